@@ -1,0 +1,48 @@
+"""Latents to pictures: a stream of frames for the encoder, and small previews on the way."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+#: Latent cells decoded at once: 16 frames of 128×128 pixels, or one frame of 512×512. One frame at a time
+#: is what keeps the decoder below the UNet's memory at full size.
+CELLS_A_CHUNK = 4096
+PREVIEW_CELLS = 1024
+
+
+def decode_frames(vae: AutoencoderKL, latents: torch.Tensor) -> Iterator[np.ndarray]:
+    """Decode a clip in chunks of constant size.
+
+    Args:
+        latents: float32 [1, 4, F, h, w], any device.
+
+    Yields:
+        uint8 [n, H, W, 3].
+    """
+    frames = latents[0].transpose(0, 1)
+    size = max(1, CELLS_A_CHUNK // (frames.shape[-1] * frames.shape[-2]))
+    for part in frames.split(size):
+        yield _decode(vae, part)
+
+
+def preview_frame(vae: AutoencoderKL, estimate: torch.Tensor) -> np.ndarray:
+    """The clip's middle frame as it stands, uint8 [h, w, 3]; large pictures are previewed smaller.
+
+    Args:
+        estimate: Estimate of the clean latents, float32 [1, 4, F, h, w].
+    """
+    middle = estimate[:, :, estimate.shape[2] // 2]
+    cells = middle.shape[-1] * middle.shape[-2]
+    if cells > PREVIEW_CELLS:
+        middle = torch.nn.functional.interpolate(middle, scale_factor=(PREVIEW_CELLS / cells) ** 0.5, mode="area")
+    return _decode(vae, middle)[0]
+
+
+@torch.no_grad()
+def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
+    scaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    pictures = vae.decode(scaled).sample.float()
+    pixels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,126 @@
+"""Where and how to compute: device, number type and threads, chosen by a short measurement.
+
+On a shared 2-core machine torch's default of two threads was measured up to seven times slower than one;
+bf16 is faster only on CPUs with AMX or AVX512-bf16. So both are timed once on a small convolution and
+product of the embedded model's size, and the choice is kept in the cache folder: the same machine then
+always computes the same way, and a recipe gives the same frames.
+"""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+#: bf16 must be this much faster than fp32 to be worth its rounding.
+WORTHWHILE = 1.15
+
+
+@dataclass(frozen=True)
+class Device:
+    """How this machine computes.
+
+    Args:
+        kind: "cuda" or "cpu".
+        dtype: "float32", "bfloat16" or "float16".
+        threads: CPU threads torch uses.
+    """
+
+    kind: str
+    dtype: str
+    threads: int
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The torch type behind `dtype`."""
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
+
+
+def choose_device() -> Device:
+    """The device of this machine; the first call on a machine without a GPU measures for about 2 s.
+
+    `STUDIO_DTYPE` and `STUDIO_THREADS` in the environment overrule the measurement.
+    """
+    device = _choose()
+    chosen = Device(
+        device.kind,
+        os.environ.get("STUDIO_DTYPE") or device.dtype,
+        int(os.environ.get("STUDIO_THREADS") or device.threads),
+    )
+    torch.set_num_threads(chosen.threads)
+    return chosen
+
+
+def cache_folder() -> Path:
+    """Where the app keeps what it can always make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "animatediff-studio"
+
+
+def _choose() -> Device:
+    if torch.cuda.is_available() or os.environ.get("SPACES_ZERO_GPU"):
+        # On ZeroGPU the card appears only inside a call; all its kinds know bf16.
+        modern = bool(os.environ.get("SPACES_ZERO_GPU")) or torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device("cuda", "bfloat16" if modern else "float16", torch.get_num_threads())
+    path = cache_folder() / "device.json"
+    machine = f"{_processor()} x{len(os.sched_getaffinity(0))} torch {torch.__version__}"
+    try:
+        known = json.loads(path.read_text())
+        if known.pop("machine") == machine:
+            return Device(**known)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # no cache, or another version's
+    device = _measure()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps({"machine": machine, **asdict(device)}))
+    part.replace(path)
+    return device
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _measure() -> Device:
+    cores = len(os.sched_getaffinity(0))
+    candidates = sorted({1, max(1, cores // 2), cores})
+    before = torch.get_num_threads()
+    try:
+        seconds = {
+            (dtype, threads): _seconds(getattr(torch, dtype), threads)
+            for dtype in ("float32", "bfloat16")
+            for threads in candidates
+        }
+    finally:
+        torch.set_num_threads(before)
+    best = {dtype: min(candidates, key=lambda n: seconds[dtype, n]) for dtype in ("float32", "bfloat16")}
+    gain = seconds["float32", best["float32"]] / seconds["bfloat16", best["bfloat16"]]
+    dtype = "bfloat16" if gain > WORTHWHILE else "float32"
+    return Device("cpu", dtype, best[dtype])
+
+
+@torch.no_grad()
+def _seconds(dtype: torch.dtype, threads: int) -> float:
+    """Best of several short runs of a convolution, a norm and a product, seconds."""
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randn(32, 96, 8, 8, generator=generator).to(dtype)
+    kernel = torch.randn(96, 96, 3, 3, generator=generator).to(dtype)
+    matrix = torch.randn(96, 768, generator=generator).to(dtype)
+    best = float("inf")
+    for _ in range(8):
+        start = time.perf_counter()
+        for _ in range(3):
+            x = torch.nn.functional.silu(torch.nn.functional.conv2d(picture, kernel, padding=1))
+            x = torch.nn.functional.group_norm(x, 4)
+            x.permute(0, 2, 3, 1).reshape(-1, 96) @ matrix
+        best = min(best, time.perf_counter() - start)
+    return best

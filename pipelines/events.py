@@ -1,0 +1,55 @@
+"""What `generate` tells while it works. All events are plain values that can be pickled."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+
+class Stage(StrEnum):
+    """The stages of a generation, in order."""
+
+    LOAD = "load"
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is.
+
+    Args:
+        step, total: Done and planned units of this stage; `total` comes from the plan.
+        eta_s: Seconds until the clip is ready, None while unknown.
+        preview: A picture of the clip so far, uint8 [h, w, 3], None when there is nothing new to see.
+        note: What is being done, in words for people; empty when stage and step say all.
+    """
+
+    stage: Stage
+    step: int
+    total: int
+    eta_s: float | None = None
+    preview: np.ndarray | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The finished clip.
+
+    Args:
+        files: What was written, in the order of the request's formats; the first is the clip to show.
+        recipe: The request as JSON.
+        num_frames: Frames written.
+        seconds: How long the generation took, wall clock.
+    """
+
+    files: tuple[Path, ...]
+    recipe: str
+    num_frames: int
+    seconds: float
+
+
+Event = Progress | Clip

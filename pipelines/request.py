@@ -1,0 +1,332 @@
+"""The request: every knob of a generation, with its meaning, range and default, as one frozen value.
+
+A `GenerationRequest` is fully concrete (the seed is drawn, the model's own defaults are filled in), so it
+*is* the recipe that output files carry: the same request on the same device gives the same frames. It
+imports no torch; page, API and command line take labels, ranges and help from its fields.
+"""
+
+import json
+import math
+import re
+import secrets
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from pipelines.errors import InvalidRequestError
+
+MAX_NUM_FRAMES = 10_000
+MAX_SIDE = 1024
+MAX_PROMPT_CHARACTERS = 20_000
+MAX_SEED = 2**32 - 1
+RANDOM_SEED = -1
+_VALUE_SHOWN = 60
+
+
+class Scheduler(StrEnum):
+    """The samplers; ids are stable, labels live in the page."""
+
+    DDIM = "ddim"
+    EULER = "euler"
+    EULER_A = "euler_a"
+    DPMPP_2M = "dpmpp_2m"
+    LCM = "lcm"
+
+
+class ContextSchedule(StrEnum):
+    """How a clip longer than the window is cut into windows."""
+
+    UNIFORM = "uniform"
+    STATIC = "static"
+
+
+class MotionNorm(StrEnum):
+    """Whose GroupNorm the motion modules compute."""
+
+    PER_FRAME = "per_frame"
+    DIFFUSERS = "diffusers"
+
+
+class OutputFormat(StrEnum):
+    """Kinds of files a clip can be written as."""
+
+    MP4 = "MP4"
+    GIF = "GIF"
+    PNG = "PNG"
+
+
+def _to_fraction(value: object) -> Fraction:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("must be finite")
+        return Fraction(value).limit_denominator(1001)
+    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
+        return Fraction(value)
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", value.strip()):
+        try:
+            return Fraction(value.strip())
+        except ZeroDivisionError:
+            pass
+    raise ValueError("must be a number or a ratio such as 24000/1001")
+
+
+Rate = Annotated[
+    Fraction,
+    BeforeValidator(_to_fraction),
+    PlainSerializer(lambda rate: rate.numerator if rate.denominator == 1 else str(rate), return_type=int | str),
+]
+
+
+def _knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
+    """A field: what pydantic checks, and what the faces show (label, help, slider step, remedy)."""
+    extra = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
+    return Field(default, description=help, json_schema_extra=extra, **rules)
+
+
+class GenerationRequest(BaseModel):
+    """One clip to make. Build it with `GenerationRequest.build`, which turns broken rules into words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: str = _knob(
+        "",
+        label="Prompt",
+        help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less. May be empty.",
+        max_length=MAX_PROMPT_CHARACTERS,
+        fix="Shorten the prompt",
+    )
+    negative_prompt: str = _knob(
+        "",
+        label="Negative prompt",
+        help="What the clip should not show. Works only with a guidance above 1.",
+        max_length=MAX_PROMPT_CHARACTERS,
+        fix="Shorten the negative prompt",
+    )
+    seed: int = _knob(
+        ...,
+        label="Seed",
+        help="The number the noise is drawn from. The same seed and settings give the same clip; -1 draws a new one.",
+        ge=0,
+        le=MAX_SEED,
+        fix="Use -1 to draw one",
+    )
+    num_frames: int = _knob(
+        16,
+        label="Frames",
+        help="Length of the clip in frames. Beyond the window length it is made in overlapping windows, "
+        "which takes longer but no more memory.",
+        ge=1,
+        le=MAX_NUM_FRAMES,
+        step=1,
+    )
+    fps: Rate = _knob(
+        Fraction(8),
+        label="Frames per second",
+        help="How fast the clip plays; exact ratios such as 24000/1001 are kept.",
+        gt=0,
+        le=120,
+        step=1,
+    )
+    width: int = _knob(512, label="Width", help="Picture width in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
+    height: int = _knob(
+        512, label="Height", help="Picture height in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8
+    )
+    base_model: str = _knob(
+        "demo",
+        label="Base model",
+        help="The model that draws the pictures: an id of the catalog, or a file in the models folder.",
+        min_length=1,
+        max_length=300,
+        fix="Choose one of the list",
+    )
+    motion_module: str = _knob(
+        "demo",
+        label="Motion module",
+        help="The model that makes the pictures move: an id of the catalog, or a file in the models folder.",
+        min_length=1,
+        max_length=300,
+        fix="Choose one of the list",
+    )
+    num_inference_steps: int = _knob(
+        25,
+        label="Steps",
+        help="Denoising steps. More is slower and, up to a point, cleaner.",
+        ge=1,
+        le=150,
+        step=1,
+    )
+    guidance_scale: float = _knob(
+        7.5,
+        label="Guidance",
+        help="How strongly the clip follows the prompt. 1 turns guidance off and halves the time; "
+        "too much burns colours.",
+        ge=1,
+        le=30,
+        step=0.1,
+    )
+    scheduler: Scheduler = _knob(Scheduler.DDIM, label="Sampler", help="The method that turns noise into pictures.")
+    clip_skip: int = _knob(
+        0,
+        label="CLIP skip",
+        help="How many of the text encoder's last layers are left out. 0 uses all of them; "
+        "1 is what other programs call 'clip skip 2'.",
+        ge=0,
+        le=11,
+        step=1,
+    )
+    context_schedule: ContextSchedule = _knob(
+        ContextSchedule.UNIFORM,
+        label="Windows",
+        help="Uniform moves the windows at every step, which hides seams; static keeps them in place.",
+    )
+    context_length: int = _knob(
+        16,
+        label="Window length",
+        help="Frames the motion module sees at once. It was trained on a fixed number, usually 16.",
+        ge=1,
+        le=128,
+        step=1,
+    )
+    context_overlap: int = _knob(
+        -1,
+        label="Shared frames",
+        help="Frames that neighbouring windows share. More is smoother and slower; -1 means a quarter of the window.",
+        ge=-1,
+        le=127,
+        step=1,
+    )
+    context_stride: int = _knob(
+        1,
+        label="Long-range passes",
+        help="Extra passes over every 2nd, 4th, ... frame that hold a long clip together. 1 means none.",
+        ge=1,
+        le=8,
+        step=1,
+    )
+    motion_norm: MotionNorm = _knob(
+        MotionNorm.PER_FRAME,
+        label="Motion norm",
+        help="Per frame is what AnimateDiff's authors compute; diffusers normalises over the whole window.",
+    )
+    formats: tuple[OutputFormat, ...] = _knob(
+        (OutputFormat.MP4,),
+        label="Formats",
+        help="Kinds of files to write; the first is the clip that is shown.",
+        min_length=1,
+        max_length=len(OutputFormat),
+    )
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> Self:
+        if self.context_overlap >= self.context_length:
+            raise ValueError(
+                f"context_overlap must be below context_length ({self.context_length}), got {self.context_overlap}. "
+                "Lower 'Shared frames' or raise 'Window length'."
+            )
+        if len(set(self.formats)) != len(self.formats):
+            raise ValueError(f"formats must not repeat, got {', '.join(self.formats)}. Name each format once.")
+        return self
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Check values from outside and make the request; a seed of -1 is drawn here.
+
+        Raises:
+            InvalidRequestError: A field is unknown or breaks its rule; the text names field, rule, value and remedy.
+
+        Example:
+            >>> GenerationRequest.build(prompt="a red circle", seed=1, num_frames=0)
+            Traceback (most recent call last):
+            ...
+            pipelines.errors.InvalidRequestError: num_frames must be greater than or equal to 1, got 0. Change 'Frames'.
+        """
+        if values.get("seed", RANDOM_SEED) == RANDOM_SEED:
+            values["seed"] = secrets.randbelow(MAX_SEED + 1)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as err:
+            raise InvalidRequestError(_in_words(err)) from err
+
+    def to_json(self) -> str:
+        """The recipe: one line of JSON, keys in field order."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a recipe back; `from_json(request.to_json()) == request`.
+
+        Raises:
+            InvalidRequestError: It is not a JSON object, or a field breaks its rule.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as err:
+            raise InvalidRequestError(f"recipe must be JSON, got {_shown(text)}. Paste a whole recipe.") from err
+        if not isinstance(values, dict):
+            raise InvalidRequestError(f"recipe must be a JSON object, got {_shown(text)}. Paste a whole recipe.")
+        return cls.build(**values)
+
+    @property
+    def effective_overlap(self) -> int:
+        """Frames shared by neighbouring windows, with -1 resolved to a quarter of the window."""
+        return self.context_length // 4 if self.context_overlap < 0 else self.context_overlap
+
+
+def field_label(name: str) -> str:
+    """What people call a field."""
+    return str(_extra(GenerationRequest.model_fields[name])["label"])
+
+
+def field_step(name: str) -> float | None:
+    """The slider step of a numeric field."""
+    return _extra(GenerationRequest.model_fields[name])["step"]  # type: ignore[return-value]
+
+
+def field_bounds(name: str) -> tuple[float | None, float | None]:
+    """Lowest and highest allowed value of a numeric field; None where there is no bound."""
+    low = high = None
+    for rule in GenerationRequest.model_fields[name].metadata:
+        low = getattr(rule, "ge", low)
+        high = getattr(rule, "le", high)
+    return low, high
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra
+
+
+def _in_words(err: ValidationError) -> str:
+    """The first broken rule, in the house's form."""
+    first = err.errors(include_url=False)[0]
+    if first["type"] == "value_error" and not first["loc"]:
+        return str(first["ctx"]["error"])
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(GenerationRequest.model_fields)
+        return f"{name} must be a field of the request, got {name}={_shown(first['input'])}. Known fields: {known}."
+    rule = first["msg"].removeprefix("Value error, ")
+    rule = re.sub(
+        r"^(Input|String|List|Tuple|Value) should (be |have )?",
+        lambda m: "be " if m[2] != "have " else "have ",
+        rule,
+    )
+    rule = rule.removeprefix("must ")
+    fix = _extra(GenerationRequest.model_fields[name])["fix"]
+    return f"{name} must {rule}, got {_shown(first['input'])}. {fix}."
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return f"{len(text):,} characters" if len(text) > 4 * _VALUE_SHOWN else text[:_VALUE_SHOWN]
