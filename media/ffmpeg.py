@@ -1,0 +1,191 @@
+"""The one place that runs ffmpeg: frames into it, frames and text out of it, and never left running."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Self
+
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.uint8]
+
+READ_TIMEOUT_S = 60
+MAX_PIXELS = 4096 * 4096
+"""Largest picture that is read."""
+
+_ERROR_SHOWN = 600
+# A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that
+# (they are all `file`); whitelisting containers does.
+_SAFE_INPUT = (
+    *("-protocol_whitelist", "file"),
+    *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,gif"),
+    *("-max_pixels", str(MAX_PIXELS)),
+)
+
+
+class FFmpegError(RuntimeError):
+    """ffmpeg has failed; the text ends with what it said."""
+
+
+def _command(*args: str) -> list[str]:
+    return [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-v", "error", *args]
+
+
+def safe_input(path: Path) -> tuple[str, ...]:
+    """Arguments that open a file from anybody; `file:` keeps its name from being read as a URL."""
+    return (*_SAFE_INPUT, "-i", f"file:{path.resolve()}")
+
+
+def raw_video(pixel_format: str, width: int, height: int, fps: Fraction) -> tuple[str, ...]:
+    """Arguments that say what the raw pictures on the next input are."""
+    return (
+        "-f",
+        "rawvideo",
+        "-pixel_format",
+        pixel_format,
+        "-video_size",
+        f"{width}x{height}",
+        "-framerate",
+        str(fps),
+    )
+
+
+def run_ffmpeg(
+    *args: str, folder: Path | None = None, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg to its end and return its output.
+
+    Args:
+        args: Everything after the general options.
+        folder: Working directory; with it, short relative names serve, whatever characters the real path has.
+        timeout_s: After this many seconds ffmpeg is killed and counts as failed; None waits.
+
+    Raises:
+        FFmpegError: It failed or took too long.
+    """
+    try:
+        done = subprocess.run(_command(*args), cwd=folder, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as err:
+        raise FFmpegError(f"ffmpeg was not ready after {timeout_s:g} s") from err
+    if done.returncode:
+        raise _failure(done.returncode, done.stderr)
+    return done
+
+
+class FrameFeed:
+    """An ffmpeg process that eats raw frames; memory does not depend on how many.
+
+    Its messages go to a file, not a pipe: a pipe that nobody reads would stop both sides once it is full.
+
+    Args:
+        folder: Working directory of the process; the output arguments name files in it.
+        width, height: Size of the frames, pixels.
+        fps: Exact frame rate.
+        output_args: What follows the input: filters, codecs, file names.
+    """
+
+    def __init__(self, folder: Path, *output_args: str, width: int, height: int, fps: Fraction) -> None:
+        self._messages = TemporaryFile()  # noqa: SIM115 - closed in _end
+        source = raw_video("rgb24", width, height, fps)
+        self._process = subprocess.Popen(
+            _command("-y", *source, "-i", "pipe:0", *output_args),
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._messages,
+        )
+
+    def write(self, frames: Frames) -> None:
+        """Hand over frames, uint8 [n, H, W, 3]; returns when ffmpeg has taken them.
+
+        Raises:
+            FFmpegError: ffmpeg has stopped.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frames).data)
+        except OSError as err:
+            raise self._end() from err
+
+    def finish(self) -> None:
+        """Tell ffmpeg that this was all and wait until its files are complete.
+
+        Raises:
+            FFmpegError: It failed.
+        """
+        failure = self._end()
+        if self._process.returncode:
+            raise failure
+
+    def abort(self) -> None:
+        """End ffmpeg at once; harmless when it has ended."""
+        self._process.kill()
+        self._end()
+
+    def _end(self) -> FFmpegError:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it may be gone already; its exit status tells
+            self._process.stdin.close()
+        self._process.wait()
+        if self._messages.closed:
+            return _failure(self._process.returncode, b"")
+        self._messages.seek(0)
+        failure = _failure(self._process.returncode, self._messages.read())
+        self._messages.close()
+        return failure
+
+
+class FrameReader:
+    """The frames of a file as an iterator that holds one frame; a context manager that ends ffmpeg.
+
+    Args:
+        path: The file, which may come from anybody.
+        width, height: The size of its frames, as `probe` tells.
+        max_frames: ffmpeg stops after so many.
+    """
+
+    def __init__(self, path: Path, *, width: int, height: int, max_frames: int) -> None:
+        self._shape = (height, width, 3)
+        self._messages = TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        to_rgb = "scale=flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
+        output = ("-map", "0:v:0", "-vf", to_rgb, "-fps_mode", "passthrough", "-frames:v", str(max_frames))
+        self._process = subprocess.Popen(
+            _command(*safe_input(path), *output, "-f", "rawvideo", "pipe:1"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._messages.close()
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Yield uint8 [H, W, 3].
+
+        Raises:
+            FFmpegError: The file cannot be decoded to its end.
+        """
+        assert self._process.stdout is not None
+        num_bytes = int(np.prod(self._shape))
+        while len(data := self._process.stdout.read(num_bytes)) == num_bytes:
+            yield np.frombuffer(data, np.uint8).reshape(self._shape)
+        self._process.wait()
+        self._messages.seek(0)
+        said = self._messages.read()
+        if data or said or self._process.returncode:
+            raise _failure(self._process.returncode, said)
+
+
+def _failure(returncode: int, said: bytes) -> FFmpegError:
+    text = said.decode(errors="replace").strip()[-_ERROR_SHOWN:]
+    return FFmpegError(f"ffmpeg failed (exit status {returncode}): {text or 'it said nothing'}")
