@@ -42,7 +42,7 @@ def preview_frame(vae: AutoencoderKL, estimate: torch.Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
-    scaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    scaled = (1 / vae.config.scaling_factor * latents).to(vae.device, vae.dtype)  # in this order, as stock
     pictures = vae.decode(scaled).sample.float()
     pixels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()

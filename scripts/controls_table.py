@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from pipelines.catalog import MODEL_FIELDS
+from api.fields import MODEL_FIELDS
 from pipelines.request import GenerationRequest, field_bounds, field_label
 
 BEGIN, END = "<!-- controls: begin -->", "<!-- controls: end -->"
@@ -16,7 +16,7 @@ def controls_table() -> str:
     rows = ["| name | on the page | default | range | meaning |", "|---|---|---|---|---|"]
     for name, field in GenerationRequest.model_fields.items():
         low, high = field_bounds(name)
-        bounds = f"{low:g} to {high:g}" if low is not None and high is not None else ""
+        bounds = f"{low:,} to {high:,}" if low is not None and high is not None else ""
         if isinstance(field.annotation, type) and hasattr(field.annotation, "__members__"):
             bounds = ", ".join(field.annotation)
         rows.append(f"| `{name}` | {field_label(name)} | {_default(name)} | {bounds} | {field.description} |")
@@ -27,6 +27,8 @@ def _default(name: str) -> str:
     default = GenerationRequest.model_fields[name].default
     if name in MODEL_FIELDS:
         return "model"
+    if name == "base_model":
+        return "demo; SD 1.5 with a GPU"
     if default is PydanticUndefined:
         return "-1"
     if isinstance(default, tuple):

@@ -1,0 +1,56 @@
+# `make run` and `make test` do all set-up on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check format score-demo benchmark docs clean
+
+run: $(VENV)/.runtime
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev browser
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/unit -q
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Clips for 240 held-out prompts, about 10 minutes on two cores.
+score-demo: $(VENV)/.dev
+	$(BIN)/python -m scripts.train_demo.score --processes 2 --card assets/demo/README.md
+
+benchmark: $(VENV)/.dev
+	$(BIN)/python -m scripts.benchmark --readme README.md
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.controls_table README.md
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(VENV)/.runtime: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@ $(VENV)/.runtime
+
+# The browser tests drive Chromium. Where apt and the rights are there it is installed; where not, the
+# browser tests skip and say so (and .ci/run fails).
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || { \
+	  if command -v apt-get >/dev/null 2>&1; then \
+	    SUDO=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); \
+	    { $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium fonts-noto-core; } >/dev/null \
+	      || echo "Chromium could not be installed: the browser tests will be skipped."; \
+	  else echo "No Chromium and no apt-get: the browser tests will be skipped."; fi; }

@@ -1,0 +1,235 @@
+"""The models people can choose: the catalog's, and those in the operator's models folder. No torch.
+
+An id is the only thing a visitor may send. It names an entry of `assets/catalog.toml` or one file or
+folder directly inside `MODELS_DIR/base_models` or `MODELS_DIR/motion_modules`; it is never a path.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pipelines.errors import InvalidRequestError
+from pipelines.request import GenerationRequest, Scheduler
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+DEMO = "demo"
+STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+_WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".bin")
+_LOCAL = "Local file; its licence is the operator's business"
+
+Source = Literal["folder", "hub", "local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """What base models and motion modules have in common.
+
+    Args:
+        id: The stable name that requests and recipes carry.
+        label: What people call it.
+        description: One plain line: what it can do.
+        source: Where `repo` is: a folder of `assets`, a repository of the Hub, or a path on this disk
+            inside the operator's models folder.
+        repo: See `source`.
+        file: The weights file in the repository, for single-file models; None for a diffusers folder.
+        revision: Branch, tag or commit on the Hub.
+        licence: The licence of the weights.
+        family: Which base models and motion modules fit together; None until the file has been read.
+    """
+
+    id: str
+    label: str
+    description: str
+    source: Source
+    repo: str
+    licence: str
+    family: str | None = None
+    file: str | None = None
+    revision: str = "main"
+
+    @property
+    def folder(self) -> Path:
+        """The path of a `folder` or `local` source (a `local` source may be a single file)."""
+        return ASSETS / self.repo if self.source == "folder" else Path(self.repo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel(_Entry):
+    """A model that draws pictures, with the settings it looks best at.
+
+    Args:
+        width, height: Pixels.
+        num_inference_steps, guidance_scale, scheduler, motion_module, context_length: As in the request.
+    """
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: Scheduler
+    motion_module: str
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionModule(_Entry):
+    """A model that makes pictures move.
+
+    Args:
+        max_positions: The longest window it can see, frames; None until the file has been read.
+        beta_schedule: The noise schedule it was trained on, as diffusers spells it.
+    """
+
+    max_positions: int | None = None
+    beta_schedule: str = "linear"
+
+
+_AnyEntry = TypeVar("_AnyEntry", bound=_Entry)
+
+
+def base_models() -> tuple[BaseModel, ...]:
+    """The catalog's base models, then those in `MODELS_DIR/base_models`, looked up now."""
+    return (*_catalog()[0], *(_local_base_model(path) for path in _local_paths("base_models")))
+
+
+def motion_modules() -> tuple[MotionModule, ...]:
+    """The catalog's motion modules, then those in `MODELS_DIR/motion_modules`, looked up now."""
+    return (*_catalog()[1], *(_local_motion_module(path) for path in _local_paths("motion_modules")))
+
+
+def find_base_model(model_id: str) -> BaseModel:
+    """The base model with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+
+    Example:
+        >>> find_base_model("demo").width
+        128
+    """
+    return _find("base_model", model_id, base_models())
+
+
+def find_motion_module(model_id: str) -> MotionModule:
+    """The motion module with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    return _find("motion_module", model_id, motion_modules())
+
+
+def default_base_model() -> BaseModel:
+    """Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere; found out without torch."""
+    return find_base_model(STABLE_DIFFUSION if _has_gpu() else DEMO)
+
+
+def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill what was left open (absent or None) with the chosen base model's own settings.
+
+    What the model has no opinion on stays absent, so that the request's defaults apply. Values are not
+    checked here but in `GenerationRequest.build`, the model id excepted.
+
+    Raises:
+        InvalidRequestError: `base_model` is not one of the list.
+
+    Example:
+        >>> complete({"prompt": "a red circle", "base_model": "demo", "width": None})["width"]
+        128
+    """
+    fields = GenerationRequest.model_fields
+    given = {name: value for name, value in values.items() if value is not None or name not in fields}
+    chosen = given.setdefault("base_model", default_base_model().id)
+    if not isinstance(chosen, str):
+        return given
+    base = find_base_model(chosen)
+    own = {
+        "width": base.width,
+        "height": base.height,
+        "num_inference_steps": base.num_inference_steps,
+        "guidance_scale": base.guidance_scale,
+        "scheduler": base.scheduler,
+        "motion_module": base.motion_module,
+        "context_length": base.context_length,
+    }
+    return own | given
+
+
+@cache
+def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...]]:
+    entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
+    for entry in entries["base_models"]:
+        entry["scheduler"] = Scheduler(entry["scheduler"])
+    bases = tuple(BaseModel(**entry) for entry in entries["base_models"])
+    return bases, tuple(MotionModule(**entry) for entry in entries["motion_modules"])
+
+
+def _has_gpu() -> bool:
+    """Whether ZeroGPU lends a card, or an NVIDIA card is here that CUDA_VISIBLE_DEVICES does not hide."""
+    if os.environ.get("SPACES_ZERO_GPU"):
+        return True
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _find(field: str, wanted: str, entries: Sequence[_AnyEntry]) -> _AnyEntry:
+    known: dict[str, _AnyEntry] = {}
+    for entry in entries:
+        known.setdefault(entry.id, entry)  # of two namesakes the catalog's wins
+    if wanted in known:
+        return known[wanted]
+    by_lower_case = {known_id.lower(): known_id for known_id in known}
+    near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
+    choices = ", ".join(f"'{name}'" for name in ([by_lower_case[name] for name in near] or known))
+    raise InvalidRequestError(f"{field} must be one of the catalog, got '{wanted[:60]}'. Choose {choices}.")
+
+
+def _local_paths(kind: str) -> list[Path]:
+    """Model files and diffusers folders directly in `MODELS_DIR/<kind>`; links that lead out are left out."""
+    root = os.environ.get("MODELS_DIR")
+    folder = Path(root, kind).resolve() if root else None
+    if folder is None or not folder.is_dir():
+        return []
+    marker = "model_index.json" if kind == "base_models" else "config.json"
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.resolve().is_relative_to(folder)
+        and ((path.is_file() and path.suffix in _WEIGHTS_FILES) or (path / marker).is_file())
+    ]
+
+
+def _local_base_model(path: Path) -> BaseModel:
+    """A local base model gets Stable Diffusion 1.5's settings, whose architecture it must have."""
+    like = next(entry for entry in _catalog()[0] if entry.id == STABLE_DIFFUSION)
+    return BaseModel(
+        id=path.name,
+        label=path.stem,
+        description="A model from the models folder.",
+        source="local",
+        repo=str(path),
+        licence=_LOCAL,
+        width=like.width,
+        height=like.height,
+        num_inference_steps=like.num_inference_steps,
+        guidance_scale=like.guidance_scale,
+        scheduler=like.scheduler,
+        motion_module=like.motion_module,
+        context_length=like.context_length,
+    )
+
+
+def _local_motion_module(path: Path) -> MotionModule:
+    return MotionModule(
+        id=path.name,
+        label=path.stem,
+        description="A motion module from the models folder.",
+        source="local",
+        repo=str(path),
+        licence=_LOCAL,
+    )

@@ -1,0 +1,194 @@
+"""The one door for weights: fetch files, name them by their content, read them without trusting them.
+
+Pickles can run code when they are opened, so they are only ever read with `weights_only=True`, which
+refuses everything but tensors and plain containers. What goes wrong here is said in words that name the
+file but never a path of this disk.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError, safe_open
+
+from pipelines.errors import WeightsError
+
+PICKLES = (".ckpt", ".pth", ".pt", ".bin")
+_CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
+_CHUNK = 1 << 22
+_ALIGNMENT = 64  # bytes, torch's own
+
+
+def read_weights(path: Path, *, field: str = "weights") -> dict[str, torch.Tensor]:
+    """Read all tensors of a file into CPU memory, unwrapped from `state_dict` and `module.`.
+
+    Args:
+        path: A .safetensors file, or a pickle (.ckpt, .pth, .pt, .bin) of tensors.
+        field: The request's field it was chosen by, for the error text.
+
+    Raises:
+        WeightsError: The file is missing, cut off, not what its name says, asks to run code, holds no
+            tensors, or holds NaN or infinity.
+    """
+    if path.suffix == ".safetensors":
+        with _safetensors(path, field) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    else:
+        tensors = _unpickle(path, field)
+    require_finite(tensors, field=field, name=path.name)
+    return _unwrapped(tensors)
+
+
+def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a file's tensors, named as in `read_weights`, without reading the tensors.
+
+    Raises:
+        WeightsError: As `read_weights`, numbers excepted.
+    """
+    if path.suffix == ".safetensors":
+        with _safetensors(path, field) as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    else:
+        shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path, field).items()}
+    return _unwrapped(shapes)
+
+
+def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str) -> None:
+    """Refuse weights with NaN or infinity, which would give black pictures after all the work is done.
+
+    Raises:
+        WeightsError: A tensor has such a value.
+    """
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"{field} must hold finite numbers, got '{name}' with NaN or infinity in {key}. Choose another file."
+            )
+
+
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor at an address CPU kernels like; a copy only if it was not.
+
+    Tensors mapped from a file lie where its header happens to end, and kernels round differently at odd
+    addresses (1e-6 was seen): without this the frames would depend on the file's layout.
+    """
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
+
+
+def sha256_of(path: Path) -> str:
+    """The content's sha256 in hex; read once for as long as path, size and time stay the same."""
+    real = path.resolve()
+    stat = real.stat()
+    return _sha256(real, stat.st_size, stat.st_mtime_ns)
+
+
+def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) -> Path:
+    """Fetch from the Hub what is not yet in its cache.
+
+    Args:
+        repo: "owner/name".
+        wanted: One file of the repository, or the names of the files wanted of it, `*` allowed.
+        revision: Branch, tag or commit.
+        field: The request's field it was chosen by, for the error text.
+
+    Returns:
+        Where the file, or the folder of files, is now.
+
+    Raises:
+        WeightsError: The Hub can't be reached and the cache does not have it, or there is no such thing.
+    """
+    name = f"{repo}/{wanted}" if isinstance(wanted, str) else repo
+    patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+    try:
+        # For one file too: hf_hub_download tries for 23 s before it admits to be offline, this does not.
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as err:  # also gated and private ones
+        raise WeightsError(f"{field} must be open to all on the Hub, got '{name}'. Choose another model.") from err
+    except (LocalEntryNotFoundError, HTTPError) as err:
+        raise _unreachable(field, name) from err
+    except OSError as err:
+        raise _unreachable(field, name, err.strerror) from err
+    if not isinstance(wanted, str):
+        return folder
+    if not (folder / wanted).is_file():
+        raise WeightsError(f"{field} must be a file on the Hub, got '{name}'. Choose another model.")
+    return folder / wanted
+
+
+def _unreachable(field: str, name: str, reason: str | None = None) -> WeightsError:
+    reason = reason or "the Hub can't be reached"
+    return WeightsError(
+        f"{field} must be downloadable, got '{name}': {reason}. "
+        "Choose the base model 'demo', which ships with the app, or connect to the internet."
+    )
+
+
+def _safetensors(path: Path, field: str) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError, ValueError) as err:
+        raise _damaged(path, field) from err
+
+
+def _unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
+    if path.suffix not in PICKLES:
+        raise WeightsError(
+            f"{field} must be a .safetensors file or one of {', '.join(PICKLES)}, got '{path.name}'. "
+            "Choose another file."
+        )
+    try:
+        content = _load(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as err:
+        if any(words in str(err).lower() for words in _CODE_WORDS):
+            raise WeightsError(
+                f"{field} must hold nothing but tensors, got '{path.name}', which asks to run code. "
+                "It was not opened; choose a .safetensors file."
+            ) from err
+        raise _damaged(path, field) from err
+    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    tensors = content.items() if isinstance(content, dict) else ()
+    return {str(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+
+
+def _load(path: Path) -> object:
+    """Map the file into memory where its format allows; files from before torch 1.6 are read whole."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as err:
+        if "mmap can only be used" not in str(err):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _damaged(path: Path, field: str) -> WeightsError:
+    kind = "safetensors file" if path.suffix == ".safetensors" else "file of tensors"
+    state = "cut off or not one at all" if path.exists() else "missing"
+    return WeightsError(
+        f"{field} must be a whole {kind}, got '{path.name}', which is {state}. Download it again or choose another."
+    )
+
+
+def _unwrapped(values: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("module."): value for name, value in values.items()}
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # part of the key: a changed file is another file
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

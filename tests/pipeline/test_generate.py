@@ -1,0 +1,140 @@
+"""The engine on the embedded model: events, lengths, seeds, resume, cancel, refusals."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.denoise import DenoiseState
+from pipelines.errors import InvalidRequestError
+from pipelines.events import Clip, Progress, Stage
+from pipelines.generate import generate
+from pipelines.models import ModelStore
+from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from tests.pipeline.sink import KeptFrames, run
+
+SMALL = {
+    "prompt": "a red circle moving right on a blue background",
+    "seed": 3,
+    "num_frames": 6,
+    "width": 64,
+    "height": 64,
+    "num_inference_steps": 3,
+    "guidance_scale": 3.0,
+}
+
+
+@pytest.fixture(scope="module")
+def store() -> ModelStore:
+    return ModelStore("cpu", torch.float32)
+
+
+def small(**settings) -> GenerationRequest:
+    return GenerationRequest.build(**SMALL | settings)
+
+
+def test_a_clip_has_the_asked_frames_and_size(store: ModelStore):
+    frames, events = run(small(width=96, height=72), store=store)
+    assert frames.shape == (6, 72, 96, 3)
+    assert frames.dtype == np.uint8
+    assert isinstance(events[-1], Clip)
+    assert GenerationRequest.from_json(events[-1].recipe) == small(width=96, height=72)
+
+
+def test_progress_counts_up_to_the_planned_total(store: ModelStore):
+    _, events = run(small(num_frames=20, context_length=8), store=store)
+    denoising = [e for e in events if isinstance(e, Progress) and e.stage is Stage.DENOISE]
+    assert [e.step for e in denoising] == list(range(1, denoising[-1].total + 1))
+    assert len(denoising) > 2 * SMALL["num_inference_steps"]
+    assert all(e.eta_s is not None and e.eta_s >= 0 for e in denoising)
+    assert any(e.preview is not None and e.preview.shape == (64, 64, 3) for e in denoising)
+    decoding = [e for e in events if isinstance(e, Progress) and e.stage is Stage.DECODE]
+    assert (decoding[-1].step, decoding[-1].total) == (20, 20)
+
+
+def test_same_seed_same_frames_and_another_seed_others(store: ModelStore):
+    first, _ = run(small(), store=store)
+    again, _ = run(small(), store=store)
+    other, _ = run(small(seed=4), store=store)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("schedule", ["uniform", "static"])
+def test_a_clip_longer_than_the_window_is_made_in_windows(store: ModelStore, schedule: str):
+    frames, _ = run(small(num_frames=21, context_length=8, context_schedule=schedule), store=store)
+    assert frames.shape[0] == 21
+    assert frames.reshape(21, -1).std(axis=1).min() > 0
+
+
+def test_one_frame_makes_a_still(store: ModelStore):
+    frames, _ = run(small(num_frames=1), store=store)
+    assert frames.shape[0] == 1
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+def test_any_saved_state_resumes_to_the_identical_clip(store: ModelStore, scheduler: Scheduler):
+    request = small(scheduler=scheduler, num_inference_steps=4, num_frames=10, context_length=8)
+    saved: list[bytes] = []
+
+    def save(state: DenoiseState) -> None:
+        file = io.BytesIO()
+        torch.save(state.to_dict(), file)
+        saved.append(file.getvalue())
+
+    whole, _ = run(request, store=store, on_state=save)
+    assert len(saved) == 4
+    for data in saved:
+        state = DenoiseState.from_dict(torch.load(io.BytesIO(data), weights_only=True))
+        resumed, _ = run(request, store=store, resume_from=state)
+        assert np.array_equal(resumed, whole), f"differs when resumed after step {state.step}"
+
+
+def test_closing_the_generator_stops_it_and_restores_the_model(store: ModelStore):
+    components = store.load("demo", "demo")
+    before = [type(module) for module in components.unet.modules()]
+    sink = KeptFrames()
+    events = generate(small(motion_norm=MotionNorm.DIFFUSERS), open_writer=sink.opener(), store=store)
+    for event in events:
+        if event.stage is Stage.DENOISE:
+            break
+    events.close()
+    assert not sink.parts
+    assert [type(module) for module in components.unet.modules()] == before
+    assert torch.is_grad_enabled()
+
+
+def test_closing_while_decoding_leaves_the_sink_by_an_exception(store: ModelStore):
+    sink = KeptFrames()
+    events = generate(small(), open_writer=sink.opener(), store=store)
+    for event in events:
+        if event.stage is Stage.DECODE:
+            break
+    events.close()
+    assert sink.left_with is GeneratorExit
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"context_length": 64, "num_frames": 64}, "context_length must be at most the 32 positions"),
+        ({"clip_skip": 5}, "clip_skip must be below the text encoder's"),
+        ({"scheduler": "lcm", "num_inference_steps": 60}, "num_inference_steps must suit the sampler lcm"),
+        ({"base_model": "no-such-model"}, "base_model must"),
+        ({"motion_module": "no-such-module"}, "motion_module must"),
+        ({"prompt": "(red:99) circle"}, "prompt must have weights from -10 to 10, got 99"),
+        ({"prompt": "a b c d e " * 400}, "prompt must have at most 1,200 tokens"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_frame(store: ModelStore, settings: dict, words: str):
+    sink = KeptFrames()
+    with pytest.raises(InvalidRequestError, match="^" + words.replace("(", r"\(")):
+        list(generate(small(**settings), open_writer=sink.opener(), store=store))
+    assert not sink.parts
+    assert sink.left_with is None
+
+
+def test_an_empty_prompt_is_allowed(store: ModelStore):
+    frames, _ = run(small(prompt=""), store=store)
+    assert len(frames) == 6

@@ -1,0 +1,249 @@
+"""Tiny random models in the true formats: a Stable Diffusion 1.5 folder, its single file, motion modules.
+
+The architecture is Stable Diffusion 1.5's (four blocks, two layers, attention in three of them), a twentieth
+as wide, so converters and name maps meet every kind of layer they meet in the real files.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+from safetensors.torch import save_file
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+CHANNELS = (16, 32, 64, 64)
+_WIDTH = 32  # of the text encoder
+_GROUPS = 8
+_INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": [None, None],
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+_OLD_VAE = {
+    r"\.to_q\.": ".query.",
+    r"\.to_k\.": ".key.",
+    r"\.to_v\.": ".value.",
+    r"\.to_out\.0\.": ".proj_attn.",
+}
+
+
+class TinyBase:
+    """A tiny Stable Diffusion 1.5; the same seed gives the same weights.
+
+    Args:
+        cross_attention_dim, in_channels: Of the UNet, to be wrong on purpose.
+        prediction_type: What its scheduler says the UNet predicts.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        cross_attention_dim: int = _WIDTH,
+        in_channels: int = 4,
+        prediction_type: str = "epsilon",
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.unet = _unet(cross_attention_dim, in_channels)
+            self.vae = _vae()
+            self.text_encoder = _text_encoder()
+        self.tokenizer = _tokenizer()
+        self.scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            steps_offset=1,
+            clip_sample=False,
+            prediction_type=prediction_type,
+        )
+
+    def save_folder(self, folder: Path, *, safetensors: bool = True, old_vae_names: bool = False) -> Path:
+        """Write a diffusers folder; with `old_vae_names` as Stable Diffusion 1.5's own VAE is on the Hub."""
+        for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+            part = getattr(self, name)
+            options = {} if name in {"tokenizer", "scheduler", "text_encoder"} else {"safe_serialization": safetensors}
+            part.save_pretrained(folder / name, **options)
+        if not safetensors:  # transformers 5 writes no pickles any more
+            (folder / "text_encoder" / "model.safetensors").unlink()
+            torch.save(self.text_encoder.state_dict(), folder / "text_encoder" / "pytorch_model.bin")
+        if old_vae_names:
+            names = {
+                r"\.to_q\.": ".query.",
+                r"\.to_k\.": ".key.",
+                r"\.to_v\.": ".value.",
+                r"\.to_out\.0\.": ".proj_attn.",
+            }
+            renamed = {_replaced(name, names): tensor for name, tensor in self.vae.state_dict().items()}
+            save_file(renamed, folder / "vae" / "diffusion_pytorch_model.safetensors")
+        (folder / "model_index.json").write_text(json.dumps(_INDEX))
+        return folder
+
+    def checkpoint(self) -> dict[str, torch.Tensor]:
+        """All weights under the names of the first Stable Diffusion release."""
+        text = self.text_encoder.state_dict()
+        return (
+            {f"model.diffusion_model.{_ldm_unet(name)}": tensor for name, tensor in self.unet.state_dict().items()}
+            | dict(_ldm_vae(name, tensor) for name, tensor in self.vae.state_dict().items())
+            | {f"cond_stage_model.transformer.text_model.{_bare(name)}": tensor for name, tensor in text.items()}
+        )
+
+    def save_checkpoint(self, path: Path) -> Path:
+        """Write the single file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.checkpoint().items()}, path)
+        return path
+
+
+def motion_adapter(
+    seed: int = 1, *, mid_block: bool = True, positions: int = 32, channels: tuple[int, ...] = CHANNELS
+) -> MotionAdapter:
+    """A tiny motion module: v2 with a mid block, v3 without, v1 with 24 positions."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MotionAdapter(
+            block_out_channels=channels,
+            motion_layers_per_block=2,
+            motion_num_attention_heads=8,
+            motion_norm_num_groups=_GROUPS,
+            motion_max_seq_length=positions,
+            use_motion_mid_block=mid_block,
+        ).eval()
+
+
+def original_names(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
+    """A motion module under the names AnimateDiff's authors publish, the position table twice a block."""
+    names = {
+        r"(motion_modules\.\d+)\.": r"\1.temporal_transformer.",
+        r"\.attn1\.": ".attention_blocks.0.",
+        r"\.attn2\.": ".attention_blocks.1.",
+        r"\.pos_embed\.": ".attention_blocks.0.pos_encoder.",
+        r"\.norm1\.": ".norms.0.",
+        r"\.norm2\.": ".norms.1.",
+        r"\.norm3\.": ".ff_norm.",
+    }
+    weights = {_replaced(name, names): tensor.clone() for name, tensor in adapter.state_dict().items()}
+    tables = {name: tensor for name, tensor in weights.items() if name.endswith("pos_encoder.pe")}
+    return weights | {name.replace("blocks.0.pos", "blocks.1.pos"): table.clone() for name, table in tables.items()}
+
+
+def _unet(cross_attention_dim: int, in_channels: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=in_channels,
+        block_out_channels=CHANNELS,
+        layers_per_block=2,
+        cross_attention_dim=cross_attention_dim,
+        attention_head_dim=8,
+        norm_num_groups=_GROUPS,
+    ).eval()
+
+
+def _vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+    ).eval()
+
+
+def _text_encoder() -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=514,
+        hidden_size=_WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        bos_token_id=512,
+        eos_token_id=513,
+        pad_token_id=513,
+    )
+    return CLIPTextModel(config).eval()
+
+
+def _tokenizer() -> CLIPTokenizer:
+    """CLIP's tokenizer with letters only, no merges."""
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
+
+
+def _replaced(name: str, replacements: dict[str, str]) -> str:
+    for pattern, replacement in replacements.items():
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("text_model.")
+
+
+_RESNET = {
+    r"\.norm1\.": ".in_layers.0.",
+    r"\.conv1\.": ".in_layers.2.",
+    r"\.time_emb_proj\.": ".emb_layers.1.",
+    r"\.norm2\.": ".out_layers.0.",
+    r"\.conv2\.": ".out_layers.3.",
+    r"\.conv_shortcut\.": ".skip_connection.",
+}
+_UNET_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+
+
+def _ldm_unet(name: str) -> str:
+    for new, old in _UNET_ENDS.items():
+        if name.startswith(new + "."):
+            return name.replace(new, old, 1)
+    if "resnets" in name:
+        name = _replaced(name, _RESNET)
+    if match := re.match(r"mid_block\.(resnets|attentions)\.(\d)\.(.*)", name):
+        return f"middle_block.{1 if match[1] == 'attentions' else 2 * int(match[2])}.{match[3]}"
+    match = re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.*)", name)
+    assert match
+    side, block, kind, layer, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
+    if kind == "downsamplers":
+        return f"input_blocks.{3 * block + 3}.0.{rest.replace('conv', 'op', 1)}"
+    if kind == "upsamplers":
+        return f"output_blocks.{3 * block + 2}.{1 if block == 0 else 2}.{rest}"
+    part = 0 if kind == "resnets" else 1
+    return f"{'input' if side == 'down' else 'output'}_blocks.{3 * block + layer + (side == 'down')}.{part}.{rest}"
+
+
+_VAE = {
+    r"mid_block\.resnets\.0": "mid.block_1",
+    r"mid_block\.resnets\.1": "mid.block_2",
+    r"mid_block\.attentions\.0": "mid.attn_1",
+    r"down_blocks\.(\d)\.resnets": r"down.\1.block",
+    r"down_blocks\.(\d)\.downsamplers\.0": r"down.\1.downsample",
+    r"up_blocks\.(\d)\.resnets": r"up.\1.block",
+    r"up_blocks\.(\d)\.upsamplers\.0": r"up.\1.upsample",
+    r"\.group_norm\.": ".norm.",
+    r"\.to_([qkv])\.": r".\1.",
+    r"\.to_out\.0\.": ".proj_out.",
+    "conv_shortcut": "nin_shortcut",
+    "conv_norm_out": "norm_out",
+}
+
+
+def _ldm_vae(name: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
+    is_matrix = "attentions" in name and tensor.ndim == 2
+    old = _replaced(name, _VAE)
+    old = re.sub(r"\bup\.(\d)", lambda match: f"up.{3 - int(match[1])}", old)  # counted from the other end
+    return f"first_stage_model.{old}", tensor[:, :, None, None] if is_matrix else tensor

@@ -1,0 +1,146 @@
+"""The catalog: its entries hold together, ids are found or refused in words, defaults come from the model."""
+
+import pytest
+
+from pipelines import catalog
+from pipelines.errors import InvalidRequestError
+from pipelines.request import GenerationRequest, Scheduler
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu_no_models(monkeypatch):
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("MODELS_DIR", raising=False)
+
+
+@pytest.fixture
+def models_dir(tmp_path, monkeypatch):
+    root = tmp_path / "models"
+    for kind in ("base_models", "motion_modules"):
+        (root / kind).mkdir(parents=True)
+    monkeypatch.setenv("MODELS_DIR", str(root))
+    return root
+
+
+def test_ids_are_unique_and_every_base_model_names_a_motion_module_of_its_family():
+    bases, modules = catalog.base_models(), catalog.motion_modules()
+    assert len({entry.id for entry in bases}) == len(bases) >= 4
+    assert len({entry.id for entry in modules}) == len(modules) >= 3
+    for base in bases:
+        assert catalog.find_motion_module(base.motion_module).family == base.family
+
+
+@pytest.mark.parametrize("base", catalog.base_models(), ids=lambda entry: entry.id)
+def test_every_base_model_s_own_settings_make_a_request(base):
+    request = GenerationRequest.build(**catalog.complete({"base_model": base.id, "seed": 1}))
+    assert (request.width, request.height) == (base.width, base.height)
+    assert request.motion_module == base.motion_module
+    positions = catalog.find_motion_module(base.motion_module).max_positions
+    assert positions is not None
+    assert request.context_length <= positions
+
+
+def test_every_entry_says_in_one_line_what_it_is_and_under_which_licence():
+    for entry in (*catalog.base_models(), *catalog.motion_modules()):
+        assert "\n" not in entry.description
+        assert entry.description.endswith(".")
+        assert entry.label
+        assert entry.licence
+
+
+def test_the_demo_model_lies_in_the_assets():
+    assert catalog.find_base_model("demo").folder == catalog.ASSETS / "demo"
+    assert catalog.find_motion_module("demo").folder == catalog.ASSETS / "demo" / "motion_adapter"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("demmo", "'demo'"),
+        ("stable-diffusion-v1-5", f"'{catalog.STABLE_DIFFUSION}'"),
+        ("dreamshaper", "'Lykon/DreamShaper'"),
+    ],
+)
+def test_an_unknown_id_is_refused_with_the_nearest_ones(wanted, near):
+    with pytest.raises(InvalidRequestError) as error:
+        catalog.find_base_model(wanted)
+    assert str(error.value).startswith(f"base_model must be one of the catalog, got '{wanted}'. Choose ")
+    assert near in str(error.value)
+
+
+def test_an_id_like_no_other_is_refused_with_all_there_are():
+    with pytest.raises(InvalidRequestError, match="Choose 'demo', 'guoyww/") as error:
+        catalog.find_motion_module("#" * 5000)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [({}, "demo"), ({"SPACES_ZERO_GPU": "true"}, catalog.STABLE_DIFFUSION)]
+)
+def test_the_default_is_the_demo_model_unless_there_is_a_gpu(device, expected, monkeypatch):
+    for name, value in device.items():
+        monkeypatch.setenv(name, value)
+    assert catalog.default_base_model().id == expected
+
+
+def test_what_was_left_open_is_filled_from_the_model_and_what_was_given_stays():
+    values = catalog.complete({"prompt": "a star", "width": None, "guidance_scale": 5.0, "fps": None})
+    assert values == {
+        "prompt": "a star",
+        "base_model": "demo",
+        "motion_module": "demo",
+        "width": 128,
+        "height": 128,
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "scheduler": Scheduler.DDIM,
+        "context_length": 16,
+    }
+
+
+def test_unknown_fields_are_kept_for_the_request_to_refuse():
+    with pytest.raises(InvalidRequestError, match="colour must be a field of the request"):
+        GenerationRequest.build(**catalog.complete({"colour": None}))
+
+
+def test_a_model_id_that_is_no_text_is_left_for_the_request_to_refuse():
+    with pytest.raises(InvalidRequestError, match="base_model must be a valid string, got 5"):
+        GenerationRequest.build(**catalog.complete({"base_model": 5}))
+
+
+def test_files_and_folders_of_the_operator_are_found_as_soon_as_they_are_there(models_dir):
+    assert "mine.safetensors" not in {entry.id for entry in catalog.base_models()}
+    (models_dir / "base_models" / "mine.safetensors").touch()
+    (models_dir / "base_models" / "notes.txt").touch()
+    (models_dir / "base_models" / "whole").mkdir()
+    (models_dir / "base_models" / "whole" / "model_index.json").touch()
+    (models_dir / "motion_modules" / "move.ckpt").touch()
+    local = [entry for entry in catalog.base_models() if entry.source == "local"]
+    assert [entry.id for entry in local] == ["mine.safetensors", "whole"]
+    assert local[0].folder == models_dir / "base_models" / "mine.safetensors"
+    assert catalog.complete({"base_model": "mine.safetensors"})["width"] == 512
+    assert catalog.find_motion_module("move.ckpt").source == "local"
+
+
+def test_a_local_namesake_does_not_replace_an_entry_of_the_catalog(models_dir):
+    (models_dir / "base_models" / "demo").mkdir()
+    (models_dir / "base_models" / "demo" / "model_index.json").touch()
+    assert catalog.find_base_model("demo").source == "folder"
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.safetensors", "{root}/outside.safetensors", "base_models/../../outside.safetensors", ".", ".."]
+)
+def test_paths_are_not_ids(models_dir, path):
+    (models_dir.parent / "outside.safetensors").touch()
+    with pytest.raises(InvalidRequestError, match="must be one of the catalog"):
+        catalog.find_base_model(path.format(root=models_dir.parent))
+
+
+def test_a_link_that_leads_out_of_the_models_folder_is_not_offered(models_dir):
+    outside = models_dir.parent / "outside.safetensors"
+    outside.touch()
+    (models_dir / "base_models" / "link.safetensors").symlink_to(outside)
+    with pytest.raises(InvalidRequestError, match=r"got 'link.safetensors'"):
+        catalog.find_base_model("link.safetensors")

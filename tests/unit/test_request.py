@@ -1,0 +1,99 @@
+"""The request: JSON round trip, and clear words for whatever breaks a rule."""
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.errors import InvalidRequestError
+from pipelines.request import MAX_SEED, ContextSchedule, GenerationRequest, OutputFormat, Scheduler, field_bounds
+
+requests = st.builds(
+    GenerationRequest.build,
+    prompt=st.text(max_size=80),
+    negative_prompt=st.text(max_size=20),
+    seed=st.integers(0, MAX_SEED),
+    num_frames=st.integers(1, 10_000),
+    fps=st.fractions(min_value=Fraction(1, 100), max_value=120, max_denominator=2000),
+    width=st.integers(8, 128).map(lambda n: 8 * n),
+    height=st.integers(8, 128).map(lambda n: 8 * n),
+    guidance_scale=st.floats(1, 30),
+    scheduler=st.sampled_from(Scheduler),
+    context_schedule=st.sampled_from(ContextSchedule),
+    context_length=st.integers(8, 32),
+    context_overlap=st.integers(-1, 7),
+    formats=st.lists(st.sampled_from(OutputFormat), min_size=1, unique=True),
+)
+
+
+@given(requests)
+def test_a_recipe_reads_back_as_the_same_request(request):
+    assert GenerationRequest.from_json(request.to_json()) == request
+
+
+def test_an_exact_rate_stays_exact():
+    assert GenerationRequest.build(fps="24000/1001").fps == Fraction(24000, 1001)
+    assert GenerationRequest.build(fps=23.976023976023978).fps == Fraction(24000, 1001)
+
+
+def test_a_seed_of_minus_one_is_drawn():
+    seeds = {GenerationRequest.build(seed=-1).seed for _ in range(8)}
+    assert len(seeds) > 1
+    assert all(0 <= seed <= MAX_SEED for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"num_frames": 0}, ("num_frames", "greater than or equal to 1", "got 0", "Frames")),
+        ({"num_frames": -3}, ("num_frames", "greater than or equal to 1", "got -3")),
+        ({"num_frames": 10_001}, ("num_frames", "10000", "got 10001")),
+        ({"num_frames": 1.5}, ("num_frames", "got 1.5")),
+        ({"width": 100}, ("width", "multiple of 8", "got 100")),
+        ({"height": 2048}, ("height", "1024", "got 2048")),
+        ({"guidance_scale": math.nan}, ("guidance_scale", "finite", "got nan")),
+        ({"guidance_scale": math.inf}, ("guidance_scale", "finite", "got inf")),
+        ({"guidance_scale": 0.5}, ("guidance_scale", "got 0.5")),
+        ({"scheduler": "magic"}, ("scheduler", "'euler_a'", "got magic")),
+        ({"steps": 20}, ("steps", "must be a field", "num_inference_steps")),
+        ({"context_length": 16, "context_overlap": 16}, ("context_overlap", "below context_length (16)", "got 16")),
+        ({"prompt": "x" * 1_000_000}, ("prompt", "at most", "1,000,000 characters", "Shorten")),
+        ({"prompt": None}, ("prompt", "string", "got None")),
+        ({"seed": -2}, ("seed", "got -2", "-1")),
+        ({"seed": 2**40}, ("seed", "4294967295")),
+        ({"fps": 0}, ("fps", "greater than 0")),
+        ({"fps": "fast"}, ("fps", "24000/1001", "got fast")),
+        ({"fps": "1/0"}, ("fps", "got 1/0")),
+        ({"formats": []}, ("formats", "at least 1")),
+        ({"formats": ["AVI"]}, ("formats", "'MP4'", "got AVI")),
+        ({"formats": ["GIF", "GIF"]}, ("formats", "not repeat")),
+        ({"clip_skip": -1}, ("clip_skip", "got -1")),
+        ({"num_inference_steps": 0}, ("num_inference_steps", "got 0")),
+        ({"base_model": ""}, ("base_model", "at least 1 character")),
+    ],
+)
+def test_a_broken_rule_is_told_with_field_rule_value_and_remedy(values, words):
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerationRequest.build(**values)
+    for word in words:
+        assert word in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{", '{"prompt": 3}', '{"unknown": 1}'])
+def test_a_broken_recipe_is_refused_in_words(text):
+    with pytest.raises(InvalidRequestError):
+        GenerationRequest.from_json(text)
+
+
+def test_requests_are_frozen():
+    request = GenerationRequest.build(seed=1)
+    with pytest.raises(ValueError, match="frozen"):
+        request.seed = 2
+
+
+def test_bounds_are_read_from_the_field():
+    assert field_bounds("num_frames") == (1, 10_000)
+    assert field_bounds("prompt") == (None, None)
