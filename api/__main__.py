@@ -1,0 +1,8 @@
+"""`python -m api "a red circle moving right" -o clip.mp4`."""
+
+import sys
+
+from api.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The command line: the request's fields as options, a clip as a file."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from api.engine import MakeClip, build_request, make_clip, run_folder
+from api.fields import FIELDS
+from pipelines.errors import InvalidRequestError, UserError
+from pipelines.events import Clip, Progress
+from pipelines.request import GenerationRequest, OutputFormat
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+SUFFIX_FORMATS: dict[str, OutputFormat] = {
+    ".mp4": OutputFormat.MP4,
+    ".gif": OutputFormat.GIF,
+    ".zip": OutputFormat.PNG,
+}
+
+
+def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip) -> int:
+    """Run the command; returns the exit code: 0, 2 for what the caller can put right, 130 after Ctrl-C.
+
+    Args:
+        arguments: The words after the program's name; `sys.argv` if not given.
+        engine: Makes the clip.
+    """
+    options = vars(_parser().parse_args(arguments))
+    outputs = [Path(text) for text in options.pop("output")]
+    try:
+        values = _recipe_values(options.pop("recipe", None)) | options
+        request = build_request(**values | {"formats": _formats(outputs)})
+        _quiet_when_piped()
+        _make(request, outputs, engine)
+    except UserError as err:
+        print(err, file=sys.stderr)  # noqa: T201 - a terminal is what this talks to
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    for output in outputs:
+        print(f"{output}  seed {request.seed}")  # noqa: T201
+    return 0
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USER_ERROR, f"{message}. See '{self.prog} --help'.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """One option for every field. Values stay text: the request checks them, in its own words."""
+    parser = _OneLineParser(
+        prog="python -m api",
+        description="Make a clip from words.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("prompt", nargs="?", help=_help("prompt"))
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="Where to write the clip: .mp4, .gif or .zip (PNG frames). Repeat it for several formats.",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE_OR_JSON",
+        help="Make a recipe again: JSON, a file of it, or a clip that carries it. Other options change it.",
+    )
+    for name in FIELDS:
+        if name not in ("prompt", "formats"):
+            parser.add_argument(f"--{name.replace('_', '-')}", type=_whole_or_text, metavar="X", help=_help(name))
+    return parser
+
+
+def _quiet_when_piped() -> None:
+    """Without a terminal, silence the bars of the libraries too; they read this when they are imported."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _help(name: str) -> str:
+    return str(GenerationRequest.model_fields[name].description).replace("%", "%%")
+
+
+def _whole_or_text(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _recipe_values(text: str | None) -> dict[str, Any]:
+    """The fields of a recipe given as JSON, as a file of JSON, or as a clip that carries one."""
+    if text is None:
+        return {}
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise UserError(f"recipe must be JSON or a file, got {text}. Check the path.")
+        if path.suffix.lower() in SUFFIX_FORMATS:
+            from media.read import read_recipe  # only replays need it
+
+            text = read_recipe(path)
+        else:
+            text = path.read_text(encoding="utf-8")
+    return GenerationRequest.from_json(text).model_dump()
+
+
+def _formats(outputs: Sequence[Path]) -> tuple[OutputFormat, ...]:
+    """The formats that the outputs' suffixes name; all outputs must lie in one existing folder."""
+    known = ", ".join(SUFFIX_FORMATS)
+    for output in outputs:
+        if output.suffix.lower() not in SUFFIX_FORMATS:
+            raise InvalidRequestError(f"output must end in one of {known}, got {output}. Rename it.")
+        if not output.parent.is_dir() or output.is_dir():
+            raise InvalidRequestError(
+                f"output must be a file in an existing folder, got {output}. Make the folder first."
+            )
+        if output.parent.resolve() != outputs[0].parent.resolve():
+            raise InvalidRequestError(
+                f"output must be in the folder of the first one ({outputs[0].parent}), got {output}. Choose one folder."
+            )
+    return tuple(SUFFIX_FORMATS[output.suffix.lower()] for output in outputs)
+
+
+def _make(request: GenerationRequest, outputs: Sequence[Path], engine: MakeClip) -> None:
+    """Make the clip in a hidden folder beside the outputs, then move the finished files into place."""
+    with (
+        run_folder(outputs[0].parent, prefix=".clip-") as folder,
+        closing(engine(request, folder)) as events,
+        closing(_Bar()) as bar,
+    ):
+        for event in events:
+            if isinstance(event, Clip):
+                for made, output in zip(event.files, outputs, strict=True):
+                    made.replace(output)
+            else:
+                bar.show(event)
+
+
+class _Bar:
+    """One progress bar a stage, on a terminal; silent when the output is piped."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar: tqdm[NoReturn] | None = None
+
+    def show(self, progress: Progress) -> None:
+        if self._bar is None or progress.stage != self._stage:
+            self.close()
+            self._stage = progress.stage
+            self._bar = tqdm(total=progress.total, desc=progress.stage, disable=None, leave=False)
+        self._bar.total = progress.total
+        self._bar.set_postfix_str(progress.note, refresh=False)
+        self._bar.update(progress.step - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

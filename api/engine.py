@@ -1,0 +1,93 @@
+"""Bind the engine to files: values from outside -> request -> clip in a folder.
+
+The page, the endpoint and the command line all come through here. Importing this module costs no torch,
+so a page is up in a second; the engine is imported by the first clip, or earlier by `warm`.
+"""
+
+import importlib
+import logging
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import catalog
+from pipelines.events import Event
+from pipelines.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from media.write import ClipWriter
+
+MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
+_log = logging.getLogger(__name__)
+
+
+def build_request(**values: Any) -> GenerationRequest:
+    """Check values from outside and make the request; absent and None become the chosen model's defaults.
+
+    Raises:
+        InvalidRequestError: A value breaks its field's rule, or the catalog does not know the model.
+    """
+    return GenerationRequest.build(**catalog.complete(values))
+
+
+def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None, None]:
+    """Make the clip and write its files into `folder`, telling how it goes.
+
+    Closing the iterator stops the engine at its next event and leaves no file behind. File names hold the
+    seed and a random part, never words of the prompt, so that a link gives nothing away.
+
+    Args:
+        request: What to make.
+        folder: An existing folder that the caller owns.
+
+    Raises:
+        UserError: The request does not fit the model, its weights, or the formats.
+    """
+    from media.write import check_output, open_clip
+    from pipelines.generate import generate  # waits for the first clip: it brings torch
+
+    check_output(request.formats, request.fps)
+    stem = f"{request.seed}-{secrets.token_hex(4)}"
+
+    def open_writer(request: GenerationRequest) -> "ClipWriter":
+        return open_clip(
+            folder,
+            stem=stem,
+            formats=request.formats,
+            fps=request.fps,
+            width=request.width,
+            height=request.height,
+            recipe=request.to_json(),
+        )
+
+    yield from generate(request, open_writer=open_writer)
+
+
+@contextmanager
+def run_folder(parent: Path | None = None, *, prefix: str = "run-") -> Iterator[Path]:
+    """A folder of its own for one run, gone afterwards with all that is in it.
+
+    Args:
+        parent: Where to make it; the system's temporary folder if not given.
+        prefix: How its name begins.
+    """
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
+        yield Path(folder)
+
+
+def warm() -> threading.Thread:
+    """Import the engine in the background, so that the first click does not wait for torch."""
+
+    def work() -> None:
+        try:
+            importlib.import_module("pipelines.generate")
+        except Exception:
+            _log.exception("The engine could not be imported; clips will fail until this is put right.")
+
+    thread = threading.Thread(target=work, name="warm-engine", daemon=True)
+    thread.start()
+    return thread

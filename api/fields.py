@@ -1,0 +1,54 @@
+"""The request's fields as plain JSON types and defaults, for faces that publish a signature."""
+
+import dataclasses
+import inspect
+from enum import StrEnum
+from fractions import Fraction
+from types import GenericAlias
+from typing import Any, Literal, get_args, get_origin
+
+from pipelines import catalog
+from pipelines.request import RANDOM_SEED, GenerationRequest
+
+FIELDS: tuple[str, ...] = tuple(GenerationRequest.model_fields)
+"""Names of the request's fields, in order. Every face uses these names in this order."""
+
+MODEL_FIELDS: tuple[str, ...] = tuple(
+    name for name in FIELDS if name in {field.name for field in dataclasses.fields(catalog.BaseModel)}
+)
+"""The fields for which a base model brings its own default."""
+
+
+def json_type(name: str) -> Any:
+    """The type of a field's value in JSON: choices become literals, a frame rate a number or a ratio."""
+    annotation = GenerationRequest.model_fields[name].annotation
+    if get_origin(annotation) is tuple:
+        return GenericAlias(list, (_literal(get_args(annotation)[0]),))
+    if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
+        return _literal(annotation)
+    return float | str if annotation is Fraction else annotation
+
+
+def json_default(name: str) -> Any:
+    """The default that a caller from outside sees: -1 for the seed, None where the model decides."""
+    if name == "seed":
+        return RANDOM_SEED
+    if name == "base_model" or name in MODEL_FIELDS:
+        return None
+    return GenerationRequest(seed=0).model_dump(mode="json")[name]
+
+
+def signature() -> inspect.Signature:
+    """The request's fields as the parameters of a function, all with defaults."""
+    parameters = []
+    for name in FIELDS:
+        default = json_default(name)
+        kind = json_type(name) if default is not None else json_type(name) | None
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        )
+    return inspect.Signature(parameters)
+
+
+def _literal(choices: type[StrEnum]) -> Any:
+    return Literal[tuple(choice.value for choice in choices)]

@@ -1,0 +1,51 @@
+"""Entry point of the Space and of `make run`: one page, one endpoint, one engine."""
+
+import spaces  # isort: skip - must come before anything that could start CUDA
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+from api.engine import make_clip, warm
+from ui.page import build_page
+from ui.theme import page_looks
+
+DEFAULT_PORT = 7860
+GPU_SECONDS = 60  # what one call may hold a ZeroGPU device; the platform refuses calls it deems too long
+MOST_WAITING = 24
+_ROOT = Path(__file__).resolve().parent
+
+
+def launch_options() -> dict[str, Any]:
+    """Arguments for `launch`: looks, port, and what a public server must not give away."""
+    return {
+        **page_looks(),
+        "server_port": int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
+        "max_file_size": "64mb",
+        "allowed_paths": [],
+        "blocked_paths": private_paths(),
+        "enable_monitoring": False,
+        "strict_cors": True,
+        "show_error": False,
+        "footer_links": ["api", "settings"],
+        "run_history": False,
+    }
+
+
+def private_paths() -> list[str]:
+    """Everything beside this file, never served; but folders with gradio's own files must stay readable."""
+    served = [Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir())), _ROOT / ".gradio"]
+    return [
+        str(path) for path in sorted(_ROOT.iterdir()) if not any(kept.resolve().is_relative_to(path) for kept in served)
+    ]
+
+
+demo = build_page(spaces.GPU(duration=GPU_SECONDS)(make_clip))
+demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
+
+if __name__ == "__main__":
+    warm()
+    demo.launch(**launch_options())

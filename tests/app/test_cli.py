@@ -1,0 +1,145 @@
+"""The command line's own behaviour: options, exit codes, files; the clips of the real engine are tested apart."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from api.cli import main
+from api.fields import FIELDS
+from tests.app.fake_engine import REFUSAL, FakeEngine
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(step_s=0)
+
+
+def test_a_prompt_and_a_name_give_a_file_and_say_the_seed(engine, tmp_path, capsys):
+    target = tmp_path / "clip.mp4"
+    code = main(["a red circle", "-o", str(target), "--seed", "7", "--num-frames", "4"], engine=engine.make_clip)
+    told = capsys.readouterr()
+    assert code == 0
+    assert target.read_bytes()[4:8] == b"ftyp"
+    assert told.out == f"{target}  seed 7\n"
+    assert told.err == ""
+    assert (engine.requests[0].prompt, engine.requests[0].num_frames) == ("a red circle", 4)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine, tmp_path):
+    names = ["clip.gif", "clip.mp4", "frames.zip"]
+    outputs = [word for name in names for word in ("-o", str(tmp_path / name))]
+    assert main(["x", *outputs], engine=engine.make_clip) == 0
+    assert engine.requests[0].formats == ("GIF", "MP4", "PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert Image.open(io.BytesIO((tmp_path / "clip.gif").read_bytes())).format == "GIF"
+
+
+def test_every_field_is_an_option_of_the_same_name(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    for name in FIELDS:
+        assert name == "formats" or f"--{name.replace('_', '-')} " in shown or name == "prompt"
+
+
+def test_a_recipe_makes_the_same_request_and_options_change_it(engine, tmp_path):
+    target = str(tmp_path / "clip.mp4")
+    main(["a star", "-o", target, "--fps", "24000/1001"], engine=engine.make_clip)
+    recipe = engine.requests[0].to_json()
+    kept = tmp_path / "recipe.json"
+    kept.write_text(recipe, encoding="utf-8")
+    main(["-o", target, "--recipe", recipe], engine=engine.make_clip)
+    main(["-o", target, "--recipe", str(kept)], engine=engine.make_clip)
+    main(["-o", target, "--recipe", recipe, "--num-frames", "3"], engine=engine.make_clip)
+    first, pasted, filed, changed = engine.requests
+    assert first == pasted == filed
+    assert changed == first.model_copy(update={"num_frames": 3})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["x", "--num-frames", "0"], "num_frames must be greater than or equal to 1, got 0. Change 'Frames'."),
+        (["x", "--guidance-scale", "nan"], "guidance_scale must be a finite number"),
+        (["x", "--width", "130"], "width must be a multiple of 8"),
+        (["x", "--scheduler", "best"], "scheduler must be 'ddim'"),
+        (["x", "--base-model", "nothing-like-it"], "base_model must be one of"),
+        (["x", "--num-frames", "many"], "num_frames must be a valid integer"),
+        (["--recipe", "{broken"], "recipe must be JSON"),
+        (["--recipe", '{"size": 3}'], "size must be a field of the request"),
+        (["--recipe", "no-such-file.json"], "recipe must be JSON or a file, got no-such-file.json."),
+        (["refuse"], REFUSAL),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(engine, tmp_path, capsys, words, said):
+    assert main([*words, "-o", str(tmp_path / "clip.mp4")], engine=engine.make_clip) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("clip.avi", "output must end in one of .mp4, .gif, .zip"), ("no/clip.mp4", "output must be a file in an ex")],
+)
+def test_an_output_that_cannot_be_is_refused_before_anything_starts(engine, tmp_path, capsys, output, said):
+    assert main(["x", "-o", str(tmp_path / output)], engine=engine.make_clip) == 2
+    assert capsys.readouterr().err.startswith(said)
+    assert engine.requests == []
+
+
+def test_an_unknown_option_is_one_line(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["x", "-o", "clip.mp4", "--quality", "high"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "unrecognized arguments: --quality high. See 'python -m api --help'."
+    ]
+
+
+def test_a_clip_of_before_stays_when_the_new_one_fails(engine, tmp_path):
+    target = tmp_path / "clip.mp4"
+    target.write_bytes(b"before")
+    assert main(["refuse", "-o", str(target)], engine=engine.make_clip) == 2
+    assert target.read_bytes() == b"before"
+
+
+_SLOW = """
+import sys
+from api.cli import main
+from tests.app.fake_engine import FakeEngine
+sys.exit(main(["slow", "-o", sys.argv[1]], engine=FakeEngine(step_s=0.1).make_clip))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another signal there")
+def test_ctrl_c_cleans_up_and_exits_130(tmp_path):
+    target = tmp_path / "clip.mp4"
+    run = subprocess.Popen([sys.executable, "-c", _SLOW, target], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 30
+    while not list(tmp_path.iterdir()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [path.name.startswith(".clip-") for path in tmp_path.iterdir()] == [True]
+    run.send_signal(signal.SIGINT)
+    _, told = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert told == "Stopped; nothing was written.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recipe_is_json_that_names_every_field(engine, tmp_path):
+    main(["x", "-o", str(tmp_path / "clip.mp4")], engine=engine.make_clip)
+    assert tuple(json.loads(engine.requests[0].to_json())) == FIELDS
+    assert Path(engine.folders[0]).parent == tmp_path

@@ -1,0 +1,163 @@
+"""The whole house: endpoint and command line around the real engine and the embedded model.
+
+The clips are small and of few steps: whether pictures are good is measured elsewhere, here they only have to
+be the same ones.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from api.engine import build_request, make_clip
+from media.read import probe, read_frames, read_recipe
+from pipelines.events import Clip, Progress, Stage
+from tests.app.conftest import served
+from ui.page import build_page
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"base_model": "demo", "num_frames": 4, "num_inference_steps": 2, "width": 64, "height": 64}
+PROMPT = "a red circle moving right on a blue background"
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "assets/demo/model_index.json").exists(), reason="the embedded model is not there"
+)
+
+
+def run_command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "api", *words, "-o", str(folder / "clip.mp4")]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Where the page's runs put their files, so that a test can see what is left."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def real(runs, tmp_path_factory) -> Iterator[Client]:
+    with pytest.MonkeyPatch.context() as patch, served(build_page(make_clip)) as url:
+        patch.setattr("tempfile.tempdir", str(runs))
+        client = Client(url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def made(real) -> tuple[str, dict]:
+    return real.predict(prompt=PROMPT, seed=11, **SMALL, api_name="/txt2vid")
+
+
+def test_a_call_gives_a_playable_video_that_carries_its_recipe(made):
+    video, recipe = made
+    info = probe(Path(video))
+    assert (info.num_frames, info.width, info.height, info.fps) == (4, 64, 64, 8)
+    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert json.loads(read_recipe(Path(video))) == recipe
+    assert recipe["seed"] == 11
+
+
+def test_the_command_line_makes_the_same_frames_from_the_recipe(made, tmp_path):
+    video, recipe = made
+    done = run_command("--recipe", json.dumps(recipe), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'clip.mp4'}  seed 11\n"
+    assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
+
+
+def test_a_clip_replays_from_the_recipe_inside_it(made, tmp_path):
+    video, _ = made
+    assert run_command("--recipe", video, folder=tmp_path).returncode == 0
+    assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
+
+
+def test_another_seed_makes_another_clip(real, made):
+    video, _ = real.predict(prompt=PROMPT, seed=12, **SMALL, api_name="/txt2vid")
+    assert not np.array_equal(read_frames(Path(video)), read_frames(Path(made[0])))
+
+
+def test_an_empty_prompt_is_allowed(real):
+    video, recipe = real.predict(prompt="", **SMALL, api_name="/txt2vid")
+    assert probe(Path(video)).num_frames == 4
+    assert recipe["prompt"] == ""
+
+
+def test_the_engine_tells_every_stage_with_a_preview_and_ends_with_the_clip(tmp_path):
+    request = build_request(prompt=PROMPT, seed=1, formats=["GIF", "MP4", "PNG"], **SMALL)
+    *told, clip = make_clip(request, tmp_path)
+    assert isinstance(clip, Clip)
+    assert all(isinstance(event, Progress) for event in told)
+    assert list(dict.fromkeys(event.stage for event in told)) == list(Stage)
+    assert any(event.preview is not None for event in told)
+    assert [path.suffix for path in clip.files] == [".gif", ".mp4", ".zip"]
+    assert sorted(tmp_path.iterdir()) == sorted(clip.files)
+
+
+@pytest.mark.parametrize("last_stage", [Stage.DENOISE, Stage.DECODE])
+def test_closing_the_engine_leaves_no_file(tmp_path, last_stage):
+    request = build_request(prompt=PROMPT, seed=1, **SMALL)
+    events = make_clip(request, tmp_path)
+    assert next(event for event in events if event.stage == last_stage)
+    events.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD = [
+    ({"num_frames": 0}, "num_frames"),
+    ({"num_frames": -3}, "num_frames"),
+    ({"num_frames": 10_001}, "num_frames"),
+    ({"width": 130}, "width"),
+    ({"height": 4096}, "height"),
+    ({"width": 0}, "width"),
+    ({"guidance_scale": "nan"}, "guidance_scale"),
+    ({"guidance_scale": "inf"}, "guidance_scale"),
+    ({"fps": "0"}, "fps"),
+    ({"fps": "1/0"}, "fps"),
+    ({"scheduler": "magic"}, "scheduler"),
+    ({"base_model": "no/such-model"}, "base_model"),
+    ({"base_model": "../../etc/passwd"}, "base_model"),
+    ({"motion_module": "no/such-module"}, "motion_module"),
+    ({"context_length": 8, "context_overlap": 8}, "context_overlap"),
+    ({"context_length": 64, "num_frames": 64}, "context_length"),
+    ({"prompt": "x" * 1_000_000}, "prompt"),
+    ({"formats": []}, "formats"),
+    ({"formats": ["AVI"]}, "formats"),
+    ({"formats": ["MP4", "MP4"]}, "formats"),
+    ({"formats": ["GIF"], "fps": 60}, "fps"),
+    ({"seed": -2}, "seed"),
+    ({"seed": 2**32}, "seed"),
+]
+
+
+@pytest.mark.parametrize(("values", "field"), BAD, ids=[f"{list(v)[-1]}-{i}" for i, (v, _) in enumerate(BAD)])
+def test_bad_input_is_refused_in_words_and_leaves_nothing(real, runs, values, field):
+    with pytest.raises(AppError) as caught:
+        real.predict(**{"prompt": PROMPT, **SMALL, **values}, api_name="/txt2vid")
+    said = str(caught.value)
+    assert said.startswith(f"{field} must ")
+    assert ", got " in said
+    assert said.endswith(".")
+    assert said.count(". ") >= 1, "the rule is followed by what to do"
+    assert len(said) < 600
+    assert list(runs.glob("run-*")) == []
+
+
+def test_a_field_that_does_not_exist_is_refused_on_the_command_line(tmp_path):
+    done = run_command(PROMPT, "--recipe", '{"size": 1}', folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("size must be a field of the request")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_recipe_of_the_right_shape_is_refused_before_the_engine_is_loaded(tmp_path):
+    done = run_command(PROMPT, "--context-length", "8", "--context-overlap", "9", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("context_overlap must be below context_length (8), got 9.")
+    assert list(tmp_path.iterdir()) == []

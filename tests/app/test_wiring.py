@@ -1,0 +1,103 @@
+"""Handlers, controls and the request name the same things in the same order."""
+
+import inspect
+import subprocess
+import sys
+
+import gradio as gr
+import pytest
+
+from api.endpoint import txt2vid_endpoint
+from api.fields import FIELDS, MODEL_FIELDS
+from pipelines.request import GenerationRequest
+from tests.app.fake_engine import FakeEngine
+from ui.controls import CHOICE_LABELS, build_control
+from ui.page import GPU_QUEUE, build_page
+from ui.txt2vid import EXAMPLES, SETTINGS
+
+
+@pytest.fixture(scope="module")
+def page() -> gr.Blocks:
+    return build_page(FakeEngine().make_clip)
+
+
+def generation_events(page: gr.Blocks) -> list:
+    return [event for event in page.fns.values() if event.concurrency_id == "gpu"]
+
+
+def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
+    fields = list(GenerationRequest.model_fields)
+    private, public = sorted(generation_events(page), key=lambda event: event.api_visibility)
+    assert list(inspect.signature(private.fn).parameters) == fields
+    assert [control.elem_id for control in private.inputs] == fields
+    assert list(inspect.signature(public.fn).parameters) == fields
+
+
+def test_only_the_clean_endpoint_is_public(page):
+    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid"]
+
+
+def test_every_event_that_makes_a_clip_shares_one_line(page):
+    events = generation_events(page)
+    assert len(events) == 2
+    assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
+
+
+def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
+    parameters = inspect.signature(txt2vid_endpoint(FakeEngine().make_clip)).parameters
+    assert parameters["seed"].default == -1
+    left_open = {name for name in FIELDS if parameters[name].default is None}
+    assert left_open == {"base_model", *MODEL_FIELDS}
+    assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters.values())
+
+
+def test_the_endpoint_explains_every_parameter(page):
+    described = page.get_api_info()["named_endpoints"]["/txt2vid"]
+    assert "Make a clip" in described["description"]
+    doc = txt2vid_endpoint(FakeEngine().make_clip).__doc__
+    assert all(f"    {name}: " in doc for name in FIELDS)
+
+
+def test_every_field_has_one_place_on_the_page():
+    in_sight = ["prompt", "negative_prompt", "num_frames", "seed"]
+    placed = in_sight + [name for names in SETTINGS.values() for name in names]
+    assert sorted(placed) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_control_says_what_the_request_says(name):
+    control = build_control(name)
+    field = GenerationRequest.model_fields[name]
+    assert control.elem_id == name
+    assert control.label == field.json_schema_extra["label"]
+    assert control.info.startswith(field.description)
+    if isinstance(control, gr.Slider):
+        for end in (control.minimum, control.maximum):
+            given = (
+                {"context_length": 128, name: end} if name != "context_length" else {name: end, "context_overlap": 0}
+            )
+            assert GenerationRequest.build(**given)
+
+
+def test_every_choice_has_a_label():
+    for name in ("scheduler", "context_schedule", "motion_norm"):
+        kind = GenerationRequest.model_fields[name].annotation
+        assert all(CHOICE_LABELS[choice] for choice in kind)
+
+
+def test_examples_use_only_words_the_demo_model_knows():
+    shapes = {"circle", "square", "triangle", "star", "heart", "cross"}
+    colours = {"red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white", "black"}
+    motions = {"static", "left", "right", "up", "down", "growing", "shrinking", "rotating"}
+    plain = {"a", "an", "on", "background", "moving", "big", "small"}
+    assert len(EXAMPLES) == 8
+    for prompt in EXAMPLES.values():
+        words = set(prompt.split())
+        assert words <= shapes | colours | motions | plain
+        assert words & shapes
+        assert len(words & colours) == 2
+
+
+def test_the_page_is_built_without_torch():
+    code = "import sys, ui.page, api.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,99 @@
+"""Controls generated from the request's fields: label, help, bounds and step stand in `request.py`."""
+
+import inspect
+from collections.abc import Sequence
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, get_args, get_origin
+
+import gradio as gr
+
+from api.fields import json_default
+from pipelines import catalog
+from pipelines.request import (
+    ContextSchedule,
+    GenerationRequest,
+    MotionNorm,
+    OutputFormat,
+    Scheduler,
+    field_bounds,
+    field_label,
+    field_step,
+)
+
+_MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can
+_PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
+
+CHOICE_LABELS: dict[StrEnum, str] = {
+    Scheduler.DDIM: "DDIM",
+    Scheduler.EULER: "Euler",
+    Scheduler.EULER_A: "Euler ancestral",
+    Scheduler.DPMPP_2M: "DPM++ 2M",
+    Scheduler.LCM: "LCM",
+    ContextSchedule.UNIFORM: "Uniform",
+    ContextSchedule.STATIC: "Static",
+    MotionNorm.PER_FRAME: "Per frame",
+    MotionNorm.DIFFUSERS: "As diffusers",
+    OutputFormat.MP4: "MP4 video",
+    OutputFormat.GIF: "GIF",
+    OutputFormat.PNG: "PNG frames (zip)",
+}
+"""What people read for a choice; ids stay in the values."""
+
+
+def build_control(name: str, value: Any = None) -> gr.components.Component:
+    """The control of one field, with the field's name as its `elem_id`.
+
+    Args:
+        name: A field of the request.
+        value: What it shows at first; the field's default if not given.
+    """
+    value = json_default(name) if value is None else value
+    shared = {
+        "label": field_label(name),
+        "info": _info(name),
+        "value": value,
+        "elem_id": name,
+        "interactive": True,
+    }
+    annotation = GenerationRequest.model_fields[name].annotation
+    if name in ("base_model", "motion_module"):
+        return gr.Dropdown(choices=_model_choices(name), filterable=False, **shared)
+    if get_origin(annotation) is tuple:
+        return gr.CheckboxGroup(choices=_choices(get_args(annotation)[0]), **shared)
+    if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
+        return gr.Dropdown(choices=_choices(annotation), filterable=False, **shared)
+    if annotation is str:
+        # The length is checked by the request, whose message says what to do; the box must not cut silently.
+        return gr.Textbox(lines=_PROMPT_LINES.get(name, 1), max_lines=8, **shared)
+    if annotation in (int, float, Fraction):
+        return _number(name, shared)
+    raise TypeError(f"No control is known for the field {name!r} of type {annotation!r}.")
+
+
+def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
+    """A slider where it can be aimed, else a box. A box has no bounds: the request's own words are better."""
+    low, high = field_bounds(name)
+    step = field_step(name)
+    if step and high is not None:
+        low = step if low is None else low  # a bound given as 'above 0' starts at the first stop
+        if (high - low) / step <= _MOST_SLIDER_STOPS:
+            return gr.Slider(minimum=low, maximum=high, step=step, buttons=[], **shared)
+    return gr.Number(**shared)
+
+
+def _info(name: str) -> str:
+    text = str(GenerationRequest.model_fields[name].description)
+    low, high = field_bounds(name)
+    if name == "num_frames":
+        return f"{text} {low:,} to {high:,}."
+    return text
+
+
+def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
+    return [(CHOICE_LABELS[choice], choice.value) for choice in kind]
+
+
+def _model_choices(name: str) -> Sequence[tuple[str, str]]:
+    entries = catalog.base_models() if name == "base_model" else catalog.motion_modules()
+    return [(entry.label, entry.id) for entry in entries]

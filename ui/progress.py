@@ -1,0 +1,72 @@
+"""What the page shows while a clip is made: a bar with stage, step and time left, and a preview picture.
+
+Both are HTML: gradio's own bar disappears at the first value a handler yields, and a preview sent as an
+image file costs a cached file and five times the time of one inside the page.
+"""
+
+import base64
+import html
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from pipelines.events import Progress, Stage
+
+STAGE_LABELS: dict[Stage, str] = {
+    Stage.LOAD: "Loading the model",
+    Stage.ENCODE: "Reading the prompt",
+    Stage.DENOISE: "Making the clip",
+    Stage.DECODE: "Drawing the frames",
+}
+_PREVIEW_QUALITY = 90  # previews are small and shown large: blocks and colour bleeding would be seen
+_SECONDS_A_MINUTE = 60
+
+
+def progress_html(progress: Progress) -> str:
+    """A bar with its stage, step and time left, which screen readers announce politely."""
+    label = STAGE_LABELS[progress.stage]
+    done = min(max(progress.step / progress.total, 0.0), 1.0) if progress.total > 0 else 0.0
+    facts = [html.escape(progress.note)] if progress.note else []
+    if progress.total > 1 and not progress.note:
+        facts.append(f"{progress.step} of {progress.total}")
+    if progress.eta_s is not None and math.isfinite(progress.eta_s):
+        facts.append(f"about {duration_text(progress.eta_s)} left")
+    return (
+        '<div class="told" role="status" aria-live="polite">'
+        f"<p><strong>{label}</strong><span>{' · '.join(facts)}</span></p>"
+        f'<div class="bar" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{done * 100:.0f}"><div style="width:{done:.1%}"></div></div></div>'
+    )
+
+
+def message_html(text: str, *, is_error: bool = False) -> str:
+    """A line of plain text in the place of the bar; errors are announced at once."""
+    role, live, kind = ("alert", "assertive", "told wrong") if is_error else ("status", "polite", "told")
+    return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p></div>'
+
+
+def preview_html(picture: np.ndarray) -> str:
+    """The clip so far as a picture inside the page.
+
+    Args:
+        picture: uint8 [h, w, 3].
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=_PREVIEW_QUALITY, subsampling=0)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="preview" alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}">'
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in words.
+
+    Example:
+        >>> duration_text(3.2), duration_text(75)
+        ('3 s', '1 min 15 s')
+    """
+    whole = max(1, round(seconds))
+    if whole < _SECONDS_A_MINUTE:
+        return f"{whole} s"
+    return f"{whole // _SECONDS_A_MINUTE} min {whole % _SECONDS_A_MINUTE} s"

@@ -1,0 +1,72 @@
+"""How the page looks, and its two keys. Gradio 6 takes these at `launch`, not when the page is built."""
+
+from typing import Any
+
+import gradio as gr
+
+_CSS = """
+.gradio-container { max-width: 1240px !important; margin-inline: auto; }
+#masthead h1 { margin: 0 0 .25rem; font-size: 1.5rem; }
+#model_line p { color: var(--body-text-color); margin: 0; }
+
+/* Wide: ask and settings on the left, the clip on the right. Narrow: ask, clip, settings. */
+#studio { display: grid; gap: var(--layout-gap, 16px); align-items: start;
+  grid-template-columns: minmax(0, 5fr) minmax(0, 6fr);
+  grid-template-areas: "ask result" "settings result"; grid-template-rows: auto 1fr; }
+#ask { grid-area: ask; } #result { grid-area: result; } #settings { grid-area: settings; }
+#ask, #result, #settings { min-width: 0; width: 100%; }
+@media (min-width: 801px) { #result { position: sticky; top: 1rem; } }
+@media (max-width: 800px) {
+  #studio { grid-template-columns: minmax(0, 1fr); grid-template-rows: none;
+    grid-template-areas: "ask" "result" "settings"; }
+  /* One row of examples that scrolls by itself, so that the clip stays near the button. */
+  #ask .gallery { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem; }
+  #ask .gallery > * { flex: none; }
+}
+
+/* Help texts differ in length; the boxes below them still stand on one line. */
+#num_frames label, #seed label { display: flex; flex-direction: column; height: 100%; }
+#num_frames label > :last-child, #seed label > :last-child { margin-top: auto; }
+#status .html-container, #preview .html-container { padding: 0 !important; }
+
+.told { min-height: 2.4rem; color: var(--body-text-color); }
+.told p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .25rem 1rem;
+  margin: 0 0 .4rem; }
+.told span { font-variant-numeric: tabular-nums; }
+.told .bar { height: .5rem; border-radius: .25rem; overflow: hidden;
+  background: var(--border-color-primary); }
+.told .bar div { height: 100%; background: var(--color-accent); transition: width .2s linear; }
+.told.wrong { padding: .6rem .8rem; border-radius: var(--radius-md);
+  color: var(--error-text-color); background: var(--error-background-fill);
+  border: 1px solid var(--error-border-color); overflow-wrap: anywhere; }
+img.preview { display: block; width: 100%; max-height: 70vh; object-fit: contain;
+  border-radius: var(--radius-md); background: var(--background-fill-secondary); }
+"""
+
+# Ctrl+Enter generates, Esc cancels; a disabled button ignores the click, and an open list keeps its Esc.
+_HEAD = """
+<script>
+document.addEventListener("keydown", (event) => {
+  const press = (id) => { const b = document.getElementById(id); if (b && !b.disabled) b.click(); };
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    press("generate");
+  }
+  const inList = event.target.closest("[role=listbox], [role=combobox], dialog");
+  if (event.key === "Escape" && !inList) press("cancel");
+});
+</script>
+"""
+
+
+def page_looks() -> dict[str, Any]:
+    """Arguments for `launch` that decide how the page looks."""
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate").set(
+        # The theme's own greys for labels and help miss the contrast that small text needs.
+        block_label_text_color="*neutral_700",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+    )
+    return {"theme": theme, "css": _CSS, "head": _HEAD}

@@ -1,0 +1,244 @@
+"""The txt2vid tab: words in, a clip out."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from api.engine import MakeClip, build_request, run_folder
+from api.faults import faults_in_words
+from api.fields import FIELDS, MODEL_FIELDS
+from pipelines import catalog
+from pipelines.events import Clip
+from ui.controls import build_control
+from ui.progress import duration_text, message_html, preview_html, progress_html
+
+EXAMPLES: dict[str, str] = {
+    "red circle moving right": "a red circle moving right on a blue background",
+    "big yellow star rotating": "a big yellow star rotating on a purple background",
+    "green triangle moving up": "a green triangle moving up on a white background",
+    "small pink heart growing": "a small pink heart growing on a black background",
+    "cyan square moving left": "a cyan square moving left on an orange background",
+    "white cross rotating": "a white cross rotating on a red background",
+    "blue star shrinking": "a blue star shrinking on a yellow background",
+    "purple heart moving down": "a purple heart moving down on a cyan background",
+}
+"""Prompts that the demo model can draw, by what their buttons say."""
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "Model": ("base_model", "motion_module"),
+    "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
+    "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride", "motion_norm"),
+    "Output": ("fps", "formats"),
+}
+"""The accordions, closed at first, and the fields in each."""
+
+WAITING = "Waiting for a turn …"
+NOT_STARTED = "Not started. The message says why; try again."
+
+Update = dict[Block, Any]
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The widgets a generation writes to."""
+
+    status: gr.HTML
+    preview: gr.HTML
+    video: gr.Video
+    picture: gr.Image
+    facts: gr.Column
+    files: gr.File
+    used_seed: gr.Number
+    reuse: gr.Button
+    recipe: gr.Code
+    generate: gr.Button
+    cancel: gr.Button
+
+    def all(self) -> list[Block]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Component]:
+    """Lay out the tab and wire it, inside the Blocks that is being built.
+
+    Args:
+        make_clip: The engine.
+        queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+
+    Returns:
+        The control of every field of the request, by its name, in the request's order.
+    """
+    model = catalog.default_base_model()
+    model_line = gr.Markdown(_model_line(model), elem_id="model_line")
+    found: dict[str, Component] = {}
+
+    def place(name: str) -> None:
+        value = model.id if name == "base_model" else getattr(model, name, None)
+        found[name] = build_control(name, value)
+
+    with gr.Column(elem_id="studio"):
+        with gr.Column(elem_id="ask"):
+            place("prompt")
+            with gr.Row():
+                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+                cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            gr.Examples(
+                [[words] for words in EXAMPLES.values()],
+                inputs=found["prompt"],
+                example_labels=list(EXAMPLES),
+                label="Try one",
+                cache_examples=False,  # else a Space would set it
+                api_visibility="private",
+                elem_id="examples",
+            )
+        with gr.Column(elem_id="result"):
+            results = _place_results(generate, cancel)
+        with gr.Column(elem_id="settings"):
+            place("negative_prompt")
+            with gr.Row():
+                place("num_frames")
+                place("seed")
+            for title, names in SETTINGS.items():
+                with gr.Accordion(title, open=False):
+                    for name in names:
+                        place(name)
+    controls = {name: found[name] for name in FIELDS}
+    _wire(make_clip, queue, controls, results, model_line)
+    return controls
+
+
+def _place_results(generate: gr.Button, cancel: gr.Button) -> _Results:
+    hint = message_html("Write a prompt and press Generate (Ctrl+Enter).")
+    status = gr.HTML(hint, elem_id="status", padding=False)
+    preview = gr.HTML(elem_id="preview", visible=False, padding=False)
+    video = gr.Video(label="Clip", elem_id="video", interactive=False, autoplay=True, loop=True, buttons=["download"])
+    picture = gr.Image(
+        label="Clip", elem_id="picture", interactive=False, visible=False, buttons=["download", "fullscreen"]
+    )
+    with gr.Column(visible=False) as facts:
+        files = gr.File(label="Files", elem_id="files", interactive=False, file_count="multiple")
+        with gr.Row(equal_height=True):
+            used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
+            reuse = gr.Button("Reuse seed", elem_id="reuse_seed", scale=1, min_width=130)
+        with gr.Accordion("Recipe", open=False):
+            recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
+    return _Results(status, preview, video, picture, facts, files, used_seed, reuse, recipe, generate, cancel)
+
+
+def _wire(
+    make_clip: MakeClip,
+    queue: dict[str, Any],
+    controls: dict[str, Component],
+    results: _Results,
+    model_line: gr.Markdown,
+) -> None:
+    """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    waiting = results.generate.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
+    running = waiting.then(
+        _handler(make_clip, results),
+        list(controls.values()),
+        results.all(),
+        preprocess=False,  # the request checks the values, and its words name the field
+        **queue,
+        **plain,
+    )
+    # A call that is refused before it starts, as by a full queue, has no last update.
+    running.failure(
+        lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+        results.status,
+        results.all(),
+        queue=False,
+        **plain,
+    )
+    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
+    results.cancel.click(None, None, None, cancels=[running], **plain).then(
+        lambda: _idle(results, "Cancelled. Nothing was kept."), None, results.all(), queue=False, **plain
+    )
+    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => seed", **plain)
+    defaults = [controls[name] for name in MODEL_FIELDS]
+    controls["base_model"].input(_model_defaults, controls["base_model"], [model_line, *defaults], **plain)
+
+
+def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
+    """The function behind Generate; its parameters are the request's fields."""
+
+    def generate(*values: Any) -> Iterator[Update]:
+        try:
+            with faults_in_words(), run_folder() as folder:
+                request = build_request(**dict(zip(FIELDS, values, strict=True)))
+                with closing(make_clip(request, folder)) as events:
+                    for event in events:
+                        if isinstance(event, Clip):
+                            yield _finished(results, event, request.seed)
+                            continue
+                        update: Update = {results.status: progress_html(event)}
+                        if event.preview is not None:  # it takes the place of the empty video
+                            picture = preview_html(event.preview)
+                            update[results.preview] = gr.update(value=picture, visible=True)
+                            update[results.video] = gr.update(visible=False)
+                        yield update
+        except gr.Error as err:
+            yield _idle(results, err.message, is_error=True)
+            raise
+
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in FIELDS])  # type: ignore[attr-defined]
+    return generate
+
+
+def _waiting(results: _Results) -> Update:
+    return {
+        results.status: message_html(WAITING),
+        results.preview: gr.update(value="", visible=False),
+        results.video: gr.update(value=None, visible=True),
+        results.picture: gr.update(value=None, visible=False),
+        results.facts: gr.update(visible=False),
+        results.generate: gr.update(interactive=False),
+        results.cancel: gr.update(interactive=True),
+    }
+
+
+def _idle(results: _Results, text: str, *, is_error: bool = False) -> Update:
+    return {
+        results.status: message_html(text, is_error=is_error),
+        results.preview: gr.update(value="", visible=False),
+        results.video: gr.update(visible=True),
+        results.generate: gr.update(interactive=True),
+        results.cancel: gr.update(interactive=False),
+    }
+
+
+def _finished(results: _Results, clip: Clip, seed: int) -> Update:
+    """Show the clip: a video if one was written, else the moving picture, else only the files."""
+    by_suffix = {path.suffix.lower(): str(path) for path in clip.files}
+    video = by_suffix.pop(".mp4", None)
+    picture = None if video else by_suffix.get(".gif")
+    done = f"Done: {clip.num_frames} frames in {duration_text(clip.seconds)}."
+    return {
+        **_idle(results, done),
+        results.video: gr.update(value=video, visible=video is not None),
+        results.picture: gr.update(value=picture, visible=picture is not None),
+        results.files: gr.update(value=list(by_suffix.values()), visible=bool(by_suffix)),
+        results.used_seed: seed,
+        results.facts: gr.update(visible=True),
+        results.recipe: json.dumps(json.loads(clip.recipe), indent=2, ensure_ascii=False),
+    }
+
+
+def _model_defaults(base_model: str) -> list[Any]:
+    """What changes on the page when another base model is chosen: its line and its own defaults."""
+    with faults_in_words():
+        model = catalog.find_base_model(base_model)
+    return [_model_line(model), *(getattr(model, name) for name in MODEL_FIELDS)]
+
+
+def _model_line(model: catalog.BaseModel) -> str:
+    return f"**{model.label}**: {model.description}"
