@@ -6,6 +6,7 @@ so a page is up in a second; the engine is imported by the first clip, or earlie
 
 import importlib
 import logging
+import os
 import secrets
 import tempfile
 import threading
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 _log = logging.getLogger(__name__)
+
+# Threads that wait for each other must sleep, not spin: where another program wants the cores too, spinning
+# was measured to make two threads several times slower than one. Read by OpenMP when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def build_request(**values: Any) -> GenerationRequest:

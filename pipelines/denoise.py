@@ -26,7 +26,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
 
-_SCHEDULERS: dict[Scheduler, type] = {
+_SCHEDULERS: dict[Scheduler, Any] = {
     Scheduler.DDIM: DDIMScheduler,
     Scheduler.EULER: EulerDiscreteScheduler,
     Scheduler.EULER_A: EulerAncestralDiscreteScheduler,

@@ -20,7 +20,7 @@ class PerFrameMotionModule(AnimateDiffTransformer3D):
         timestep: torch.Tensor | None = None,
         class_labels: torch.Tensor | None = None,
         num_frames: int = 1,
-        cross_attention_kwargs: dict | None = None,
+        cross_attention_kwargs: dict[str, object] | None = None,
     ) -> torch.Tensor:
         """Attend over time at every position; [B·F, C, h, w] in and out."""
         del encoder_hidden_states, timestep, class_labels, cross_attention_kwargs

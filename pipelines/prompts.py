@@ -41,18 +41,17 @@ def parse_weights(prompt: str) -> list[Fragment]:
         >>> parse_weights("a (red:1.3) circle")
         [Fragment(text='a ', weight=1.0), Fragment(text='red', weight=1.3), Fragment(text=' circle', weight=1.0)]
     """
-    pieces: list[list] = []  # [text, weight], weights still growing as brackets close
+    pieces: list[tuple[str, float]] = []  # weights grow as brackets close
     open_round: list[int] = []
     open_square: list[int] = []
 
     def multiply(start: int, factor: float) -> None:
-        for piece in pieces[start:]:
-            piece[1] *= factor
+        pieces[start:] = [(text, weight * factor) for text, weight in pieces[start:]]
 
     for match in _PIECES.finditer(prompt):
         token, factor = match[0], match[1]
         if token.startswith("\\") and len(token) > 1:
-            pieces.append([token[1:], 1.0])
+            pieces.append((token[1:], 1.0))
         elif token == "(":
             open_round.append(len(pieces))
         elif token == "[":
@@ -64,7 +63,7 @@ def parse_weights(prompt: str) -> list[Fragment]:
         elif token == "]" and open_square:
             multiply(open_square.pop(), 1 / EMPHASIS)
         else:
-            pieces.append([token, 1.0])
+            pieces.append((token, 1.0))
     return list(_merged(pieces))
 
 
@@ -76,7 +75,7 @@ def _checked(weight: float) -> float:
     return weight
 
 
-def _merged(pieces: Sequence[Sequence]) -> Iterator[Fragment]:
+def _merged(pieces: Sequence[tuple[str, float]]) -> Iterator[Fragment]:
     text, weight = "", 1.0
     for piece, its_weight in pieces:
         if its_weight != weight and text:

@@ -90,7 +90,7 @@ Rate = Annotated[
 
 def _knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
     """A field: what pydantic checks, and what the faces show (label, help, slider step, remedy)."""
-    extra = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
+    extra: dict[str, Any] = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 
@@ -145,7 +145,7 @@ class GenerationRequest(BaseModel):
     base_model: str = _knob(
         "demo",
         label="Base model",
-        help="The model that draws the pictures: an id of the catalog, or a file in the models folder.",
+        help="The model that draws the pictures.",
         min_length=1,
         max_length=300,
         fix="Choose one of the list",
@@ -153,7 +153,7 @@ class GenerationRequest(BaseModel):
     motion_module: str = _knob(
         "demo",
         label="Motion module",
-        help="The model that makes the pictures move: an id of the catalog, or a file in the models folder.",
+        help="The model that makes the pictures move; it must be made for the same kind of base model.",
         min_length=1,
         max_length=300,
         fix="Choose one of the list",
@@ -290,7 +290,7 @@ def field_label(name: str) -> str:
 
 def field_step(name: str) -> float | None:
     """The slider step of a numeric field."""
-    return _extra(GenerationRequest.model_fields[name])["step"]  # type: ignore[return-value]
+    return _extra(GenerationRequest.model_fields[name])["step"]
 
 
 def field_bounds(name: str) -> tuple[float | None, float | None]:
