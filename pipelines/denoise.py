@@ -8,7 +8,7 @@ window alone: the clip's latents stay on the CPU.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diffusers import (
@@ -21,7 +21,7 @@ from diffusers import (
     UNetMotionModel,
 )
 
-from pipelines.context import Window, plan_windows
+from pipelines.context import Window, count_windows, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
@@ -68,22 +68,15 @@ class DenoiseStep:
     """What the loop tells after each window.
 
     Args:
-        windows_done: Windows of this step that are through.
+        step: The step the window belongs to, from 0.
         state: The clip after the step; None until its last window is through.
         estimate: What the clip would be if the noise left were taken away now, float32 [1, 4, F, h, w];
             comes with `state`.
     """
 
     step: int
-    windows_done: int
     state: DenoiseState | None = None
     estimate: torch.Tensor | None = None
-
-
-class FrameConditioning(Protocol):
-    """Anything the UNet is told about frames, cut to a window by frame index."""
-
-    def for_frames(self, indices: tuple[int, ...], *, guided: bool) -> torch.Tensor: ...
 
 
 def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
@@ -110,14 +103,21 @@ def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: Sche
 
 def plan_step(request: GenerationRequest, step: int) -> list[Window]:
     """The windows of one step of a request."""
-    return plan_windows(
-        request.num_frames,
-        step,
-        schedule=request.context_schedule,
-        context_length=request.context_length,
-        context_overlap=request.effective_overlap,
-        context_stride=request.context_stride,
-    )
+    return plan_windows(request.num_frames, step, **_window_options(request))
+
+
+def count_request_windows(request: GenerationRequest, steps: int) -> int:
+    """Windows that the first `steps` steps of a request have together."""
+    return count_windows(request.num_frames, steps, **_window_options(request))
+
+
+def _window_options(request: GenerationRequest) -> dict[str, Any]:
+    return {
+        "schedule": request.context_schedule,
+        "context_length": request.context_length,
+        "context_overlap": request.effective_overlap,
+        "context_stride": request.context_stride,
+    }
 
 
 def denoise(
@@ -145,11 +145,11 @@ def denoise(
         for done, window in enumerate(windows, start=1):
             _add_window(prediction, scaled, window, unet, text, t, request.guidance_scale)
             if done < len(windows):
-                yield DenoiseStep(step, done)
+                yield DenoiseStep(step)
         latents, estimate = _scheduler_step(scheduler, prediction, t, latents, generator)
         memory = {name: deepcopy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
         state = DenoiseState(step + 1, latents, generator.get_state(), memory)
-        yield DenoiseStep(step, len(windows), state, estimate)
+        yield DenoiseStep(step, state, estimate)
 
 
 @torch.no_grad()

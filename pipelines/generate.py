@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from pipelines.catalog import find_motion_module
+from pipelines.catalog import find_base_model, find_motion_module
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state, plan_step
+from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
 from pipelines.device import choose_device
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
@@ -72,8 +72,9 @@ def generate(
         WeightsError: A model can't be loaded.
     """
     start = time.monotonic()
-    _check_window(request, find_motion_module(request.motion_module).max_positions)
-    yield Progress(Stage.LOAD, 0, 1, note=f"Loading {request.base_model}")
+    base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
+    _check_window(request, motion.max_positions)
+    yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     components = (store or default_store()).load(request.base_model, request.motion_module)
     _check_window(request, components.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
@@ -87,10 +88,11 @@ def generate(
             clip_skip=request.clip_skip,
         )
         state = resume_from or _noise(request, scheduler)
-        work = _Work.plan(request, len(scheduler.timesteps), state.step)
+        steps = len(scheduler.timesteps)
+        work = _Work.plan(request, steps=steps, steps_done=state.step)
         shown = 0.0
         for step in denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=state):
-            work.advance(request, step.step, step.windows_done)
+            work.window_done()
             preview = None
             if step.state:
                 state = step.state
@@ -98,7 +100,8 @@ def generate(
                     on_state(state)
                 if time.monotonic() - shown > PREVIEW_EVERY_S:
                     preview, shown = preview_frame(components.vae, step.estimate), time.monotonic()
-            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, work.note())
+            note = f"Step {step.step + 1} of {steps}"
+            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         yield from _write(request, components, state, open_writer, work, start)
 
 
@@ -115,7 +118,7 @@ def _write(
         for frames in decode_frames(components.vae, state.latents):
             writer.write(frames)
             done += len(frames)
-            work.units_done += DECODE_COST * len(frames)
+            work.frames_decoded(len(frames))
             yield Progress(Stage.DECODE, done, request.num_frames, work.eta_s())
     yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start)
 
@@ -137,33 +140,31 @@ def _check_window(request: GenerationRequest, max_positions: int | None) -> None
 
 @dataclass
 class _Work:
-    """Planned and finished work in frames through the UNet; the totals come from the plan itself."""
+    """Planned and finished work; one unit is a frame through the UNet. The totals come from the plan itself."""
 
     windows_total: int
+    units_a_window: int
     units_total: float
-    steps: int
     started: float
     windows_done: int = 0
     units_done: float = 0.0
-    step: int = 0
 
     @classmethod
-    def plan(cls, request: GenerationRequest, steps: int, first_step: int) -> "_Work":
-        plans = [plan_step(request, step) for step in range(first_step, steps)]
-        frames = sum(len(window.frame_indices) for plan in plans for window in plan)
-        total = frames + DECODE_COST * request.num_frames
-        return cls(sum(map(len, plans)), total, steps, time.monotonic())
+    def plan(cls, request: GenerationRequest, *, steps: int, steps_done: int) -> "_Work":
+        windows = count_request_windows(request, steps) - count_request_windows(request, steps_done)
+        frames = min(request.context_length, request.num_frames)
+        total = windows * frames + DECODE_COST * request.num_frames
+        return cls(windows, frames, total, time.monotonic())
 
-    def advance(self, request: GenerationRequest, step: int, windows_done: int) -> None:
-        self.step = step + 1
+    def window_done(self) -> None:
         self.windows_done += 1
-        self.units_done += min(request.context_length, request.num_frames)
-        del windows_done
+        self.units_done += self.units_a_window
+
+    def frames_decoded(self, count: int) -> None:
+        self.units_done += DECODE_COST * count
 
     def eta_s(self) -> float | None:
+        """Seconds left at the pace so far; None before anything is done."""
         if not self.units_done:
             return None
         return (time.monotonic() - self.started) / self.units_done * max(0.0, self.units_total - self.units_done)
-
-    def note(self) -> str:
-        return f"Step {self.step} of {self.steps}"

@@ -163,11 +163,12 @@ def _wait(url: str, limit_s: float = 120) -> None:
 
 def _clicks(url: str) -> tuple[float, float]:
     from playwright.sync_api import sync_playwright
-    from tests.app.chromium import ARGUMENTS, executable
+
+    from scripts.chromium import FLAGS, executable
 
     seconds = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         page = browser.new_page()
         page.goto(url, wait_until="domcontentloaded")
         button = page.get_by_role("button", name="Generate", exact=True)

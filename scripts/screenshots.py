@@ -3,20 +3,13 @@
 python -m scripts.screenshots http://127.0.0.1:7860 FOLDER
 """
 
-import shutil
 import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
+from scripts.chromium import FLAGS, executable
+
 SIZES = {"wide": (1280, 900), "phone": (390, 844)}
 VIDEO_READY = "() => { const v = document.querySelector('#video video'); return v && v.readyState >= 2; }"
 WAIT_MS = 120_000
@@ -40,7 +33,7 @@ def main(url: str, folder: Path) -> None:
     """Visit the page in every size and both colour schemes."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)

@@ -100,13 +100,15 @@ class Corpus:
     """Latent clips of this process in memory, each with captions already encoded."""
 
     def __init__(
-        self, folder: Path, plan: trainer.Budget, rank: int, text: tuple[CLIPTokenizer, CLIPTextModel]
+        self, folder: Path, plan: trainer.Budget, rank: int, text: tuple[CLIPTokenizer, CLIPTextModel], wander: float
     ) -> None:
         shards = sorted(folder.glob("*.npy"))[rank :: plan.processes]
         self.latents = torch.from_numpy(np.concatenate([np.load(shard) for shard in shards]))
         forwards = [Scene(**s) for shard in shards for s in json.loads(shard.with_suffix(".json").read_text())]
+        central = {i for i, s in enumerate(forwards) if max(abs(s.x - 0.5), abs(s.y - 0.5)) <= wander}
         samples = [(i, False, scene) for i, scene in enumerate(forwards)]
         samples += [(i, True, back) for i, scene in enumerate(forwards) if (back := reversed_scene(scene))]
+        samples = [sample for sample in samples if sample[0] in central]
         self.clip = torch.tensor([i for i, _, _ in samples])
         self.backwards = torch.tensor([back for _, back, _ in samples])
         rng = np.random.default_rng((plan.seed, rank, 4))
@@ -156,7 +158,7 @@ def build_trainable(kind: str) -> nn.Module:
 
 def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     """Train one stage on the cached latents."""
-    corpus = Corpus(args.latents, plan, rank, load_text(args.text, args.tokenizer))
+    corpus = Corpus(args.latents, plan, rank, load_text(args.text, args.tokenizer), args.wander)
     scheduler = build_scheduler()
     task = trainer.Trainer(build_trainable(args.kind), plan, rank)
     is_clip = args.kind == "clip"
@@ -166,7 +168,7 @@ def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     def loss(step: int) -> torch.Tensor:
         still = is_clip and step % 8 == 7
         TrainableMotionModule.aside = still
-        frames = _frames(1 if still or not is_clip else args.frames)
+        frames = _frames(1 if still or not is_clip else args.frames, only=args.middle)
         FramePositions.frames = frames
         latents, text = corpus.batch(plan.batch * (args.frames if still else 1), frames)
         noise = torch.randn_like(latents)
@@ -224,8 +226,9 @@ class Held:
         )
 
 
-def _frames(count: int) -> torch.Tensor:
-    return torch.randperm(CLIP_FRAMES)[:count].sort().values
+def _frames(count: int, *, only: int) -> torch.Tensor:
+    """Sorted random frames out of the `only` middle ones."""
+    return torch.randperm(only)[:count].sort().values + (CLIP_FRAMES - only) // 2
 
 
 def main() -> None:
@@ -233,6 +236,8 @@ def main() -> None:
     parser.add_argument("kind", choices=("image", "clip"))
     trainer.add_arguments(parser, minutes=30, batch=64, lr=1.5e-3)
     parser.add_argument("--frames", type=int, default=8, help="frames of each clip a step sees (clip stage)")
+    parser.add_argument("--wander", type=float, default=1.0, help="only clips whose shape starts this near the centre")
+    parser.add_argument("--middle", type=int, default=CLIP_FRAMES, help="only this many frames around the middle")
     parser.add_argument("--score-every", type=float, default=240, help="seconds between scores")
     parser.add_argument("--latents", type=Path, default=Path("build/latents"))
     parser.add_argument("--text", type=Path, default=Path("build/text.pt"))

@@ -1,7 +1,6 @@
 """The page in a real browser, around the stand-in engine: what a visitor sees and does."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,19 +8,11 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
+from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
 from ui.txt2vid import EXAMPLES  # noqa: E402
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
   const video = document.querySelector('#video video');
   return video && video.readyState >= 2 && video.videoWidth > 0 && video.currentTime > 0;
