@@ -71,7 +71,7 @@ def _choose() -> Device:
         known = json.loads(path.read_text())
         if known.pop("machine") == machine:
             return Device(**known)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # no cache, or another version's
     device = _measure()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from scripts.train_demo import trainer
 from scripts.train_demo.captions import caption, plain_caption
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.latents import reversed_scene
-from scripts.train_demo.text import Reader, build_text_encoder, tokenize
+from scripts.train_demo.text import build_text_encoder, tokenize
 from scripts.train_demo.vae import SIDE
 from scripts.train_demo.world import CLIP_FRAMES, Scene, is_held_out, sample_scene
 
@@ -137,9 +137,11 @@ def _encode_texts(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: list[
 def load_text(checkpoint: Path, tokenizer_folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
     """Tokenizer and text encoder of stage 2, read-outs dropped."""
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    reader = Reader(build_text_encoder(tokenizer))
-    reader.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
-    return tokenizer, reader.text_encoder.eval()
+    trained = torch.load(checkpoint, weights_only=True)["ema"]
+    own = "text_encoder."
+    encoder = build_text_encoder(tokenizer)
+    encoder.load_state_dict({name.removeprefix(own): value for name, value in trained.items() if name.startswith(own)})
+    return tokenizer, encoder.eval()
 
 
 def build_trainable(kind: str) -> nn.Module:

@@ -1,0 +1,49 @@
+"""The choice of number type and threads: measured once, kept, and open to the operator."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from pipelines.device import Device, choose_device
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("STUDIO_DTYPE", raising=False)
+    monkeypatch.delenv("STUDIO_THREADS", raising=False)
+    yield tmp_path / "animatediff-studio" / "device.json"
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no measurement")
+def test_the_choice_is_measured_once_and_kept(cache):
+    first = choose_device()
+    assert first.kind == "cpu"
+    assert first.dtype in ("float32", "bfloat16")
+    assert 1 <= first.threads <= len(os.sched_getaffinity(0))
+    kept = json.loads(cache.read_text())
+    other = "float32" if first.dtype == "bfloat16" else "bfloat16"
+    cache.write_text(json.dumps(kept | {"dtype": other}))
+    assert choose_device() == Device("cpu", other, first.threads)
+    assert torch.get_num_threads() == first.threads
+
+
+@pytest.mark.parametrize("broken", ["", "{}", "[1]", '{"machine": "another", "kind": "cpu"}'])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no measurement")
+def test_a_choice_of_another_machine_or_a_broken_file_is_measured_anew(cache, broken: str):
+    cache.parent.mkdir(parents=True)
+    cache.write_text(broken)
+    assert choose_device().kind == "cpu"
+    assert json.loads(cache.read_text())["machine"] != "another"
+
+
+def test_the_operator_overrules_the_measurement(cache, monkeypatch):
+    del cache
+    monkeypatch.setenv("STUDIO_DTYPE", "float32")
+    monkeypatch.setenv("STUDIO_THREADS", "1")
+    chosen = choose_device()
+    assert (chosen.dtype, chosen.threads, chosen.torch_dtype) == ("float32", 1, torch.float32)
