@@ -41,6 +41,7 @@ def main() -> None:
     args = parser.parse_args()
 
     trained = torch.load(args.clip, map_location="cpu", weights_only=True)["ema"]
+    trained = {name: value for name, value in trained.items() if not name.startswith("compass.")}
     unet, adapter = build_image_unet(), build_motion_adapter()
     unet.load_state_dict({name: value for name, value in trained.items() if "motion_modules" not in name})
     adapter.load_state_dict({name: value for name, value in trained.items() if "motion_modules" in name})
