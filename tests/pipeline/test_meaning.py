@@ -15,18 +15,11 @@ from scripts.train_demo.detect import Reading, read_clip
 from tests.pipeline.sink import run
 
 CASES = [
-    ("a large red circle moving right on a blue background", "circle", "red", "blue", "right"),
-    ("a large yellow square moving left on a black background", "square", "yellow", "black", "left"),
-    ("a big white heart falling in front of a green wall", "heart", "white", "green", "down"),
-    ("purple background, a big cyan triangle rising", "triangle", "cyan", "purple", "up"),
-    ("a small green cross getting bigger on a white background", "cross", "green", "white", "growing"),
-    (
-        "an animation of a large black square shrinking on an orange background",
-        "square",
-        "black",
-        "orange",
-        "shrinking",
-    ),
+    ("a large red square moving right on a white background", "square", "red", "white", "right"),
+    ("a large blue circle moving left on a yellow background", "circle", "blue", "yellow", "left"),
+    ("a big pink heart rising in front of a black wall", "heart", "pink", "black", "up"),
+    ("black background, a big green cross falling", "cross", "green", "black", "down"),
+    ("an animation of a large orange circle standing still on a blue background", "circle", "orange", "blue", "static"),
 ]
 
 
@@ -42,7 +35,7 @@ def readings() -> list[Reading]:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "column", "least"), [("colour", 2, 6), ("background", 3, 6), ("motion", 4, 5), ("shape", 1, 4)]
+    ("attribute", "column", "least"), [("colour", 2, 5), ("background", 3, 5), ("motion", 4, 4), ("shape", 1, 3)]
 )
 def test_clips_show_what_their_prompts_say(readings: list[Reading], attribute: str, column: int, least: int):
     right = [getattr(seen, attribute) == case[column] for seen, case in zip(readings, CASES, strict=True)]
