@@ -32,23 +32,24 @@ PORT = 7897
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the shortest clip; long ones run once")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="clip lengths, frames")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
     parser.add_argument("--worker", nargs=2, metavar=("CANDIDATE", "FRAMES"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         print(json.dumps(_work(args.worker[0], int(args.worker[1]))))
         return
-    table = "\n".join([_clips(args.rounds), "", *_page(), "", _machine()])
+    table = "\n".join([_clips(args.rounds, args.lengths), "", *_page(), "", _machine()])
     print(table)
     if args.readme:
         before, rest = args.readme.read_text().split(BEGIN)
         args.readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
 
 
-def _clips(rounds: int) -> str:
+def _clips(rounds: int, lengths: list[int]) -> str:
     found: dict[tuple[str, int], list[dict]] = {}
-    for frames in LENGTHS:
-        for _ in range(rounds if frames == LENGTHS[0] else 1):
+    for frames in lengths:
+        for _ in range(rounds if frames == lengths[0] else 1):
             for candidate in CANDIDATES:
                 command = [sys.executable, "-m", "scripts.benchmark", "--worker", candidate, str(frames)]
                 done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -56,13 +57,13 @@ def _clips(rounds: int) -> str:
                     raise SystemExit(done.stderr)
                 found.setdefault((candidate, frames), []).append(json.loads(done.stdout.splitlines()[-1]))
                 print(f"{candidate:20} {frames:4} frames  {done.stdout.splitlines()[-1]}", file=sys.stderr)
-    head = "| 128×128, 20 steps, guidance 3 | " + " | ".join(f"{n} frames" for n in LENGTHS) + " |"
-    lines = [head, "|---|" + "---|" * len(LENGTHS)]
+    head = "| 128×128, 20 steps, guidance 3 | " + " | ".join(f"{n} frames" for n in lengths) + " |"
+    lines = [head, "|---|" + "---|" * len(lengths)]
     for candidate in CANDIDATES:
         cells = [
             f"{statistics.median(r['seconds'] for r in found[candidate, n]):.1f} s,"
             f" {max(r['peak_mb'] for r in found[candidate, n]):.0f} MB"
-            for n in LENGTHS
+            for n in lengths
         ]
         lines.append(f"| {candidate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
