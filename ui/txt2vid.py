@@ -21,12 +21,12 @@ from ui.progress import duration_text, message_html, preview_html, progress_html
 
 EXAMPLES: dict[str, str] = {
     "red circle moving right": "a red circle moving right on a blue background",
-    "big yellow star rotating": "a big yellow star rotating on a purple background",
+    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
     "green triangle moving up": "a green triangle moving up on a white background",
-    "small pink heart growing": "a small pink heart growing on a black background",
+    "big pink heart moving up": "a big pink heart moving up on a black background",
     "cyan square moving left": "a cyan square moving left on an orange background",
-    "white cross rotating": "a white cross rotating on a red background",
-    "blue star shrinking": "a blue star shrinking on a yellow background",
+    "static white cross": "a big static white cross on a red background",
+    "blue triangle moving right": "a big blue triangle moving right on a yellow background",
     "purple heart moving down": "a purple heart moving down on a cyan background",
 }
 """Prompts that the demo model can draw, by what their buttons say."""
