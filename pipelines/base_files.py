@@ -72,15 +72,14 @@ class BaseParts:
     """A base model in memory, ready for any motion module.
 
     Args:
-        unet_config, unet_weights: What the UNet is built from; its tensors are shared, never copied.
+        unet: Draws stills; its tensors are shared with the UNet that moves them.
         weights: File name in `BaseFiles.paths` -> sha256.
     """
 
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
     vae: AutoencoderKL
-    unet_config: dict[str, Any]
-    unet_weights: dict[str, torch.Tensor]
+    unet: UNet2DConditionModel
     prediction_type: str
     weights: dict[str, str]
 
@@ -127,7 +126,7 @@ def load_base(files: BaseFiles, device: str, dtype: torch.dtype) -> BaseParts:
             tensor.data = aligned(tensor.data)
         module.to(device)
     weights = {name: sha256_of(path) for name, path in files.paths.items()}
-    return BaseParts(tokenizer, text_encoder, vae, dict(unet.config), unet.state_dict(), files.prediction_type, weights)
+    return BaseParts(tokenizer, text_encoder, vae, unet, files.prediction_type, weights)
 
 
 def _fetch_folder(entry: catalog.BaseModel) -> Path:

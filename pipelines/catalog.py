@@ -82,11 +82,11 @@ class MotionModule(_Entry):
 
     Args:
         max_positions: The longest window it can see, frames; None until the file has been read.
-        beta_schedule: The noise schedule it was trained on, as diffusers spells it.
+        motion_family: How it must be run, by an id of `motion_families`, where its tensors don't tell.
     """
 
     max_positions: int | None = None
-    beta_schedule: str = "linear"
+    motion_family: str | None = None
 
 
 _AnyEntry = TypeVar("_AnyEntry", bound=_Entry)

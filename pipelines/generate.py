@@ -76,7 +76,7 @@ def generate(
     _check_window(request, motion.max_positions)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     components = (store or default_store()).load(request.base_model, request.motion_module)
-    _check_window(request, components.max_positions)
+    _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     with applied(components, request):
         yield Progress(Stage.ENCODE, 0, 1)

@@ -6,21 +6,22 @@ on the same base model costs no second copy of it.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers import AutoencoderKL, UNetMotionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipelines import catalog
 from pipelines.base_files import BaseFiles, BaseParts, load_base, locate_base
 from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.motion import PerFrameMotionModule, set_motion_norm
+from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
+from pipelines.motion_families import MotionFamily
 from pipelines.motion_files import MotionFiles, locate_motion
-from pipelines.request import GenerationRequest, MotionNorm
+from pipelines.request import GenerationRequest
 from pipelines.weights import sha256_of
 
 
@@ -32,7 +33,7 @@ class Components:
         tokenizer, text_encoder, vae: The base model's.
         unet: The base model's UNet with the motion module in it.
         scheduler_config: The noise schedule both were trained on, for `Scheduler.from_config`.
-        max_positions: The longest window the motion module can see, frames.
+        family: How the motion module must be run.
         base, motion: The catalog's records.
         weights: What was read -> sha256: the base model's files by component ("checkpoint" for a single
             file), and "motion_module".
@@ -43,7 +44,7 @@ class Components:
     vae: AutoencoderKL
     unet: UNetMotionModel
     scheduler_config: dict[str, Any]
-    max_positions: int
+    family: MotionFamily
     base: catalog.BaseModel
     motion: catalog.MotionModule
     weights: dict[str, str]
@@ -62,13 +63,16 @@ class ModelStore:
         self.dtype = dtype
         self._lock = threading.Lock()
         self._base: tuple[object, BaseParts] | None = None
+        self._motion: tuple[object, LoadedMotionModule] | None = None
+        self._unet: UNetMotionModel | None = None
         self._components: tuple[object, Components] | None = None
 
     def load(self, base_model: str, motion_module: str) -> Components:
         """The components of a base model and a motion module, by their ids in the catalog.
 
-        All checks that need no memory come first; what was loaded before gives way only then. After a
-        failure nothing half-loaded is kept.
+        All checks that need no memory come first; what was loaded before gives way only then. What stays is
+        not read again: another motion module keeps the base model, another base model the motion module.
+        After a failure nothing half-loaded is kept.
 
         Raises:
             InvalidRequestError: An id is not in the catalog, or the two are made for different models.
@@ -81,18 +85,35 @@ class ModelStore:
             if self._components and self._components[0] == key:
                 return self._components[1]
             files, motion_files = locate_base(base), locate_motion(motion)
-            _refuse_other_shape(files, motion_files)
+            _refuse_other_shape(files, motion_files, motion)
             self._components = None
             parts = self._base_parts(files)
-            weights = motion_files.read(self.dtype)
-            components = _combine(parts, files, motion_files, {k: v.to(self.device) for k, v in weights.items()})
+            unet = self._motion_unet(parts, self._loaded_motion(key[1], motion_files))
+            components = _combine(parts, unet, files, motion_files, motion)
             self._components = (key, components)
             return components
+
+    def _motion_unet(self, parts: BaseParts, loaded: LoadedMotionModule) -> UNetMotionModel:
+        """The last UNet with other tensors where it can hold them, else a new one."""
+        unet, self._unet = self._unet, None
+        if unet is not None and can_hold(unet, parts.unet, loaded):
+            fill_motion_unet(unet, parts.unet, loaded)
+        else:
+            unet = build_motion_unet(parts.unet, loaded)
+        self._unet = unet
+        return unet
+
+    def _loaded_motion(self, key: object, files: MotionFiles) -> LoadedMotionModule:
+        if not self._motion or self._motion[0] != key:
+            self._motion = self._unet = None
+            adapter = files.read(self.dtype).to(self.device)
+            self._motion = (key, LoadedMotionModule(adapter, files.family))
+        return self._motion[1]
 
     def _base_parts(self, files: BaseFiles) -> BaseParts:
         key = _identity(files.entry)
         if not self._base or self._base[0] != key:
-            self._base = None  # before the next one is read, so that two never fill the memory
+            self._base = self._unet = None  # before the next one is read, so that two never fill the memory
             self._base = (key, load_base(files, self.device, self.dtype))
         return self._base[1]
 
@@ -100,59 +121,29 @@ class ModelStore:
 @contextmanager
 def applied(components: Components, request: GenerationRequest) -> Iterator[Components]:
     """Set what the request changes about the shared models, and undo it whatever happens inside."""
-    modules = components.unet.modules()
-    was_per_frame = any(isinstance(module, PerFrameMotionModule) for module in modules)
-    set_motion_norm(components.unet, per_frame=request.motion_norm is MotionNorm.PER_FRAME)
+    state = components.unet.motion_state
+    before = replace(state)
+    state.norm = request.motion_norm
     try:
         yield components
     finally:
-        set_motion_norm(components.unet, per_frame=was_per_frame)
+        vars(state).update(vars(before))
 
 
 def _combine(
-    base: BaseParts, files: BaseFiles, motion: MotionFiles, motion_weights: Mapping[str, torch.Tensor]
+    base: BaseParts, unet: UNetMotionModel, files: BaseFiles, motion: MotionFiles, entry: catalog.MotionModule
 ) -> Components:
     return Components(
         tokenizer=base.tokenizer,
         text_encoder=base.text_encoder,
         vae=base.vae,
-        unet=_build_unet(base, motion, motion_weights),
-        scheduler_config={
-            "num_train_timesteps": 1000,
-            "beta_start": 0.00085,
-            "beta_end": 0.012,
-            "beta_schedule": motion.entry.beta_schedule,
-            "steps_offset": 1,
-            "clip_sample": False,
-            "prediction_type": base.prediction_type,
-        },
-        max_positions=motion.max_positions,
+        unet=unet,
+        scheduler_config=motion.family.scheduler_config(prediction_type=base.prediction_type),
+        family=motion.family,
         base=files.entry,
-        motion=motion.entry,
+        motion=entry,
         weights=base.weights | {"motion_module": sha256_of(motion.path)},
     )
-
-
-def _build_unet(base: BaseParts, motion: MotionFiles, motion_weights: Mapping[str, torch.Tensor]) -> UNetMotionModel:
-    """Both as one UNet over the very tensors they were read into.
-
-    Raises:
-        WeightsError: The motion module lacks tensors, has too many, or has them in other shapes.
-    """
-    try:
-        with torch.device("meta"):
-            spatial = UNet2DConditionModel.from_config(base.unet_config)
-            # A file does not tell its norm's groups, and diffusers takes the UNet's for the motion layers.
-            groups = {"motion_norm_num_groups": base.unet_config["norm_num_groups"]}
-            adapter = MotionAdapter(**motion.config | groups)
-            unet = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
-        unet.load_state_dict({**base.unet_weights, **motion_weights}, strict=True, assign=True)
-    except (RuntimeError, TypeError, ValueError) as err:
-        raise WeightsError(
-            f"motion_module must be a whole motion module that fits the base model's UNet, got '{motion.entry.id}', "
-            "whose layers are not what its description says. Download it again or choose another."
-        ) from err
-    return unet.requires_grad_(False).eval()
 
 
 def _refuse_other_family(base: catalog.BaseModel, motion: catalog.MotionModule) -> None:
@@ -165,11 +156,11 @@ def _refuse_other_family(base: catalog.BaseModel, motion: catalog.MotionModule) 
         )
 
 
-def _refuse_other_shape(base: BaseFiles, motion: MotionFiles) -> None:
+def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: catalog.MotionModule) -> None:
     if base.channels != motion.channels:
         raise WeightsError(
             f"motion_module must fit the base model '{base.entry.id}' (blocks of {_in_words(base.channels)}), "
-            f"got '{motion.entry.id}' ({_in_words(motion.channels)}). Choose a motion module made for it."
+            f"got '{entry.id}' ({_in_words(motion.channels)}). Choose a motion module made for it."
         )
 
 

@@ -1,29 +1,38 @@
 """Motion-module files: where they are, whether they fit, and their tensors under diffusers' names.
 
-Two formats hold the same weights: a diffusers `MotionAdapter` folder, and the single file AnimateDiff's
-authors publish. What a file is, is decided by its tensors' names and shapes, never by its own name. Here
-AnimateDiff v2 and v3 for Stable Diffusion 1.5 are read; other kinds are recognised and refused.
+The same weights come as a diffusers `MotionAdapter` folder, as the single file AnimateDiff's authors publish,
+and under the names of HotShot-XL and of training runs. What a file is, is decided by its tensors' names and
+shapes; its missing, extra and misshapen tensors are told before anything is allocated.
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import MotionAdapter
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 
 from pipelines.catalog import MotionModule
 from pipelines.errors import WeightsError
-from pipelines.weights import aligned, fetch, read_shapes, read_weights
+from pipelines.motion_families import FAMILIES, MotionFamily, Shapes, count_blocks, count_positions, tell_family
+from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights import aligned, fetch, read_metadata, read_shapes, read_weights
 
 FIELD = "motion_module"
 _CONFIG = "config.json"
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-_HEADS = 8  # of every published module; shapes do not tell it
-_V1_POSITIONS = 24
+_POSITIONS = ".pos_embed.pe"
+#: What shapes can't tell, with every published module's value; a .safetensors header may say otherwise.
+_HEADS, NORM_GROUPS = 8, 32
+_FAMILY = "motion_family"  # as the header says it
 _RENAMES = (
+    (r"\.temporal_attentions\.", ".motion_modules."),
+    (r"\.positional_encoding$", ".pe"),
     (r"\.temporal_transformer\.", "."),
     (r"\.attention_blocks\.0\.pos_encoder\.", ".pos_embed."),
     (r"\.attention_blocks\.0\.", ".attn1."),
@@ -32,8 +41,8 @@ _RENAMES = (
     (r"\.norms\.1\.", ".norm2."),
     (r"\.ff_norm\.", ".norm3."),
 )
-_POSITIONS = ".pos_embed.pe"
 _SECOND_POSITIONS = ".attention_blocks.1.pos_encoder."  # the authors store the same table once more
+_BESIDE = ("conv_in.", "img_encoder.")  # what PIA and AnimateLCM-I2V hold beside motion layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +50,47 @@ class MotionFiles:
     """A motion module on this disk, looked at but not read.
 
     Args:
-        entry: What was asked for.
+        name: What to call it in messages.
         path: Its weights file.
         config: The arguments of diffusers' `MotionAdapter`.
+        family: How it must be run.
     """
 
-    entry: MotionModule
+    name: str
     path: Path
     config: dict[str, Any]
+    family: MotionFamily
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the blocks it moves, outermost first."""
         return tuple(self.config["block_out_channels"])
 
-    @property
-    def max_positions(self) -> int:
-        """The longest window it can see, frames."""
-        return int(self.config["motion_max_seq_length"])
-
-    def read(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """The tensors under diffusers' names, on the CPU.
+    def read(self, dtype: torch.dtype | None = None) -> MotionAdapter:
+        """Its tensors as a `MotionAdapter` on the CPU, frozen; in the stored number type if none is given.
 
         Raises:
-            WeightsError: The file is damaged or unsafe.
+            WeightsError: The file is damaged, unsafe, or holds NaN or infinity.
         """
-        weights = read_weights(self.path, field=FIELD)
-        return {new: aligned(weights[old].to(dtype)) for old, new in _names(weights).items()}
+        stored = read_weights(self.path, field=FIELD)
+        weights = {new: aligned(stored[old].to(dtype)) for old, new in rename_motion(stored).items()}
+        with torch.device("meta"):
+            adapter = MotionAdapter(**self.config)
+        for name, expected in adapter.state_dict().items():
+            if name.endswith(_POSITIONS) and name not in weights:
+                table = SinusoidalPositionalEmbedding(expected.shape[2], expected.shape[1]).pe
+                weights[name] = table.to(next(iter(weights.values())).dtype)
+        if adapter.conv_in is not None:
+            weights |= {f"conv_in.{part}": aligned(stored[f"conv_in.{part}"].to(dtype)) for part in ("weight", "bias")}
+        adapter.load_state_dict({name: weights[name] for name in adapter.state_dict()}, assign=True)
+        return adapter.requires_grad_(False).eval()
 
 
 def locate_motion(entry: MotionModule) -> MotionFiles:
-    """Fetch a motion module if need be, and find out what it is.
+    """Fetch a motion module of the catalog if need be, and find out what it is.
 
     Raises:
-        WeightsError: It can't be had, is damaged, or is of a kind that is not supported.
+        WeightsError: It can't be had, is damaged, or is no motion module.
     """
     if entry.source == "hub" and entry.file:
         path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
@@ -84,100 +100,132 @@ def locate_motion(entry: MotionModule) -> MotionFiles:
             path = fetch(entry.repo, [_CONFIG, _WEIGHTS[1]], entry.revision, field=FIELD)
     else:
         path = entry.folder
-    return _from_folder(entry, path) if path.is_dir() or not path.suffix else _from_file(entry, path)
+    found = inspect_motion(path, name=entry.id)
+    if entry.motion_family is None:
+        return found
+    return replace(found, family=replace(FAMILIES[entry.motion_family], max_positions=found.family.max_positions))
 
 
-def _from_folder(entry: MotionModule, folder: Path) -> MotionFiles:
+def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
+    """Find out what a file, or a diffusers folder, is without reading its tensors.
+
+    Args:
+        path: The file or folder.
+        name: What to call it in messages; its own name by default.
+
+    Raises:
+        WeightsError: It is missing, damaged, no motion module, or lacks tensors or has too many.
+    """
+    name = name or path.name
+    folder_config = _read_config(path, name) if path.is_dir() or not path.suffix else None
+    file = path if folder_config is None else _weights_in(path)
+    stored, said = read_shapes(file, field=FIELD), read_metadata(file)
+    kind = tell_kind(stored)
+    if kind is not WeightsKind.MOTION_MODULE:
+        raise WeightsError(f"{FIELD} must be a motion module, got '{name}', which is {kind}. {BELONGS[kind]}.")
+    shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
+    beside = {key: shape for key, shape in stored.items() if key.startswith(_BESIDE)}
+    is_hotshot = any(".temporal_attentions." in key for key in stored)
+    family = tell_family(shapes | _picture_inputs(beside), native_hotshot=is_hotshot, file_name=file.name)
+    if said.get(_FAMILY) in FAMILIES:
+        family = replace(FAMILIES[said[_FAMILY]], max_positions=family.max_positions)
+    config = folder_config or _config(shapes, said, family)
+    if family.id == "pia":
+        config["conv_in_channels"] = beside["conv_in.weight"][1]
+    _require_whole(config, shapes, name)
+    return MotionFiles(name, file, config, family)
+
+
+def rename_motion(names: Iterable[str]) -> dict[str, str]:
+    """Stored name -> diffusers' name, for the motion layers alone; some files hold the whole UNet.
+
+    Example:
+        >>> rename_motion(["up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias"])
+        {'up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias': 'up_blocks.1.motion_modules.2.proj_in.bias'}
+    """
+    renamed = {}
+    for stored in names:
+        name = stored
+        for pattern, replacement in _RENAMES:
+            name = re.sub(pattern, replacement, name)
+        if ".motion_modules." in name and _SECOND_POSITIONS not in stored:
+            renamed[stored] = name
+    return renamed
+
+
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
     try:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
         kind = config["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise WeightsError(
-            f"{FIELD} must be a folder with a {_CONFIG} and weights, got '{entry.id}', which has no readable "
-            f"{_CONFIG}. Install it again or choose another."
+            f"{FIELD} must be a folder with a {_CONFIG} and weights, got '{name}', which has no readable {_CONFIG}. "
+            "Install it again or choose another."
         ) from err
-    path = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / _WEIGHTS[0])
-    shapes = read_shapes(path, field=FIELD)
     if kind != "MotionAdapter":
-        raise _unsupported(entry, f"a {kind}")
-    _refuse_other_kinds(entry, shapes)
-    return MotionFiles(entry, path, {key: value for key, value in config.items() if not key.startswith("_")})
+        raise WeightsError(f"{FIELD} must be a motion module, got '{name}', which is a {kind}. Choose another.")
+    return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _from_file(entry: MotionModule, path: Path) -> MotionFiles:
-    shapes = read_shapes(path, field=FIELD)
-    _refuse_other_kinds(entry, shapes)
-    return MotionFiles(entry, path, _config({new: shapes[old] for old, new in _names(shapes).items()}))
+def _weights_in(folder: Path) -> Path:
+    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / _WEIGHTS[0])
 
 
-def _config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The arguments of `MotionAdapter`, read off the shapes of a module that passed `_refuse_other_kinds`."""
+def _picture_inputs(beside: Shapes) -> dict[str, tuple[int, ...]]:
+    """Of the layers beside the motion layers, those that make a family: whole UNets have a plain conv_in too."""
     return {
-        "block_out_channels": _channels(shapes),
-        "motion_layers_per_block": 1 + _highest(r"^down_blocks\.\d+\.motion_modules\.(\d+)\.", shapes),
-        "motion_transformer_layers_per_block": 1 + _highest(r"\.transformer_blocks\.(\d+)\.", shapes),
-        "motion_num_attention_heads": _HEADS,
-        "motion_max_seq_length": _length(shapes),
-        "use_motion_mid_block": any(name.startswith("mid_block.") for name in shapes),
+        key: shape
+        for key, shape in beside.items()
+        if key.startswith("img_encoder.") or (key == "conv_in.weight" and shape[1] > 4)
     }
 
 
-def _refuse_other_kinds(entry: MotionModule, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Say what a file is if it is anything but an AnimateDiff v2 or v3 module (or shaped like one)."""
-    names = "\n".join(shapes)
-    motion = {new: shapes[old] for old, new in _names(shapes).items()}
-    kind = next((kind for mark, kind in _OTHER_KINDS if mark in names), None)
-    if kind:
-        raise _unsupported(entry, kind)
-    if shapes.get("conv_in.weight", (0, 4))[1] != 4:
-        raise _unsupported(entry, "PIA, which starts from a picture")
-    if not any(name.startswith("down_blocks.0.motion_modules.0.proj_in.") for name in motion):
-        raise _unsupported(entry, "a file without motion layers")
-    length, has_mid = _length(motion), any(name.startswith("mid_block.") for name in motion)
-    if length is None:
-        raise _unsupported(entry, "a module without positions, such as AnimateLCM")
-    if length == _V1_POSITIONS and len(_channels(motion)) > 3 and not has_mid:
-        raise _unsupported(entry, "an AnimateDiff v1 module, which needs another norm in the whole model")
+def _config(shapes: Shapes, said: Mapping[str, str], family: MotionFamily) -> dict[str, Any]:
+    """The arguments of `MotionAdapter`, read off the shapes; sizes shapes can't tell off the file's header."""
+    channels = tuple(
+        shapes.get(f"down_blocks.{block}.motion_modules.0.proj_in.weight", (0,))[0]
+        for block in range(count_blocks(shapes))
+    )
+    return {
+        "block_out_channels": channels,
+        "motion_num_attention_heads": int(said.get("motion_num_attention_heads", _HEADS)),
+        "motion_norm_num_groups": int(said.get("motion_norm_num_groups", math.gcd(NORM_GROUPS, *channels))),
+        "motion_layers_per_block": 1 + _highest(r"^down_blocks\.\d+\.motion_modules\.(\d+)\.", shapes),
+        "motion_transformer_layers_per_block": 1 + _highest(r"\.transformer_blocks\.(\d+)\.", shapes),
+        "motion_max_seq_length": count_positions(shapes) or family.max_positions,
+        "use_motion_mid_block": any(key.startswith("mid_block.") for key in shapes),
+    }
 
 
-_OTHER_KINDS = (
-    ("_lora.", "a LoRA"),
-    ("lora_", "a LoRA"),
-    ("controlnet_cond_embedding", "a SparseCtrl encoder"),
-    ("img_encoder.", "AnimateLCM-I2V, which starts from a picture"),
-    ("temporal_attentions.", "a HotShot-XL module"),
-    ("model.diffusion_model.", "a base model"),
-)
+def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
+    """Compare a file with the module its shapes promise; positions may be left out by all layers together."""
+    try:
+        with torch.device("meta"):
+            expected = {key: tuple(value.shape) for key, value in MotionAdapter(**config).state_dict().items()}
+    except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
+        raise _not_whole(name, "its layers make no module") from err
+    expected = {key: shape for key, shape in expected.items() if not key.startswith("conv_in.")}
+    if count_positions(shapes) is None:
+        expected = {key: shape for key, shape in expected.items() if not key.endswith(_POSITIONS)}
+    lacking, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+    if lacking:
+        raise _not_whole(name, f"it lacks {len(lacking)} tensors, the first {lacking[0]}")
+    if extra:
+        raise _not_whole(name, f"it has {len(extra)} tensors too many, the first {extra[0]}")
+    for key, shape in expected.items():
+        if shapes[key] != shape:
+            raise _not_whole(name, f"{key} has the shape {_by(shapes[key])} where {_by(shape)} is needed")
 
 
-def _unsupported(entry: MotionModule, kind: str) -> WeightsError:
+def _not_whole(name: str, why: str) -> WeightsError:
     return WeightsError(
-        f"{FIELD} must be an AnimateDiff v2 or v3 module, got '{entry.id}', which is {kind}. "
-        "Choose another motion module."
+        f"{FIELD} must be a whole motion module, got '{name}': {why}. Download it again or choose another."
     )
 
 
-def _names(keys: Mapping[str, object]) -> dict[str, str]:
-    """Stored name -> diffusers' name, for the motion layers only; some files hold the UNet as well."""
-    renamed = {}
-    for key in keys:
-        if ".motion_modules." in key and _SECOND_POSITIONS not in key:
-            name = key
-            for pattern, replacement in _RENAMES:
-                name = re.sub(pattern, replacement, name)
-            renamed[key] = name
-    return renamed
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
 
 
-def _channels(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    blocks = 1 + _highest(r"^down_blocks\.(\d+)\.", shapes)
-    names = (f"down_blocks.{block}.motion_modules.0.proj_in.weight" for block in range(blocks))
-    return tuple(shapes.get(name, (0,))[0] for name in names)
-
-
-def _length(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    return next((shape[1] for name, shape in shapes.items() if name.endswith(_POSITIONS)), None)
-
-
-def _highest(pattern: str, names: Mapping[str, object]) -> int:
-    return max((int(match[1]) for name in names if (match := re.search(pattern, name))), default=-1)
+def _highest(pattern: str, names: Iterable[str]) -> int:
+    return max((int(found[1]) for name in names if (found := re.search(pattern, name))), default=-1)

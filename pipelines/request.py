@@ -52,9 +52,9 @@ class ContextSchedule(StrEnum):
 
 
 class MotionNorm(StrEnum):
-    """Whose GroupNorm the motion modules compute."""
+    """Whose group norms are computed."""
 
-    PER_FRAME = "per_frame"
+    ORIGINAL = "original"
     DIFFUSERS = "diffusers"
 
 
@@ -215,9 +215,10 @@ class GenerationRequest(BaseModel):
         step=1,
     )
     motion_norm: MotionNorm = _knob(
-        MotionNorm.PER_FRAME,
+        MotionNorm.ORIGINAL,
         label="Motion norm",
-        help="Per frame is what AnimateDiff's authors compute; diffusers normalises over the whole window.",
+        help="Original computes what the motion module's authors do. Diffusers normalises motion layers over the "
+        "whole window; choose it to compare, or for modules that were trained there.",
     )
     formats: tuple[OutputFormat, ...] = _knob(
         (OutputFormat.MP4,),

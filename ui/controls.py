@@ -32,7 +32,7 @@ CHOICE_LABELS: dict[StrEnum, str] = {
     Scheduler.LCM: "LCM",
     ContextSchedule.UNIFORM: "Uniform",
     ContextSchedule.STATIC: "Static",
-    MotionNorm.PER_FRAME: "Per frame",
+    MotionNorm.ORIGINAL: "Original",
     MotionNorm.DIFFUSERS: "As diffusers",
     OutputFormat.MP4: "MP4 video",
     OutputFormat.GIF: "GIF",

@@ -70,7 +70,7 @@ def sample_scene(rng: np.random.Generator, **fixed: str) -> Scene:
     size = fixed.get("size") or str(rng.choice(list(SIZES)))
     travel = float(rng.uniform(0.32, 0.42))
     dx, dy = DIRECTIONS.get(motion, (0, 0))
-    wander_x, wander_y = (0.05 if dx else 0.14), (0.05 if dy else 0.14)
+    wander_x, wander_y = (0.05 if dx else 0.07), (0.05 if dy else 0.07)
     return Scene(
         shape=shape,
         colour=colour,

@@ -39,7 +39,7 @@ class TinyBase:
     """A tiny Stable Diffusion 1.5; the same seed gives the same weights.
 
     Args:
-        cross_attention_dim, in_channels: Of the UNet, to be wrong on purpose.
+        cross_attention_dim, in_channels, channels: Of the UNet, to be wrong on purpose, or SDXL's three blocks.
         prediction_type: What its scheduler says the UNet predicts.
     """
 
@@ -50,10 +50,11 @@ class TinyBase:
         cross_attention_dim: int = _WIDTH,
         in_channels: int = 4,
         prediction_type: str = "epsilon",
+        channels: tuple[int, ...] = CHANNELS,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.unet = _unet(cross_attention_dim, in_channels)
+            self.unet = _unet(cross_attention_dim, in_channels, channels)
             self.vae = _vae()
             self.text_encoder = _text_encoder()
         self.tokenizer = _tokenizer()
@@ -135,11 +136,14 @@ def original_names(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
     return weights | {name.replace("blocks.0.pos", "blocks.1.pos"): table.clone() for name, table in tables.items()}
 
 
-def _unet(cross_attention_dim: int, in_channels: int) -> UNet2DConditionModel:
+def _unet(cross_attention_dim: int, in_channels: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
+    with_attention = len(channels) - 1
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=in_channels,
-        block_out_channels=CHANNELS,
+        block_out_channels=channels,
+        down_block_types=("CrossAttnDownBlock2D",) * with_attention + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * with_attention,
         layers_per_block=2,
         cross_attention_dim=cross_attention_dim,
         attention_head_dim=8,

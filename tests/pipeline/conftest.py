@@ -1,0 +1,63 @@
+"""A stand-in hub with tiny models in the published names and formats, a models folder, and a store."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import MotionAdapter
+
+from pipelines.models import ModelStore
+from tests.pipeline import tiny
+from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3
+from tests.stand_in_hub import StandInHub, serving, use_hub
+
+
+@pytest.fixture(scope="session")
+def bases() -> dict[str, tiny.TinyBase]:
+    return {name: tiny.TinyBase(seed) for seed, name in enumerate(ON_THE_HUB)}
+
+
+@pytest.fixture(scope="session")
+def adapters() -> dict[str, MotionAdapter]:
+    return {V2: tiny.motion_adapter(11, mid_block=True), V3: tiny.motion_adapter(12, mid_block=False)}
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory, bases, adapters) -> Path:
+    """The repositories of the catalog, as published: names, formats, and files that are not wanted."""
+    root = tmp_path_factory.mktemp("hub")
+    sd15 = bases[SD15].save_folder(root / SD15, old_vae_names=True)
+    for unwanted in ("v1-5-pruned.ckpt", "unet/diffusion_pytorch_model.fp16.safetensors", "unet/model.bin"):
+        (sd15 / unwanted).write_bytes(b"not wanted")
+    bases["emilianJR/epiCRealism"].save_folder(root / "emilianJR/epiCRealism", safetensors=False)
+    bases["Lykon/DreamShaper"].save_checkpoint(root / "Lykon/DreamShaper" / "DreamShaper_8_pruned.safetensors")
+    for name, adapter in adapters.items():
+        adapter.save_pretrained(root / name)
+    originals = root / "guoyww/animatediff"
+    originals.mkdir()
+    torch.save(tiny.original_names(adapters[V2]), originals / "mm_sd_v15_v2.ckpt")
+    wrapped = {f"module.{name}": tensor for name, tensor in tiny.original_names(adapters[V3]).items()}
+    torch.save({"epoch": 1, "global_step": 2, "state_dict": wrapped}, originals / "v3_sd15_mm.ckpt")
+    return root
+
+
+@pytest.fixture
+def hub(repositories, tmp_path, monkeypatch) -> Iterator[StandInHub]:
+    with serving(repositories) as hub:
+        use_hub(monkeypatch, hub.url, tmp_path / "cache")
+        yield hub
+
+
+@pytest.fixture
+def models_dir(tmp_path, monkeypatch) -> Path:
+    root = tmp_path / "models"
+    for kind in ("base_models", "motion_modules"):
+        (root / kind).mkdir(parents=True)
+    monkeypatch.setenv("MODELS_DIR", str(root))
+    return root
+
+
+@pytest.fixture
+def store() -> ModelStore:
+    return ModelStore("cpu", torch.float32)

@@ -1,0 +1,28 @@
+"""What the tests of loading share: the names they load by, and how they look at what came of it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines import catalog
+from pipelines.errors import WeightsError
+from pipelines.models import ModelStore
+
+SD15 = catalog.STABLE_DIFFUSION
+V2, V3 = "guoyww/animatediff-motion-adapter-v1-5-2", "guoyww/animatediff-motion-adapter-v1-5-3"
+ORIGINALS = {V2: "guoyww/animatediff/mm_sd_v15_v2.ckpt", V3: "guoyww/animatediff/v3_sd15_mm.ckpt"}
+ON_THE_HUB = [entry.id for entry in catalog.base_models() if entry.source == "hub"]
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+
+def refusal_of(store: ModelStore, base_model: str, motion_module: str, *, secret: Path) -> str:
+    """The text of the refusal, which must not tell where files are on this disk."""
+    with pytest.raises(WeightsError) as error:
+        store.load(base_model, motion_module)
+    assert str(secret) not in str(error.value)
+    return str(error.value)
