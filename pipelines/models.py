@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from pipelines import catalog
-from pipelines.base_files import BaseFiles, BaseParts, load_base, locate_base
+from pipelines.architecture import TextEncoder
+from pipelines.base_files import BaseFiles, locate_base
+from pipelines.base_parts import BaseParts, load_base
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.motion import PerFrameMotionModule, set_motion_norm
 from pipelines.motion_files import MotionFiles, locate_motion
@@ -29,8 +31,9 @@ class Components:
     """All that a generation computes with; shared, so nobody changes it but within `applied`.
 
     Args:
-        tokenizer, text_encoder, vae: The base model's.
+        tokenizers, text_encoders, vae: The base model's; one or two of the first ones.
         unet: The base model's UNet with the motion module in it.
+        zero_empty_negative: As `encode_prompts` takes it.
         scheduler_config: The noise schedule both were trained on, for `Scheduler.from_config`.
         max_positions: The longest window the motion module can see, frames.
         base, motion: The catalog's records.
@@ -38,10 +41,11 @@ class Components:
             file), and "motion_module".
     """
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
+    tokenizers: tuple[CLIPTokenizer, ...]
+    text_encoders: tuple[TextEncoder, ...]
     vae: AutoencoderKL
     unet: UNetMotionModel
+    zero_empty_negative: bool
     scheduler_config: dict[str, Any]
     max_positions: int
     base: catalog.BaseModel
@@ -113,18 +117,19 @@ def _combine(
     base: BaseParts, files: BaseFiles, motion: MotionFiles, motion_weights: Mapping[str, torch.Tensor]
 ) -> Components:
     return Components(
-        tokenizer=base.tokenizer,
-        text_encoder=base.text_encoder,
+        tokenizers=base.tokenizers,
+        text_encoders=base.text_encoders,
         vae=base.vae,
         unet=_build_unet(base, motion, motion_weights),
+        zero_empty_negative=files.zero_empty_negative,
         scheduler_config={
             "num_train_timesteps": 1000,
             "beta_start": 0.00085,
-            "beta_end": 0.012,
+            "beta_end": motion.entry.beta_end,
             "beta_schedule": motion.entry.beta_schedule,
             "steps_offset": 1,
             "clip_sample": False,
-            "prediction_type": base.prediction_type,
+            "prediction_type": files.prediction_type,
         },
         max_positions=motion.max_positions,
         base=files.entry,

@@ -23,7 +23,7 @@ from tests.stand_in_hub import StandInHub, serving, use_hub
 SD15 = catalog.STABLE_DIFFUSION
 V2, V3 = "guoyww/animatediff-motion-adapter-v1-5-2", "guoyww/animatediff-motion-adapter-v1-5-3"
 ORIGINALS = {V2: "guoyww/animatediff/mm_sd_v15_v2.ckpt", V3: "guoyww/animatediff/v3_sd15_mm.ckpt"}
-ON_THE_HUB = [entry.id for entry in catalog.base_models() if entry.source == "hub"]
+ON_THE_HUB = [entry.id for entry in catalog.base_models() if entry.family == "sd15"]
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def test_every_base_model_of_the_hub_loads_as_it_was_published(name, store, base
     stock = UNetMotionModel.from_unet2d(bases[name].unet, adapters[V2])
     _assert_same(components.unet.state_dict(), stock.state_dict())
     _assert_same(components.vae.state_dict(), bases[name].vae.state_dict())
-    _assert_same(components.text_encoder.state_dict(), bases[name].text_encoder.state_dict())
+    _assert_same(components.text_encoders[0].state_dict(), bases[name].text_encoder.state_dict())
     words = ["a red circle"]
-    assert components.tokenizer(words).input_ids == bases[name].tokenizer(words).input_ids
+    assert components.tokenizers[0](words).input_ids == bases[name].tokenizer(words).input_ids
     assert (components.base.id, components.motion.id, components.max_positions) == (name, V2, 32)
 
 
@@ -122,7 +122,7 @@ def test_a_motion_module_is_the_same_from_its_folder_and_its_original_file(name,
 @pytest.mark.usefixtures("hub")
 def test_components_are_frozen_in_evaluation_mode_and_of_the_dtype_asked_for():
     components = ModelStore("cpu", torch.bfloat16).load(SD15, V3)
-    for model in (components.unet, components.vae, components.text_encoder):
+    for model in (components.unet, components.vae, *components.text_encoders):
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
         assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
@@ -210,7 +210,7 @@ def test_a_repository_or_file_that_is_gone_is_said_so(tmp_path, monkeypatch, sto
 def test_another_motion_module_shares_the_base_model_and_the_last_pair_is_kept(store):
     first, second = store.load(SD15, V2), store.load(SD15, V3)
     assert second.vae is first.vae
-    assert second.text_encoder is first.text_encoder
+    assert second.text_encoders == first.text_encoders
     assert second.unet.conv_in.weight.data_ptr() == first.unet.conv_in.weight.data_ptr()
     assert hasattr(first.unet.mid_block, "motion_modules")
     assert store.load(SD15, V3) is second
@@ -375,7 +375,6 @@ _UNET = "model.diffusion_model."
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda w: {k.replace("cond_stage_model", "conditioner.embedders.0"): v for k, v in w.items()}, "XL model"),
         (lambda w: {k.replace("_model.transformer", "_model.model"): v for k, v in w.items()}, "Diffusion 2 model"),
         (lambda w: {k: v for k, v in w.items() if k.startswith(_UNET)}, "without its text encoder"),
         (lambda w: {k: v for k, v in w.items() if not k.startswith("first_stage")}, "without its VAE"),
@@ -389,7 +388,9 @@ def test_base_files_of_other_kinds_are_refused_by_what_is_in_them(change, reason
     weights = {name: tensor.contiguous() for name, tensor in change(bases[SD15].checkpoint()).items()}
     save_file(weights, models_dir / "base_models" / "sd15.safetensors")
     message = _refusal(store, "sd15.safetensors", V2, secret=tmp_path)
-    assert message.startswith("base_model must be a Stable Diffusion 1.5 model, got 'sd15.safetensors', which is ")
+    assert message.startswith(
+        "base_model must be a Stable Diffusion 1.5 or XL model, got 'sd15.safetensors', which is "
+    )
     assert reason in message
 
 
@@ -397,7 +398,7 @@ def test_base_files_of_other_kinds_are_refused_by_what_is_in_them(change, reason
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"addition_embed_type": "text_time"}, "a Stable Diffusion XL model"),
+        ({"addition_embed_type": "text_time"}, "no readable text_encoder_2/config.json"),
         ({"cross_attention_dim": 1024}, "a Stable Diffusion 2 model"),
         ({"cross_attention_dim": 48}, "put together of parts that don't fit"),
         ({"in_channels": 9}, "made for inpainting or editing"),
