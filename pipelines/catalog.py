@@ -19,7 +19,10 @@ from pipelines.request import GenerationRequest, Scheduler
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+STABLE_DIFFUSION_XL = "stabilityai/stable-diffusion-xl-base-1.0"
 _WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".bin")
+_XL_MARK = b'"conditioner.embedders.'  # how a tensor's name begins in single files of Stable Diffusion XL
+_HEADER_LIMIT = 1 << 22  # bytes; ten times what such a file's list of names takes
 _LOCAL = "Local file; its licence is the operator's business"
 
 Source = Literal["folder", "hub", "local"]
@@ -205,8 +208,9 @@ def _local_paths(kind: str) -> list[Path]:
 
 
 def _local_base_model(path: Path) -> BaseModel:
-    """A local base model gets Stable Diffusion 1.5's settings, whose architecture it must have."""
-    like = next(entry for entry in _catalog()[0] if entry.id == STABLE_DIFFUSION)
+    """A local base model gets the settings of Stable Diffusion 1.5 or XL, whichever it looks like."""
+    settings_of = STABLE_DIFFUSION_XL if _looks_like_xl(path) else STABLE_DIFFUSION
+    like = next(entry for entry in _catalog()[0] if entry.id == settings_of)
     return BaseModel(
         id=path.name,
         label=path.stem,
@@ -222,6 +226,20 @@ def _local_base_model(path: Path) -> BaseModel:
         motion_module=like.motion_module,
         context_length=like.context_length,
     )
+
+
+def _looks_like_xl(path: Path) -> bool:
+    """A glance for the settings' sake; what a model is, is found out when it is loaded."""
+    if path.is_dir():
+        return (path / "text_encoder_2").is_dir()
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return _XL_MARK in file.read(min(length, _HEADER_LIMIT))
+    except OSError:
+        return False
 
 
 def _local_motion_module(path: Path) -> MotionModule:

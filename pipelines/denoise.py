@@ -143,7 +143,7 @@ def denoise(
         prediction = torch.zeros_like(latents)
         windows = plan_step(request, step)
         for done, window in enumerate(windows, start=1):
-            _add_window(prediction, scaled, window, unet, text, t, request.guidance_scale)
+            _add_window(prediction, scaled, window, unet, text, t, request)
             if done < len(windows):
                 yield DenoiseStep(step)
         latents, estimate = _scheduler_step(scheduler, prediction, t, latents, generator)
@@ -160,18 +160,24 @@ def _add_window(
     unet: UNetMotionModel,
     text: TextStates,
     t: torch.Tensor,
-    guidance_scale: float,
+    request: GenerationRequest,
 ) -> None:
     """Add a window's weighted prediction to the clip's, in place."""
     frames = list(window.frame_indices)
-    guided = guidance_scale > 1
+    guided = request.guidance_scale > 1
     sample = scaled[:, :, frames].to(unet.device, unet.dtype)
     states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
-    out = unet(torch.cat([sample, sample]) if guided else sample, t, encoder_hidden_states=states).sample
+    added = text.added_conditions(guided=guided, height=request.height, width=request.width)
+    out = unet(
+        torch.cat([sample, sample]) if guided else sample,
+        t,
+        encoder_hidden_states=states,
+        added_cond_kwargs={name: value.to(unet.device, unet.dtype) for name, value in added.items()},
+    ).sample
     out = out.to(prediction.device, prediction.dtype)
     if guided:
         negative, positive = out.chunk(2)
-        out = negative + guidance_scale * (positive - negative)
+        out = negative + request.guidance_scale * (positive - negative)
     prediction[:, :, frames] += out * torch.tensor(window.weights)[:, None, None]
 
 

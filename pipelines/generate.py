@@ -81,11 +81,12 @@ def generate(
     with applied(components, request):
         yield Progress(Stage.ENCODE, 0, 1)
         text = encode_prompts(
-            components.tokenizer,
-            components.text_encoder,
+            components.tokenizers,
+            components.text_encoders,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             clip_skip=request.clip_skip,
+            zero_empty_negative=components.zero_empty_negative,
         )
         state = resume_from or _noise(request, scheduler)
         steps = len(scheduler.timesteps)

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from pipelines import catalog
-from pipelines.base_files import BaseFiles, BaseParts, load_base, locate_base
+from pipelines.base_builds import TextEncoder
+from pipelines.base_files import BaseFiles, locate_base
+from pipelines.base_parts import BaseParts, load_base
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
 from pipelines.motion_families import MotionFamily
@@ -30,8 +32,9 @@ class Components:
     """All that a generation computes with; shared, so nobody changes it but within `applied`.
 
     Args:
-        tokenizer, text_encoder, vae: The base model's.
+        tokenizers, text_encoders, vae: The base model's; one or two of the first ones.
         unet: The base model's UNet with the motion module in it.
+        zero_empty_negative: As `encode_prompts` takes it.
         scheduler_config: The noise schedule both were trained on, for `Scheduler.from_config`.
         family: How the motion module must be run.
         base, motion: The catalog's records.
@@ -39,10 +42,11 @@ class Components:
             file), and "motion_module".
     """
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
+    tokenizers: tuple[CLIPTokenizer, ...]
+    text_encoders: tuple[TextEncoder, ...]
     vae: AutoencoderKL
     unet: UNetMotionModel
+    zero_empty_negative: bool
     scheduler_config: dict[str, Any]
     family: MotionFamily
     base: catalog.BaseModel
@@ -103,9 +107,15 @@ class ModelStore:
         self._unet = unet
         return unet
 
+    def _empty_unet(self) -> None:
+        """Let go of the last weights before the next are read, so that two sets never fill the memory."""
+        if self._unet is not None:
+            self._unet.to("meta")
+
     def _loaded_motion(self, key: object, files: MotionFiles) -> LoadedMotionModule:
         if not self._motion or self._motion[0] != key:
-            self._motion = self._unet = None
+            self._motion = None
+            self._empty_unet()
             adapter = files.read(self.dtype).to(self.device)
             self._motion = (key, LoadedMotionModule(adapter, files.family))
         return self._motion[1]
@@ -113,7 +123,8 @@ class ModelStore:
     def _base_parts(self, files: BaseFiles) -> BaseParts:
         key = _identity(files.entry)
         if not self._base or self._base[0] != key:
-            self._base = self._unet = None  # before the next one is read, so that two never fill the memory
+            self._base = None
+            self._empty_unet()
             self._base = (key, load_base(files, self.device, self.dtype))
         return self._base[1]
 
@@ -134,11 +145,12 @@ def _combine(
     base: BaseParts, unet: UNetMotionModel, files: BaseFiles, motion: MotionFiles, entry: catalog.MotionModule
 ) -> Components:
     return Components(
-        tokenizer=base.tokenizer,
-        text_encoder=base.text_encoder,
+        tokenizers=base.tokenizers,
+        text_encoders=base.text_encoders,
         vae=base.vae,
         unet=unet,
-        scheduler_config=motion.family.scheduler_config(prediction_type=base.prediction_type),
+        zero_empty_negative=files.zero_empty_negative,
+        scheduler_config=motion.family.scheduler_config(prediction_type=files.prediction_type),
         family=motion.family,
         base=files.entry,
         motion=entry,

@@ -11,19 +11,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from pipelines.architecture import Architecture
 from pipelines.request import Scheduler
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _POSITIONS = ".pos_embed.pe"
 _UNLIMITED = 64  # positions of modules that store none, AnimateLCM's
-
-
-class Architecture(StrEnum):
-    """What kind of UNet a motion module was trained in."""
-
-    SD15 = "sd15"
-    SDXL = "sdxl"
 
 
 class SpatialNorm(StrEnum):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from pipelines.base_builds import TextEncoder
 from pipelines.errors import InvalidRequestError
 
 EMPHASIS = 1.1
@@ -91,43 +92,88 @@ class TextStates:
     """Text conditioning of a clip: the same states for every frame.
 
     Args:
-        negative, positive: Hidden states [1, T, D], T a multiple of the encoder's length.
+        negative, positive: Hidden states [1, T, D], T a multiple of the encoder's length; of two encoders
+            side by side, so that D is the sum of their widths.
+        pooled: One vector a prompt, [2, P], the negative first; None with one encoder.
     """
 
     negative: torch.Tensor
     positive: torch.Tensor
+    pooled: torch.Tensor | None = None
 
     def for_frames(self, indices: Sequence[int], *, guided: bool) -> torch.Tensor:
         """States of a window: [2·F, T, D] with the negative half first when guided, else [F, T, D]."""
         both = torch.cat([self.negative, self.positive]) if guided else self.positive
         return both.repeat_interleave(len(indices), dim=0)
 
+    def added_conditions(self, *, guided: bool, height: int, width: int) -> dict[str, torch.Tensor]:
+        """What the UNet is told beside the states; nothing where there are no pooled vectors.
+
+        Stable Diffusion XL has learnt from pictures of many sizes, each with the size it had before it was
+        scaled, the corner it was cropped at and the size it was cropped to. Ours are whole: the size asked
+        for twice, and no crop.
+
+        Args:
+            guided: As in `for_frames`.
+            height, width: Of the clip, pixels.
+
+        Returns:
+            `text_embeds` [B, P] and `time_ids` [B, 6], B being 2 when guided, else 1.
+
+        Source: SDXL, arXiv:2307.01952, section 2.2.
+        """
+        if self.pooled is None:
+            return {}
+        pooled = self.pooled if guided else self.pooled[1:]
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=pooled.dtype)
+        return {"text_embeds": pooled, "time_ids": sizes.repeat(len(pooled), 1)}
+
 
 @torch.no_grad()
 def encode_prompts(
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel,
+    tokenizers: Sequence[CLIPTokenizer],
+    text_encoders: Sequence[TextEncoder],
     *,
     prompt: str,
     negative_prompt: str,
     clip_skip: int = 0,
+    zero_empty_negative: bool = False,
 ) -> TextStates:
     """Encode both prompts to the same length, so that they fit in one batch.
+
+    One encoder is read after its last layer, as Stable Diffusion 1.5 does; two before it and without the
+    final norm, as Stable Diffusion XL does. `clip_skip` counts from there.
+
+    Args:
+        tokenizers, text_encoders: One of each or two, in the order the UNet reads them.
+        prompt, negative_prompt, clip_skip: The request's.
+        zero_empty_negative: Whether a negative prompt without words is all zeros.
 
     Raises:
         InvalidRequestError: The encoder has too few layers for `clip_skip`, or a prompt has too many tokens.
     """
-    layers = text_encoder.config.num_hidden_layers
+    _refuse_skipping_all(text_encoders, clip_skip)
+    negative_chunks, positive_chunks = (
+        [_chunks(tokenizer, text, name) for tokenizer in tokenizers]
+        for name, text in (("negative_prompt", negative_prompt), ("prompt", prompt))
+    )
+    count = max(map(len, (*negative_chunks, *positive_chunks)))
+    (negative, its_pooled), (positive, pooled) = (
+        _encode(tokenizers, text_encoders, chunks, count, clip_skip) for chunks in (negative_chunks, positive_chunks)
+    )
+    if pooled is None or its_pooled is None:
+        return TextStates(negative, positive)
+    if zero_empty_negative and not any(negative_chunks[0]):
+        negative, its_pooled = torch.zeros_like(negative), torch.zeros_like(its_pooled)
+    return TextStates(negative, positive, torch.cat([its_pooled, pooled]))
+
+
+def _refuse_skipping_all(text_encoders: Sequence[TextEncoder], clip_skip: int) -> None:
+    layers = min(encoder.config.num_hidden_layers for encoder in text_encoders) - (len(text_encoders) - 1)
     if clip_skip >= layers:
         raise InvalidRequestError(
-            f"clip_skip must be below the text encoder's {layers} layers, got {clip_skip}. Lower 'CLIP skip'."
+            f"clip_skip must be below the text encoder's {layers} layers in use, got {clip_skip}. Lower 'CLIP skip'."
         )
-    chunks = [
-        _chunks(tokenizer, text, name) for name, text in (("negative_prompt", negative_prompt), ("prompt", prompt))
-    ]
-    count = max(map(len, chunks))
-    negative, positive = (_encode(tokenizer, text_encoder, part, count, clip_skip) for part in chunks)
-    return TextStates(negative, positive)
 
 
 def _chunks(tokenizer: CLIPTokenizer, text: str, field: str) -> list[list[tuple[int, float]]]:
@@ -146,38 +192,54 @@ def _chunks(tokenizer: CLIPTokenizer, text: str, field: str) -> list[list[tuple[
 
 
 def _encode(
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel,
-    chunks: list[list[tuple[int, float]]],
+    tokenizers: Sequence[CLIPTokenizer],
+    text_encoders: Sequence[TextEncoder],
+    chunks: Sequence[list[list[tuple[int, float]]]],
     count: int,
     clip_skip: int,
-) -> torch.Tensor:
-    """Hidden states [1, count·77, D] of weighted chunks, empty ones added up to `count`."""
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """One prompt by all encoders: states [1, count·77, D] side by side, and the last's pooled vector [1, P].
+
+    Args:
+        chunks: The prompt as each tokenizer reads it.
+    """
+    states, pooled = [], None
+    for tokenizer, text_encoder, own_chunks in zip(tokenizers, text_encoders, chunks, strict=True):
+        ids, weights = _rows(tokenizer, own_chunks, count)
+        out = text_encoder(ids.to(text_encoder.device), output_hidden_states=True)
+        if len(text_encoders) == 1:
+            inner = getattr(text_encoder, "text_model", text_encoder)  # transformers >= 5.6 has no `.text_model`
+            hidden = inner.final_layer_norm(out.hidden_states[-1 - clip_skip])
+        else:
+            hidden = out.hidden_states[-2 - clip_skip]
+        states.append(_weighted(hidden, weights.to(hidden)).flatten(0, 1)[None])
+        if isinstance(text_encoder, CLIPTextModelWithProjection):
+            pooled = out.text_embeds[:1]  # further chunks have no place in one vector
+    return torch.cat(states, dim=-1), pooled
+
+
+def _rows(
+    tokenizer: CLIPTokenizer, chunks: list[list[tuple[int, float]]], count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and weights [count, 77] of weighted chunks, empty ones added up to `count`."""
     start, end, pad, length = (
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
+        tokenizer.pad_token_id,  # of Stable Diffusion XL's second tokenizer "!", not the end token
         tokenizer.model_max_length,
     )
-    device = text_encoder.device
     rows, weights = [], []
     for chunk in chunks + [[]] * (count - len(chunks)):
         ids = [start, *(token for token, _ in chunk), end]
         rows.append(ids + [pad] * (length - len(ids)))
         weights.append([1.0, *(weight for _, weight in chunk)] + [1.0] * (length - len(chunk) - 1))
-    states = _hidden(text_encoder, torch.tensor(rows, device=device), clip_skip)
-    factors = torch.tensor(weights, device=device, dtype=states.dtype)
-    if bool((factors != 1).any()):
-        # Scaled around zero and brought back to the old mean, as the seed's host does.
-        mean = states.float().mean()
-        states = states * factors[..., None]
-        states = states * (mean / states.float().mean()).to(states.dtype)
-    return states.reshape(1, count * length, -1)
+    return torch.tensor(rows), torch.tensor(weights)
 
 
-def _hidden(text_encoder: CLIPTextModel, ids: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    if clip_skip == 0:
-        return text_encoder(ids)[0]
-    states = text_encoder(ids, output_hidden_states=True).hidden_states[-1 - clip_skip]
-    inner = getattr(text_encoder, "text_model", text_encoder)  # transformers >= 5.6 has no `.text_model`
-    return inner.final_layer_norm(states)
+def _weighted(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """States [N, 77, D] scaled around zero and brought back to their old mean, as the seed's host does."""
+    if not bool((weights != 1).any()):
+        return states
+    mean = states.float().mean()
+    states = states * weights[..., None]
+    return states * (mean / states.float().mean()).to(states.dtype)

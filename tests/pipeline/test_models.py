@@ -20,7 +20,7 @@ from tests.stand_in_hub import StandInHub, use_hub
 @pytest.mark.usefixtures("hub")
 def test_components_are_frozen_in_evaluation_mode_and_of_the_dtype_asked_for():
     components = ModelStore("cpu", torch.bfloat16).load(SD15, V3)
-    for model in (components.unet, components.vae, components.text_encoder):
+    for model in (components.unet, components.vae, *components.text_encoders):
         assert not any(module.training for module in model.modules())
         assert not any(parameter.requires_grad for parameter in model.parameters())
         assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
@@ -47,7 +47,7 @@ def test_the_noise_schedule_is_animatediff_s_and_the_prediction_the_model_s(stor
 def test_another_motion_module_shares_the_base_model_and_the_last_pair_is_kept(store):
     first, second = store.load(SD15, V2), store.load(SD15, V3)
     assert second.vae is first.vae
-    assert second.text_encoder is first.text_encoder
+    assert second.text_encoders == first.text_encoders
     assert second.unet is first.unet  # filled anew: nothing was built, so nothing need be compiled again
     assert store.load(SD15, V3) is second
 

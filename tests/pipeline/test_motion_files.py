@@ -14,7 +14,7 @@ from pipelines.request import MotionNorm
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 
-XL_CHANNELS = tiny.CHANNELS[:3]
+XL_CHANNELS = tiny.XL_CHANNELS
 _LAST = "up_blocks.3.motion_modules.2.temporal_transformer.proj_out.bias"
 
 

@@ -41,8 +41,8 @@ def our_latents(components: Components, request: GenerationRequest) -> torch.Ten
     generator = seeded_generator(request.seed)
     noise = initial_noise(generator, num_frames=request.num_frames, height=request.height, width=request.width)
     text = encode_prompts(
-        components.tokenizer,
-        components.text_encoder,
+        components.tokenizers,
+        components.text_encoders,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
     )
@@ -60,8 +60,8 @@ def our_latents(components: Components, request: GenerationRequest) -> torch.Ten
 def stock_run(components: Components, request: GenerationRequest, output_type: str):
     pipe = AnimateDiffPipeline(
         vae=components.vae,
-        text_encoder=components.text_encoder,
-        tokenizer=components.tokenizer,
+        text_encoder=components.text_encoders[0],
+        tokenizer=components.tokenizers[0],
         unet=components.unet,
         motion_adapter=None,
         scheduler=build_scheduler(request, components.scheduler_config),

@@ -36,8 +36,8 @@ def test_weights_are_read_as_people_write_them(prompt: str, fragments: list):
 
 def encode(components: Components, prompt: str, negative: str = "", clip_skip: int = 0):
     return encode_prompts(
-        components.tokenizer,
-        components.text_encoder,
+        components.tokenizers,
+        components.text_encoders,
         prompt=prompt,
         negative_prompt=negative,
         clip_skip=clip_skip,
@@ -45,8 +45,9 @@ def encode(components: Components, prompt: str, negative: str = "", clip_skip: i
 
 
 def test_a_plain_prompt_is_what_the_encoder_says(components: Components):
-    ids = components.tokenizer("a red circle", padding="max_length", max_length=77, return_tensors="pt").input_ids
-    assert torch.equal(encode(components, "a red circle").positive, components.text_encoder(ids)[0])
+    (tokenizer,), (text_encoder,) = components.tokenizers, components.text_encoders
+    ids = tokenizer("a red circle", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    assert torch.equal(encode(components, "a red circle").positive, text_encoder(ids)[0])
 
 
 def test_clip_skip_zero_equals_the_last_layer_and_one_does_not(components: Components):

@@ -1,7 +1,8 @@
-"""Tiny random models in the true formats: a Stable Diffusion 1.5 folder, its single file, motion modules.
+"""Tiny random models in the true formats: Stable Diffusion 1.5 and XL as folders and single files, motion modules.
 
-The architecture is Stable Diffusion 1.5's (four blocks, two layers, attention in three of them), a twentieth
-as wide, so converters and name maps meet every kind of layer they meet in the real files.
+The architectures are the true ones (for 1.5 four blocks, two layers, attention in three of them; for XL three
+blocks, attention in two, two text encoders), a twentieth as wide, so converters and name maps meet every
+kind of layer they meet in the real files.
 """
 
 import json
@@ -12,11 +13,14 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 CHANNELS = (16, 32, 64, 64)
-_WIDTH = 32  # of the text encoder
+XL_CHANNELS = (16, 32, 64)
+_WIDTH = 32  # of the first text encoder
+_WIDTH_2 = 48  # of the second
 _GROUPS = 8
+_TIME_ID_WIDTH = 8
 _INDEX = {
     "_class_name": "StableDiffusionPipeline",
     "feature_extractor": [None, None],
@@ -24,6 +28,17 @@ _INDEX = {
     "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+_XL_INDEX = {
+    "_class_name": "StableDiffusionXLPipeline",
+    "force_zeros_for_empty_prompt": True,
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
@@ -35,13 +50,54 @@ _OLD_VAE = {
 }
 
 
-class TinyBase:
+class _Tiny:
+    """What both architectures share: files of the components named in `index`."""
+
+    index: dict[str, object]
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+
+    def save_folder(self, folder: Path, *, safetensors: bool = True, old_vae_names: bool = False) -> Path:
+        """Write a diffusers folder; with `old_vae_names` as Stable Diffusion 1.5's own VAE is on the Hub."""
+        for name in (name for name in self.index if hasattr(self, name)):
+            part = getattr(self, name)
+            options = {"safe_serialization": safetensors} if name in {"unet", "vae"} else {}
+            part.save_pretrained(folder / name, **options)
+            if name.startswith("text_encoder") and not safetensors:  # transformers 5 writes no pickles any more
+                (folder / name / "model.safetensors").unlink()
+                torch.save(part.state_dict(), folder / name / "pytorch_model.bin")
+        if old_vae_names:
+            renamed = {_replaced(name, _OLD_VAE): tensor for name, tensor in self.vae.state_dict().items()}
+            save_file(renamed, folder / "vae" / "diffusion_pytorch_model.safetensors")
+        (folder / "model_index.json").write_text(json.dumps(self.index))
+        return folder
+
+    def checkpoint(self) -> dict[str, torch.Tensor]:
+        """All weights under the names their authors published."""
+        weights = self.unet.state_dict()
+        upsampler = 2 if any(name.startswith("up_blocks.0.attentions.") for name in weights) else 1
+        unet = {f"model.diffusion_model.{_ldm_unet(name, upsampler)}": tensor for name, tensor in weights.items()}
+        return unet | dict(_ldm_vae(*item) for item in self.vae.state_dict().items()) | self._checkpoint_text()
+
+    def save_checkpoint(self, path: Path) -> Path:
+        """Write the single file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in self.checkpoint().items()}, path)
+        return path
+
+    def _checkpoint_text(self) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
+
+class TinyBase(_Tiny):
     """A tiny Stable Diffusion 1.5; the same seed gives the same weights.
 
     Args:
         cross_attention_dim, in_channels, channels: Of the UNet, to be wrong on purpose, or SDXL's three blocks.
         prediction_type: What its scheduler says the UNet predicts.
     """
+
+    index = _INDEX
 
     def __init__(
         self,
@@ -55,53 +111,38 @@ class TinyBase:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.unet = _unet(cross_attention_dim, in_channels, channels)
-            self.vae = _vae()
-            self.text_encoder = _text_encoder()
+            self.vae = _vae(force_upcast=False)
+            self.text_encoder = CLIPTextModel(_text_config()).eval()
         self.tokenizer = _tokenizer()
-        self.scheduler = DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            steps_offset=1,
-            clip_sample=False,
-            prediction_type=prediction_type,
-        )
+        self.scheduler = _scheduler(prediction_type)
 
-    def save_folder(self, folder: Path, *, safetensors: bool = True, old_vae_names: bool = False) -> Path:
-        """Write a diffusers folder; with `old_vae_names` as Stable Diffusion 1.5's own VAE is on the Hub."""
-        for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
-            part = getattr(self, name)
-            options = {} if name in {"tokenizer", "scheduler", "text_encoder"} else {"safe_serialization": safetensors}
-            part.save_pretrained(folder / name, **options)
-        if not safetensors:  # transformers 5 writes no pickles any more
-            (folder / "text_encoder" / "model.safetensors").unlink()
-            torch.save(self.text_encoder.state_dict(), folder / "text_encoder" / "pytorch_model.bin")
-        if old_vae_names:
-            names = {
-                r"\.to_q\.": ".query.",
-                r"\.to_k\.": ".key.",
-                r"\.to_v\.": ".value.",
-                r"\.to_out\.0\.": ".proj_attn.",
-            }
-            renamed = {_replaced(name, names): tensor for name, tensor in self.vae.state_dict().items()}
-            save_file(renamed, folder / "vae" / "diffusion_pytorch_model.safetensors")
-        (folder / "model_index.json").write_text(json.dumps(_INDEX))
-        return folder
-
-    def checkpoint(self) -> dict[str, torch.Tensor]:
-        """All weights under the names of the first Stable Diffusion release."""
+    def _checkpoint_text(self) -> dict[str, torch.Tensor]:
         text = self.text_encoder.state_dict()
-        return (
-            {f"model.diffusion_model.{_ldm_unet(name)}": tensor for name, tensor in self.unet.state_dict().items()}
-            | dict(_ldm_vae(name, tensor) for name, tensor in self.vae.state_dict().items())
-            | {f"cond_stage_model.transformer.text_model.{_bare(name)}": tensor for name, tensor in text.items()}
-        )
+        return {f"cond_stage_model.transformer.text_model.{_bare(name)}": tensor for name, tensor in text.items()}
 
-    def save_checkpoint(self, path: Path) -> Path:
-        """Write the single file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.checkpoint().items()}, path)
-        return path
+
+class TinyXL(_Tiny):
+    """A tiny Stable Diffusion XL; the same seed gives the same weights."""
+
+    index = _XL_INDEX
+
+    def __init__(self, seed: int = 0) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.unet = _xl_unet()
+            self.vae = _vae(force_upcast=True, scaling_factor=0.13025)
+            self.text_encoder = CLIPTextModel(_text_config(layers=3)).eval()
+            # As published: its end token is told wrongly, and the right one found as the highest number.
+            second = _text_config(width=_WIDTH_2, layers=4, bos_token_id=0, eos_token_id=2, pad_token_id=1)
+            self.text_encoder_2 = CLIPTextModelWithProjection(second).eval()
+        self.tokenizer = _tokenizer()
+        self.tokenizer_2 = _tokenizer(pad_token="!")
+        self.scheduler = _scheduler("epsilon")
+
+    def _checkpoint_text(self) -> dict[str, torch.Tensor]:
+        first = {f"0.transformer.text_model.{_bare(k)}": v for k, v in self.text_encoder.state_dict().items()}
+        second = {f"1.model.{name}": tensor for name, tensor in _open_clip(self.text_encoder_2.state_dict()).items()}
+        return {f"conditioner.embedders.{name}": tensor for name, tensor in (first | second).items()}
 
 
 def motion_adapter(
@@ -151,7 +192,25 @@ def _unet(cross_attention_dim: int, in_channels: int, channels: tuple[int, ...])
     ).eval()
 
 
-def _vae() -> AutoencoderKL:
+def _xl_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=XL_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=2,
+        transformer_layers_per_block=(1, 2, 3),
+        attention_head_dim=(2, 4, 8),
+        use_linear_projection=True,
+        cross_attention_dim=_WIDTH + _WIDTH_2,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=_TIME_ID_WIDTH,
+        projection_class_embeddings_input_dim=6 * _TIME_ID_WIDTH + _WIDTH_2,
+        norm_num_groups=_GROUPS,
+    ).eval()
+
+
+def _vae(*, force_upcast: bool, scaling_factor: float = 0.18215) -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -160,28 +219,39 @@ def _vae() -> AutoencoderKL:
         latent_channels=4,
         norm_num_groups=4,
         sample_size=64,
+        scaling_factor=scaling_factor,
+        force_upcast=force_upcast,
     ).eval()
 
 
-def _text_encoder() -> CLIPTextModel:
-    config = CLIPTextConfig(
+def _text_config(*, width: int = _WIDTH, layers: int = 2, **token_ids: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
         vocab_size=514,
-        hidden_size=_WIDTH,
+        hidden_size=width,
+        projection_dim=width,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
-        bos_token_id=512,
-        eos_token_id=513,
-        pad_token_id=513,
+        **{"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513} | token_ids,
     )
-    return CLIPTextModel(config).eval()
 
 
-def _tokenizer() -> CLIPTokenizer:
+def _tokenizer(**options: str) -> CLIPTokenizer:
     """CLIP's tokenizer with letters only, no merges."""
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77, **options)
+
+
+def _scheduler(prediction_type: str) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        steps_offset=1,
+        clip_sample=False,
+        prediction_type=prediction_type,
+    )
 
 
 def _replaced(name: str, replacements: dict[str, str]) -> str:
@@ -206,12 +276,15 @@ _UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
 }
 
 
-def _ldm_unet(name: str) -> str:
+def _ldm_unet(name: str, first_upsampler: int) -> str:
+    """The published name; `first_upsampler` is the first up block's one's place, which depends on attention there."""
     for new, old in _UNET_ENDS.items():
         if name.startswith(new + "."):
             return name.replace(new, old, 1)
@@ -225,9 +298,35 @@ def _ldm_unet(name: str) -> str:
     if kind == "downsamplers":
         return f"input_blocks.{3 * block + 3}.0.{rest.replace('conv', 'op', 1)}"
     if kind == "upsamplers":
-        return f"output_blocks.{3 * block + 2}.{1 if block == 0 else 2}.{rest}"
+        return f"output_blocks.{3 * block + 2}.{first_upsampler if block == 0 else 2}.{rest}"
     part = 0 if kind == "resnets" else 1
     return f"{'input' if side == 'down' else 'output'}_blocks.{3 * block + layer + (side == 'down')}.{part}.{rest}"
+
+
+_OPEN_CLIP = {
+    r"^text_model\.": "",
+    r"^embeddings\.token_embedding\.": "token_embedding.",
+    r"^embeddings\.position_embedding\.weight": "positional_embedding",
+    r"^encoder\.layers\.": "transformer.resblocks.",
+    r"^final_layer_norm\.": "ln_final.",
+    r"^text_projection\.weight": "text_projection",
+    r"\.layer_norm(\d)\.": r".ln_\1.",
+    r"\.mlp\.fc1\.": ".mlp.c_fc.",
+    r"\.mlp\.fc2\.": ".mlp.c_proj.",
+    r"\.self_attn\.out_proj\.": ".attn.out_proj.",
+}
+
+
+def _open_clip(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A text encoder under OpenCLIP's names: queries, keys and values in one, the projection the other way round."""
+    renamed = {_replaced(name, _OPEN_CLIP): tensor for name, tensor in weights.items()}
+    named = {name: tensor for name, tensor in renamed.items() if ".self_attn." not in name}
+    named["text_projection"] = named["text_projection"].T
+    for name in weights:
+        if match := re.match(r"text_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(\w+)", name):
+            parts = [weights[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
+            named[f"transformer.resblocks.{match[1]}.attn.in_proj_{match[2]}"] = torch.cat(parts)
+    return named
 
 
 _VAE = {

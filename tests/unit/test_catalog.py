@@ -123,6 +123,20 @@ def test_files_and_folders_of_the_operator_are_found_as_soon_as_they_are_there(m
     assert catalog.find_motion_module("move.ckpt").source == "local"
 
 
+def test_a_local_model_gets_the_settings_of_what_it_looks_like(models_dir):
+    bases = models_dir / "base_models"
+    (bases / "folder" / "text_encoder_2").mkdir(parents=True)
+    (bases / "folder" / "model_index.json").touch()
+    header = b'{"conditioner.embedders.0.x":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}'
+    (bases / "file.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    (bases / "other.safetensors").write_bytes(header)  # no list of names at its start
+    found = {entry.id: entry for entry in catalog.base_models() if entry.source == "local"}
+    like = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
+    for name in ("folder", "file.safetensors"):
+        assert (found[name].width, found[name].motion_module) == (like.width, like.motion_module)
+    assert found["other.safetensors"].width == 512
+
+
 def test_a_local_namesake_does_not_replace_an_entry_of_the_catalog(models_dir):
     (models_dir / "base_models" / "demo").mkdir()
     (models_dir / "base_models" / "demo" / "model_index.json").touch()

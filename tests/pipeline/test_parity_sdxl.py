@@ -1,0 +1,174 @@
+"""One window of ours against diffusers' own AnimateDiffSDXLPipeline on the same tiny Stable Diffusion XL."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AnimateDiffSDXLPipeline
+
+from pipelines.denoise import build_scheduler, denoise, first_state
+from pipelines.errors import InvalidRequestError
+from pipelines.latents import initial_noise, seeded_generator
+from pipelines.models import Components, ModelStore, applied
+from pipelines.prompts import TextStates, encode_prompts
+from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from tests.pipeline import tiny
+from tests.pipeline.sink import run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    tiny.TinyXL(3).save_folder(root / "base_models" / "xl")
+    adapter = tiny.motion_adapter(4, mid_block=False, channels=tiny.XL_CHANNELS)
+    adapter.save_pretrained(root / "motion_modules" / "xl-motion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELS_DIR", str(root))
+        yield ModelStore("cpu", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def components(store: ModelStore) -> Components:
+    return store.load("xl", "xl-motion")
+
+
+def request_for(**settings) -> GenerationRequest:
+    defaults = {
+        "base_model": "xl",
+        "motion_module": "xl-motion",
+        "prompt": "a red circle moving right",
+        "negative_prompt": "green",
+        "seed": 5,
+        "num_frames": 6,
+        "width": 96,  # not square, so that the two sizes can't be confused
+        "height": 64,
+        "num_inference_steps": 3,
+        "guidance_scale": 3.0,
+        "motion_norm": MotionNorm.DIFFUSERS,
+    }
+    return GenerationRequest.build(**defaults | settings)
+
+
+def encode(components: Components, prompt: str, negative_prompt: str = "green", clip_skip: int = 0) -> TextStates:
+    return encode_prompts(
+        components.tokenizers,
+        components.text_encoders,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        clip_skip=clip_skip,
+        zero_empty_negative=components.zero_empty_negative,
+    )
+
+
+def our_latents(components: Components, request: GenerationRequest) -> torch.Tensor:
+    scheduler = build_scheduler(request, components.scheduler_config)
+    generator = seeded_generator(request.seed)
+    noise = initial_noise(generator, num_frames=request.num_frames, height=request.height, width=request.width)
+    text = encode(components, request.prompt, request.negative_prompt)
+    start = first_state(noise, generator, scheduler)
+    with applied(components, request):
+        *_, last = denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=start)
+    return last.state.latents
+
+
+def stock_run(components: Components, request: GenerationRequest, output_type: str):
+    pipe = AnimateDiffSDXLPipeline(
+        vae=components.vae,
+        text_encoder=components.text_encoders[0],
+        text_encoder_2=components.text_encoders[1],
+        tokenizer=components.tokenizers[0],
+        tokenizer_2=components.tokenizers[1],
+        unet=components.unet,
+        motion_adapter=None,
+        scheduler=build_scheduler(request, components.scheduler_config),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    with applied(components, request):
+        return pipe(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt or None,  # what stock calls empty
+            num_frames=request.num_frames,
+            height=request.height,
+            width=request.width,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            output_type=output_type,
+        ).frames
+
+
+@pytest.mark.parametrize("scheduler", [Scheduler.DDIM, Scheduler.EULER])
+@pytest.mark.parametrize(("guidance_scale", "negative_prompt"), [(1.0, ""), (3.0, ""), (3.0, "green")])
+def test_one_window_equals_stock_bit_for_bit(components, scheduler, guidance_scale, negative_prompt):
+    request = request_for(scheduler=scheduler, guidance_scale=guidance_scale, negative_prompt=negative_prompt)
+    ours, theirs = our_latents(components, request), stock_run(components, request, "latent")
+    assert theirs.abs().max() > 0.1
+    assert torch.equal(ours, theirs), f"max |d| = {(ours - theirs).abs().max():.2e}"
+
+
+def test_decoded_frames_equal_stock(store, components):
+    request = request_for()
+    theirs = stock_run(components, request, "np")[0]
+    ours, _ = run(request, store=store)
+    assert np.array_equal(ours, (theirs * 255).round().astype(np.uint8))
+
+
+def test_a_clip_longer_than_the_window_is_made_in_windows(store):
+    frames, _ = run(request_for(num_frames=24, context_length=8, motion_norm=MotionNorm.PER_FRAME), store=store)
+    assert frames.shape == (24, 64, 96, 3)
+    assert frames.reshape(24, -1).std(axis=1).min() > 0
+
+
+def test_every_condition_of_the_unet_changes_the_clip(components):
+    plain = encode(components, "a star")
+    frames = {"guided": True, "height": 64, "width": 96}
+    added = plain.added_conditions(**frames)
+    assert added["text_embeds"].shape == (2, 48)
+    assert added["time_ids"].tolist() == [[64, 96, 0, 0, 64, 96]] * 2
+    alone = plain.added_conditions(**frames | {"guided": False})
+    assert torch.equal(alone["text_embeds"], added["text_embeds"][1:])
+    sample, states = torch.ones(1, 4, 2, 8, 12), plain.for_frames((0, 1), guided=False)
+    others = ({}, {"text_embeds": added["text_embeds"][:1]}, {"time_ids": alone["time_ids"] * 2})
+    with torch.no_grad():
+        expected, *changed = (
+            components.unet(sample, 500, states, added_cond_kwargs=alone | other).sample for other in others
+        )
+    assert not any(torch.equal(prediction, expected) for prediction in changed)
+
+
+def test_both_encoders_read_all_of_a_long_prompt(components):
+    long = "a red circle " * 8 + "moving right"  # a token a letter
+    states = encode(components, long)
+    assert states.positive.shape == states.negative.shape == (1, 2 * 77, 32 + 48)
+    shorter = encode(components, "a red circle " * 8)
+    change = (states.positive - shorter.positive).abs().amax(dim=1)[0]
+    assert change[:32].max() > 0
+    assert change[32:].max() > 0
+
+
+def test_a_weight_changes_what_both_encoders_say_but_not_the_pooled_vector(components):
+    plain, heavy = encode(components, "a star"), encode(components, "a (star:1.5)")
+    for part in (slice(32), slice(32, None)):
+        assert not torch.allclose(plain.positive[..., part], heavy.positive[..., part], atol=1e-2)
+    assert torch.equal(plain.pooled, heavy.pooled)
+
+
+def test_an_empty_negative_prompt_is_zeros_and_one_with_words_is_not(components):
+    empty = encode(components, "a star", "")
+    assert not empty.negative.any()
+    assert not empty.pooled[0].any()
+    assert empty.pooled[1].any()
+    assert encode(components, "a star", "green").negative.any()
+
+
+def test_clip_skip_counts_from_the_penultimate_layer(components):
+    words = [tokenizer("a star", padding="max_length", return_tensors="pt") for tokenizer in components.tokenizers]
+    with torch.no_grad():
+        layers = [
+            encoder(ids.input_ids, output_hidden_states=True).hidden_states
+            for ids, encoder in zip(words, components.text_encoders, strict=True)
+        ]
+    for clip_skip in (0, 1):
+        expected = torch.cat([states[-2 - clip_skip] for states in layers], dim=-1)
+        assert torch.equal(encode(components, "a star", clip_skip=clip_skip).positive, expected)
+    with pytest.raises(InvalidRequestError, match="clip_skip must be below the text encoder's 2 layers in use, got 2"):
+        encode(components, "a star", clip_skip=2)
