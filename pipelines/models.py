@@ -7,7 +7,7 @@ on the same base model costs no second copy of it.
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from pipelines import catalog
 from pipelines.base_files import BaseFiles, BaseParts, load_base, locate_base
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.lora import LoraPlan, merged
 from pipelines.motion import PerFrameMotionModule, set_motion_norm
 from pipelines.motion_files import MotionFiles, locate_motion
 from pipelines.request import GenerationRequest, MotionNorm
@@ -98,13 +99,14 @@ class ModelStore:
 
 
 @contextmanager
-def applied(components: Components, request: GenerationRequest) -> Iterator[Components]:
+def applied(components: Components, request: GenerationRequest, loras: LoraPlan | None = None) -> Iterator[Components]:
     """Set what the request changes about the shared models, and undo it whatever happens inside."""
     modules = components.unet.modules()
     was_per_frame = any(isinstance(module, PerFrameMotionModule) for module in modules)
     set_motion_norm(components.unet, per_frame=request.motion_norm is MotionNorm.PER_FRAME)
     try:
-        yield components
+        with merged(loras) if loras else nullcontext():
+            yield components
     finally:
         set_motion_norm(components.unet, per_frame=was_per_frame)
 

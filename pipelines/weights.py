@@ -26,6 +26,7 @@ from pipelines.errors import WeightsError
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
+_WRAPPERS = ("state_dict", "string_to_param")  # the second of textual inversions
 _CHUNK = 1 << 22
 _ALIGNMENT = 64  # bytes, torch's own
 
@@ -62,6 +63,18 @@ def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, .
     else:
         shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path, field).items()}
     return _unwrapped(shapes)
+
+
+def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
+    """The notes in a .safetensors file's header; empty for other files.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    with _safetensors(path, field) as file:
+        return dict(file.metadata() or {})
 
 
 def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str) -> None:
@@ -156,8 +169,10 @@ def _unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
                 "It was not opened; choose a .safetensors file."
             ) from err
         raise _damaged(path, field) from err
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    while isinstance(content, dict) and (
+        inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+    ):
+        content = inner
     tensors = content.items() if isinstance(content, dict) else ()
     return {str(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
 
