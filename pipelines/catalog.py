@@ -20,7 +20,9 @@ from pipelines.request import GenerationRequest, Scheduler
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-_WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+DROPPED_DIR = "DROPPED_DIR"
+"""The environment variable that names the folder of LoRAs visitors have dropped; worker processes inherit it."""
+WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 _FOLDER_MARKERS = {"base_models": "model_index.json", "motion_modules": "config.json"}
 _MOST_NAMED = 20
 _LOCAL = "Local file; its licence is the operator's business"
@@ -157,6 +159,8 @@ def find_motion_module(model_id: str) -> MotionModule:
 def find_lora(name: str) -> Lora:
     """The LoRA or textual inversion with this id or, of a local file, this stem.
 
+    A file that a visitor dropped is found by its exact name and offered to nobody else.
+
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
 
@@ -164,7 +168,8 @@ def find_lora(name: str) -> Lora:
         >>> find_lora("v2_lora_ZoomIn").repo
         'guoyww/animatediff'
     """
-    return _find("lora", name, loras())
+    dropped = (_local_lora(path) for path in _weights_in(os.environ.get(DROPPED_DIR)))
+    return next((entry for entry in dropped if entry.label == name), None) or _find("lora", name, loras())
 
 
 def default_base_model() -> BaseModel:
@@ -238,15 +243,19 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry]) -> _AnyEntry:
 def _local_paths(kind: str) -> list[Path]:
     """Model files and diffusers folders directly in `MODELS_DIR/<kind>`; links that lead out are left out."""
     root = os.environ.get("MODELS_DIR")
-    folder = Path(root, kind).resolve() if root else None
+    return _weights_in(Path(root, kind) if root else None, marker=_FOLDER_MARKERS.get(kind))
+
+
+def _weights_in(where: str | Path | None, *, marker: str | None = None) -> list[Path]:
+    """Weights files directly in a folder, and folders that hold a file named `marker`."""
+    folder = Path(where).resolve() if where else None
     if folder is None or not folder.is_dir():
         return []
-    marker = _FOLDER_MARKERS.get(kind)
     return [
         path
         for path in sorted(folder.iterdir())
         if path.resolve().is_relative_to(folder)
-        and ((path.is_file() and path.suffix in _WEIGHTS_FILES) or (marker and (path / marker).is_file()))
+        and ((path.is_file() and path.suffix in WEIGHTS_FILES) or (marker and (path / marker).is_file()))
     ]
 
 

@@ -19,6 +19,7 @@ from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.sink import KeptFrames, run
+from tests.stand_in_hub import serving, use_hub
 
 MOTION = r"motion_modules.*attn[12]\.to_(q|k|v|out\.0)$"
 SPATIAL = r"(?<!motion_modules)\.attentions\..*attn[12]\.to_(q|k|v|out\.0)$"
@@ -446,6 +447,19 @@ def test_what_is_wrong_with_a_tag_is_said_before_any_frame(settings, words, stor
         list(generate(small(**settings), open_writer=sink.opener(), store=store))
     assert str(error.value).startswith(words)
     assert not sink.parts
+
+
+def test_the_catalog_s_loras_come_from_the_hub_and_only_when_asked_for(v2, tmp_path, monkeypatch):
+    repository = tmp_path / "hub" / "guoyww" / "animatediff"
+    repository.mkdir(parents=True)
+    factors = tiny.lora_factors(v2.unet, MOTION)
+    torch.save(tiny.authors_lora(factors), repository / "v2_lora_PanLeft.ckpt")
+    torch.save({}, repository / "v2_lora_ZoomIn.ckpt")
+    with serving(tmp_path / "hub") as hub:
+        use_hub(monkeypatch, hub.url, tmp_path / "cache")
+        plan = planned(v2, small("<lora:v2_lora_PanLeft:0.8> <lora:v2_lora_ZoomIn:0>"))
+        assert hub.downloads == ["guoyww/animatediff/v2_lora_PanLeft.ckpt"]
+    assert_added(v2, plan, {"unet": factors}, 0.8)
 
 
 def test_the_recipe_carries_the_tags(store, two):
