@@ -29,7 +29,7 @@ CONVOLUTIONS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def models_dir(tmp_path_factory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("models")
     tiny.TinyBase().save_folder(root / "base_models" / "base")
