@@ -10,6 +10,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 from api.engine import make_clip, warm
+from pipelines.catalog import DROPPED_DIR
 from ui.page import build_page
 from ui.theme import page_looks
 
@@ -24,7 +25,7 @@ def launch_options() -> dict[str, Any]:
     return {
         **page_looks(),
         "server_port": int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
-        "max_file_size": "64mb",
+        "max_file_size": "300mb",  # the largest LoRAs for Stable Diffusion 1.5
         "allowed_paths": [],
         "blocked_paths": private_paths(),
         "enable_monitoring": False,
@@ -43,6 +44,8 @@ def private_paths() -> list[str]:
     ]
 
 
+_dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
+os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 demo = build_page(spaces.GPU(duration=GPU_SECONDS)(make_clip))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
 

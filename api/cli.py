@@ -146,6 +146,8 @@ def _make(request: GenerationRequest, outputs: Sequence[Path], engine: MakeClip)
             if isinstance(event, Clip):
                 for made, output in zip(event.files, outputs, strict=True):
                     made.replace(output)
+                for warning in event.warnings:
+                    tqdm.write(warning, file=sys.stderr)
             else:
                 bar.show(event)
 

@@ -19,7 +19,7 @@ Answer = tuple[dict[str, Any] | None, dict[str, Any]]
 def txt2vid_endpoint(make_clip: MakeClip) -> Callable[..., Iterator[Answer]]:
     """The function to publish with `gr.api`.
 
-    It streams `(None, {"stage", "step", "total", "eta_s"})` while it works, so that a caller can follow and
+    It streams `(None, {"stage", "step", "total", "note", "eta_s"})` while it works, so that a caller can follow and
     cancel it; the last value is `(video, recipe)`, which is what `predict` returns.
 
     Args:
@@ -32,9 +32,11 @@ def txt2vid_endpoint(make_clip: MakeClip) -> Callable[..., Iterator[Answer]]:
             with closing(make_clip(request, folder)) as events:
                 for event in events:
                     if isinstance(event, Clip):
+                        for warning in event.warnings:
+                            gr.Warning(warning)
                         yield gr.FileData(path=str(event.files[0])).model_dump(), json.loads(event.recipe)
                     else:
-                        told = {"stage": event.stage, "step": event.step, "total": event.total}
+                        told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
                         yield None, {**told, "eta_s": event.eta_s}
 
     shape = signature()

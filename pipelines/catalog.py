@@ -1,7 +1,8 @@
 """The models people can choose: the catalog's, and those in the operator's models folder. No torch.
 
 An id is the only thing a visitor may send. It names an entry of `assets/catalog.toml` or one file or
-folder directly inside `MODELS_DIR/base_models` or `MODELS_DIR/motion_modules`; it is never a path.
+folder directly inside `MODELS_DIR/base_models` or `MODELS_DIR/motion_modules`, or one file inside
+`MODELS_DIR/loras` or `MODELS_DIR/embeddings`; it is never a path.
 """
 
 import difflib
@@ -20,7 +21,11 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STABLE_DIFFUSION_XL = "stabilityai/stable-diffusion-xl-base-1.0"
-_WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".bin")
+DROPPED_DIR = "DROPPED_DIR"
+"""The environment variable that names the folder of LoRAs visitors have dropped; worker processes inherit it."""
+WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+_FOLDER_MARKERS = {"base_models": "model_index.json", "motion_modules": "config.json"}
+_MOST_NAMED = 20
 _XL_MARK = b'"conditioner.embedders.'  # how a tensor's name begins in single files of Stable Diffusion XL
 _HEADER_LIMIT = 1 << 22  # bytes; ten times what such a file's list of names takes
 _LOCAL = "Local file; its licence is the operator's business"
@@ -60,6 +65,11 @@ class _Entry:
         """The path of a `folder` or `local` source (a `local` source may be a single file)."""
         return ASSETS / self.repo if self.source == "folder" else Path(self.repo)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called by, the name to recommend first."""
+        return (self.id,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel(_Entry):
@@ -92,6 +102,22 @@ class MotionModule(_Entry):
     motion_family: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora(_Entry):
+    """A LoRA or textual inversion, named in prompts as `<lora:id:0.8>`; its kind is read off the file.
+
+    Args:
+        weight: How much of it looks best.
+    """
+
+    weight: float = 1.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its file's name without the ending, as other programs call it, or its id."""
+        return (Path(self.id).stem, self.id) if self.source == "local" else (self.id,)
+
+
 _AnyEntry = TypeVar("_AnyEntry", bound=_Entry)
 
 
@@ -103,6 +129,12 @@ def base_models() -> tuple[BaseModel, ...]:
 def motion_modules() -> tuple[MotionModule, ...]:
     """The catalog's motion modules, then those in `MODELS_DIR/motion_modules`, looked up now."""
     return (*_catalog()[1], *(_local_motion_module(path) for path in _local_paths("motion_modules")))
+
+
+def loras() -> tuple[Lora, ...]:
+    """The catalog's LoRAs, then the files in `MODELS_DIR/loras` and `MODELS_DIR/embeddings`, looked up now."""
+    local = (*_local_paths("loras"), *_local_paths("embeddings"))
+    return (*_catalog()[2], *(_local_lora(path) for path in local))
 
 
 def find_base_model(model_id: str) -> BaseModel:
@@ -125,6 +157,22 @@ def find_motion_module(model_id: str) -> MotionModule:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
     return _find("motion_module", model_id, motion_modules())
+
+
+def find_lora(name: str) -> Lora:
+    """The LoRA or textual inversion with this id or, of a local file, this stem.
+
+    A file that a visitor dropped is found by its exact name and offered to nobody else.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+
+    Example:
+        >>> find_lora("v2_lora_ZoomIn").repo
+        'guoyww/animatediff'
+    """
+    dropped = (_local_lora(path) for path in _weights_in(os.environ.get(DROPPED_DIR)))
+    return next((entry for entry in dropped if entry.label == name), None) or _find("lora", name, loras())
 
 
 def default_base_model() -> BaseModel:
@@ -164,12 +212,13 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...]]:
+def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...]]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
     for entry in entries["base_models"]:
         entry["scheduler"] = Scheduler(entry["scheduler"])
     bases = tuple(BaseModel(**entry) for entry in entries["base_models"])
-    return bases, tuple(MotionModule(**entry) for entry in entries["motion_modules"])
+    modules = tuple(MotionModule(**entry) for entry in entries["motion_modules"])
+    return bases, modules, tuple(Lora(**entry) for entry in entries["loras"])
 
 
 def _has_gpu() -> bool:
@@ -183,27 +232,33 @@ def _has_gpu() -> bool:
 def _find(field: str, wanted: str, entries: Sequence[_AnyEntry]) -> _AnyEntry:
     known: dict[str, _AnyEntry] = {}
     for entry in entries:
-        known.setdefault(entry.id, entry)  # of two namesakes the catalog's wins
+        for name in entry.names:
+            known.setdefault(name, entry)  # of two namesakes the catalog's wins
     if wanted in known:
         return known[wanted]
     by_lower_case = {known_id.lower(): known_id for known_id in known}
     near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
-    choices = ", ".join(f"'{name}'" for name in ([by_lower_case[name] for name in near] or known))
+    nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
+    choices = ", ".join(f"'{name}'" for name in nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
     raise InvalidRequestError(f"{field} must be one of the catalog, got '{wanted[:60]}'. Choose {choices}.")
 
 
 def _local_paths(kind: str) -> list[Path]:
     """Model files and diffusers folders directly in `MODELS_DIR/<kind>`; links that lead out are left out."""
     root = os.environ.get("MODELS_DIR")
-    folder = Path(root, kind).resolve() if root else None
+    return _weights_in(Path(root, kind) if root else None, marker=_FOLDER_MARKERS.get(kind))
+
+
+def _weights_in(where: str | Path | None, *, marker: str | None = None) -> list[Path]:
+    """Weights files directly in a folder, and folders that hold a file named `marker`."""
+    folder = Path(where).resolve() if where else None
     if folder is None or not folder.is_dir():
         return []
-    marker = "model_index.json" if kind == "base_models" else "config.json"
     return [
         path
         for path in sorted(folder.iterdir())
         if path.resolve().is_relative_to(folder)
-        and ((path.is_file() and path.suffix in _WEIGHTS_FILES) or (path / marker).is_file())
+        and ((path.is_file() and path.suffix in WEIGHTS_FILES) or (marker and (path / marker).is_file()))
     ]
 
 
@@ -247,6 +302,17 @@ def _local_motion_module(path: Path) -> MotionModule:
         id=path.name,
         label=path.stem,
         description="A motion module from the models folder.",
+        source="local",
+        repo=str(path),
+        licence=_LOCAL,
+    )
+
+
+def _local_lora(path: Path) -> Lora:
+    return Lora(
+        id=path.name,
+        label=path.stem,
+        description="A file from the models folder.",
         source="local",
         repo=str(path),
         licence=_LOCAL,

@@ -44,12 +44,14 @@ class Clip:
         recipe: The request as JSON.
         num_frames: Frames written.
         seconds: How long the generation took, wall clock.
+        warnings: What went otherwise than was asked, in words for people.
     """
 
     files: tuple[Path, ...]
     recipe: str
     num_frames: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 Event = Progress | Clip

@@ -1,7 +1,7 @@
 """The story of a generation: load, encode, denoise window by window, decode into the writer."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipelines import catalog
 from pipelines.catalog import find_base_model, find_motion_module
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
@@ -17,6 +18,7 @@ from pipelines.device import choose_device
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.latents import initial_noise, seeded_generator
+from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
@@ -74,19 +76,22 @@ def generate(
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
     _check_window(request, motion.max_positions)
+    entries = find_loras(request)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     components = (store or default_store()).load(request.base_model, request.motion_module)
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
-    with applied(components, request):
-        yield Progress(Stage.ENCODE, 0, 1)
+    plan = yield from _plan_loras(request, entries, components)
+    with applied(components, request, plan):
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join(plan.warnings))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
+            prompt=plan.prompt,
+            negative_prompt=plan.negative_prompt,
             clip_skip=request.clip_skip,
             zero_empty_negative=components.zero_empty_negative,
+            tokens=plan.tokens,
         )
         state = resume_from or _noise(request, scheduler)
         steps = len(scheduler.timesteps)
@@ -103,7 +108,17 @@ def generate(
                     preview, shown = preview_frame(components.vae, step.estimate), time.monotonic()
             note = f"Step {step.step + 1} of {steps}"
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
-        yield from _write(request, components, state, open_writer, work, start)
+        yield from _write(request, components, state, open_writer, work, start, plan.warnings)
+
+
+def _plan_loras(
+    request: GenerationRequest, entries: Mapping[str, catalog.Lora], components: Components
+) -> Generator[Event, None, LoraPlan]:
+    loras = {}
+    for name, entry in entries.items():
+        yield Progress(Stage.LOAD, 0, 1, note=entry.label)
+        loras[name] = load_lora(entry)
+    return plan_loras(request, loras, models=components.trainable, motion_label=components.motion.label)
 
 
 def _write(
@@ -113,6 +128,7 @@ def _write(
     open_writer: OpenWriter,
     work: "_Work",
     start: float,
+    warnings: tuple[str, ...],
 ) -> Iterator[Event]:
     done = 0
     with open_writer(request) as writer:
@@ -121,7 +137,7 @@ def _write(
             done += len(frames)
             work.frames_decoded(len(frames))
             yield Progress(Stage.DECODE, done, request.num_frames, work.eta_s())
-    yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start)
+    yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start, warnings)
 
 
 def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:

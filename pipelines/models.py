@@ -7,7 +7,7 @@ on the same base model costs no second copy of it.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipelines.base_builds import TextEncoder
 from pipelines.base_files import BaseFiles, locate_base
 from pipelines.base_parts import BaseParts, load_base
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.lora import LoraPlan, merged
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
 from pipelines.motion_families import MotionFamily
 from pipelines.motion_files import MotionFiles, locate_motion
@@ -52,6 +53,12 @@ class Components:
     base: catalog.BaseModel
     motion: catalog.MotionModule
     weights: dict[str, str]
+
+    @property
+    def trainable(self) -> dict[str, torch.nn.Module]:
+        """What LoRAs and textual inversions add to, by the names of diffusers' components."""
+        names = ("text_encoder", "text_encoder_2")
+        return {"unet": self.unet} | dict(zip(names, self.text_encoders, strict=False))
 
 
 class ModelStore:
@@ -130,13 +137,14 @@ class ModelStore:
 
 
 @contextmanager
-def applied(components: Components, request: GenerationRequest) -> Iterator[Components]:
+def applied(components: Components, request: GenerationRequest, loras: LoraPlan | None = None) -> Iterator[Components]:
     """Set what the request changes about the shared models, and undo it whatever happens inside."""
     state = components.unet.motion_state
     before = replace(state)
     state.norm = request.motion_norm
     try:
-        yield components
+        with merged(loras) if loras else nullcontext():
+            yield components
     finally:
         vars(state).update(vars(before))
 

@@ -5,8 +5,9 @@ with `clip_skip` on current transformers.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -138,6 +139,7 @@ def encode_prompts(
     negative_prompt: str,
     clip_skip: int = 0,
     zero_empty_negative: bool = False,
+    tokens: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> TextStates:
     """Encode both prompts to the same length, so that they fit in one batch.
 
@@ -148,13 +150,14 @@ def encode_prompts(
         tokenizers, text_encoders: One of each or two, in the order the UNet reads them.
         prompt, negative_prompt, clip_skip: The request's.
         zero_empty_negative: Whether a negative prompt without words is all zeros.
+        tokens: Single characters that stand for tokens of their own, as a textual inversion's do -> their ids.
 
     Raises:
         InvalidRequestError: The encoder has too few layers for `clip_skip`, or a prompt has too many tokens.
     """
     _refuse_skipping_all(text_encoders, clip_skip)
     negative_chunks, positive_chunks = (
-        [_chunks(tokenizer, text, name) for tokenizer in tokenizers]
+        [_chunks(tokenizer, text, name, tokens) for tokenizer in tokenizers]
         for name, text in (("negative_prompt", negative_prompt), ("prompt", prompt))
     )
     count = max(map(len, (*negative_chunks, *positive_chunks)))
@@ -176,12 +179,16 @@ def _refuse_skipping_all(text_encoders: Sequence[TextEncoder], clip_skip: int) -
         )
 
 
-def _chunks(tokenizer: CLIPTokenizer, text: str, field: str) -> list[list[tuple[int, float]]]:
+def _chunks(
+    tokenizer: CLIPTokenizer, text: str, field: str, tokens: Mapping[str, Sequence[int]]
+) -> list[list[tuple[int, float]]]:
     """Tokens with their weights, in chunks that fit between the start and the end token."""
     weighted = [
         (token, weight)
-        for piece, weight in parse_weights(text)
-        for token in tokenizer(piece, add_special_tokens=False, truncation=False, verbose=False).input_ids
+        for fragment, weight in parse_weights(text)
+        for piece in _split_at(fragment, tokens)
+        for token in tokens.get(piece)
+        or tokenizer(piece, add_special_tokens=False, truncation=False, verbose=False).input_ids
     ]
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
@@ -189,6 +196,11 @@ def _chunks(tokenizer: CLIPTokenizer, text: str, field: str) -> list[list[tuple[
             f"{field} must have at most {MAX_CHUNKS * size:,} tokens, got {len(weighted):,}. Shorten it."
         )
     return [weighted[i : i + size] for i in range(0, len(weighted), size)] or [[]]
+
+
+def _split_at(text: str, characters: Collection[str]) -> list[str]:
+    """The text in pieces, each of these characters one of its own."""
+    return re.split(f"([{''.join(characters)}])", text) if characters else [text]
 
 
 def _encode(

@@ -102,14 +102,16 @@ class GenerationRequest(BaseModel):
     prompt: str = _knob(
         "",
         label="Prompt",
-        help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less. May be empty.",
+        help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less; "
+        "`<lora:name:0.8>` adds a LoRA or textual inversion. May be empty.",
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the prompt",
     )
     negative_prompt: str = _knob(
         "",
         label="Negative prompt",
-        help="What the clip should not show. Works only with a guidance above 1.",
+        help="What the clip should not show. Works only with a guidance above 1. "
+        "Of tags, only those of textual inversions belong here.",
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the negative prompt",
     )

@@ -26,7 +26,8 @@ from pipelines.errors import WeightsError
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
-_WRAPPERS = ("state_dict", "controlnet")  # dicts that published pickles put around the tensors
+#: Dicts that published pickles put around the tensors: SparseCtrl's, and textual inversions'.
+_WRAPPERS = ("state_dict", "controlnet", "string_to_param")
 _CHUNK = 1 << 22
 _ALIGNMENT = 64  # bytes, torch's own
 
@@ -65,11 +66,15 @@ def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, .
     return _unwrapped(shapes)
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What a .safetensors file says about itself in its header; empty for other files."""
+def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
+    """The notes in a .safetensors file's header; empty for other files.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
     if path.suffix != ".safetensors":
         return {}
-    with _safetensors(path, "weights") as file:
+    with _safetensors(path, field) as file:
         return dict(file.metadata() or {})
 
 
@@ -165,8 +170,10 @@ def _unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
                 "It was not opened; choose a .safetensors file."
             ) from err
         raise _damaged(path, field) from err
-    while isinstance(content, dict) and (inner := next((k for k in _WRAPPERS if isinstance(content.get(k), dict)), "")):
-        content = content[inner]
+    while isinstance(content, dict) and (
+        inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+    ):
+        content = inner
     tensors = content.items() if isinstance(content, dict) else ()
     return {str(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
 

@@ -17,6 +17,7 @@ from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
 from pipelines.events import Clip
 from ui.controls import build_control
+from ui.loras import build_lora_picker
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 EXAMPLES: dict[str, str] = {
@@ -109,6 +110,8 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
                 with gr.Accordion(title, open=False):
                     for name in names:
                         place(name)
+                    if "base_model" in names:
+                        build_lora_picker(found["prompt"], found["base_model"])
     controls = {name: found[name] for name in FIELDS}
     _wire(make_clip, queue, controls, results, model_line)
     return controls
@@ -223,7 +226,7 @@ def _finished(results: _Results, clip: Clip, seed: int) -> Update:
     picture = None if video else by_suffix.get(".gif")
     done = f"Done: {clip.num_frames} frames in {duration_text(clip.seconds)}."
     return {
-        **_idle(results, done),
+        **_idle(results, " ".join([done, *clip.warnings])),
         results.video: gr.update(value=video, visible=video is not None),
         results.picture: gr.update(value=picture, visible=picture is not None),
         results.files: gr.update(value=list(by_suffix.values()), visible=bool(by_suffix)),

@@ -36,6 +36,7 @@ CHANNELS = (32, 96, 128)
 GROUPS = 4
 CAPTIONS_A_CLIP = 3
 COMPASS_WEIGHT = 0.5
+STILL_EVERY = 4  # of the clip stage's steps, the one that learns stills with the motion modules set aside
 #: How often a clip of a motion is drawn. Changes of size and angle move few pixels and are learned last; clips
 #: of "rotating" have no reversed twin in the corpus.
 MOTION_WEIGHTS = {"growing": 2.0, "shrinking": 2.0, "rotating": 4.0}
@@ -231,7 +232,7 @@ def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     held = Held(args, plan, (16 if is_clip else 32)) if rank == 0 else None
 
     def loss(step: int) -> torch.Tensor:
-        still = is_clip and step % 8 == 7
+        still = is_clip and step % STILL_EVERY == 0
         TrainableMotionModule.aside = still
         frames = _frames(1 if still or not is_clip else args.frames, only=args.middle)
         FramePositions.frames = frames
@@ -301,13 +302,14 @@ def _times(count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     Sampling starts from pure noise, but even at the last timestep these betas leave a trace of the picture
     (SNR 0.0015), and over all cells and frames of a clip the trace tells where the shape is and which way it
     goes. A model that has learned to read it reads the starting noise instead of the words: colours came
-    right, directions by chance. So a fifth of the samples, at the timesteps where samplers start, see
-    nothing but noise and must believe the words, and a fifth more come from the noisy end.
+    right, directions by chance. So a share of the samples, at the timesteps where samplers start, see
+    nothing but noise and must believe the words, and a share more come from the noisy end. A fifth each taught
+    the directions; once those stand, fewer leave more for outlines.
     """
     kind = torch.rand(count, device=device)
     anywhere, late, last = (torch.randint(low, 1000, (count,), device=device) for low in (0, 800, 900))
-    blind = kind < 0.2
-    return torch.where(blind, last, torch.where(kind < 0.4, late, anywhere)), blind
+    blind = kind < 0.15
+    return torch.where(blind, last, torch.where(kind < 0.25, late, anywhere)), blind
 
 
 def _frames(count: int, *, only: int) -> torch.Tensor:

@@ -25,7 +25,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (20, 20, 20),
 }
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
-SIZES = {"small": 0.135, "large": 0.20}  # radius of the circumscribed circle
+SIZES = {"small": 0.16, "large": 0.23}  # radius of the circumscribed circle
 MOTIONS = ("static", "left", "right", "up", "down", "growing", "shrinking", "rotating")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 

@@ -12,13 +12,15 @@ from pipelines.errors import WeightsError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.request import GenerationRequest
 
+WARNING = "'x' has no middle block."
 REFUSAL = "base_model must be downloadable, got 'x'. Choose the base model 'demo'."
 
 
 class FakeEngine:
     """Counts what the page does with it.
 
-    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps.
+    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps,
+    'warn' ends with a warning.
     """
 
     def __init__(self, *, step_s: float = 0.03) -> None:
@@ -52,7 +54,8 @@ class FakeEngine:
                 note = f"Step {step} of {total}"
                 yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, picture, note)
             files = tuple(_write(request, folder, kind) for kind in request.formats)
-            yield Clip(files, request.to_json(), request.num_frames, seconds=total * self.step_s)
+            warnings = (WARNING,) if "warn" in request.prompt else ()
+            yield Clip(files, request.to_json(), request.num_frames, seconds=total * self.step_s, warnings=warnings)
         except GeneratorExit:
             self.closed_at.append(step)
             raise

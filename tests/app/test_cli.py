@@ -14,7 +14,7 @@ from PIL import Image
 
 from api.cli import main
 from api.fields import FIELDS
-from tests.app.fake_engine import REFUSAL, FakeEngine
+from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine
 
 
 @pytest.fixture
@@ -32,6 +32,11 @@ def test_a_prompt_and_a_name_give_a_file_and_say_the_seed(engine, tmp_path, caps
     assert told.err == ""
     assert (engine.requests[0].prompt, engine.requests[0].num_frames) == ("a red circle", 4)
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_warning_is_told_apart_from_the_result(engine, tmp_path, capsys):
+    assert main(["warn me", "-o", str(tmp_path / "clip.mp4")], engine=engine.make_clip) == 0
+    assert capsys.readouterr().err == f"{WARNING}\n"
 
 
 def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine, tmp_path):

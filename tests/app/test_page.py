@@ -78,6 +78,12 @@ def test_our_own_fault_is_not_shown_in_detail(client, caplog):
     assert "secret detail" in caplog.text
 
 
+def test_a_caller_who_follows_hears_the_engine_s_notes(client):
+    job = client.submit(prompt="warn me", num_inference_steps=2, api_name="/txt2vid")
+    job.result()
+    assert [progress["note"] for _, progress in job.outputs()[:-1]] == ["", "Step 1 of 2", "Step 2 of 2"]
+
+
 def test_a_broken_rule_starts_nothing(client, engine):
     before = len(engine.requests)
     with pytest.raises(AppError, match=r"^num_frames must be .*, got 0\. Change 'Frames'\.$"):

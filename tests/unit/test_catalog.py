@@ -17,7 +17,7 @@ def _no_gpu_no_models(monkeypatch):
 @pytest.fixture
 def models_dir(tmp_path, monkeypatch):
     root = tmp_path / "models"
-    for kind in ("base_models", "motion_modules"):
+    for kind in ("base_models", "motion_modules", "loras", "embeddings"):
         (root / kind).mkdir(parents=True)
     monkeypatch.setenv("MODELS_DIR", str(root))
     return root
@@ -42,7 +42,7 @@ def test_every_base_model_s_own_settings_make_a_request(base):
 
 
 def test_every_entry_says_in_one_line_what_it_is_and_under_which_licence():
-    for entry in (*catalog.base_models(), *catalog.motion_modules()):
+    for entry in (*catalog.base_models(), *catalog.motion_modules(), *catalog.loras()):
         assert "\n" not in entry.description
         assert entry.description.endswith(".")
         assert entry.label
@@ -158,3 +158,38 @@ def test_a_link_that_leads_out_of_the_models_folder_is_not_offered(models_dir):
     (models_dir / "base_models" / "link.safetensors").symlink_to(outside)
     with pytest.raises(InvalidRequestError, match=r"got 'link.safetensors'"):
         catalog.find_base_model("link.safetensors")
+
+
+CAMERA = "ZoomIn ZoomOut PanLeft PanRight TiltUp TiltDown RollingClockwise RollingAnticlockwise"
+
+
+def test_the_eight_motion_loras_and_the_lcm_ones_are_found_by_the_names_people_know():
+    for name in CAMERA.split():
+        entry = catalog.find_lora(f"v2_lora_{name}")
+        assert (entry.repo, entry.file) == ("guoyww/animatediff", f"v2_lora_{name}.ckpt")
+    for name in ("v3_sd15_adapter", "lcm-lora-sdv1-5", "AnimateLCM_sd15_t2v_lora"):
+        assert catalog.find_lora(name).family == "sd15"
+    assert len({entry.id for entry in catalog.loras()}) == len(catalog.loras()) >= 11
+
+
+def test_local_loras_and_embeddings_are_found_by_file_name_and_by_stem(models_dir):
+    (models_dir / "loras" / "mine.v1.safetensors").touch()
+    (models_dir / "embeddings" / "bad-hands.pt").touch()
+    (models_dir / "loras" / "folder").mkdir()
+    for name in ("mine.v1", "mine.v1.safetensors"):
+        assert catalog.find_lora(name).folder == models_dir / "loras" / "mine.v1.safetensors"
+    assert catalog.find_lora("bad-hands").source == "local"
+    with pytest.raises(InvalidRequestError, match=r"lora must be .*, got 'Mine.v2'\. Choose 'mine\.v1'"):
+        catalog.find_lora("Mine.v2")
+    with pytest.raises(InvalidRequestError, match=r"got '\.\./loras/mine'"):
+        catalog.find_lora("../loras/mine")
+
+
+def test_a_dropped_file_is_found_by_its_exact_name_and_named_to_nobody(tmp_path, monkeypatch):
+    monkeypatch.setenv(catalog.DROPPED_DIR, str(tmp_path))
+    (tmp_path / "secret-0123456789ab.safetensors").touch()
+    assert catalog.find_lora("secret-0123456789ab").folder == tmp_path / "secret-0123456789ab.safetensors"
+    assert "secret" not in " ".join(entry.id for entry in catalog.loras())
+    with pytest.raises(InvalidRequestError) as error:
+        catalog.find_lora("secret-0123456789")
+    assert "0123456789ab" not in str(error.value)

@@ -1,0 +1,70 @@
+"""LoRA tags in prompts: `<lora:name:0.8>`. Text in, text out; no models, no torch."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pipelines.errors import InvalidRequestError
+
+MAX_LORA_WEIGHT = 2.0
+
+_TAG = re.compile(r"<lora:([^<>]*)(>?)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+
+
+class Tag(NamedTuple):
+    """One tag of a prompt.
+
+    Args:
+        name: What to add: an id of the catalog or the stem of a file's name.
+        weight: How much of it, -2 to 2; 0 is none of it.
+    """
+
+    name: str
+    weight: float
+
+
+def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
+    """The tags of a prompt, in order; one may come several times.
+
+    Args:
+        text: The prompt.
+        field: Its name, for the error text.
+
+    Raises:
+        InvalidRequestError: A tag is not `<lora:name>` or `<lora:name:weight>`, or its weight is out of range.
+
+    Example:
+        >>> read_tags("a fox <lora:v2_lora_ZoomIn:0.8>, <lora:mine> running")
+        [Tag(name='v2_lora_ZoomIn', weight=0.8), Tag(name='mine', weight=1.0)]
+    """
+    return [_parsed(match, field) for match in _TAG.finditer(text)]
+
+
+def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "prompt") -> str:
+    """The prompt with something else in the place of every tag.
+
+    Raises:
+        InvalidRequestError: As `read_tags`.
+
+    Example:
+        >>> replace_tags("a fox <lora:v2_lora_ZoomIn:0.8> running", lambda tag: "")
+        'a fox  running'
+    """
+    return _TAG.sub(lambda match: replacement(_parsed(match, field)), text)
+
+
+def _parsed(match: re.Match[str], field: str) -> Tag:
+    name, colon, number = match[1].partition(":")
+    name, number = name.strip(), number.strip()
+    if not match[2] or not name or (colon and not _NUMBER.fullmatch(number)):
+        raise InvalidRequestError(
+            f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'. Correct the tag or remove it."
+        )
+    weight = float(number) if colon else 1.0
+    if abs(weight) > MAX_LORA_WEIGHT:
+        raise InvalidRequestError(
+            f"{field} must have LoRA weights from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}, "
+            f"got {number[:20]} for '{name[:60]}'. Use about 0.5 to 1."
+        )
+    return Tag(name, weight)

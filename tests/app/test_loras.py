@@ -1,0 +1,104 @@
+"""LoRAs on the page: what the list offers, and what becomes of a dropped file."""
+
+import html
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+from gradio.blocks import Block
+from safetensors.torch import save_file
+
+from api import dropped
+from api.dropped import keep_dropped
+from pipelines import catalog
+from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.prompt_tags import read_tags
+from tests.app.fake_engine import WARNING, FakeEngine
+from ui.loras import lora_tags
+from ui.page import build_page
+
+LORA = {"lora_unet_x.lora_down.weight": torch.ones(1, 2), "lora_unet_x.lora_up.weight": torch.ones(2, 1)}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    root = tmp_path / "dropped"
+    root.mkdir()
+    monkeypatch.setenv(catalog.DROPPED_DIR, str(root))
+    return root
+
+
+def by_id(page: gr.Blocks, elem_id: str) -> list[Block]:
+    return [block for block in page.blocks.values() if block.elem_id == elem_id]
+
+
+def test_the_page_shows_a_clip_s_warnings_beside_it():
+    page = build_page(FakeEngine(step_s=0).make_clip)
+    (event,) = (e for e in page.fns.values() if e.concurrency_id == "gpu" and e.api_visibility == "private")
+    values = ["warn me" if control.elem_id == "prompt" else control.value for control in event.inputs]
+    (told,) = (value for block, value in list(event.fn(*values))[-1].items() if block.elem_id == "status")
+    assert "Done: 16 frames" in told
+    assert html.escape(WARNING) in told
+
+
+def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read(monkeypatch):
+    monkeypatch.delenv("MODELS_DIR", raising=False)
+    tags = dict(lora_tags(catalog.STABLE_DIFFUSION))
+    assert tags["Camera: zoom in"] == "<lora:v2_lora_ZoomIn:0.8>"
+    assert len(tags) == len(catalog.loras())
+    for tag in tags.values():
+        assert catalog.find_lora(read_tags(tag)[0].name)
+    assert lora_tags("demo") == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_drop_zone_is_there_where_files_can_be_kept(monkeypatch):
+    assert by_id(build_page(FakeEngine().make_clip), "lora_file")
+    monkeypatch.delenv(catalog.DROPPED_DIR)
+    page = build_page(FakeEngine().make_clip)
+    assert not by_id(page, "lora_file")
+    assert by_id(page, "lora_picker")
+
+
+def test_a_dropped_lora_can_be_asked_for_by_the_name_it_gets(folder, tmp_path):
+    path = tmp_path / "my <best>: lora.safetensors"
+    save_file(LORA, path)
+    name = keep_dropped(path)
+    assert keep_dropped(path) == name
+    assert [file.stem for file in folder.iterdir()] == [name]
+    assert read_tags(f"<lora:{name}:1>")[0].name == name
+    assert catalog.find_lora(name).folder.read_bytes() == path.read_bytes()
+
+
+def test_dropping_a_file_appends_its_tag_to_the_prompt(folder, tmp_path):
+    save_file(LORA, tmp_path / "mine.safetensors")
+    page = build_page(FakeEngine().make_clip)
+    (drop,) = by_id(page, "lora_file")
+    (event,) = (event for event in page.fns.values() if (drop._id, "upload") in event.targets)
+    for prompt, expected in (("a fox ", "a fox <lora:"), ("", "<lora:")):
+        left, tagged = event.fn(str(tmp_path / "mine.safetensors"), prompt)
+        assert left is None
+        assert tagged == f"{expected}{next(folder.iterdir()).stem}:1>"
+
+
+def test_a_dropped_file_of_another_kind_is_refused_and_not_kept(folder, tmp_path):
+    save_file({"model.diffusion_model.out.2.bias": torch.ones(4)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"got 'model\.safetensors', which is a base model"):
+        keep_dropped(tmp_path / "model.safetensors")
+    assert list(folder.iterdir()) == []
+
+
+def test_the_oldest_dropped_files_give_way(folder, tmp_path, monkeypatch):
+    names = []
+    for value in range(3):
+        save_file({name: tensor * value for name, tensor in LORA.items()}, tmp_path / "x.safetensors")
+        monkeypatch.setattr(dropped, "_MOST_BYTES", 2 * (tmp_path / "x.safetensors").stat().st_size)
+        names.append(keep_dropped(tmp_path / "x.safetensors"))
+    assert {file.stem for file in folder.iterdir()} == set(names[1:])
+
+
+def test_without_a_folder_for_them_dropped_files_are_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.delenv(catalog.DROPPED_DIR, raising=False)
+    with pytest.raises(InvalidRequestError, match="lora must be in this server's folder of models"):
+        keep_dropped(tmp_path / "x.safetensors")

@@ -1,0 +1,68 @@
+"""LoRAs on the page: a list and a drop zone that write tags into the prompt, where they can be edited.
+
+The prompt is the only place a LoRA is asked for, so page, endpoint, command line and recipe say it alike.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from api.dropped import can_keep, keep_dropped
+from api.faults import faults_in_words
+from pipelines import catalog
+
+_APPEND = "(tag, prompt) => [null, tag ? (prompt ? prompt.trimEnd() + ' ' : '') + tag : prompt]"
+
+
+def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> None:
+    """Lay out the list and the drop zone, and wire them.
+
+    Args:
+        prompt: The control the tags go into.
+        base_model: The control that says which LoRAs fit.
+    """
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    tags = lora_tags(base_model.value)
+    picker = gr.Dropdown(
+        label="Add a LoRA",
+        info="Writes its tag into the prompt; several add up. The number in the tag is the weight, from -2 to 2.",
+        choices=tags,
+        value=None,
+        elem_id="lora_picker",
+        visible=bool(tags),
+        interactive=True,
+    )
+    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **plain)
+    base_model.input(_fitting, base_model, picker, **plain)
+    if can_keep():
+        drop = gr.File(
+            label="Add a LoRA or textual inversion from a file",
+            file_types=list(catalog.WEIGHTS_FILES),
+            elem_id="lora_file",
+            height=120,
+        )
+        drop.upload(_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
+
+
+def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
+    """Label and tag of every LoRA that may fit a base model."""
+    family = catalog.find_base_model(base_model).family
+    return [
+        (entry.label, f"<lora:{entry.names[0]}:{entry.weight:g}>")
+        for entry in catalog.loras()
+        if None in (family, entry.family) or family == entry.family
+    ]
+
+
+def _fitting(base_model: str) -> Any:
+    with faults_in_words():
+        tags = lora_tags(base_model)
+    return gr.update(choices=tags, value=None, visible=bool(tags))
+
+
+def _dropped(path: str, prompt: str) -> tuple[None, str]:
+    with faults_in_words():
+        tag = f"<lora:{keep_dropped(Path(path))}:1>"
+    return None, f"{prompt.rstrip()} {tag}".lstrip()
