@@ -9,6 +9,7 @@ where the systems differ, and the walk through them are written out here.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -85,6 +86,35 @@ def sinusoids(positions: int, width: int) -> torch.Tensor:
     """The table of positions, [1, positions, width]: sines at even channels, cosines at odd ones."""
     angles = torch.arange(positions)[:, None] * 10000 ** (-torch.arange(0, width, 2) / width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, positions, width)
+
+
+def control_weights(channels: tuple[int, ...], kind: str, *, seed: int = 2) -> Weights:
+    """What SparseCtrl has beside a UNet's encoder and motion layers: its way in, and a way out for each layer.
+
+    Args:
+        channels: Of the blocks.
+        kind: "rgb" takes latents through one layer, "scribble" pixels through a network; both take a mask too.
+        seed: Of the random numbers; the authors start the ways out at zero, where there is nothing to compare.
+    """
+    name = "controlnet_cond_embedding"
+    layout = {name: (channels[0], 4 + 1, 3, 3)}
+    if kind == "scribble":
+        widths = (16, 32, 96, 256)
+        layout = {f"{name}.conv_in": (widths[0], 3 + 1, 3, 3), f"{name}.conv_out": (channels[0], widths[-1], 3, 3)}
+        for i, (width, wider) in enumerate(pairwise(widths)):
+            layout[f"{name}.blocks.{2 * i}"] = (width, width, 3, 3)
+            layout[f"{name}.blocks.{2 * i + 1}"] = (wider, width, 3, 3)
+    ways_out = [channels[0]]
+    for width in channels:
+        ways_out += [width] * 3  # two layers and a downsampler
+    layout |= {f"controlnet_down_blocks.{i}": (width, width, 1, 1) for i, width in enumerate(ways_out[:-1])}
+    layout["controlnet_mid_block"] = (channels[-1], channels[-1], 1, 1)
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        f"{layer}.{part}": random(part_shape, generator, part)
+        for layer, shape in layout.items()
+        for part, part_shape in (("weight", shape), ("bias", shape[:1]))
+    }
 
 
 def base_unet(channels: tuple[int, ...], groups: int, *, seed: int = 0) -> UNet2DConditionModel:
@@ -199,6 +229,49 @@ class Original:
     def _module(self, prefix: str) -> Weights:
         start = f"{prefix}.temporal_transformer."
         return {name.removeprefix(start): tensor for name, tensor in self.motion.items() if name.startswith(start)}
+
+
+@torch.no_grad()
+def sparse_ctrl(
+    encoder: Original,
+    control: Weights,
+    picture: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    timestep: int,
+    text: torch.Tensor,
+) -> list[torch.Tensor]:
+    """What SparseCtrl adds to a UNet's layers, outermost first, its middle last; all [F, C, h, w].
+
+    Args:
+        encoder: Its layers on the way down and in the middle, as of a UNet.
+        control: Its further weights, as `control_weights` makes them.
+        picture: [F, 4, h, w] latents or [F, 3, 8h, 8w] pixels; whatever, where the mask is zero.
+        mask: One where a frame has a picture, of the picture's size with one channel.
+        timestep: Of the diffusion.
+        text: [T, D].
+    """
+    clip = encoder.clip(len(picture), timestep, text)
+    x = _picture_in(torch.cat([picture, mask], dim=1), control)
+    latents = torch.zeros(len(picture), 4, *x.shape[2:])  # it never sees the noise
+    x, outputs = encoder.down(encoder.base.conv_in(latents) + x, clip)
+    ways_out = [f"controlnet_down_blocks.{i}" for i in range(len(outputs))] + ["controlnet_mid_block"]
+    outputs.append(encoder.middle(x, clip))
+    return [_conv(output, control, name, padding=0) for name, output in zip(ways_out, outputs, strict=True)]
+
+
+def _picture_in(x: torch.Tensor, control: Weights) -> torch.Tensor:
+    name = "controlnet_cond_embedding"
+    if f"{name}.weight" in control:
+        return _conv(x, control, name)
+    x = F.silu(_conv(x, control, f"{name}.conv_in"))
+    for i in range(6):
+        x = F.silu(_conv(x, control, f"{name}.blocks.{i}", stride=1 + i % 2))
+    return _conv(x, control, f"{name}.conv_out")
+
+
+def _conv(x: torch.Tensor, weights: Weights, name: str, *, stride: int = 1, padding: int = 1) -> torch.Tensor:
+    return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=padding)
 
 
 def motion_module(x: torch.Tensor, weights: Weights, *, groups: int = GROUPS) -> torch.Tensor:
