@@ -5,7 +5,6 @@ and under the names of HotShot-XL and of training runs. What a file is, is decid
 shapes; its missing, extra and misshapen tensors are told before anything is allocated.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -16,16 +15,26 @@ from typing import Any
 import torch
 from diffusers import MotionAdapter
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+from torch import nn
 
 from pipelines.catalog import MotionModule
 from pipelines.errors import WeightsError
 from pipelines.motion_families import FAMILIES, MotionFamily, Shapes, count_blocks, count_positions, tell_family
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
-from pipelines.weights import aligned, fetch, read_metadata, read_shapes, read_weights
+from pipelines.weights import (
+    FOLDER_CONFIG,
+    FOLDER_WEIGHTS,
+    aligned,
+    fetch,
+    not_whole,
+    read_folder,
+    read_metadata,
+    read_shapes,
+    read_weights,
+    require_layout,
+)
 
 FIELD = "motion_module"
-_CONFIG = "config.json"
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 _POSITIONS = ".pos_embed.pe"
 #: What shapes can't tell, with every published module's value; a .safetensors header may say otherwise.
 _HEADS, NORM_GROUPS = 8, 32
@@ -76,10 +85,7 @@ class MotionFiles:
         weights = {new: aligned(stored[old].to(dtype)) for old, new in rename_motion(stored).items()}
         with torch.device("meta"):
             adapter = MotionAdapter(**self.config)
-        for name, expected in adapter.state_dict().items():
-            if name.endswith(_POSITIONS) and name not in weights:
-                table = SinusoidalPositionalEmbedding(expected.shape[2], expected.shape[1]).pe
-                weights[name] = table.to(next(iter(weights.values())).dtype)
+        weights |= absent_positions(adapter, weights)
         if adapter.conv_in is not None:
             weights |= {f"conv_in.{part}": aligned(stored[f"conv_in.{part}"].to(dtype)) for part in ("weight", "bias")}
         adapter.load_state_dict({name: weights[name] for name in adapter.state_dict()}, assign=True)
@@ -95,9 +101,9 @@ def locate_motion(entry: MotionModule) -> MotionFiles:
     if entry.source == "hub" and entry.file:
         path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
     elif entry.source == "hub":
-        path = fetch(entry.repo, [_CONFIG, _WEIGHTS[0]], entry.revision, field=FIELD)
-        if not (path / _WEIGHTS[0]).is_file():
-            path = fetch(entry.repo, [_CONFIG, _WEIGHTS[1]], entry.revision, field=FIELD)
+        path = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], entry.revision, field=FIELD)
+        if not (path / FOLDER_WEIGHTS[0]).is_file():
+            path = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], entry.revision, field=FIELD)
     else:
         path = entry.folder
     found = inspect_motion(path, name=entry.id)
@@ -117,8 +123,9 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
         WeightsError: It is missing, damaged, no motion module, or lacks tensors or has too many.
     """
     name = name or path.name
-    folder_config = _read_config(path, name) if path.is_dir() or not path.suffix else None
-    file = path if folder_config is None else _weights_in(path)
+    file, folder_config = path, None
+    if path.is_dir() or not path.suffix:
+        file, folder_config = read_folder(path, kind="MotionAdapter", what="a motion module", field=FIELD, name=name)
     stored, said = read_shapes(file, field=FIELD), read_metadata(file)
     kind = tell_kind(stored)
     if kind is not WeightsKind.MOTION_MODULE:
@@ -153,22 +160,22 @@ def rename_motion(names: Iterable[str]) -> dict[str, str]:
     return renamed
 
 
-def _read_config(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / _CONFIG).read_text("utf-8"))
-        kind = config["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise WeightsError(
-            f"{FIELD} must be a folder with a {_CONFIG} and weights, got '{name}', which has no readable {_CONFIG}. "
-            "Install it again or choose another."
-        ) from err
-    if kind != "MotionAdapter":
-        raise WeightsError(f"{FIELD} must be a motion module, got '{name}', which is a {kind}. Choose another.")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+def layout_of(model: nn.Module, stored: Shapes) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape of a model with motion layers, positions left out if `stored` has none at all."""
+    layout = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if count_positions(stored) is not None:
+        return layout
+    return {name: shape for name, shape in layout.items() if not name.endswith(_POSITIONS)}
 
 
-def _weights_in(folder: Path) -> Path:
-    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / _WEIGHTS[0])
+def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tables of positions that a model has and its file left out, in the file's number type."""
+    dtype = next(iter(weights.values())).dtype
+    return {
+        name: SinusoidalPositionalEmbedding(place.shape[2], place.shape[1]).pe.to(dtype)
+        for name, place in model.state_dict().items()
+        if name.endswith(_POSITIONS) and name not in weights
+    }
 
 
 def _picture_inputs(beside: Shapes) -> dict[str, tuple[int, ...]]:
@@ -201,30 +208,11 @@ def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
     """Compare a file with the module its shapes promise; positions may be left out by all layers together."""
     try:
         with torch.device("meta"):
-            expected = {key: tuple(value.shape) for key, value in MotionAdapter(**config).state_dict().items()}
+            expected = layout_of(MotionAdapter(**config), shapes)
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
-        raise _not_whole(name, "its layers make no module") from err
+        raise not_whole("its layers make no module", what="motion module", field=FIELD, name=name) from err
     expected = {key: shape for key, shape in expected.items() if not key.startswith("conv_in.")}
-    if count_positions(shapes) is None:
-        expected = {key: shape for key, shape in expected.items() if not key.endswith(_POSITIONS)}
-    lacking, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-    if lacking:
-        raise _not_whole(name, f"it lacks {len(lacking)} tensors, the first {lacking[0]}")
-    if extra:
-        raise _not_whole(name, f"it has {len(extra)} tensors too many, the first {extra[0]}")
-    for key, shape in expected.items():
-        if shapes[key] != shape:
-            raise _not_whole(name, f"{key} has the shape {_by(shapes[key])} where {_by(shape)} is needed")
-
-
-def _not_whole(name: str, why: str) -> WeightsError:
-    return WeightsError(
-        f"{FIELD} must be a whole motion module, got '{name}': {why}. Download it again or choose another."
-    )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+    require_layout(shapes, expected, what="motion module", field=FIELD, name=name)
 
 
 def _highest(pattern: str, names: Iterable[str]) -> int:

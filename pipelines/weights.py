@@ -6,6 +6,7 @@ file but never a path of this disk.
 """
 
 import hashlib
+import json
 import pickle
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -25,6 +26,8 @@ from safetensors import SafetensorError, safe_open
 from pipelines.errors import WeightsError
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
+FOLDER_CONFIG = "config.json"
+FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
 #: Dicts that published pickles put around the tensors: SparseCtrl's, and textual inversions'.
 _WRAPPERS = ("state_dict", "controlnet", "string_to_param")
@@ -89,6 +92,67 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
             raise WeightsError(
                 f"{field} must hold finite numbers, got '{name}' with NaN or infinity in {key}. Choose another file."
             )
+
+
+def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Find the weights file of a diffusers folder, and read its configuration.
+
+    Args:
+        folder: The folder.
+        kind: The class its configuration must name.
+        what: That class in words, with its article.
+        field: The request's field it was chosen by, for the error text.
+        name: What to call it there.
+
+    Raises:
+        WeightsError: Its configuration can't be read, or is another class's.
+    """
+    try:
+        config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
+        found = config["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise WeightsError(
+            f"{field} must be a folder with a {FOLDER_CONFIG} and weights, got '{name}', "
+            f"which has no readable {FOLDER_CONFIG}. Install it again or choose another."
+        ) from err
+    if found != kind:
+        raise WeightsError(f"{field} must be {what}, got '{name}', which is a {found}. Choose another.")
+    file = next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
+    return file, {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def require_layout(
+    found: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    what: str,
+    field: str,
+    name: str,
+) -> None:
+    """Refuse a file whose tensors are not, by name and shape, those of the model it should hold.
+
+    Args:
+        found, expected: Tensor name -> shape.
+        what, field, name: As in `not_whole`.
+
+    Raises:
+        WeightsError: A tensor is missing, too many, or of another shape; the first is named.
+    """
+    lacking, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if lacking:
+        raise not_whole(f"it lacks {len(lacking)} tensors, the first {lacking[0]}", what=what, field=field, name=name)
+    if extra:
+        why = f"it has {len(extra)} tensors too many, the first {extra[0]}"
+        raise not_whole(why, what=what, field=field, name=name)
+    for key, shape in expected.items():
+        if found[key] != shape:
+            why = f"{key} has the shape {_by(found[key])} where {_by(shape)} is needed"
+            raise not_whole(why, what=what, field=field, name=name)
+
+
+def not_whole(why: str, *, what: str, field: str, name: str) -> WeightsError:
+    """What to raise for the file `name` that should be a whole `what`, chosen by the request's `field`."""
+    return WeightsError(f"{field} must be a whole {what}, got '{name}': {why}. Download it again or choose another.")
 
 
 def aligned(tensor: torch.Tensor) -> torch.Tensor:
@@ -194,6 +258,10 @@ def _damaged(path: Path, field: str) -> WeightsError:
     return WeightsError(
         f"{field} must be a whole {kind}, got '{path.name}', which is {state}. Download it again or choose another."
     )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _unwrapped(values: dict[str, Any]) -> dict[str, Any]:
