@@ -7,21 +7,26 @@ from fractions import Fraction
 from types import GenericAlias
 from typing import Any, Literal, get_args, get_origin
 
-from pipelines import catalog
+from pipelines.catalog_entries import BaseModel, MotionModule
 from pipelines.request import RANDOM_SEED, GenerationRequest
+from pipelines.schedules import Keys
 
 FIELDS: tuple[str, ...] = tuple(GenerationRequest.model_fields)
 """Names of the request's fields, in order. Every face uses these names in this order."""
 
 MODEL_FIELDS: tuple[str, ...] = tuple(
-    name for name in FIELDS if name in {field.name for field in dataclasses.fields(catalog.BaseModel)}
+    name
+    for name in FIELDS
+    if name in {field.name for kind in (BaseModel, MotionModule) for field in dataclasses.fields(kind)}
 )
-"""The fields for which a base model brings its own default."""
+"""The fields for which a base model or a motion module brings its own default."""
 
 
 def json_type(name: str) -> Any:
     """The type of a field's value in JSON: choices become literals, a frame rate a number or a ratio."""
     annotation = GenerationRequest.model_fields[name].annotation
+    if annotation == Keys:
+        return float | str
     if get_origin(annotation) is tuple:
         return GenericAlias(list, (_literal(get_args(annotation)[0]),))
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):

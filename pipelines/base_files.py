@@ -14,6 +14,7 @@ from typing import Any
 from pipelines import catalog
 from pipelines.architecture import Architecture
 from pipelines.base_builds import BUILDS
+from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
 from pipelines.weights import fetch, read_shapes
 
@@ -59,7 +60,7 @@ class BaseFiles:
         vae_overflows: Its VAE's activations leave the range of float16.
     """
 
-    entry: catalog.BaseModel
+    entry: BaseModel
     architecture: Architecture
     folder: Path
     paths: dict[str, Path]
@@ -74,7 +75,7 @@ class BaseFiles:
         return tuple(self.unet_config["block_out_channels"])
 
 
-def locate_base(entry: catalog.BaseModel) -> BaseFiles:
+def locate_base(entry: BaseModel) -> BaseFiles:
     """Fetch a base model if need be, and check what it is before any memory is spent.
 
     Raises:
@@ -95,7 +96,7 @@ def locate_base(entry: catalog.BaseModel) -> BaseFiles:
     return _described(entry, architecture, folder, {"checkpoint": path})
 
 
-def _fetch_folder(entry: catalog.BaseModel) -> Path:
+def _fetch_folder(entry: BaseModel) -> Path:
     """Fetch configurations and .safetensors weights; pickles only for a component that has no other."""
     folder = fetch(entry.repo, [*_CONFIGS, *_SAFE.values()], entry.revision, field=FIELD)
     components = BUILDS[_folder_architecture(entry, folder)].components
@@ -103,19 +104,19 @@ def _fetch_folder(entry: catalog.BaseModel) -> Path:
     return fetch(entry.repo, lacking, entry.revision, field=FIELD) if lacking else folder
 
 
-def _from_folder(entry: catalog.BaseModel, folder: Path) -> BaseFiles:
+def _from_folder(entry: BaseModel, folder: Path) -> BaseFiles:
     architecture = _folder_architecture(entry, folder)
     choices = {name: (folder / _SAFE[name], folder / _PICKLED[name]) for name in BUILDS[architecture].components}
     paths = {name: next((path for path in both if path.is_file()), both[0]) for name, both in choices.items()}
     return _described(entry, architecture, folder, paths)
 
 
-def _folder_architecture(entry: catalog.BaseModel, folder: Path) -> Architecture:
+def _folder_architecture(entry: BaseModel, folder: Path) -> Architecture:
     is_xl = _config(entry, folder, "unet/config.json").get("addition_embed_type") == "text_time"
     return Architecture.SDXL if is_xl else Architecture.SD15
 
 
-def _described(entry: catalog.BaseModel, architecture: Architecture, folder: Path, paths: dict[str, Path]) -> BaseFiles:
+def _described(entry: BaseModel, architecture: Architecture, folder: Path, paths: dict[str, Path]) -> BaseFiles:
     """Read the configurations and headers, and refuse what is of no use here or not whole."""
     unet = _config(entry, folder, "unet/config.json")
     _refuse_other_folders(entry, architecture, folder, unet)
@@ -137,9 +138,7 @@ def _described(entry: catalog.BaseModel, architecture: Architecture, folder: Pat
     )
 
 
-def _refuse_other_folders(
-    entry: catalog.BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, Any]
-) -> None:
+def _refuse_other_folders(entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, Any]) -> None:
     width = unet.get("cross_attention_dim")
     if unet.get("_class_name") != "UNet2DConditionModel":
         raise _wrong_kind(entry, f"built on a {unet.get('_class_name')}")
@@ -153,11 +152,11 @@ def _refuse_other_folders(
         raise _wrong_kind(entry, "put together of parts that don't fit: its text encoder is not its UNet's")
 
 
-def _text_width(entry: catalog.BaseModel, folder: Path, name: str) -> int:
+def _text_width(entry: BaseModel, folder: Path, name: str) -> int:
     return int(_config(entry, folder, f"{name}/config.json").get("hidden_size", 0))
 
 
-def _checkpoint_architecture(entry: catalog.BaseModel, shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
+def _checkpoint_architecture(entry: BaseModel, shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
     """What a single file is, or its refusal, from its tensors' names and the first convolution's shape."""
     is_xl = _any_with(shapes, "conditioner.embedders.")
     architecture = Architecture.SDXL if is_xl else Architecture.SD15
@@ -183,14 +182,14 @@ def _any_with(names: Iterable[str], part: str) -> bool:
     return any(part in name for name in names)
 
 
-def _wrong_kind(entry: catalog.BaseModel, kind: str) -> WeightsError:
+def _wrong_kind(entry: BaseModel, kind: str) -> WeightsError:
     return WeightsError(
         f"{FIELD} must be a Stable Diffusion 1.5 or XL model, got '{entry.id}', which is {kind}. "
         "Choose another base model."
     )
 
 
-def _config(entry: catalog.BaseModel, folder: Path, name: str) -> dict[str, Any]:
+def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / name).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as err:

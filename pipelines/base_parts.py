@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 from pipelines.base_builds import BUILDS, TextEncoder
 from pipelines.base_files import FIELD, BaseFiles
 from pipelines.errors import WeightsError
-from pipelines.weights import aligned, require_finite, sha256_of
+from pipelines.weights import aligned, as_safetensors, require_finite, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _read_checkpoint(files: BaseFiles, dtype: torch.dtype) -> tuple[Any, ...]:
     """Tokenizers, text encoders, VAE, UNet."""
     build = BUILDS[files.architecture]
     pipe = build.pipeline.from_single_file(
-        str(files.paths["checkpoint"]),
+        str(as_safetensors(files.paths["checkpoint"], field=FIELD)),
         config=str(files.folder),
         torch_dtype=dtype,
         local_files_only=True,

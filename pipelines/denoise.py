@@ -23,6 +23,7 @@ from diffusers import (
 
 from pipelines.context import Window, count_windows, plan_windows
 from pipelines.errors import InvalidRequestError
+from pipelines.motion import set_motion_amount
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
 
@@ -167,6 +168,7 @@ def _add_window(
     guided = request.guidance_scale > 1
     sample = scaled[:, :, frames].to(unet.device, unet.dtype)
     states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
+    set_motion_amount(unet, request, window.frame_indices)
     added = text.added_conditions(guided=guided, height=request.height, width=request.width)
     out = unet(
         torch.cat([sample, sample]) if guided else sample,

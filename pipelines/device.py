@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from pipelines.cache import cache_folder
+
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 WORTHWHILE = 1.15
 
@@ -53,11 +55,6 @@ def choose_device() -> Device:
     )
     torch.set_num_threads(chosen.threads)
     return chosen
-
-
-def cache_folder() -> Path:
-    """Where the app keeps what it can always make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "animatediff-studio"
 
 
 def _choose() -> Device:

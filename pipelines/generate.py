@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipelines import catalog
 from pipelines.catalog import find_base_model, find_motion_module
+from pipelines.catalog_entries import Lora
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
 from pipelines.device import choose_device
@@ -20,6 +20,7 @@ from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
+from pipelines.motion_families import MotionFamily, advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 
@@ -75,15 +76,17 @@ def generate(
     """
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
-    _check_window(request, motion.max_positions)
+    if motion.known_family:
+        _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     components = (store or default_store()).load(request.base_model, request.motion_module)
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
+    warnings = (*_advice(request, components.family), *plan.warnings)
     with applied(components, request, plan):
-        yield Progress(Stage.ENCODE, 0, 1, note=" ".join(plan.warnings))
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join(warnings))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
@@ -108,11 +111,20 @@ def generate(
                     preview, shown = preview_frame(components.vae, step.estimate), time.monotonic()
             note = f"Step {step.step + 1} of {steps}"
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
-        yield from _write(request, components, state, open_writer, work, start, plan.warnings)
+        yield from _write(request, components, state, open_writer, work, start, warnings)
+
+
+def _advice(request: GenerationRequest, family: MotionFamily) -> list[str]:
+    return advise(
+        family,
+        scheduler=request.scheduler,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+    )
 
 
 def _plan_loras(
-    request: GenerationRequest, entries: Mapping[str, catalog.Lora], components: Components
+    request: GenerationRequest, entries: Mapping[str, Lora], components: Components
 ) -> Generator[Event, None, LoraPlan]:
     loras = {}
     for name, entry in entries.items():
@@ -146,9 +158,9 @@ def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
     return first_state(noise, generator, scheduler)
 
 
-def _check_window(request: GenerationRequest, max_positions: int | None) -> None:
+def _check_window(request: GenerationRequest, max_positions: int) -> None:
     window = min(request.context_length, request.num_frames)
-    if max_positions is not None and window > max_positions:
+    if window > max_positions:
         raise InvalidRequestError(
             f"context_length must be at most the {max_positions} positions of the motion module "
             f"{request.motion_module!r}, got {request.context_length}. Lower 'Window length'."

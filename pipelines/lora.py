@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipelines import catalog
+from pipelines.catalog_entries import Lora as LoraEntry
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora_files import FIELD, Factors, Lora, LoraKind, read_lora
 from pipelines.prompt_tags import Tag, read_tags, replace_tags
@@ -44,7 +45,7 @@ class LoraPlan:
     warnings: tuple[str, ...] = ()
 
 
-def find_loras(request: GenerationRequest) -> dict[str, catalog.Lora]:
+def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
     """The catalog's records of what the prompts' tags name; those of weight 0 are checked but left out.
 
     Raises:
@@ -64,7 +65,7 @@ def find_loras(request: GenerationRequest) -> dict[str, catalog.Lora]:
     return found
 
 
-def load_lora(entry: catalog.Lora) -> Lora:
+def load_lora(entry: LoraEntry) -> Lora:
     """Fetch a LoRA if need be, and read it.
 
     Raises:

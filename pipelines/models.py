@@ -19,6 +19,7 @@ from pipelines import catalog
 from pipelines.base_builds import TextEncoder
 from pipelines.base_files import BaseFiles, locate_base
 from pipelines.base_parts import BaseParts, load_base
+from pipelines.catalog_entries import BaseModel, MotionModule
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora import LoraPlan, merged
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
@@ -50,8 +51,8 @@ class Components:
     zero_empty_negative: bool
     scheduler_config: dict[str, Any]
     family: MotionFamily
-    base: catalog.BaseModel
-    motion: catalog.MotionModule
+    base: BaseModel
+    motion: MotionModule
     weights: dict[str, str]
 
     @property
@@ -150,7 +151,7 @@ def applied(components: Components, request: GenerationRequest, loras: LoraPlan 
 
 
 def _combine(
-    base: BaseParts, unet: UNetMotionModel, files: BaseFiles, motion: MotionFiles, entry: catalog.MotionModule
+    base: BaseParts, unet: UNetMotionModel, files: BaseFiles, motion: MotionFiles, entry: MotionModule
 ) -> Components:
     return Components(
         tokenizers=base.tokenizers,
@@ -166,7 +167,7 @@ def _combine(
     )
 
 
-def _refuse_other_family(base: catalog.BaseModel, motion: catalog.MotionModule) -> None:
+def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:
     """Refuse a pair the catalog knows not to fit, before anything is downloaded."""
     if base.family and motion.family and base.family != motion.family:
         fitting = [module.id for module in catalog.motion_modules() if module.family == base.family]
@@ -176,7 +177,7 @@ def _refuse_other_family(base: catalog.BaseModel, motion: catalog.MotionModule) 
         )
 
 
-def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: catalog.MotionModule) -> None:
+def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: MotionModule) -> None:
     if base.channels != motion.channels:
         raise WeightsError(
             f"motion_module must fit the base model '{base.entry.id}' (blocks of {_in_words(base.channels)}), "
@@ -189,6 +190,6 @@ def _in_words(channels: tuple[int, ...]) -> str:
     return f"{', '.join(map(str, channels))} channels{kind.get(channels, '')}"
 
 
-def _identity(entry: catalog.BaseModel | catalog.MotionModule) -> object:
+def _identity(entry: BaseModel | MotionModule) -> object:
     """What a loaded model is kept under; a local file that has changed is another one."""
     return (entry, entry.folder.stat().st_mtime_ns if entry.source == "local" else None)

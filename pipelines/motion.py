@@ -28,7 +28,8 @@ from torch import nn
 from pipelines.errors import WeightsError
 from pipelines.motion_families import MotionFamily, SpatialNorm
 from pipelines.motion_files import FIELD, NORM_GROUPS, inspect_motion
-from pipelines.request import MotionNorm
+from pipelines.request import GenerationRequest, MotionNorm
+from pipelines.schedules import is_constant, values_at
 
 PLACES = 64  # frames the one UNet has positions for; no published module has more
 _POSITIONS = ".pos_embed.pe"
@@ -156,6 +157,15 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
         if isinstance(module, MotionModule):
             module.norm.num_groups = groups
             module.is_idle = f"{name}.proj_out.weight" not in motion
+
+
+def set_motion_amount(unet: UNetMotionModel, request: GenerationRequest, frames: Sequence[int]) -> None:
+    """Tell a UNet how much and how strongly the motion module acts on each frame of the next window."""
+    state = unet.motion_state
+    state.scale, state.effect = (
+        None if is_constant(keys, 1) else torch.tensor(values_at(keys, frames))
+        for keys in (request.motion_scale, request.motion_effect)
+    )
 
 
 @dataclass

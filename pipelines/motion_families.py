@@ -6,7 +6,7 @@ file was made from when a later one has the same layout (a catalog row or the fi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -17,7 +17,23 @@ from pipelines.request import Scheduler
 Shapes = Mapping[str, tuple[int, ...]]
 
 _POSITIONS = ".pos_embed.pe"
+_SD15_BLOCKS = 4
+_LATENT_CHANNELS = 4
 _UNLIMITED = 64  # positions of modules that store none, AnimateLCM's
+_RENAMES = (
+    (r"\.temporal_attentions\.", ".motion_modules."),
+    (r"\.positional_encoding$", ".pe"),
+    (r"\.temporal_transformer\.", "."),
+    (r"\.attention_blocks\.0\.pos_encoder\.", ".pos_embed."),
+    (r"\.attention_blocks\.0\.", ".attn1."),
+    (r"\.attention_blocks\.1\.", ".attn2."),
+    (r"\.norms\.0\.", ".norm1."),
+    (r"\.norms\.1\.", ".norm2."),
+    (r"\.ff_norm\.", ".norm3."),
+)
+_SECOND_POSITIONS = ".attention_blocks.1.pos_encoder."  # the authors store the same table once more
+FAMILY_NOTE = "motion_family"
+"""The note in a file's header that says its family where its tensors can't."""
 
 
 class SpatialNorm(StrEnum):
@@ -60,6 +76,27 @@ class MotionFamily:
     guidance_scale: float = 7.5
     is_distilled: bool = False
     has_motion_lora: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Fields of the request it decides where the user does not; a distilled one decides the sampling, too."""
+        window = {"context_length": self.context_length}
+        if not self.is_distilled:
+            return window
+        return window | {
+            "scheduler": self.scheduler,
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": self.guidance_scale,
+        }
+
+    @property
+    def in_words(self) -> str:
+        """What people should know of it, in one line."""
+        line = f"window {self.context_length} frames, at most {self.max_positions}; {self.beta_schedule} noise schedule"
+        if not self.is_distilled:
+            return line
+        steps = f"{self.num_inference_steps} step{'s' * (self.num_inference_steps > 1)}"
+        return f"{line}; made for {steps} of {self.scheduler} at a guidance of {self.guidance_scale:g}"
 
     def scheduler_config(self, *, prediction_type: str) -> dict[str, Any]:
         """The arguments of any diffusers scheduler on this family's noise schedule."""
@@ -139,40 +176,62 @@ FAMILIES: dict[str, MotionFamily] = {
 """Every family, by its id."""
 
 
-def tell_family(shapes: Shapes, *, native_hotshot: bool = False, file_name: str = "") -> MotionFamily:
+def rename_motion(names: Iterable[str]) -> dict[str, str]:
+    """Stored name -> diffusers' name, for the motion layers alone; some files hold the whole UNet.
+
+    Example:
+        >>> rename_motion(["up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias"])
+        {'up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias': 'up_blocks.1.motion_modules.2.proj_in.bias'}
+    """
+    renamed = {}
+    for stored in names:
+        name = stored
+        for pattern, replacement in _RENAMES:
+            name = re.sub(pattern, replacement, name)
+        if ".motion_modules." in name and _SECOND_POSITIONS not in stored:
+            renamed[stored] = name
+    return renamed
+
+
+def tell_family(stored: Shapes, notes: Mapping[str, str], *, file_name: str = "") -> MotionFamily:
     """Tell the family of a motion module.
 
     Args:
-        shapes: Shapes of its tensors under diffusers' names, `conv_in` and `img_encoder` among them.
-        native_hotshot: Whether the file had HotShot-XL's own names.
+        stored: Shapes of its tensors, under the names they have in the file.
+        notes: What the file's header says about it.
         file_name: Looked at for Lightning's step count alone.
 
     Returns:
         The family, its `max_positions` the file's own.
 
     Example:
-        >>> pe = "down_blocks.3.motion_modules.0.transformer_blocks.0.pos_embed.pe"
-        >>> tell_family({pe: (1, 24, 1280)}).name
+        >>> pe = "down_blocks.3.motion_modules.0.temporal_transformer.attention_blocks.0.pos_encoder.pe"
+        >>> tell_family({pe: (1, 24, 1280)}, {}).name
         'AnimateDiff v1'
     """
+    shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
     positions = count_positions(shapes)
-    has_mid = any(name.startswith("mid_block.") for name in shapes)
-    if count_blocks(shapes) < 4 and not has_mid:
-        family = HOTSHOT_XL if native_hotshot or positions == HOTSHOT_XL.max_positions else SDXL_BETA
-    elif any(name.startswith("img_encoder.") for name in shapes):
-        family = ANIMATE_LCM_I2V
-    elif "conv_in.weight" in shapes:
-        family = PIA
-    elif positions is None:
-        family = ANIMATE_LCM
-    elif has_mid:
-        named = re.search(r"lightning_([1248])step", file_name.lower())
-        family = LIGHTNING[int(named[1])] if named else V2
-    elif positions == V3.max_positions:
-        family = V3
-    else:
-        family = LONG if positions >= LONG.max_positions else V1
+    family = FAMILIES.get(notes.get(FAMILY_NOTE, "")) or _family(stored, shapes, positions, file_name.lower())
     return replace(family, max_positions=positions or _UNLIMITED)
+
+
+def _family(stored: Shapes, shapes: Shapes, positions: int | None, file_name: str) -> MotionFamily:
+    has_mid = any(name.startswith("mid_block.") for name in shapes)
+    is_xl = count_blocks(shapes) < _SD15_BLOCKS and not has_mid
+    is_hotshot = positions == HOTSHOT_XL.max_positions or any(".temporal_attentions." in name for name in stored)
+    steps = re.search(r"lightning_([1248])step", file_name)
+    rules = (
+        (is_xl and is_hotshot, HOTSHOT_XL),
+        (is_xl, SDXL_BETA),
+        (any(name.startswith("img_encoder.") for name in stored), ANIMATE_LCM_I2V),
+        (stored.get("conv_in.weight", (0, 0))[1] > _LATENT_CHANNELS, PIA),
+        (positions is None, ANIMATE_LCM),
+        (has_mid and steps is not None, LIGHTNING[int(steps[1])] if steps else V2),
+        (has_mid, V2),
+        (positions == V3.max_positions, V3),
+        ((positions or 0) >= LONG.max_positions, LONG),
+    )
+    return next((family for applies, family in rules if applies), V1)
 
 
 def count_positions(shapes: Shapes) -> int | None:
@@ -202,7 +261,10 @@ def advise(family: MotionFamily, *, scheduler: Scheduler, num_inference_steps: i
             f"Set Guidance to {family.guidance_scale:g}."
         )
     if family.id.startswith("lightning") and num_inference_steps != wanted:
-        advice.append(f"{family.name} was distilled for exactly {wanted} steps; got {num_inference_steps}.")
+        advice.append(
+            f"{family.name}, works with exactly as many steps as it was distilled for; got {num_inference_steps}. "
+            f"Set Steps to {wanted}."
+        )
     elif num_inference_steps > 4 * wanted:
         advice.append(f"{family.name} needs about {wanted} steps; {num_inference_steps} only take longer.")
     if scheduler is not family.scheduler:

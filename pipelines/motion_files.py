@@ -17,9 +17,17 @@ from diffusers import MotionAdapter
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
-from pipelines.catalog import MotionModule
+from pipelines.catalog_entries import MotionModule
 from pipelines.errors import WeightsError
-from pipelines.motion_families import FAMILIES, MotionFamily, Shapes, count_blocks, count_positions, tell_family
+from pipelines.motion_families import (
+    FAMILIES,
+    MotionFamily,
+    Shapes,
+    count_blocks,
+    count_positions,
+    rename_motion,
+    tell_family,
+)
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import (
     FOLDER_CONFIG,
@@ -38,20 +46,6 @@ FIELD = "motion_module"
 _POSITIONS = ".pos_embed.pe"
 #: What shapes can't tell, with every published module's value; a .safetensors header may say otherwise.
 _HEADS, NORM_GROUPS = 8, 32
-_FAMILY = "motion_family"  # as the header says it
-_RENAMES = (
-    (r"\.temporal_attentions\.", ".motion_modules."),
-    (r"\.positional_encoding$", ".pe"),
-    (r"\.temporal_transformer\.", "."),
-    (r"\.attention_blocks\.0\.pos_encoder\.", ".pos_embed."),
-    (r"\.attention_blocks\.0\.", ".attn1."),
-    (r"\.attention_blocks\.1\.", ".attn2."),
-    (r"\.norms\.0\.", ".norm1."),
-    (r"\.norms\.1\.", ".norm2."),
-    (r"\.ff_norm\.", ".norm3."),
-)
-_SECOND_POSITIONS = ".attention_blocks.1.pos_encoder."  # the authors store the same table once more
-_BESIDE = ("conv_in.", "img_encoder.")  # what PIA and AnimateLCM-I2V hold beside motion layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,33 +125,12 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
     if kind is not WeightsKind.MOTION_MODULE:
         raise WeightsError(f"{FIELD} must be a motion module, got '{name}', which is {kind}. {BELONGS[kind]}.")
     shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
-    beside = {key: shape for key, shape in stored.items() if key.startswith(_BESIDE)}
-    is_hotshot = any(".temporal_attentions." in key for key in stored)
-    family = tell_family(shapes | _picture_inputs(beside), native_hotshot=is_hotshot, file_name=file.name)
-    if said.get(_FAMILY) in FAMILIES:
-        family = replace(FAMILIES[said[_FAMILY]], max_positions=family.max_positions)
+    family = tell_family(stored, said, file_name=file.name)
     config = folder_config or _config(shapes, said, family)
     if family.id == "pia":
-        config["conv_in_channels"] = beside["conv_in.weight"][1]
+        config["conv_in_channels"] = stored["conv_in.weight"][1]
     _require_whole(config, shapes, name)
     return MotionFiles(name, file, config, family)
-
-
-def rename_motion(names: Iterable[str]) -> dict[str, str]:
-    """Stored name -> diffusers' name, for the motion layers alone; some files hold the whole UNet.
-
-    Example:
-        >>> rename_motion(["up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias"])
-        {'up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias': 'up_blocks.1.motion_modules.2.proj_in.bias'}
-    """
-    renamed = {}
-    for stored in names:
-        name = stored
-        for pattern, replacement in _RENAMES:
-            name = re.sub(pattern, replacement, name)
-        if ".motion_modules." in name and _SECOND_POSITIONS not in stored:
-            renamed[stored] = name
-    return renamed
 
 
 def layout_of(model: nn.Module, stored: Shapes) -> dict[str, tuple[int, ...]]:
@@ -175,15 +148,6 @@ def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> d
         name: SinusoidalPositionalEmbedding(place.shape[2], place.shape[1]).pe.to(dtype)
         for name, place in model.state_dict().items()
         if name.endswith(_POSITIONS) and name not in weights
-    }
-
-
-def _picture_inputs(beside: Shapes) -> dict[str, tuple[int, ...]]:
-    """Of the layers beside the motion layers, those that make a family: whole UNets have a plain conv_in too."""
-    return {
-        key: shape
-        for key, shape in beside.items()
-        if key.startswith("img_encoder.") or (key == "conv_in.weight" and shape[1] > 4)
     }
 
 

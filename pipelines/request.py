@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from pipelines.errors import InvalidRequestError
+from pipelines.schedules import Factor, parse_schedule
 
 MAX_NUM_FRAMES = 10_000
 MAX_SIDE = 1024
@@ -215,6 +216,19 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=8,
         step=1,
+    )
+    motion_scale: Factor = _knob(
+        parse_schedule(1),
+        label="Motion amount",
+        help="How much moves: below 1 calmer, above 1 livelier. A number, or keys at frames: 0: 0.5, 15: 1.5.",
+        fix="Use about 0.8 to 1.3",
+    )
+    motion_effect: Factor = _knob(
+        parse_schedule(1),
+        label="Motion strength",
+        help="How strongly the motion module acts at all; 0 makes every frame a picture of its own. "
+        "A number, or keys at frames: 0: 1, 15: 0.",
+        fix="Use 0 to 1",
     )
     motion_norm: MotionNorm = _knob(
         MotionNorm.ORIGINAL,

@@ -15,8 +15,8 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from pipelines.errors import WeightsError
 from pipelines.motion import MotionModule, MotionState
-from pipelines.motion_families import Shapes, count_blocks, count_positions
-from pipelines.motion_files import NORM_GROUPS, absent_positions, layout_of, rename_motion
+from pipelines.motion_families import Shapes, count_blocks, count_positions, rename_motion
+from pipelines.motion_files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import aligned, not_whole, read_folder, read_shapes, read_weights, require_layout
 

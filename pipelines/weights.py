@@ -7,6 +7,8 @@ file but never a path of this disk.
 
 import hashlib
 import json
+import logging
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -22,8 +24,12 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError i
     RevisionNotFoundError,
 )
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
+from pipelines.cache import cache_folder
 from pipelines.errors import WeightsError
+
+_log = logging.getLogger(__name__)
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 FOLDER_CONFIG = "config.json"
@@ -46,13 +52,42 @@ def read_weights(path: Path, *, field: str = "weights") -> dict[str, torch.Tenso
         WeightsError: The file is missing, cut off, not what its name says, asks to run code, holds no
             tensors, or holds NaN or infinity.
     """
-    if path.suffix == ".safetensors":
-        with _safetensors(path, field) as file:
+    source = as_safetensors(path, field=field)
+    if source.suffix == ".safetensors":
+        with _safetensors(source, field) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     else:
-        tensors = _unpickle(path, field)
+        tensors = _unpickle(source, field)
     require_finite(tensors, field=field, name=path.name)
     return _unwrapped(tensors)
+
+
+def as_safetensors(path: Path, *, field: str = "weights") -> Path:
+    """The file itself, or for a pickle its copy as .safetensors in the cache, made on first use.
+
+    The copy loads faster and can hold nothing but tensors; it is named by the pickle's content. Where the
+    cache can't be written, the pickle itself is the answer.
+
+    Raises:
+        WeightsError: As `read_weights`.
+    """
+    if path.suffix not in PICKLES or not path.is_file():
+        return path
+    copy = cache_folder() / "weights" / f"{sha256_of(path)}.safetensors"
+    if copy.is_file():
+        return copy
+    tensors = _unpickle(path, field)
+    require_finite(tensors, field=field, name=path.name)
+    part = copy.with_suffix(f".{os.getpid()}")
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        save_file(_apart(_unwrapped(tensors)), part)
+        part.replace(copy)
+    except (OSError, SafetensorError) as err:
+        part.unlink(missing_ok=True)
+        _log.warning("No copy of %s could be kept (%s); it is read as it is.", path.name, err)
+        return path
+    return copy
 
 
 def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, ...]]:
@@ -250,6 +285,17 @@ def _load(path: Path) -> object:
         if "mmap can only be used" not in str(err):
             raise
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors without shared memory, which the format does not know."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    return apart
 
 
 def _damaged(path: Path, field: str) -> WeightsError:

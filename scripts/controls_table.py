@@ -7,6 +7,7 @@ from pydantic_core import PydanticUndefined
 
 from api.fields import MODEL_FIELDS
 from pipelines.request import GenerationRequest, field_bounds, field_label
+from pipelines.schedules import Keys, schedule_text
 
 BEGIN, END = "<!-- controls: begin -->", "<!-- controls: end -->"
 
@@ -24,7 +25,10 @@ def controls_table() -> str:
 
 
 def _default(name: str) -> str:
-    default = GenerationRequest.model_fields[name].default
+    field = GenerationRequest.model_fields[name]
+    default = field.default
+    if field.annotation == Keys:
+        return str(schedule_text(default))
     if name in MODEL_FIELDS:
         return "model"
     if name == "base_model":

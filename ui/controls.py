@@ -1,6 +1,7 @@
 """Controls generated from the request's fields: label, help, bounds and step stand in `request.py`."""
 
 import inspect
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
@@ -20,6 +21,7 @@ from pipelines.request import (
     field_label,
     field_step,
 )
+from pipelines.schedules import Keys
 
 _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can
 _PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
@@ -58,7 +60,11 @@ def build_control(name: str, value: Any = None) -> gr.components.Component:
     }
     annotation = GenerationRequest.model_fields[name].annotation
     if name in ("base_model", "motion_module"):
-        return gr.Dropdown(choices=_model_choices(name), filterable=False, **shared)
+        return gr.Dropdown(
+            choices=model_choices(name), filterable=allows_any(), allow_custom_value=allows_any(), **shared
+        )
+    if annotation == Keys:
+        return gr.Textbox(max_lines=1, **shared | {"value": f"{value:g}" if isinstance(value, float) else value})
     if get_origin(annotation) is tuple:
         return gr.CheckboxGroup(choices=_choices(get_args(annotation)[0]), **shared)
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
@@ -94,6 +100,18 @@ def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
     return [(CHOICE_LABELS[choice], choice.value) for choice in kind]
 
 
-def _model_choices(name: str) -> Sequence[tuple[str, str]]:
-    entries = catalog.base_models() if name == "base_model" else catalog.motion_modules()
-    return [(entry.label, entry.id) for entry in entries]
+def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
+    """Label and id of the models to choose from; motion modules only those that may fit a base model."""
+    if name == "base_model":
+        return [(entry.label, entry.id) for entry in catalog.base_models()]
+    family = catalog.find_base_model(base_model).family if base_model else None
+    return [
+        (entry.label, entry.id)
+        for entry in catalog.motion_modules()
+        if None in (family, entry.family) or family == entry.family
+    ]
+
+
+def allows_any() -> bool:
+    """Whether the operator lets people type the name of any repository."""
+    return os.environ.get(catalog.HUB_MODELS) == "any"

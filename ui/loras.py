@@ -12,12 +12,13 @@ import gradio as gr
 from api.dropped import can_keep, keep_dropped
 from api.faults import faults_in_words
 from pipelines import catalog
+from pipelines.models_folder import WEIGHTS_FILES
 
 _APPEND = "(tag, prompt) => [null, tag ? (prompt ? prompt.trimEnd() + ' ' : '') + tag : prompt]"
 
 
-def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> None:
-    """Lay out the list and the drop zone, and wire them.
+def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
+    """Lay out the list and the drop zone, and wire them; the list is returned.
 
     Args:
         prompt: The control the tags go into.
@@ -35,15 +36,16 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
         interactive=True,
     )
     picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **plain)
-    base_model.input(_fitting, base_model, picker, **plain)
+    base_model.input(fitting_loras, base_model, picker, **plain)
     if can_keep():
         drop = gr.File(
             label="Add a LoRA or textual inversion from a file",
-            file_types=list(catalog.WEIGHTS_FILES),
+            file_types=list(WEIGHTS_FILES),
             elem_id="lora_file",
             height=120,
         )
         drop.upload(_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
+    return picker
 
 
 def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
@@ -56,7 +58,8 @@ def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
     ]
 
 
-def _fitting(base_model: str) -> Any:
+def fitting_loras(base_model: str) -> Any:
+    """The list's update for a base model."""
     with faults_in_words():
         tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))

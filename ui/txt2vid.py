@@ -15,9 +15,12 @@ from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
 from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
+from pipelines.catalog_entries import BaseModel
 from pipelines.events import Clip
-from ui.controls import build_control
-from ui.loras import build_lora_picker
+from pipelines.motion_families import advise
+from pipelines.request import GenerationRequest, Scheduler
+from ui.controls import build_control, model_choices
+from ui.loras import build_lora_picker, fitting_loras
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 EXAMPLES: dict[str, str] = {
@@ -34,8 +37,9 @@ EXAMPLES: dict[str, str] = {
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module"),
+    "Motion": ("motion_scale", "motion_effect", "motion_norm"),
     "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
-    "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride", "motion_norm"),
+    "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride"),
     "Output": ("fps", "formats"),
 }
 """The accordions, closed at first, and the fields in each."""
@@ -78,11 +82,11 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     """
     model = catalog.default_base_model()
     model_line = gr.Markdown(_model_line(model), elem_id="model_line")
+    own = catalog.complete({"base_model": model.id})
     found: dict[str, Component] = {}
 
     def place(name: str) -> None:
-        value = model.id if name == "base_model" else getattr(model, name, None)
-        found[name] = build_control(name, value)
+        found[name] = build_control(name, own.get(name))
 
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
@@ -90,6 +94,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            advice = gr.HTML(elem_id="advice", visible=False, padding=False)
             gr.Examples(
                 [[words] for words in EXAMPLES.values()],
                 inputs=found["prompt"],
@@ -111,9 +116,14 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
                     for name in names:
                         place(name)
                     if "base_model" in names:
-                        build_lora_picker(found["prompt"], found["base_model"])
+                        motion_line = gr.Markdown(_motion_line(own["motion_module"]), elem_id="motion_line")
+                        picker = build_lora_picker(found["prompt"], found["base_model"])
+                        refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
     controls = {name: found[name] for name in FIELDS}
-    _wire(make_clip, queue, controls, results, model_line)
+    _wire(make_clip, queue, controls, results)
+    _wire_models(controls, model_line, motion_line, advice)
+    lists = [controls["base_model"], controls["motion_module"], picker]
+    refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden")
     return controls
 
 
@@ -140,7 +150,6 @@ def _wire(
     queue: dict[str, Any],
     controls: dict[str, Component],
     results: _Results,
-    model_line: gr.Markdown,
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -166,8 +175,20 @@ def _wire(
         lambda: _idle(results, "Cancelled. Nothing was kept."), None, results.all(), queue=False, **plain
     )
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => seed", **plain)
-    defaults = [controls[name] for name in MODEL_FIELDS]
-    controls["base_model"].input(_model_defaults, controls["base_model"], [model_line, *defaults], **plain)
+
+
+def _wire_models(
+    controls: dict[str, Component], model_line: gr.Markdown, motion_line: gr.Markdown, advice: gr.HTML
+) -> None:
+    """Choosing a model brings its own settings; a setting that is known to fail with it is told at once."""
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    settings = [controls[name] for name in MODEL_FIELDS]
+    base, motion = controls["base_model"], controls["motion_module"]
+    base.input(_base_settings, base, [model_line, motion_line, *settings], **plain)
+    motion.input(_motion_settings, [base, motion], [motion_line, *settings], **plain)
+    judged = [controls[name] for name in ("motion_module", "scheduler", "num_inference_steps", "guidance_scale")]
+    for control in judged:
+        control.change(_advice, judged, advice, **plain)
 
 
 def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
@@ -236,12 +257,68 @@ def _finished(results: _Results, clip: Clip, seed: int) -> Update:
     }
 
 
-def _model_defaults(base_model: str) -> list[Any]:
-    """What changes on the page when another base model is chosen: its line and its own defaults."""
+def _base_settings(base_model: str) -> list[Any]:
+    """What changes when another base model is chosen: the lines about the models, and all they decide."""
     with faults_in_words():
+        own = catalog.complete({"base_model": base_model})
         model = catalog.find_base_model(base_model)
-    return [_model_line(model), *(getattr(model, name) for name in MODEL_FIELDS)]
+    modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
+    return [
+        _model_line(model),
+        _motion_line(own["motion_module"]),
+        *(modules if name == "motion_module" else _setting(own, name) for name in MODEL_FIELDS),
+    ]
 
 
-def _model_line(model: catalog.BaseModel) -> str:
+def _lists(base_model: str) -> list[Any]:
+    """The lists of models and LoRAs, looked up again; what is chosen stays."""
+    with faults_in_words():
+        modules = model_choices("motion_module", base_model)
+    return [
+        gr.update(choices=model_choices("base_model")),
+        gr.update(choices=modules),
+        fitting_loras(base_model),
+    ]
+
+
+def _motion_settings(base_model: str, motion_module: str) -> list[Any]:
+    """What changes when another motion module is chosen: its line, and what it or the base model decides."""
+    with faults_in_words():
+        own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
+    picture = ("width", "height")  # may have been set on purpose, and no motion module has an opinion on them
+    return [
+        _motion_line(motion_module),
+        *(gr.skip() if name in picture else _setting(own, name) for name in MODEL_FIELDS),
+    ]
+
+
+def _setting(own: dict[str, Any], name: str) -> Any:
+    return own.get(name, GenerationRequest.model_fields[name].default)
+
+
+def _advice(motion_module: str, scheduler: str, num_inference_steps: int, guidance_scale: float) -> Any:
+    """What is known to fail with these settings, or nothing."""
+    with faults_in_words():
+        family = catalog.find_motion_module(motion_module).known_family
+    told = (
+        advise(
+            family,
+            scheduler=Scheduler(scheduler),
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+        )
+        if family
+        else []
+    )
+    return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))
+
+
+def _motion_line(motion_module: str) -> str:
+    entry = catalog.find_motion_module(motion_module)
+    family = entry.known_family
+    known = f"{family.name}: {family.in_words}." if family else "What it is, is found out when it is loaded."
+    return f"{entry.description} {known}"
+
+
+def _model_line(model: BaseModel) -> str:
     return f"**{model.label}**: {model.description}"

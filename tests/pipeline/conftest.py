@@ -13,6 +13,13 @@ from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3
 from tests.stand_in_hub import StandInHub, serving, use_hub
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def bases() -> dict[str, tiny.TinyBase]:
     return {name: tiny.TinyBase(seed) for seed, name in enumerate(ON_THE_HUB)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog
+from pipelines import catalog, catalog_entries
 from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3, assert_joined, assert_same, refusal_of
 
 _UNET = "model.diffusion_model."
@@ -85,7 +85,7 @@ def test_a_folder_with_something_missing_is_refused(missing, store, models_dir, 
 
 def test_a_demo_model_that_is_not_there_is_said_so(store, monkeypatch, tmp_path):
     shutil.copy(catalog.ASSETS / "catalog.toml", tmp_path)
-    monkeypatch.setattr(catalog, "ASSETS", tmp_path)
+    monkeypatch.setattr(catalog_entries, "ASSETS", tmp_path)
     assert refusal_of(store, "demo", "demo", secret=tmp_path) == (
         "base_model must be installed, got 'demo', whose folder is missing. Install the app again."
     )

@@ -74,13 +74,13 @@ def planned(components: Components, request: GenerationRequest) -> LoraPlan:
 
 
 def states(components: Components) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: dict(getattr(components, name).state_dict()) for name in ("unet", "text_encoder")}
+    return {name: dict(model.state_dict()) for name, model in components.trainable.items()}
 
 
 def assert_as_before(components: Components, before: dict[str, dict[str, torch.Tensor]]) -> None:
     """The very same tensors, not merely equal ones."""
     for name, tensors in before.items():
-        for key, tensor in getattr(components, name).state_dict().items():
+        for key, tensor in components.trainable[name].state_dict().items():
             assert tensor.data_ptr() == tensors[key].data_ptr(), key
 
 

@@ -22,15 +22,6 @@ def without_positions(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name: tensor for name, tensor in weights.items() if "pos_encoder" not in name}
 
 
-def with_hotshot_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        name.replace("temporal_transformer.", "")
-        .replace("motion_modules", "temporal_attentions")
-        .replace("pos_encoder.pe", "pos_encoder.positional_encoding"): tensor
-        for name, tensor in weights.items()
-    }
-
-
 def pia_weights(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
     conv = torch.randn(tiny.CHANNELS[0], 9, 3, 3, generator=torch.Generator().manual_seed(5)) * 0.1
     return tiny.original_names(adapter) | {"conv_in.weight": conv, "conv_in.bias": torch.zeros(tiny.CHANNELS[0])}
@@ -49,7 +40,7 @@ FAMILIES = {
     "SDXL": ({"mid_block": False, "channels": XL_CHANNELS}, tiny.original_names, "mm_sdxl", "sdxl-beta", 32),
     "HotShot, its own names": (
         {"mid_block": False, "channels": XL_CHANNELS, "positions": 24},
-        lambda adapter: with_hotshot_names(tiny.original_names(adapter)),
+        lambda adapter: tiny.hotshot_names(tiny.original_names(adapter)),
         "hsxl",
         "hotshot-xl",
         24,

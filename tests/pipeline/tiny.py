@@ -177,6 +177,16 @@ def original_names(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
     return weights | {name.replace("blocks.0.pos", "blocks.1.pos"): table.clone() for name, table in tables.items()}
 
 
+def hotshot_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A motion module in the authors' names under those of HotShot-XL."""
+    names = {
+        r"temporal_transformer\.": "",
+        "motion_modules": "temporal_attentions",
+        r"pos_encoder\.pe$": "pos_encoder.positional_encoding",
+    }
+    return {_replaced(name, names): tensor for name, tensor in weights.items()}
+
+
 LoraFactors = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """diffusers' layer name -> (down [r, in, ...], up [out, r, ...])."""
 

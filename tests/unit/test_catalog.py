@@ -1,5 +1,7 @@
 """The catalog: its entries hold together, ids are found or refused in words, defaults come from the model."""
 
+import json
+
 import pytest
 
 from pipelines import catalog
@@ -36,9 +38,9 @@ def test_every_base_model_s_own_settings_make_a_request(base):
     request = GenerationRequest.build(**catalog.complete({"base_model": base.id, "seed": 1}))
     assert (request.width, request.height) == (base.width, base.height)
     assert request.motion_module == base.motion_module
-    positions = catalog.find_motion_module(base.motion_module).max_positions
-    assert positions is not None
-    assert request.context_length <= positions
+    family = catalog.find_motion_module(base.motion_module).known_family
+    assert family is not None
+    assert request.context_length <= family.max_positions
 
 
 def test_every_entry_says_in_one_line_what_it_is_and_under_which_licence():
@@ -193,3 +195,45 @@ def test_a_dropped_file_is_found_by_its_exact_name_and_named_to_nobody(tmp_path,
     with pytest.raises(InvalidRequestError) as error:
         catalog.find_lora("secret-0123456789")
     assert "0123456789ab" not in str(error.value)
+
+
+LIGHTNING = "ByteDance/AnimateDiff-Lightning/animatediff_lightning_4step_diffusers.safetensors"
+
+
+def test_a_motion_module_brings_its_window_and_a_distilled_one_its_sampling():
+    own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING})
+    assert (own["scheduler"], own["num_inference_steps"], own["guidance_scale"]) == (Scheduler.EULER, 4, 1.0)
+    assert own["motion_norm"] == "diffusers"
+    hotshot = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
+    own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot})
+    assert (own["context_length"], own["num_inference_steps"]) == (8, 25)
+
+
+def test_what_people_set_wins_over_what_the_models_would():
+    given = {"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING, "guidance_scale": 5.0}
+    assert catalog.complete(given)["guidance_scale"] == 5.0
+
+
+def test_the_models_folder_is_looked_through_to_its_bottom_and_headers_tell_families(models_dir):
+    positions = "down_blocks.3.motion_modules.0.temporal_transformer.attention_blocks.0.pos_encoder.pe"
+    header = json.dumps({positions: {"dtype": "F32", "shape": [1, 24, 8], "data_offsets": [0, 768]}}).encode()
+    deep = models_dir / "motion_modules" / "2023" / "old"
+    deep.mkdir(parents=True)
+    (deep / "mine.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(768))
+    (deep / "unknown.ckpt").write_bytes(b"")
+    found = catalog.find_motion_module("2023/old/mine.safetensors")
+    assert (found.label, found.motion_family) == ("mine", "v1")
+    assert catalog.find_motion_module("2023/old/unknown.ckpt").motion_family is None
+
+
+def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(monkeypatch):
+    wanted = "someone/their-repo/sub/module.safetensors"
+    with pytest.raises(InvalidRequestError):
+        catalog.find_motion_module(wanted)
+    monkeypatch.setenv(catalog.HUB_MODELS, "any")
+    found = catalog.find_motion_module(wanted)
+    assert (found.source, found.repo, found.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
+    assert catalog.find_base_model("someone/their-base").file is None
+    for bad in ("someone/../etc/passwd.bin", "/etc/passwd", "someone/repo/a*.bin", "someone"):
+        with pytest.raises(InvalidRequestError):
+            catalog.find_motion_module(bad)

@@ -1,0 +1,109 @@
+"""What is known about a model before it is loaded: the records of the catalog. No torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.motion_families import FAMILIES, MotionFamily
+from pipelines.request import MotionNorm, Scheduler
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+Source = Literal["folder", "hub", "local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What base models and motion modules have in common.
+
+    Args:
+        id: The stable name that requests and recipes carry.
+        label: What people call it.
+        description: One plain line: what it can do.
+        source: Where `repo` is: a folder of `assets`, a repository of the Hub, or a path on this disk
+            inside the operator's models folder.
+        repo: See `source`.
+        file: The weights file in the repository, for single-file models; None for a diffusers folder.
+        revision: Branch, tag or commit on the Hub.
+        licence: The licence of the weights.
+        size_mb: How much is downloaded, MB; None where it is not known or nothing is.
+        family: Which base models and motion modules fit together; None until the file has been read.
+    """
+
+    id: str
+    label: str
+    description: str
+    source: Source
+    repo: str
+    licence: str
+    family: str | None = None
+    file: str | None = None
+    revision: str = "main"
+    size_mb: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The path of a `folder` or `local` source (a `local` source may be a single file)."""
+        return ASSETS / self.repo if self.source == "folder" else Path(self.repo)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called by, the name to recommend first."""
+        return (self.id,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel(Entry):
+    """A model that draws pictures, with the settings it looks best at.
+
+    Args:
+        width, height: Pixels.
+        num_inference_steps, guidance_scale, scheduler, motion_module, context_length: As in the request.
+    """
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: Scheduler
+    motion_module: str
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionModule(Entry):
+    """A model that makes pictures move.
+
+    Args:
+        motion_family: How it must be run, by an id of `motion_families`; None until the file has been read.
+        motion_norm: Whose norm it was trained with, if not the original's.
+    """
+
+    motion_family: str | None = None
+    motion_norm: MotionNorm | None = None
+
+    @property
+    def known_family(self) -> MotionFamily | None:
+        """The record of its family; None until the file has been read."""
+        return FAMILIES[self.motion_family] if self.motion_family else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Fields of the request it decides where the user does not."""
+        own = self.known_family.settings if self.known_family else {}
+        return own | ({"motion_norm": self.motion_norm} if self.motion_norm else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora(Entry):
+    """A LoRA or textual inversion, named in prompts as `<lora:id:0.8>`; its kind is read off the file.
+
+    Args:
+        weight: How much of it looks best.
+    """
+
+    weight: float = 1.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its file's name without the ending, as other programs call it, or its id."""
+        return (Path(self.id).stem, self.id) if self.source == "local" else (self.id,)
