@@ -1,9 +1,9 @@
 """Where and how to compute: device, number type and threads, chosen by a short measurement.
 
 On a shared 2-core machine torch's default of two threads was measured up to seven times slower than one;
-bf16 is faster only on CPUs with AMX or AVX512-bf16. So both are timed once on a small convolution and
-product of the embedded model's size, and the choice is kept in the cache folder: the same machine then
-always computes the same way, and a recipe gives the same frames.
+bf16 is faster only on CPUs with AMX or AVX512-bf16. So both are timed once on a UNet of the embedded model's
+size, and the choice is kept in the cache folder: the same machine then always computes the same way, and a
+recipe gives the same frames.
 """
 
 import json
@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from diffusers import UNetMotionModel
 
 from pipelines.cache import cache_folder
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 WORTHWHILE = 1.15
+_MEASURE = 2  # raised when the measurement changes, so that kept answers to an older one are not taken
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def _choose() -> Device:
         modern = bool(os.environ.get("SPACES_ZERO_GPU")) or torch.cuda.is_bf16_supported(including_emulation=False)
         return Device("cuda", "bfloat16" if modern else "float16", torch.get_num_threads())
     path = cache_folder() / "device.json"
-    machine = f"{_processor()} x{len(os.sched_getaffinity(0))} torch {torch.__version__}"
+    cores = len(os.sched_getaffinity(0))
+    machine = f"{_processor()} x{cores} torch {torch.__version__} measure {_MEASURE}"
     try:
         known = json.loads(path.read_text())
         if known.pop("machine") == machine:
@@ -90,9 +93,10 @@ def _measure() -> Device:
     cores = len(os.sched_getaffinity(0))
     candidates = sorted({1, max(1, cores // 2), cores})
     before = torch.get_num_threads()
+    unet = _unet()
     try:
         seconds = {
-            (dtype, threads): _seconds(getattr(torch, dtype), threads)
+            (dtype, threads): _seconds(unet, getattr(torch, dtype), threads)
             for dtype in ("float32", "bfloat16")
             for threads in candidates
         }
@@ -104,20 +108,30 @@ def _measure() -> Device:
     return Device("cpu", dtype, best[dtype])
 
 
+def _unet() -> UNetMotionModel:
+    """A random UNet of the embedded model's size: what a CPU will mostly be asked to compute."""
+    return UNetMotionModel(
+        sample_size=16,
+        down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion", "CrossAttnDownBlockMotion"),
+        up_block_types=("CrossAttnUpBlockMotion", "CrossAttnUpBlockMotion", "UpBlockMotion"),
+        block_out_channels=(32, 96, 128),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        norm_num_groups=4,
+        num_attention_heads=4,
+        motion_num_attention_heads=4,
+    ).eval()
+
+
 @torch.no_grad()
-def _seconds(dtype: torch.dtype, threads: int) -> float:
-    """Best of several short runs of a convolution, a norm and a product, seconds."""
+def _seconds(unet: UNetMotionModel, dtype: torch.dtype, threads: int) -> float:
+    """The best of a few guided passes over 8 frames, seconds."""
     torch.set_num_threads(threads)
-    generator = torch.Generator().manual_seed(0)
-    picture = torch.randn(32, 96, 8, 8, generator=generator).to(dtype)
-    kernel = torch.randn(96, 96, 3, 3, generator=generator).to(dtype)
-    matrix = torch.randn(96, 768, generator=generator).to(dtype)
+    unet = unet.to(dtype)
+    sample, states = torch.zeros(2, 4, 8, 16, 16, dtype=dtype), torch.zeros(16, 77, 128, dtype=dtype)
     best = float("inf")
-    for _ in range(8):
+    for _ in range(3):
         start = time.perf_counter()
-        for _ in range(3):
-            x = torch.nn.functional.silu(torch.nn.functional.conv2d(picture, kernel, padding=1))
-            x = torch.nn.functional.group_norm(x, 4)
-            x.permute(0, 2, 3, 1).reshape(-1, 96) @ matrix
+        unet(sample, torch.tensor(500), encoder_hidden_states=states)
         best = min(best, time.perf_counter() - start)
     return best

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
+from diffusers import AutoencoderKL
 
 from pipelines.catalog import find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
@@ -26,8 +28,8 @@ from pipelines.request import GenerationRequest
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
 DECODE_COST = 1.13
-#: Seconds between previews of a fast model; every step of a slow one has its own.
-PREVIEW_EVERY_S = 0.25
+#: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
+PREVIEW_SHARE = 0.05
 
 
 class FrameSink(Protocol):
@@ -99,7 +101,7 @@ def generate(
         state = resume_from or _noise(request, scheduler)
         steps = len(scheduler.timesteps)
         work = _Work.plan(request, steps=steps, steps_done=state.step)
-        shown = 0.0
+        previews = _Previews(components.vae)
         for step in denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=state):
             work.window_done()
             preview = None
@@ -107,8 +109,7 @@ def generate(
                 state = step.state
                 if on_state:
                     on_state(state)
-                if time.monotonic() - shown > PREVIEW_EVERY_S:
-                    preview, shown = preview_frame(components.vae, step.estimate), time.monotonic()
+                preview = previews.next(step.estimate)
             note = f"Step {step.step + 1} of {steps}"
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         yield from _write(request, components, state, open_writer, work, start, warnings)
@@ -165,6 +166,23 @@ def _check_window(request: GenerationRequest, max_positions: int) -> None:
             f"context_length must be at most the {max_positions} positions of the motion module "
             f"{request.motion_module!r}, got {request.context_length}. Lower 'Window length'."
         )
+
+
+@dataclass
+class _Previews:
+    """Pictures on the way, as long as they cost next to nothing; the first at once."""
+
+    vae: AutoencoderKL
+    started: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
+
+    def next(self, estimate: torch.Tensor | None) -> np.ndarray | None:
+        begun = time.monotonic()
+        if estimate is None or self.spent > PREVIEW_SHARE * (begun - self.started):
+            return None
+        picture = preview_frame(self.vae, estimate)
+        self.spent += time.monotonic() - begun
+        return picture
 
 
 @dataclass

@@ -25,11 +25,11 @@ from ui.progress import duration_text, message_html, preview_html, progress_html
 
 EXAMPLES: dict[str, str] = {
     "red circle moving right": "a red circle moving right on a blue background",
-    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
+    "growing pink heart": "a pink heart growing on a black background",
     "green triangle moving up": "a green triangle moving up on a white background",
-    "big pink heart moving up": "a big pink heart moving up on a black background",
+    "rotating yellow star": "a big yellow star rotating on a purple background",
     "cyan square moving left": "a cyan square moving left on an orange background",
-    "static white cross": "a big static white cross on a red background",
+    "shrinking white cross": "a big white cross shrinking on a red background",
     "blue triangle moving right": "a big blue triangle moving right on a yellow background",
     "purple heart moving down": "a purple heart moving down on a cyan background",
 }
