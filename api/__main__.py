@@ -1,8 +1,11 @@
-"""`python -m api "a red circle moving right" -o clip.mp4`."""
+"""`python -m api`."""
 
+import os
 import sys
 
 from api.cli import main
+from pipelines.catalog import HUB_MODELS
 
 if __name__ == "__main__":
+    os.environ.setdefault(HUB_MODELS, "any")  # who sits at a terminal may load what they like
     sys.exit(main())

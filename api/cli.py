@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from api.engine import MakeClip, build_request, make_clip, run_folder
 from api.fields import FIELDS
-from pipelines.catalog import HUB_MODELS
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
 from pipelines.request import GenerationRequest, OutputFormat
@@ -34,7 +33,6 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         arguments: The words after the program's name; `sys.argv` if not given.
         engine: Makes the clip.
     """
-    os.environ.setdefault(HUB_MODELS, "any")  # who sits at a terminal may load what they like
     options = vars(_parser().parse_args(arguments))
     outputs = [Path(text) for text in options.pop("output")]
     try:
