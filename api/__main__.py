@@ -1,4 +1,4 @@
-"""`python -m api`."""
+"""`python -m api "a red circle moving right" -o clip.mp4`."""
 
 import os
 import sys

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.catalog_entries import ASSETS, BaseModel, Entry, Lora, MotionModule
+from pipelines.catalog_entries import ASSETS, BaseModel, Entry, Lora, MotionModule, Vae
 from pipelines.errors import InvalidRequestError
-from pipelines.models_folder import local_base_models, local_loras, local_motion_modules, loras_in
+from pipelines.models_folder import local_base_models, local_loras, local_motion_modules, local_vaes, loras_in
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
 
 DEMO = "demo"
@@ -48,6 +48,11 @@ def loras() -> tuple[Lora, ...]:
     return (*_catalog()[2], *local_loras())
 
 
+def vaes() -> tuple[Vae, ...]:
+    """The catalog's VAEs, then those in `MODELS_DIR/vaes`, looked up now."""
+    return (*_catalog()[3], *local_vaes())
+
+
 def find_base_model(model_id: str) -> BaseModel:
     """The base model with this id.
 
@@ -71,6 +76,16 @@ def find_motion_module(model_id: str) -> MotionModule:
     """
     named = _on_the_hub(model_id)
     return _find("motion_module", model_id, motion_modules(), MotionModule(**named) if named else None)
+
+
+def find_vae(model_id: str) -> Vae:
+    """The VAE with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    named = _on_the_hub(model_id)
+    return _find("vae", model_id, vaes(), Vae(**named) if named else None)
 
 
 def find_lora(name: str) -> Lora:
@@ -130,7 +145,7 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...]]:
+def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...]]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
     for entry in entries["base_models"]:
         entry["scheduler"] = Scheduler(entry["scheduler"])
@@ -138,7 +153,9 @@ def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[L
         entry["motion_norm"] = MotionNorm(entry["motion_norm"]) if "motion_norm" in entry else None
     bases = tuple(BaseModel(**entry) for entry in entries["base_models"])
     modules = tuple(MotionModule(**entry) for entry in entries["motion_modules"])
-    return bases, modules, tuple(Lora(**entry) for entry in entries["loras"])
+    loras = tuple(Lora(**entry) for entry in entries["loras"])
+    vaes = tuple(Vae(**entry) for entry in entries["vaes"])
+    return bases, modules, loras, vaes
 
 
 def _has_gpu() -> bool:

@@ -107,3 +107,8 @@ class Lora(Entry):
     def names(self) -> tuple[str, ...]:
         """Its file's name without the ending, as other programs call it, or its id."""
         return (Path(self.id).stem, self.id) if self.source == "local" else (self.id,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vae(Entry):
+    """What turns latents into pictures, in the place of the base model's own."""

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+
+from pipelines.vae_files import AnyVae
 
 #: Latent cells decoded at once: 16 frames of 128×128 pixels, or one frame of 512×512. One frame at a time
 #: is what keeps the decoder below the UNet's memory at full size.
@@ -12,7 +13,7 @@ CELLS_A_CHUNK = 4096
 PREVIEW_CELLS = 1024
 
 
-def decode_frames(vae: AutoencoderKL, latents: torch.Tensor) -> Iterator[np.ndarray]:
+def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
     """Decode a clip in chunks of constant size.
 
     Args:
@@ -27,7 +28,7 @@ def decode_frames(vae: AutoencoderKL, latents: torch.Tensor) -> Iterator[np.ndar
         yield _decode(vae, part)
 
 
-def preview_frame(vae: AutoencoderKL, estimate: torch.Tensor) -> np.ndarray:
+def preview_frame(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
     """The clip's middle frame as it stands, uint8 [h, w, 3]; large pictures are previewed smaller.
 
     Args:
@@ -41,7 +42,7 @@ def preview_frame(vae: AutoencoderKL, estimate: torch.Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> np.ndarray:
+def _decode(vae: AnyVae, latents: torch.Tensor) -> np.ndarray:
     scaled = (1 / vae.config.scaling_factor * latents).to(vae.device, vae.dtype)  # in this order, as stock
     pictures = vae.decode(scaled).sample.float()
     pixels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)

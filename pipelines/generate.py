@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from pipelines.catalog import find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
@@ -25,6 +24,7 @@ from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import MotionFamily, advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
+from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
 DECODE_COST = 1.13
@@ -82,7 +82,7 @@ def generate(
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
-    components = (store or default_store()).load(request.base_model, request.motion_module)
+    components = (store or default_store()).load(request.base_model, request.motion_module, request.vae)
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
@@ -172,7 +172,7 @@ def _check_window(request: GenerationRequest, max_positions: int) -> None:
 class _Previews:
     """Pictures on the way, as long as they cost next to nothing; the first at once."""
 
-    vae: AutoencoderKL
+    vae: AnyVae
     started: float = field(default_factory=time.monotonic)
     spent: float = 0.0
 

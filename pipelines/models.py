@@ -12,20 +12,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNetMotionModel
+from diffusers import UNetMotionModel
 from transformers import CLIPTokenizer
 
 from pipelines import catalog
 from pipelines.base_builds import TextEncoder
 from pipelines.base_files import BaseFiles, locate_base
 from pipelines.base_parts import BaseParts, load_base
-from pipelines.catalog_entries import BaseModel, MotionModule
+from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora import LoraPlan, merged
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
 from pipelines.motion_families import MotionFamily
 from pipelines.motion_files import MotionFiles, locate_motion
 from pipelines.request import GenerationRequest
+from pipelines.vae_files import AnyVae, load_vae, locate_vae
 from pipelines.weights import sha256_of
 
 
@@ -46,7 +47,7 @@ class Components:
 
     tokenizers: tuple[CLIPTokenizer, ...]
     text_encoders: tuple[TextEncoder, ...]
-    vae: AutoencoderKL
+    vae: AnyVae
     unet: UNetMotionModel
     zero_empty_negative: bool
     scheduler_config: dict[str, Any]
@@ -79,8 +80,8 @@ class ModelStore:
         self._unet: UNetMotionModel | None = None
         self._components: tuple[object, Components] | None = None
 
-    def load(self, base_model: str, motion_module: str) -> Components:
-        """The components of a base model and a motion module, by their ids in the catalog.
+    def load(self, base_model: str, motion_module: str, vae: str = "") -> Components:
+        """The components of a base model, a motion module and a VAE (its own if empty), by ids of the catalog.
 
         All checks that need no memory come first; what was loaded before gives way only then. What stays is
         not read again: another motion module keeps the base model, another base model the motion module.
@@ -91,17 +92,23 @@ class ModelStore:
             WeightsError: Files can't be had, are damaged, unsafe, or of another architecture.
         """
         base, motion = catalog.find_base_model(base_model), catalog.find_motion_module(motion_module)
+        other_vae = catalog.find_vae(vae) if vae else None
         _refuse_other_family(base, motion)
+        _refuse_other_vae(base, other_vae)
         with self._lock:
-            key = (_identity(base), _identity(motion))
+            key = (_identity(base), _identity(motion), _identity(other_vae))
             if self._components and self._components[0] == key:
                 return self._components[1]
             files, motion_files = locate_base(base), locate_motion(motion)
             _refuse_other_shape(files, motion_files, motion)
+            vae_path = locate_vae(other_vae, files.architecture) if other_vae else None
             self._components = None
             parts = self._base_parts(files)
             unet = self._motion_unet(parts, self._loaded_motion(key[1], motion_files))
             components = _combine(parts, unet, files, motion_files, motion)
+            if other_vae and vae_path:
+                loaded, file = load_vae(other_vae, vae_path, files.architecture, device=self.device, dtype=self.dtype)
+                components = replace(components, vae=loaded, weights=components.weights | {"vae": sha256_of(file)})
             self._components = (key, components)
             return components
 
@@ -190,6 +197,15 @@ def _in_words(channels: tuple[int, ...]) -> str:
     return f"{', '.join(map(str, channels))} channels{kind.get(channels, '')}"
 
 
-def _identity(entry: BaseModel | MotionModule) -> object:
+def _refuse_other_vae(base: BaseModel, vae: Vae | None) -> None:
+    if vae and base.family and vae.family and base.family != vae.family:
+        raise InvalidRequestError(
+            f"vae must be made for the base model '{base.id}', got '{vae.id}'. Leave it empty or choose another."
+        )
+
+
+def _identity(entry: BaseModel | MotionModule | Vae | None) -> object:
     """What a loaded model is kept under; a local file that has changed is another one."""
+    if entry is None:
+        return None
     return (entry, entry.folder.stat().st_mtime_ns if entry.source == "local" else None)

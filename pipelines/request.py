@@ -161,6 +161,13 @@ class GenerationRequest(BaseModel):
         max_length=300,
         fix="Choose one of the list",
     )
+    vae: str = _knob(
+        "",
+        label="VAE",
+        help="What turns latents into pictures; empty for the base model's own.",
+        max_length=300,
+        fix="Choose one of the list",
+    )
     num_inference_steps: int = _knob(
         25,
         label="Steps",

@@ -59,7 +59,7 @@ def build_control(name: str, value: Any = None) -> gr.components.Component:
         "interactive": True,
     }
     annotation = GenerationRequest.model_fields[name].annotation
-    if name in ("base_model", "motion_module"):
+    if name in ("base_model", "motion_module", "vae"):
         return gr.Dropdown(
             choices=model_choices(name), filterable=allows_any(), allow_custom_value=allows_any(), **shared
         )
@@ -101,13 +101,14 @@ def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
 
 
 def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
-    """Label and id of the models to choose from; motion modules only those that may fit a base model."""
+    """Label and id of the models to choose from; of motion modules and VAEs those that may fit a base model."""
     if name == "base_model":
         return [(entry.label, entry.id) for entry in catalog.base_models()]
     family = catalog.find_base_model(base_model).family if base_model else None
-    return [
+    own = [("The base model's own", "")] if name == "vae" else []
+    return own + [
         (entry.label, entry.id)
-        for entry in catalog.motion_modules()
+        for entry in (catalog.vaes() if name == "vae" else catalog.motion_modules())
         if None in (family, entry.family) or family == entry.family
     ]
 

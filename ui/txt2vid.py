@@ -36,7 +36,7 @@ EXAMPLES: dict[str, str] = {
 """Prompts that the demo model can draw, by what their buttons say."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "Model": ("base_model", "motion_module"),
+    "Model": ("base_model", "motion_module", "vae"),
     "Motion": ("motion_scale", "motion_effect", "motion_norm"),
     "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
     "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride"),
@@ -122,7 +122,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     controls = {name: found[name] for name in FIELDS}
     _wire(make_clip, queue, controls, results)
     _wire_models(controls, model_line, motion_line, advice)
-    lists = [controls["base_model"], controls["motion_module"], picker]
+    lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
     refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden")
     return controls
 
@@ -184,7 +184,7 @@ def _wire_models(
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     settings = [controls[name] for name in MODEL_FIELDS]
     base, motion = controls["base_model"], controls["motion_module"]
-    base.input(_base_settings, base, [model_line, motion_line, *settings], **plain)
+    base.input(_base_settings, base, [model_line, motion_line, controls["vae"], *settings], **plain)
     motion.input(_motion_settings, [base, motion], [motion_line, *settings], **plain)
     judged = [controls[name] for name in ("motion_module", "scheduler", "num_inference_steps", "guidance_scale")]
     for control in judged:
@@ -266,6 +266,7 @@ def _base_settings(base_model: str) -> list[Any]:
     return [
         _model_line(model),
         _motion_line(own["motion_module"]),
+        gr.update(value="", choices=model_choices("vae", base_model)),
         *(modules if name == "motion_module" else _setting(own, name) for name in MODEL_FIELDS),
     ]
 
@@ -277,6 +278,7 @@ def _lists(base_model: str) -> list[Any]:
     return [
         gr.update(choices=model_choices("base_model")),
         gr.update(choices=modules),
+        gr.update(choices=model_choices("vae", base_model)),
         fitting_loras(base_model),
     ]
 

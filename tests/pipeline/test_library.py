@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines import catalog
-from pipelines.catalog_entries import BaseModel, Entry, Lora, MotionModule
+from pipelines.catalog_entries import BaseModel, Entry, Lora, MotionModule, Vae
 from pipelines.models import ModelStore
 from pipelines.motion_families import Architecture
 from pipelines.request import GenerationRequest
@@ -20,7 +20,9 @@ from tests.stand_in_hub import serving, use_hub
 BASES = [entry for entry in catalog.base_models() if entry.source == "hub"]
 MODULES = [entry for entry in catalog.motion_modules() if entry.source == "hub"]
 LORAS = [entry for entry in catalog.loras() if entry.source == "hub"]
+VAES = [entry for entry in catalog.vaes() if entry.source == "hub"]
 BASE_OF = {"sd15": catalog.STABLE_DIFFUSION, "sdxl": catalog.STABLE_DIFFUSION_XL}
+BASE_MODULES = {family: catalog.find_base_model(base).motion_module for family, base in BASE_OF.items()}
 
 
 def by_id(entry: Entry) -> str:
@@ -40,6 +42,8 @@ def published(tmp_path_factory) -> Iterator[Path]:
     spatial = tiny.lora_factors(sd15.unet, r"attn\d\.to_(q|k|v|out\.0)$")
     for lora in LORAS:
         _publish_lora(lora, motion, spatial, root / lora.repo)
+    for vae in VAES:
+        (tiny.tiny_decoder() if "tae" in vae.id else tiny.TinyBase(9).vae).save_pretrained(root / vae.repo)
     with serving(root) as hub, pytest.MonkeyPatch.context() as patch:
         use_hub(patch, hub.url, tmp_path_factory.mktemp("hub-cache"))
         yield root
@@ -74,6 +78,13 @@ def test_every_lora_fits_its_base_model_and_changes_the_clip(entry: Lora, store)
     plain = clip(store, **settings)
     changed = clip(store, prompt=f"a red circle <lora:{entry.id}:1>", **settings)
     assert (plain != changed).any()
+
+
+@pytest.mark.parametrize("entry", VAES, ids=by_id)
+def test_every_vae_takes_the_place_of_the_base_model_s_own(entry: Vae, store):
+    settings = {"base_model": BASE_OF[entry.family]}
+    assert (clip(store, **settings) != clip(store, vae=entry.id, **settings)).any()
+    assert "vae" in store.load(settings["base_model"], BASE_MODULES[entry.family], entry.id).weights
 
 
 def clip(store: ModelStore, **settings) -> np.ndarray:

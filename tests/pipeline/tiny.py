@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, MotionAdapter, UNet2DConditionModel
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -185,6 +185,25 @@ def hotshot_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         r"pos_encoder\.pe$": "pos_encoder.positional_encoding",
     }
     return {_replaced(name, names): tensor for name, tensor in weights.items()}
+
+
+def tiny_decoder(seed: int = 7) -> AutoencoderTiny:
+    """A TAESD smaller than the real one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoencoderTiny(
+            encoder_block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            num_encoder_blocks=(1, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 1),
+        ).eval()
+
+
+def vae_checkpoint(base: TinyBase) -> dict[str, torch.Tensor]:
+    """A base model's VAE as a single file, under the names of the first Stable Diffusion release."""
+    prefix = "first_stage_model."
+    weights = base.checkpoint().items()
+    return {name.removeprefix(prefix): tensor.contiguous() for name, tensor in weights if name.startswith(prefix)}
 
 
 LoraFactors = dict[str, tuple[torch.Tensor, torch.Tensor]]
