@@ -43,12 +43,13 @@ CHOICE_LABELS: dict[StrEnum, str] = {
 """What people read for a choice; ids stay in the values."""
 
 
-def build_control(name: str, value: Any = None) -> gr.components.Component:
+def build_control(name: str, value: Any = None, *, base_model: str | None = None) -> gr.components.Component:
     """The control of one field, with the field's name as its `elem_id`.
 
     Args:
         name: A field of the request.
         value: What it shows at first; the field's default if not given.
+        base_model: The lists of models hold only what may fit this one.
     """
     value = json_default(name) if value is None else value
     shared = {
@@ -60,9 +61,8 @@ def build_control(name: str, value: Any = None) -> gr.components.Component:
     }
     annotation = GenerationRequest.model_fields[name].annotation
     if name in ("base_model", "motion_module", "vae"):
-        return gr.Dropdown(
-            choices=model_choices(name), filterable=allows_any(), allow_custom_value=allows_any(), **shared
-        )
+        free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
+        return gr.Dropdown(choices=model_choices(name, base_model), **free, **shared)
     if annotation == Keys:
         return gr.Textbox(max_lines=1, **shared | {"value": f"{value:g}" if isinstance(value, float) else value})
     if get_origin(annotation) is tuple:

@@ -36,7 +36,7 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
         interactive=True,
     )
     picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **plain)
-    base_model.input(fitting_loras, base_model, picker, **plain)
+    base_model.input(fitting_loras, base_model, picker, preprocess=False, **plain)
     if can_keep():
         drop = gr.File(
             label="Add a LoRA or textual inversion from a file",

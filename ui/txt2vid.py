@@ -86,7 +86,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     found: dict[str, Component] = {}
 
     def place(name: str) -> None:
-        found[name] = build_control(name, own.get(name))
+        found[name] = build_control(name, own.get(name), base_model=model.id)
 
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
@@ -123,7 +123,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     _wire(make_clip, queue, controls, results)
     _wire_models(controls, model_line, motion_line, advice)
     lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
-    refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden")
+    refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden", preprocess=False)
     return controls
 
 
@@ -181,7 +181,8 @@ def _wire_models(
     controls: dict[str, Component], model_line: gr.Markdown, motion_line: gr.Markdown, advice: gr.HTML
 ) -> None:
     """Choosing a model brings its own settings; a setting that is known to fail with it is told at once."""
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # Without preprocessing: it would compare with the lists the page was built with, and they change.
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
     settings = [controls[name] for name in MODEL_FIELDS]
     base, motion = controls["base_model"], controls["motion_module"]
     base.input(_base_settings, base, [model_line, motion_line, controls["vae"], *settings], **plain)
