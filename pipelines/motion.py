@@ -217,7 +217,8 @@ class MotionModule(AnimateDiffTransformer3D):
         x = self.proj_in(x.reshape(batch * area, num_frames, channels))
         for block in self.transformer_blocks:
             x = block(x)
-        x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1)
+        # Contiguous, for one clip too: else its odd strides go on through every layer that follows.
+        x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1).contiguous()
         if self.state.effect is not None:
             x = x * self.state.effect.to(x.device, x.dtype)[:, None, None]
         return x.reshape(frames, channels, height, width) + hidden_states

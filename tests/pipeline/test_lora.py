@@ -150,7 +150,7 @@ def test_every_format_for_the_unet_is_added_exactly(pattern, write: Callable, sc
     ],
 )
 def test_a_lora_for_the_text_encoder_too_is_added_to_both(write: Callable, models_dir, v2):
-    text, unet = tiny.lora_factors(v2.text_encoder, "self_attn"), tiny.lora_factors(v2.unet, SPATIAL)
+    text, unet = tiny.lora_factors(v2.text_encoders[0], "self_attn"), tiny.lora_factors(v2.unet, SPATIAL)
     save_file(write(text) | tiny.kohya_lora(unet, alpha=3.0), models_dir / "loras" / "both.safetensors")
     plan = planned(v2, small("<lora:both>"))
     assert_added(v2, plan, {"unet": unet, "text_encoder": text}, 1.0)
@@ -337,8 +337,14 @@ LAYER = "lora_unet_x"
         ({f"{LAYER}.hada_w1_a": torch.ones(2, 2)}, "which is a LoHa. Choose a plain LoRA"),
         ({f"{LAYER}.lokr_w1": torch.ones(2, 2)}, "which is a LoKr"),
         ({f"{LAYER}.lora_up.weight": torch.ones(2, 2), f"{LAYER}.dora_scale": torch.ones(2)}, "which is a DoRA"),
-        ({"model.diffusion_model.out.2.bias": torch.ones(4)}, "a base model. Put it into the folder base_models"),
-        (tiny.original_names(tiny.motion_adapter()), "a motion module. Put it into the folder motion_modules"),
+        (
+            {"model.diffusion_model.out.2.bias": torch.ones(4)},
+            "a base model. Put it into the models folder's 'base_models'",
+        ),
+        (
+            tiny.original_names(tiny.motion_adapter()),
+            "a motion module. Put it into the models folder's 'motion_modules'",
+        ),
         ({"controlnet_cond_embedding.conv_in.weight": torch.ones(1)}, "a ControlNet"),
         ({"something.weight": torch.ones(1)}, "of no kind known here"),
         ({f"{LAYER}.lora_up.weight": torch.ones(2, 2)}, "where those of 'lora_unet_x' don't belong together"),

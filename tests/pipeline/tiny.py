@@ -250,7 +250,7 @@ def kohya_lora(factors: LoraFactors, *, prefix: str = "lora_unet_", alpha: float
 
 def first_release_lora(factors: LoraFactors) -> dict[str, torch.Tensor]:
     """As kohya's format has it for models named as in the first Stable Diffusion release."""
-    names = {name: _ldm_unet(f"{name}.weight").removesuffix(".weight") for name in factors}
+    names = {name: _ldm_unet(f"{name}.weight", 1).removesuffix(".weight") for name in factors}
     return kohya_lora({names[name]: pair for name, pair in factors.items()}, alpha=3.0)
 
 
