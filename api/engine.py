@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 # Threads that wait for each other must sleep, not spin: where another program wants the cores too, spinning
 # was measured to make two threads several times slower than one. Read by OpenMP when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
+# frames in every process, so it is asked for the same bits. Read when torch is imported.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 def build_request(**values: Any) -> GenerationRequest:
