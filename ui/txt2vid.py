@@ -27,7 +27,7 @@ EXAMPLES: dict[str, str] = {
     "red circle moving right": "a red circle moving right on a blue background",
     "growing pink heart": "a pink heart growing on a black background",
     "green triangle moving up": "a green triangle moving up on a white background",
-    "rotating yellow star": "a big yellow star rotating on a purple background",
+    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
     "cyan square moving left": "a cyan square moving left on an orange background",
     "shrinking white cross": "a big white cross shrinking on a red background",
     "blue triangle moving right": "a big blue triangle moving right on a yellow background",
