@@ -128,6 +128,22 @@ def test_the_one_unet_equals_diffusers_where_it_computes_as_diffusers(mid_block,
         assert not torch.allclose(ours(sample, t, text).sample, expected, atol=1e-3)
 
 
+def test_without_effect_every_frame_is_the_still_model_s_own_and_scale_one_changes_nothing(tmp_path):
+    base = tiny.TinyBase().unet
+    adapter = tiny.motion_adapter(3)
+    unet = build_motion_unet(base, load_motion_module(write(tmp_path / "a.safetensors", tiny.original_names(adapter))))
+    sample, t, text = inputs()
+    with torch.no_grad():
+        plain = unet(sample, t, text).sample
+        unet.motion_state.scale = torch.ones(5)
+        assert torch.equal(unet(sample, t, text).sample, plain)
+        unet.motion_state.scale = torch.linspace(0.5, 1.5, 5)
+        assert not torch.allclose(unet(sample, t, text).sample, plain, atol=1e-4)
+        unet.motion_state.effect = torch.zeros(5)
+        frames = base(sample[0].transpose(0, 1), t, text).sample
+        torch.testing.assert_close(unet(sample, t, text).sample[0].transpose(0, 1), frames)
+
+
 def test_swapping_modules_builds_nothing_and_leaves_nothing_behind(tmp_path):
     base = tiny.TinyBase().unet
     loaded = {
