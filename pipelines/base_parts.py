@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 from pipelines.base_builds import BUILDS, TextEncoder
 from pipelines.base_files import FIELD, BaseFiles
 from pipelines.errors import WeightsError
-from pipelines.weights import aligned, as_safetensors, require_finite, sha256_of
+from pipelines.weights import as_safetensors, read_model, settle, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,7 @@ def load_base(files: BaseFiles, device: str, dtype: torch.dtype) -> BaseParts:
     if files.vae_overflows and dtype == torch.float16:
         vae.to(torch.float32)
     for module in (*text_encoders, vae, unet):
-        module.requires_grad_(False).eval()
-        require_finite(module.state_dict(), field=FIELD, name=files.entry.id)
-        for tensor in (*module.parameters(), *module.buffers()):
-            tensor.data = aligned(tensor.data)
-        module.to(device)
+        settle(module, device, field=FIELD, name=files.entry.id)
     weights = {name: sha256_of(path) for name, path in files.paths.items()}
     return BaseParts(tokenizers, text_encoders, vae, unet, weights)
 
@@ -69,17 +65,7 @@ def _read_folder(files: BaseFiles, dtype: torch.dtype) -> tuple[Any, ...]:
 
 
 def _read_component(kind: Any, files: BaseFiles, name: str, dtype: torch.dtype) -> Any:
-    model, loading = kind.from_pretrained(
-        files.folder / name,
-        torch_dtype=dtype,
-        use_safetensors=files.paths[name].suffix == ".safetensors",
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    if loading["missing_keys"]:
-        # Both libraries would fill what is missing with random numbers.
-        raise ValueError(f"{name} lacks {sorted(loading['missing_keys'])[0]}")
-    return model
+    return read_model(kind, files.folder / name, files.paths[name], dtype)
 
 
 def _read_checkpoint(files: BaseFiles, dtype: torch.dtype) -> tuple[Any, ...]:

@@ -131,7 +131,7 @@ def _plan_loras(
     for name, entry in entries.items():
         yield Progress(Stage.LOAD, 0, 1, note=entry.label)
         loras[name] = load_lora(entry)
-    return plan_loras(request, loras, models=components.trainable, motion_label=components.motion.label)
+    return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
 
 
 def _write(

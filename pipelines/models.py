@@ -57,7 +57,7 @@ class Components:
     weights: dict[str, str]
 
     @property
-    def trainable(self) -> dict[str, torch.nn.Module]:
+    def lora_targets(self) -> dict[str, torch.nn.Module]:
         """What LoRAs and textual inversions add to, by the names of diffusers' components."""
         names = ("text_encoder", "text_encoder_2")
         return {"unet": self.unet} | dict(zip(names, self.text_encoders, strict=False))

@@ -124,7 +124,7 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
         loaded: A motion module of the same architecture.
 
     Raises:
-        WeightsError: They don't fit; the UNet keeps what it had.
+        WeightsError: They don't fit; the UNet is of no use then until it is filled again.
     """
     motion = loaded.adapter.state_dict()
     weights = unet.state_dict()

@@ -30,10 +30,9 @@ from pipelines.motion_families import (
 )
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import (
-    FOLDER_CONFIG,
-    FOLDER_WEIGHTS,
     aligned,
     fetch,
+    fetch_folder,
     not_whole,
     read_folder,
     read_metadata,
@@ -95,9 +94,7 @@ def locate_motion(entry: MotionModule) -> MotionFiles:
     if entry.source == "hub" and entry.file:
         path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
     elif entry.source == "hub":
-        path = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], entry.revision, field=FIELD)
-        if not (path / FOLDER_WEIGHTS[0]).is_file():
-            path = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], entry.revision, field=FIELD)
+        path = fetch_folder(entry.repo, entry.revision, field=FIELD)
     else:
         path = entry.folder
     found = inspect_motion(path, name=entry.id)

@@ -17,7 +17,16 @@ from pipelines.base_builds import BUILDS
 from pipelines.catalog_entries import Vae
 from pipelines.errors import WeightsError
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
-from pipelines.weights import FOLDER_CONFIG, FOLDER_WEIGHTS, aligned, as_safetensors, fetch, read_shapes, require_finite
+from pipelines.weights import (
+    FOLDER_CONFIG,
+    as_safetensors,
+    fetch,
+    fetch_folder,
+    read_model,
+    read_shapes,
+    settle,
+    weights_in,
+)
 
 FIELD = "vae"
 AnyVae: TypeAlias = AutoencoderKL | AutoencoderTiny
@@ -35,7 +44,7 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
     path = _fetch(entry)
     if path.is_dir():
         _refuse_other_folders(entry, path)
-        read_shapes(_weights_in(path), field=FIELD)
+        read_shapes(weights_in(path), field=FIELD)
         return path
     kind = tell_kind(read_shapes(path, field=FIELD))
     if kind is not WeightsKind.VAE:
@@ -64,11 +73,8 @@ def load_vae(
         ) from err
     if dtype == torch.float16 and vae.config.get("force_upcast"):
         vae.to(torch.float32)
-    vae.requires_grad_(False).eval()
-    require_finite(vae.state_dict(), field=FIELD, name=entry.id)
-    for tensor in (*vae.parameters(), *vae.buffers()):
-        tensor.data = aligned(tensor.data)
-    return vae.to(device), _weights_in(path) if path.is_dir() else path
+    settle(vae, device, field=FIELD, name=entry.id)
+    return vae, weights_in(path) if path.is_dir() else path
 
 
 def _fetch(entry: Vae) -> Path:
@@ -76,10 +82,7 @@ def _fetch(entry: Vae) -> Path:
         return entry.folder
     if entry.file:
         return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
-    folder = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], entry.revision, field=FIELD)
-    if (folder / FOLDER_WEIGHTS[0]).is_file():
-        return folder
-    return fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], entry.revision, field=FIELD)
+    return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
 def _refuse_other_folders(entry: Vae, folder: Path) -> None:
@@ -98,21 +101,9 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         )
 
 
-def _weights_in(folder: Path) -> Path:
-    return next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
-
-
 def _from_folder(folder: Path, dtype: torch.dtype) -> AnyVae:
     kind = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))["_class_name"]
-    vae, loading = _CLASSES[kind].from_pretrained(
-        folder,
-        torch_dtype=dtype,
-        use_safetensors=_weights_in(folder).suffix == ".safetensors",
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    if loading["missing_keys"]:  # diffusers would fill them with random numbers
-        raise ValueError(f"it lacks {sorted(loading['missing_keys'])[0]}")
+    vae: AnyVae = read_model(_CLASSES[kind], folder, weights_in(folder), dtype)
     return vae
 
 

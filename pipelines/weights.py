@@ -129,6 +129,54 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
             )
 
 
+def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
+    """Fetch one model's diffusers folder from the Hub; its pickle only if there is nothing else.
+
+    Raises:
+        WeightsError: As `fetch`.
+    """
+    folder = fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], revision, field=field)
+    if weights_in(folder).is_file():
+        return folder
+    return fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], revision, field=field)
+
+
+def weights_in(folder: Path) -> Path:
+    """The weights file of one model's diffusers folder; it may not be there."""
+    return next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
+
+
+def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype) -> Any:
+    """Read a diffusers or transformers model of a class from its folder, with its weights in the given file.
+
+    Raises:
+        ValueError: The file lacks tensors, which both libraries would fill with random numbers.
+    """
+    model, loading = kind.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        use_safetensors=file.suffix == ".safetensors",
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    if loading["missing_keys"]:
+        raise ValueError(f"{folder.name} lacks {sorted(loading['missing_keys'])[0]}")
+    return model
+
+
+def settle(module: Any, device: str, *, field: str, name: str) -> None:
+    """Freeze a model that was just read, check its numbers, and put it on the device.
+
+    Raises:
+        WeightsError: It holds NaN or infinity.
+    """
+    module.requires_grad_(False).eval()
+    require_finite(module.state_dict(), field=field, name=name)
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = aligned(tensor.data)
+    module.to(device)
+
+
 def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) -> tuple[Path, dict[str, Any]]:
     """Find the weights file of a diffusers folder, and read its configuration.
 
@@ -152,8 +200,7 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
         ) from err
     if found != kind:
         raise WeightsError(f"{field} must be {what}, got '{name}', which is a {found}. Choose another.")
-    file = next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
-    return file, {key: value for key, value in config.items() if not key.startswith("_")}
+    return weights_in(folder), {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def require_layout(

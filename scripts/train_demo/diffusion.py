@@ -93,8 +93,8 @@ def look_at_yourself(attention: Attention) -> None:
     """Start an attention over time so that each frame sees itself and its neighbours, adding nothing yet.
 
     With torch's own start every frame sees the mean of all, so none learns its own time from the positions,
-    and clips knew the axis of a motion but not its direction. Equal query
-    and key weights make a frame's own position its best match.
+    and clips knew the axis of a motion but not its direction. Equal query and key weights make a frame's own
+    position its best match.
     """
     width = attention.to_q.in_features
     attention.to_q.weight.normal_(0, (8 / width) ** 0.5)

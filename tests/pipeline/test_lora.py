@@ -69,18 +69,18 @@ def small(prompt: str = "a fox", **settings) -> GenerationRequest:
 
 def planned(components: Components, request: GenerationRequest) -> LoraPlan:
     loras = {name: load_lora(entry) for name, entry in find_loras(request).items()}
-    models = components.trainable
+    models = components.lora_targets
     return plan_loras(request, loras, models=models, motion_label=components.motion.label)
 
 
 def states(components: Components) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: dict(model.state_dict()) for name, model in components.trainable.items()}
+    return {name: dict(model.state_dict()) for name, model in components.lora_targets.items()}
 
 
 def assert_as_before(components: Components, before: dict[str, dict[str, torch.Tensor]]) -> None:
     """The very same tensors, not merely equal ones."""
     for name, tensors in before.items():
-        for key, tensor in components.trainable[name].state_dict().items():
+        for key, tensor in components.lora_targets[name].state_dict().items():
             assert tensor.data_ptr() == tensors[key].data_ptr(), key
 
 

@@ -5,14 +5,13 @@ import pytest
 import torch
 from diffusers import AnimateDiffSDXLPipeline
 
-from pipelines.denoise import build_scheduler, denoise, first_state
+from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.latents import initial_noise, seeded_generator
-from pipelines.models import Components, ModelStore, applied
-from pipelines.prompts import TextStates, encode_prompts
+from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
+from tests.pipeline.stock import encode, our_latents, stock_run
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +47,8 @@ def request_for(**settings) -> GenerationRequest:
     return GenerationRequest.build(**defaults | settings)
 
 
-def encode(components: Components, prompt: str, negative_prompt: str = "green", clip_skip: int = 0) -> TextStates:
-    return encode_prompts(
-        components.tokenizers,
-        components.text_encoders,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        clip_skip=clip_skip,
-        zero_empty_negative=components.zero_empty_negative,
-    )
-
-
-def our_latents(components: Components, request: GenerationRequest) -> torch.Tensor:
-    scheduler = build_scheduler(request, components.scheduler_config)
-    generator = seeded_generator(request.seed)
-    noise = initial_noise(generator, num_frames=request.num_frames, height=request.height, width=request.width)
-    text = encode(components, request.prompt, request.negative_prompt)
-    start = first_state(noise, generator, scheduler)
-    with applied(components, request):
-        *_, last = denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=start)
-    return last.state.latents
-
-
-def stock_run(components: Components, request: GenerationRequest, output_type: str):
-    pipe = AnimateDiffSDXLPipeline(
+def stock_pipe(components: Components, request: GenerationRequest) -> AnimateDiffSDXLPipeline:
+    return AnimateDiffSDXLPipeline(
         vae=components.vae,
         text_encoder=components.text_encoders[0],
         text_encoder_2=components.text_encoders[1],
@@ -81,33 +58,23 @@ def stock_run(components: Components, request: GenerationRequest, output_type: s
         motion_adapter=None,
         scheduler=build_scheduler(request, components.scheduler_config),
     )
-    pipe.set_progress_bar_config(disable=True)
-    with applied(components, request):
-        return pipe(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt or None,  # what stock calls empty
-            num_frames=request.num_frames,
-            height=request.height,
-            width=request.width,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-            output_type=output_type,
-        ).frames
 
 
 @pytest.mark.parametrize("scheduler", [Scheduler.DDIM, Scheduler.EULER])
 @pytest.mark.parametrize(("guidance_scale", "negative_prompt"), [(1.0, ""), (3.0, ""), (3.0, "green")])
 def test_one_window_equals_stock_bit_for_bit(components, scheduler, guidance_scale, negative_prompt):
     request = request_for(scheduler=scheduler, guidance_scale=guidance_scale, negative_prompt=negative_prompt)
-    ours, theirs = our_latents(components, request), stock_run(components, request, "latent")
+    ours, theirs = (
+        our_latents(components, request),
+        stock_run(stock_pipe(components, request), components, request, "latent"),
+    )
     assert theirs.abs().max() > 0.1
     assert torch.equal(ours, theirs), f"max |d| = {(ours - theirs).abs().max():.2e}"
 
 
 def test_decoded_frames_equal_stock(store, components):
     request = request_for()
-    theirs = stock_run(components, request, "np")[0]
+    theirs = stock_run(stock_pipe(components, request), components, request, "np")[0]
     ours, _ = run(request, store=store)
     assert np.array_equal(ours, (theirs * 255).round().astype(np.uint8))
 

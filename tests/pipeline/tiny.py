@@ -7,6 +7,7 @@ kind of layer they meet in the real files.
 
 import json
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ _OLD_VAE = {
 }
 
 
-class _Tiny:
+class _Tiny(ABC):
     """What both architectures share: files of the components named in `index`."""
 
     index: dict[str, object]
@@ -85,8 +86,9 @@ class _Tiny:
         save_file({name: tensor.contiguous() for name, tensor in self.checkpoint().items()}, path)
         return path
 
+    @abstractmethod
     def _checkpoint_text(self) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
+        """The text encoders' weights under the names their authors published."""
 
 
 class TinyBase(_Tiny):
