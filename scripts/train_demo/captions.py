@@ -8,7 +8,7 @@ import string
 
 import numpy as np
 
-from scripts.train_demo.world import COLOURS, MOTIONS, SHAPES, SIZES, Scene
+from scripts.train_demo.world import CAMERAS, COLOURS, GROUNDS, MOTIONS, SHAPES, SIZES, Scene
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
@@ -16,6 +16,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "background": tuple(COLOURS),
     "size": tuple(SIZES),
     "motion": MOTIONS,
+    "ground": GROUNDS,
+    "camera": CAMERAS,
 }
 OPEN = -1
 
@@ -54,6 +56,19 @@ _MOTION_WORDS = {
     "shrinking": ("shrinking", "getting smaller", "becoming smaller", "contracting", "that shrinks"),
     "rotating": ("rotating", "spinning", "turning around", "rotating clockwise", "that spins", "twirling"),
 }  # fmt: skip
+_SPOTTED = ("spotted", "spotted", "dotted", "polka dot")
+_CAMERA_WORDS = {
+    "still": ("static camera", "still camera"),
+    "pan left": ("camera pans left", "camera panning left", "the camera pans to the left", "pan left"),
+    "pan right": ("camera pans right", "camera panning right", "the camera pans to the right", "pan right"),
+    "pan up": ("camera pans up", "camera panning up", "the camera pans upwards", "pan up"),
+    "pan down": ("camera pans down", "camera panning down", "the camera pans downwards", "pan down"),
+    "zoom in": ("camera zooms in", "camera zooming in", "the camera zooms in", "zoom in"),
+    "zoom out": ("camera zooms out", "camera zooming out", "the camera zooms out", "zoom out"),
+    "roll clockwise": ("camera rolls clockwise", "camera rolling clockwise", "roll clockwise"),
+    "roll anticlockwise": ("camera rolls anticlockwise", "camera rolling counterclockwise", "roll anticlockwise"),
+}
+_SAY_STILL = 0.1  # a camera that stands still is seldom mentioned; one that moves always is
 _GROUNDS = ("on a {} background", "on a {} background", "over a {} background", "against a {} backdrop",
             "in front of a {} wall", "with a {} background", "on {}", "{} background", "on a {} ground",
             "in a {} room")  # fmt: skip
@@ -71,18 +86,23 @@ _NOISE = ("cat", "dog", "forest", "house", "river", "city", "sky", "music", "tab
 def plain_caption(scene: Scene) -> str:
     """The one full, canonical sentence of a scene, e.g. "a small red circle moving right on a blue background"."""
     motion = _MOTION_WORDS[scene.motion][0]
-    return f"a {scene.size} {scene.colour} {scene.shape} {motion} on a {scene.background} background"
+    ground = f"spotted {scene.background}" if scene.ground == "spotted" else scene.background
+    camera = "" if scene.camera == "still" else f", {_CAMERA_WORDS[scene.camera][0]}"
+    return f"a {scene.size} {scene.colour} {scene.shape} {motion} on a {ground} background{camera}"
 
 
 def caption(
-    rng: np.random.Generator, scene: Scene, *, leave_out: float = 0.12, empty: float = 0.08
+    rng: np.random.Generator, scene: Scene, *, leave_out: float = 0.12, empty: float = 0.08, camera: bool = True
 ) -> tuple[str, dict[str, int]]:
     """Describe a scene in random words.
+
+    A spotted ground and a moving camera are always said: left unsaid, grounds are plain and cameras still.
 
     Args:
         leave_out: Chance for each attribute to be left unsaid; the size is unsaid half of the time anyway.
         empty: Chance to say nothing of the scene at all: the unconditional half of guidance, and prompts
             about something else.
+        camera: Whether to speak of the camera; False for what a motion LoRA must do unasked.
 
     Returns:
         The caption, and for each attribute the index of the class it names or `OPEN`.
@@ -92,6 +112,9 @@ def caption(
         return " ".join(words), dict.fromkeys(ATTRIBUTES, OPEN)
     said = {name: rng.random() >= leave_out for name in ATTRIBUTES}
     said["size"] = rng.random() < 0.5
+    said["ground"] = scene.ground == "spotted"
+    said["background"] = said["background"] or said["ground"]
+    said["camera"] = camera and (scene.camera != "still" or rng.random() < _SAY_STILL)
     shape = _pick(rng, _SHAPE_WORDS[scene.shape]) if said["shape"] else _pick(rng, ("shape", "thing", "figure"))
     adjectives = []
     if said["size"]:
@@ -101,8 +124,14 @@ def caption(
     article = _pick(rng, ("a", "a", "a", "the", "one", ""))
     thing = " ".join(filter(None, [article, *adjectives, shape]))
     motion = _pick(rng, _MOTION_WORDS[scene.motion]) if said["motion"] else ""
-    ground = _pick(rng, _GROUNDS).format(_pick(rng, _COLOUR_WORDS[scene.background])) if said["background"] else ""
+    behind = _pick(rng, _COLOUR_WORDS[scene.background])
+    if said["ground"]:
+        behind = f"{_pick(rng, _SPOTTED)} {behind}"
+    ground = _pick(rng, _GROUNDS).format(behind) if said["background"] else ""
     text = _arrange(rng, thing, motion, ground)
+    if said["camera"]:
+        camera = _pick(rng, _CAMERA_WORDS[scene.camera])
+        text = f"{camera}, {text}" if rng.random() < 0.3 else f"{text}, {camera}"
     labels = {name: classes.index(getattr(scene, name)) if said[name] else OPEN for name, classes in ATTRIBUTES.items()}
     return _decorate(rng, text), labels
 

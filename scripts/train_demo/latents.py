@@ -15,17 +15,20 @@ import torch
 from diffusers import AutoencoderKL
 
 from scripts.train_demo.vae import SIDE, build_vae
-from scripts.train_demo.world import CLIP_FRAMES, Scene, is_held_out, render, sample_scene
+from scripts.train_demo.world import CLIP_FRAMES, GROUNDS, Scene, is_held_out, render, sample_scene
 
 CLIPS_A_SHARD = 500
 _REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up",
-             "growing": "shrinking", "shrinking": "growing", "static": "static"}  # fmt: skip
+             "growing": "shrinking", "shrinking": "growing", "static": "static",
+             "still": "still", "pan left": "pan right", "pan right": "pan left", "pan up": "pan down",
+             "pan down": "pan up", "zoom in": "zoom out", "zoom out": "zoom in",
+             "roll clockwise": "roll anticlockwise", "roll anticlockwise": "roll clockwise"}  # fmt: skip
 
 
 def reversed_scene(scene: Scene) -> Scene | None:
     """The scene a clip shows when played backwards, or None where the world has no such scene."""
     motion = _REVERSED.get(scene.motion)
-    backwards = replace(scene, motion=motion) if motion else None
+    backwards = replace(scene, motion=motion, camera=_REVERSED[scene.camera]) if motion else None
     return None if backwards is None or is_held_out(backwards) else backwards
 
 
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the shards; the VAE is saved beside it")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard, which is its seed")
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--ground", choices=GROUNDS, help="only scenes with this ground")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     if args.device == "cpu":
@@ -71,7 +75,7 @@ def main() -> None:
         latents = np.empty((CLIPS_A_SHARD, CLIP_FRAMES, 4, SIDE // 8, SIDE // 8), np.float16)
         scenes = []
         while len(scenes) < CLIPS_A_SHARD:
-            scene = sample_scene(rng)
+            scene = sample_scene(rng, **({"ground": args.ground} if args.ground else {}))
             if not is_held_out(scene):
                 latents[len(scenes)] = encode(vae, render(scene, height=SIDE, width=SIDE)).cpu().numpy()
                 scenes.append(asdict(scene))

@@ -18,11 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.catalog import complete
+from pipelines.catalog import DEMO, complete
 from pipelines.request import GenerationRequest
 from scripts.train_demo.captions import caption, plain_caption
 from scripts.train_demo.detect import Reading, read_clip
-from scripts.train_demo.world import Scene, is_held_out, sample_scene
+from scripts.train_demo.world import GROUNDS, Scene, is_held_out, sample_scene
 
 TARGETS = {"colour": 97, "background": 97, "shape": 90, "motion": 93}
 MAX_FLICKER = 3.0
@@ -49,12 +49,12 @@ class FramesInMemory:
         return np.concatenate(self.parts)
 
 
-def held_out_prompts(count: int, *, seed: int = 1) -> list[tuple[Scene, str]]:
-    """Scenes never trained on in this combination; half in canonical words, half in varied ones."""
+def held_out_prompts(count: int, *, seed: int = 1, ground: str = "plain") -> list[tuple[Scene, str]]:
+    """Scenes never trained on in this combination, the camera still; half in canonical words, half in varied ones."""
     rng = np.random.default_rng(seed)
     found: list[tuple[Scene, str]] = []
     while len(found) < count:
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, ground=ground, camera="still")
         if is_held_out(scene):
             varied = caption(rng, scene, leave_out=0, empty=0)[0]
             found.append((scene, varied if len(found) % 2 else plain_caption(scene)))
@@ -77,9 +77,9 @@ def make_frames(prompt: str, seed: int, **settings: object) -> np.ndarray:
     return sink.frames
 
 
-def _judge(job: tuple[int, Scene, str]) -> tuple[Scene, str, Reading, np.ndarray]:
-    number, scene, prompt = job
-    frames = make_frames(prompt, seed=number)
+def _judge(job: tuple[int, Scene, str, str]) -> tuple[Scene, str, Reading, np.ndarray]:
+    number, scene, prompt, module = job
+    frames = make_frames(prompt, seed=number, motion_module=module)
     return scene, prompt, read_clip(frames), frames[:: max(1, len(frames) // 5)]
 
 
@@ -123,10 +123,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--motion-module", default=DEMO, help="the motion module to score")
+    parser.add_argument("--ground", choices=GROUNDS, default="plain")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of the first clips here")
     parser.add_argument("--card", type=Path, help="write the table into this model card")
     args = parser.parse_args()
-    jobs = [(i, scene, prompt) for i, (scene, prompt) in enumerate(held_out_prompts(args.count, seed=args.seed))]
+    prompts = held_out_prompts(args.count, seed=args.seed, ground=args.ground)
+    jobs = [(i, scene, prompt, args.motion_module) for i, (scene, prompt) in enumerate(prompts)]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(_judge, jobs))
     print(table(results), misses(results), sep="\n\n")

@@ -7,6 +7,7 @@ SD 1.5 keeps CLIP. The read-outs are thrown away.
 """
 
 import argparse
+import copy
 import json
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scripts.train_demo.world import sample_scene
 
 WIDTH = 128
 VOCABULARY = 1400
+GROUND_UNSAID, CAMERA_UNSAID = len(ATTRIBUTES["ground"]), len(ATTRIBUTES["camera"])
 
 
 def train_tokenizer(folder: Path, *, seed: int = 0, sentences: int = 20_000) -> CLIPTokenizer:
@@ -127,6 +129,8 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
     rng = np.random.default_rng((plan.seed, rank, 2))
     held = read_batch(np.random.default_rng(20_000), tokenizer, 400)
     task = trainer.Trainer(Reader(build_text_encoder(tokenizer)), plan, rank, ema_decay=0.99)
+    # A UNet already listens to the encoder that a warm start goes on from: old words keep their old states.
+    before = copy.deepcopy(task.model.text_encoder).eval().requires_grad_(False) if plan.warm_start else None
 
     def loss(_: int) -> torch.Tensor:
         ids, labels = (part.to(plan.device) if isinstance(part, torch.Tensor) else part for part in
@@ -134,6 +138,10 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
         hidden, logits = task.model(ids)
         after_end = _at_or_after_end(ids, tokenizer.eos_token_id)
         total = 1e-3 * hidden.pow(2).mean()  # keeps the states small, so that guidance extrapolates tamely
+        if before is not None:
+            old = (labels["ground"] == GROUND_UNSAID) & (labels["camera"] == CAMERA_UNSAID)
+            known = before(ids[old])[0]
+            total = total + 5 * (hidden[old] - known).pow(2).mean() / known.pow(2).mean()
         for name, scores in logits.items():
             target = labels[name].to(plan.device)[:, None].expand(-1, scores.shape[1])
             total = total + cross_entropy(scores[after_end].float(), target[after_end], label_smoothing=0.05)
@@ -148,7 +156,12 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
             name: float((scores.cpu()[torch.arange(len(ids)), end].argmax(-1) == labels[name]).float().mean())
             for name, scores in logits.items()
         }
-        return "  ".join(f"{name} {100 * share:.1f} %" for name, share in right.items())
+        told = "  ".join(f"{name} {100 * share:.1f} %" for name, share in right.items())
+        if before is not None:
+            old = (labels["ground"] == GROUND_UNSAID) & (labels["camera"] == CAMERA_UNSAID)
+            states, known = ema.text_encoder(ids[old])[0], before(ids[old])[0]
+            told += f"  moved {float(((states - known).pow(2).mean() / known.pow(2).mean()).sqrt()):.3f}"
+        return told
 
     task.run(loss, score=score, every_s=30)
 
@@ -162,7 +175,7 @@ def main() -> None:
     trainer.add_arguments(parser, minutes=4, batch=64, lr=1e-3)
     parser.add_argument("--tokenizer", type=Path, default=Path("build/tokenizer"))
     args = parser.parse_args()
-    if not args.resume:
+    if not args.resume and not args.warm_start:
         train_tokenizer(args.tokenizer, seed=args.seed)
     trainer.launch(stage, trainer.budget(args), args.tokenizer)
 

@@ -139,7 +139,8 @@ class Trainer:
             self.step, self.minutes_before = state["step"], state["minutes"]
         else:  # a new stage: motion modules and read-outs may be new, nothing else
             missing, unexpected = self.model.load_state_dict(state["ema"], strict=False)
-            if unexpected or any(not name.startswith("compass.") and "motion_modules" not in name for name in missing):
+            new = ("compass.", "heads.")
+            if unexpected or any(not name.startswith(new) and "motion_modules" not in name for name in missing):
                 raise ValueError(f"{path} does not fit: missing {missing[:3]}, unexpected {unexpected[:3]}.")
             self.ema.load_state_dict(self.model.state_dict())
 

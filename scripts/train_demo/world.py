@@ -1,4 +1,5 @@
-"""The procedural world the embedded model is trained on: one flat shape that moves over a flat ground.
+"""The procedural world the embedded model is trained on: one flat shape that moves over a plain or spotted ground,
+seen by a camera that stands still, pans, zooms or rolls.
 
 A `Scene` is a frozen value; `render` draws it. Lengths are fractions of the picture's side, time is
 counted in frames, so one scene can be drawn at any size and for any number of frames. Nothing here
@@ -27,11 +28,21 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 SIZES = {"small": 0.16, "large": 0.23}  # radius of the circumscribed circle
 MOTIONS = ("static", "left", "right", "up", "down", "growing", "shrinking", "rotating")
+GROUNDS = ("plain", "spotted")
+CAMERAS = ("still", "pan left", "pan right", "pan up", "pan down", "zoom in", "zoom out",
+           "roll clockwise", "roll anticlockwise")  # fmt: skip
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 CLIP_FRAMES = 16
 DEGREES_PER_FRAME = 8.0
 GROWTH = 2.0  # last radius over first in a clip of CLIP_FRAMES
+#: What a moving camera covers in CLIP_FRAMES. It is the camera that pans left, so that the picture goes right;
+#: likewise it turns the picture anticlockwise by rolling clockwise.
+CAMERA_PAN = 0.30  # fraction of the side
+CAMERA_ZOOM = 1.6  # last magnification over first
+CAMERA_ROLL = 36.0  # degrees
+SPOT_PITCH = 0.34  # of the square lattice, fraction of the side
+SPOT_RADIUS = 0.085
 _SUPERSAMPLING = 4
 _SUBPIXEL_BITS = 6
 
@@ -55,10 +66,17 @@ class Scene:
     y: float = 0.5
     radius: float = SIZES["large"]
     travel: float = 0.38
+    ground: str = "plain"
+    camera: str = "still"
 
 
 def sample_scene(rng: np.random.Generator, **fixed: str) -> Scene:
-    """Draw a scene; `fixed` pins attributes by name. A rotating circle can't be seen, so none is drawn."""
+    """Draw a scene; `fixed` pins attributes by name.
+
+    Half of the grounds are spotted, and over those the camera moves in two scenes of three (over plain ones in
+    one of ten, where only the shape betrays it). A rotating circle can't be seen, so none is drawn; neither is
+    a shape in the colour of the ground's spots.
+    """
     colour = fixed.get("colour") or str(rng.choice(list(COLOURS)))
     background = fixed.get("background")
     while background is None or background == colour:
@@ -71,6 +89,12 @@ def sample_scene(rng: np.random.Generator, **fixed: str) -> Scene:
     travel = float(rng.uniform(0.32, 0.42))
     dx, dy = DIRECTIONS.get(motion, (0, 0))
     wander_x, wander_y = (0.05 if dx else 0.07), (0.05 if dy else 0.07)
+    ground = fixed.get("ground") or str(rng.choice(GROUNDS))
+    camera = fixed.get("camera")
+    if camera is None:
+        camera = str(rng.choice(CAMERAS[1:])) if rng.random() < (2 / 3 if ground == "spotted" else 0.1) else "still"
+    while ground == "spotted" and colour in (background, spot_colour(background)):
+        colour = str(rng.choice(list(COLOURS)))
     return Scene(
         shape=shape,
         colour=colour,
@@ -81,7 +105,14 @@ def sample_scene(rng: np.random.Generator, **fixed: str) -> Scene:
         y=0.5 + float(rng.uniform(-wander_y, wander_y)),
         radius=SIZES[size] * float(rng.uniform(0.94, 1.06)),
         travel=travel,
+        ground=ground,
+        camera=camera,
     )
+
+
+def spot_colour(background: str) -> str:
+    """Colour of the spots on a ground: black on light ones, white on dark ones."""
+    return "black" if background in ("orange", "yellow", "cyan", "pink", "white") else "white"
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -94,17 +125,46 @@ def is_held_out(scene: Scene) -> bool:
     return code % 12 == 0
 
 
+def view(camera: str, frame: float) -> tuple[float, float, float, float]:
+    """How the camera places the world in the picture at a frame.
+
+    Returns:
+        Shift x, y (fractions of the side), magnification, and turn (degrees, clockwise), about the middle.
+    """
+    progress = _progress(frame)
+    way = camera.partition(" ")[2]
+    dx, dy = DIRECTIONS.get(way, (0, 0))
+    zoom = {"in": CAMERA_ZOOM, "out": 1 / CAMERA_ZOOM}.get(way, 1.0) ** progress
+    roll = {"clockwise": -CAMERA_ROLL, "anticlockwise": CAMERA_ROLL}.get(way, 0.0) * progress
+    return -dx * CAMERA_PAN * progress, -dy * CAMERA_PAN * progress, zoom, roll
+
+
 def pose(scene: Scene, frame: float) -> tuple[float, float, float, float]:
-    """Centre x, centre y, radius (fractions of the side) and angle (degrees, clockwise) at a frame."""
-    progress = frame / (CLIP_FRAMES - 1) - 0.5  # -1/2 at the first frame, 1/2 at the last
+    """Centre x, centre y, radius (fractions of the side) and angle (degrees, clockwise) in the picture at a frame."""
+    progress = _progress(frame)
     dx, dy = DIRECTIONS.get(scene.motion, (0, 0))
     growth = {"growing": GROWTH, "shrinking": 1 / GROWTH}.get(scene.motion, 1.0)
+    x, y = scene.x + dx * scene.travel * progress - 0.5, scene.y + dy * scene.travel * progress - 0.5
+    shift_x, shift_y, zoom, roll = view(scene.camera, frame)
+    cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
     return (
-        scene.x + dx * scene.travel * progress,
-        scene.y + dy * scene.travel * progress,
-        scene.radius * growth**progress,
-        DEGREES_PER_FRAME * frame if scene.motion == "rotating" else 0.0,
+        0.5 + shift_x + zoom * (cos * x - sin * y),
+        0.5 + shift_y + zoom * (sin * x + cos * y),
+        scene.radius * growth**progress * zoom,
+        roll + (DEGREES_PER_FRAME * frame if scene.motion == "rotating" else 0.0),
     )
+
+
+def spots(scene: Scene, frame: float, *, height: int, width: int) -> np.ndarray:
+    """Antialiased mask of a spotted ground's spots at a frame, float32 [height, width] in [0, 1]."""
+    side = min(height, width)
+    shift_x, shift_y, zoom, roll = view(scene.camera, frame)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
+    x, y = ((x - width / 2) / side - shift_x) / zoom, ((y - height / 2) / side - shift_y) / zoom
+    cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    # The wallpaper hangs so that half-way through four spots surround the middle, where the shape is.
+    off_x, off_y = ((z % SPOT_PITCH) - SPOT_PITCH / 2 for z in (cos * x + sin * y, cos * y - sin * x))
+    return np.clip((SPOT_RADIUS - np.hypot(off_x, off_y)) * zoom * side + 0.5, 0, 1)
 
 
 def outline(shape: str) -> np.ndarray:
@@ -155,8 +215,17 @@ def render(
     for i, frame in enumerate(frames):
         x, y, radius, angle = pose(scene, frame)
         mask = coverage(scene.shape, x=x, y=y, radius=radius, angle=angle, height=height, width=width)
-        clip[i] = np.round(ground + mask[..., None] * (paint - ground))
+        behind = ground
+        if scene.ground == "spotted":
+            dots = np.array(COLOURS[spot_colour(scene.background)], np.float32)
+            behind = ground + spots(scene, frame, height=height, width=width)[..., None] * (dots - ground)
+        clip[i] = np.round(behind + mask[..., None] * (paint - behind))
     return clip
+
+
+def _progress(frame: float) -> float:
+    """-1/2 at the first frame of a clip, 1/2 at its last."""
+    return frame / (CLIP_FRAMES - 1) - 0.5
 
 
 def _on_circle(degrees: np.ndarray) -> np.ndarray:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from scripts.train_demo.captions import ATTRIBUTES, OPEN, caption, plain_caption
-from scripts.train_demo.detect import read_clip
+from scripts.train_demo.detect import read_camera, read_clip
 from scripts.train_demo.score import held_out_prompts, wilson
 from scripts.train_demo.world import (
+    CAMERA_PAN,
+    CAMERAS,
     COLOURS,
+    GROUNDS,
     MOTIONS,
     SHAPES,
     Scene,
@@ -16,6 +19,7 @@ from scripts.train_demo.world import (
     pose,
     render,
     sample_scene,
+    view,
 )
 
 VISIBLE = [(shape, motion) for shape in SHAPES for motion in MOTIONS if (shape, motion) != ("circle", "rotating")]
@@ -23,11 +27,33 @@ VISIBLE = [(shape, motion) for shape in SHAPES for motion in MOTIONS if (shape, 
 
 @pytest.mark.parametrize(("shape", "motion"), VISIBLE)
 def test_detectors_read_rendered_truth(shape: str, motion: str):
-    scene = sample_scene(np.random.default_rng(len(shape + motion)), shape=shape, motion=motion)
-    seen = read_clip(render(scene))
-    found = (seen.shape, seen.colour, seen.background, seen.motion)
-    assert found == (shape, scene.colour, scene.background, motion)
-    assert seen.flicker == 0
+    rng = np.random.default_rng(len(shape + motion))
+    for ground in GROUNDS:
+        scene = sample_scene(rng, shape=shape, motion=motion, ground=ground, camera="still")
+        seen = read_clip(render(scene))
+        found = (seen.shape, seen.colour, seen.background, seen.motion, seen.ground)
+        assert found == (shape, scene.colour, scene.background, motion, ground)
+        assert seen.flicker == 0
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_flow_of_the_ground_tells_the_camera(camera: str):
+    clip = render(sample_scene(np.random.default_rng(len(camera)), ground="spotted", camera=camera))
+    seen = read_camera(clip)
+    first, last = view(camera, 0), view(camera, 15)
+    assert seen.camera == camera
+    assert seen.shift == pytest.approx((last[0] - first[0], last[1] - first[1]), abs=0.02)
+    assert seen.zoom == pytest.approx(last[2] / first[2], rel=0.06)
+    assert seen.roll == pytest.approx(last[3] - first[3], abs=2)
+
+
+def test_shape_and_ground_move_with_the_camera():
+    still, panned = (Scene("star", "red", "blue", "large", "static", ground="spotted", camera=c) for c in
+                     ("still", "pan left"))  # fmt: skip
+    side = 128
+    way = round(CAMERA_PAN / 2 * side)  # in the last frame the picture has gone this far to the right
+    before, after = render(still, frames=[15])[0], render(panned, frames=[15])[0]
+    assert np.abs(before[:, : side - way].astype(int) - after[:, way:]).mean() < 3
 
 
 def test_an_empty_clip_has_no_shape():
@@ -45,7 +71,7 @@ def test_flicker_of_the_ground_is_measured():
 def test_a_shape_moves_at_constant_speed_and_stays_inside():
     rng = np.random.default_rng(0)
     for _ in range(200):
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, camera="still")
         xs, ys, radii, _ = zip(*(pose(scene, f) for f in range(16)), strict=True)
         assert np.ptp(np.diff(xs)) == pytest.approx(0, abs=1e-9)
         assert min(np.array(xs) - radii) > -0.05
