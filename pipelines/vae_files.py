@@ -15,13 +15,12 @@ from pipelines import catalog
 from pipelines.architecture import Architecture
 from pipelines.base_builds import BUILDS
 from pipelines.catalog_entries import Vae
+from pipelines.downloads import fetch, fetch_folder
 from pipelines.errors import WeightsError
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import (
     FOLDER_CONFIG,
     as_safetensors,
-    fetch,
-    fetch_folder,
     read_model,
     read_shapes,
     settle,
