@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pipelines.catalog import find_base_model, find_motion_module
+from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
@@ -22,7 +22,7 @@ from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
-from pipelines.motion_families import MotionFamily, advise
+from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
@@ -88,7 +88,7 @@ def generate(
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
-    warnings = (*_advice(request, components.family), *plan.warnings)
+    warnings = (*_advice(request, components), *plan.warnings)
     with applied(components, request, plan):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join(warnings))
         text = encode_prompts(
@@ -117,13 +117,9 @@ def generate(
         yield from _write(request, components, state, open_writer, work, start, warnings)
 
 
-def _advice(request: GenerationRequest, family: MotionFamily) -> list[str]:
-    return advise(
-        family,
-        scheduler=request.scheduler,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-    )
+def _advice(request: GenerationRequest, components: Components) -> list[str]:
+    settings = request.model_dump()
+    return [*advise_size(components.base, components.family.base, settings), *advise(components.family, settings)]
 
 
 def _plan_loras(
