@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.catalog import DROPPED_DIR
+from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError
 
 _MOST_BYTES = 4 << 30  # of all dropped files together; the oldest give way
@@ -27,8 +28,7 @@ def keep_dropped(path: Path) -> str:
         InvalidRequestError: This server keeps no dropped files.
         WeightsError: It is no LoRA or textual inversion, or damaged, or unsafe.
     """
-    from pipelines.lora_files import read_lora  # bring torch, which the page must not wait for
-    from pipelines.weights import sha256_of
+    from pipelines.lora_files import read_lora  # brings torch, which the page must not wait for
 
     if not can_keep():
         raise InvalidRequestError("lora must be in this server's folder of models, got a dropped file. Choose another.")

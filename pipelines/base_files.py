@@ -15,8 +15,9 @@ from pipelines import catalog
 from pipelines.architecture import Architecture
 from pipelines.base_builds import BUILDS
 from pipelines.catalog_entries import BaseModel
+from pipelines.downloads import fetch
 from pipelines.errors import WeightsError
-from pipelines.weights import fetch, read_shapes
+from pipelines.weights import read_shapes
 
 FIELD = "base_model"
 _CONFIGS = [

@@ -12,8 +12,9 @@ from transformers import CLIPTokenizer
 
 from pipelines.base_builds import BUILDS, TextEncoder
 from pipelines.base_files import FIELD, BaseFiles
+from pipelines.digests import sha256_of
 from pipelines.errors import WeightsError
-from pipelines.weights import as_safetensors, read_model, settle, sha256_of
+from pipelines.weights import as_safetensors, read_model, settle
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.architecture import Architecture
 from pipelines.catalog_entries import ASSETS, BaseModel, Entry, Lora, MotionModule, Vae
 from pipelines.errors import InvalidRequestError
 from pipelines.models_folder import local_base_models, local_loras, local_motion_modules, local_vaes, loras_in
@@ -63,9 +64,7 @@ def find_base_model(model_id: str) -> BaseModel:
         >>> find_base_model("demo").width
         128
     """
-    named = _on_the_hub(model_id)
-    free = replace(_like(STABLE_DIFFUSION), family=None, size_mb=None, **named) if named else None
-    return _find("base_model", model_id, base_models(), free)
+    return _find("base_model", model_id, base_models(), _free_base_model(model_id))
 
 
 def find_motion_module(model_id: str) -> MotionModule:
@@ -144,6 +143,29 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return own | (find_motion_module(module).settings if isinstance(module, str) else {}) | given
 
 
+def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[str, Any]) -> list[str]:
+    """What to set where a model's size was guessed before it was read, and wrongly; empty if all is well.
+
+    Args:
+        base: What was known of it before.
+        architecture: What it was found to be.
+        settings: Fields of the request by name, "width" and "height" among them.
+
+    Example:
+        >>> demo = find_base_model("demo")
+        >>> advise_size(demo, Architecture.SD15, {"width": 128, "height": 128})
+        []
+    """
+    own = _like(STABLE_DIFFUSION_XL if architecture is Architecture.SDXL else STABLE_DIFFUSION)
+    guessed, best = (base.width, base.height), (own.width, own.height)
+    if base.family or guessed == best or (settings["width"], settings["height"]) != guessed:
+        return []
+    return [
+        f"'{base.label}' turned out to be built like {own.label}, which is best at {best[0]}×{best[1]}; "
+        f"{guessed[0]}×{guessed[1]} was a guess. Set Width and Height."
+    ]
+
+
 @cache
 def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...]]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
@@ -184,6 +206,15 @@ def _on_the_hub(model_id: str) -> dict[str, Any] | None:
         "file": named["file"],
         "licence": "See the repository",
     }
+
+
+def _free_base_model(model_id: str) -> BaseModel | None:
+    """With the settings of Stable Diffusion XL if its name has it: until it is downloaded nothing else can tell."""
+    named = _on_the_hub(model_id)
+    if not named:
+        return None
+    like = STABLE_DIFFUSION_XL if "xl" in named["label"].lower() else STABLE_DIFFUSION
+    return replace(_like(like), family=None, size_mb=None, **named)
 
 
 def _free_lora(name: str) -> Lora | None:

@@ -4,24 +4,25 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from pipelines.catalog import find_base_model, find_motion_module
+from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
 from pipelines.device import choose_device
+from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
-from pipelines.motion_families import MotionFamily, advise
+from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
@@ -70,7 +71,7 @@ def generate(
         on_state: Called with the state after every step.
 
     Yields:
-        `Progress` for every window and decoded chunk, one `Clip` at the end.
+        `Progress` for every window and decoded chunk, and of downloads; one `Clip` at the end.
 
     Raises:
         InvalidRequestError: The request doesn't fit the model.
@@ -82,11 +83,12 @@ def generate(
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
-    components = (store or default_store()).load(request.base_model, request.motion_module, request.vae)
+    load = (store or default_store()).load
+    components = yield from following(partial(load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
-    warnings = (*_advice(request, components.family), *plan.warnings)
+    warnings = (*_advice(request, components), *plan.warnings)
     with applied(components, request, plan):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join(warnings))
         text = encode_prompts(
@@ -115,13 +117,9 @@ def generate(
         yield from _write(request, components, state, open_writer, work, start, warnings)
 
 
-def _advice(request: GenerationRequest, family: MotionFamily) -> list[str]:
-    return advise(
-        family,
-        scheduler=request.scheduler,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-    )
+def _advice(request: GenerationRequest, components: Components) -> list[str]:
+    settings = request.model_dump()
+    return [*advise_size(components.base, components.family.base, settings), *advise(components.family, settings)]
 
 
 def _plan_loras(
@@ -130,7 +128,7 @@ def _plan_loras(
     loras = {}
     for name, entry in entries.items():
         yield Progress(Stage.LOAD, 0, 1, note=entry.label)
-        loras[name] = load_lora(entry)
+        loras[name] = yield from following(partial(load_lora, entry))
     return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
 
 

@@ -15,11 +15,11 @@ from torch import nn
 
 from pipelines import catalog
 from pipelines.catalog_entries import Lora as LoraEntry
+from pipelines.downloads import fetch
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora_files import FIELD, Factors, Lora, LoraKind, read_lora
 from pipelines.prompt_tags import Tag, read_tags, replace_tags
 from pipelines.request import GenerationRequest
-from pipelines.weights import fetch
 
 _MOTION_MID = "mid_block_motion_modules_"
 _PRIVATE_USE = 0xE000  # characters without a meaning; one stands for each textual inversion in the text

@@ -20,6 +20,7 @@ from pipelines.base_builds import TextEncoder
 from pipelines.base_files import BaseFiles, locate_base
 from pipelines.base_parts import BaseParts, load_base
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
+from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora import LoraPlan, merged
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
@@ -27,7 +28,6 @@ from pipelines.motion_families import MotionFamily
 from pipelines.motion_files import MotionFiles, locate_motion
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae, load_vae, locate_vae
-from pipelines.weights import sha256_of
 
 
 @dataclass(frozen=True, slots=True)

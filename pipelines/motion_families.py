@@ -34,6 +34,8 @@ _RENAMES = (
 _SECOND_POSITIONS = ".attention_blocks.1.pos_encoder."  # the authors store the same table once more
 FAMILY_NOTE = "motion_family"
 """The note in a file's header that says its family where its tensors can't."""
+ADVISED_ON = ("scheduler", "num_inference_steps", "guidance_scale")
+"""The request's fields that `advise` looks at."""
 
 
 class SpatialNorm(StrEnum):
@@ -58,7 +60,6 @@ class MotionFamily:
         spatial_norm: Whether the UNet's ResNet norms take each frame or the whole window.
         scheduler, num_inference_steps, guidance_scale: What its authors recommend.
         is_distilled: It works only near the recommended steps and guidance.
-        has_motion_lora: The published motion LoRAs were trained on it.
     """
 
     id: str
@@ -75,7 +76,6 @@ class MotionFamily:
     num_inference_steps: int = 25
     guidance_scale: float = 7.5
     is_distilled: bool = False
-    has_motion_lora: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class MotionFamily:
 
 
 V1 = MotionFamily(id="v1", name="AnimateDiff v1", max_positions=24, spatial_norm=SpatialNorm.WINDOW)
-V2 = MotionFamily(id="v2", name="AnimateDiff v2", has_motion_lora=True)
+V2 = MotionFamily(id="v2", name="AnimateDiff v2")
 V3 = MotionFamily(id="v3", name="AnimateDiff v3")
 SDXL_BETA = MotionFamily(
     id="sdxl-beta",
@@ -244,15 +244,20 @@ def count_blocks(shapes: Shapes) -> int:
     return 1 + max((int(found[1]) for name in shapes if (found := re.match(r"down_blocks\.(\d+)\.", name))), default=-1)
 
 
-def advise(family: MotionFamily, *, scheduler: Scheduler, num_inference_steps: int, guidance_scale: float) -> list[str]:
+def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
     """What is known to fail with this family, in plain words; empty if nothing is.
 
+    Args:
+        family: How the motion module must be run.
+        settings: Fields of the request by name, those of `ADVISED_ON` among them.
+
     Example:
-        >>> advise(ANIMATE_LCM, scheduler=Scheduler.LCM, num_inference_steps=6, guidance_scale=7)
+        >>> advise(ANIMATE_LCM, {"scheduler": "lcm", "num_inference_steps": 6, "guidance_scale": 7})
         ['AnimateLCM was distilled for a guidance of 1 to 2; 7 burns its colours. Set Guidance to 1.5.']
     """
     if not family.is_distilled:
         return []
+    scheduler, num_inference_steps, guidance_scale = (settings[name] for name in ADVISED_ON)
     advice = []
     wanted = family.num_inference_steps
     if guidance_scale > 2:
@@ -267,6 +272,6 @@ def advise(family: MotionFamily, *, scheduler: Scheduler, num_inference_steps: i
         )
     elif num_inference_steps > 4 * wanted:
         advice.append(f"{family.name} needs about {wanted} steps; {num_inference_steps} only take longer.")
-    if scheduler is not family.scheduler:
+    if scheduler != family.scheduler:
         advice.append(f"{family.name} was distilled for the sampler {family.scheduler}; got {scheduler}.")
     return advice

@@ -18,6 +18,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
 from pipelines.catalog_entries import MotionModule
+from pipelines.downloads import fetch, fetch_folder
 from pipelines.errors import WeightsError
 from pipelines.motion_families import (
     FAMILIES,
@@ -31,8 +32,6 @@ from pipelines.motion_families import (
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import (
     aligned,
-    fetch,
-    fetch_folder,
     not_whole,
     read_folder,
     read_metadata,

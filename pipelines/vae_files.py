@@ -15,13 +15,12 @@ from pipelines import catalog
 from pipelines.architecture import Architecture
 from pipelines.base_builds import BUILDS
 from pipelines.catalog_entries import Vae
+from pipelines.downloads import fetch, fetch_folder
 from pipelines.errors import WeightsError
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import (
     FOLDER_CONFIG,
     as_safetensors,
-    fetch,
-    fetch_folder,
     read_model,
     read_shapes,
     settle,
@@ -32,7 +31,7 @@ FIELD = "vae"
 AnyVae: TypeAlias = AutoencoderKL | AutoencoderTiny
 _CLASSES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _LATENT_CHANNELS = 4
-_LIKE_CONFIG = "vae/config.json"  # of the base model whose VAE single files are like
+_LIKE = "vae"  # the folder in the base model whose VAE single files are like
 
 
 def locate_vae(entry: Vae, architecture: Architecture) -> Path:
@@ -49,8 +48,7 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
     kind = tell_kind(read_shapes(path, field=FIELD))
     if kind is not WeightsKind.VAE:
         raise WeightsError(f"{FIELD} must be a VAE, got '{entry.id}', which is {kind}. {BELONGS[kind]}.")
-    like = catalog.find_base_model(BUILDS[architecture].configs)
-    fetch(like.repo, [_LIKE_CONFIG], like.revision, field=FIELD)
+    _like_folder(architecture)
     return path
 
 
@@ -71,7 +69,7 @@ def load_vae(
             f"{FIELD} must hold a whole VAE, got '{entry.id}', whose weights are not what its configuration says. "
             "Download it again or choose another."
         ) from err
-    if dtype == torch.float16 and vae.config.get("force_upcast"):
+    if dtype == torch.float16 and _overflows(path, architecture):
         vae.to(torch.float32)
     settle(vae, device, field=FIELD, name=entry.id)
     return vae, weights_in(path) if path.is_dir() else path
@@ -101,6 +99,18 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         )
 
 
+def _overflows(path: Path, architecture: Architecture) -> bool:
+    """Whether its configuration says so; the library takes its silence for a yes."""
+    folder = path if path.is_dir() else _like_folder(architecture)
+    return bool(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")).get("force_upcast", False))
+
+
+def _like_folder(architecture: Architecture) -> Path:
+    """The folder that describes single files: the VAE of the base model they are like."""
+    like = catalog.find_base_model(BUILDS[architecture].configs)
+    return fetch(like.repo, [f"{_LIKE}/{FOLDER_CONFIG}"], like.revision, field=FIELD) / _LIKE
+
+
 def _from_folder(folder: Path, dtype: torch.dtype) -> AnyVae:
     kind = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))["_class_name"]
     vae: AnyVae = read_model(_CLASSES[kind], folder, weights_in(folder), dtype)
@@ -108,11 +118,9 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> AnyVae:
 
 
 def _from_file(path: Path, architecture: Architecture, dtype: torch.dtype) -> AnyVae:
-    like = catalog.find_base_model(BUILDS[architecture].configs)
-    folder = fetch(like.repo, [_LIKE_CONFIG], like.revision, field=FIELD)
     return AutoencoderKL.from_single_file(
         str(as_safetensors(path, field=FIELD)),
-        config=str(folder / "vae"),
+        config=str(_like_folder(architecture)),
         torch_dtype=dtype,
         local_files_only=True,
     )

@@ -1,32 +1,24 @@
-"""The one door for weights: fetch files, name them by their content, read them without trusting them.
+"""The one door for weights: read files without trusting them.
 
 Pickles can run code when they are opened, so they are only ever read with `weights_only=True`, which
 refuses everything but tensors and plain containers. What goes wrong here is said in words that name the
 file but never a path of this disk.
 """
 
-import hashlib
 import json
 import logging
 import os
 import pickle
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pipelines.cache import cache_folder
+from pipelines.digests import sha256_of
 from pipelines.errors import WeightsError
 
 _log = logging.getLogger(__name__)
@@ -37,7 +29,6 @@ FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_mode
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
 #: Dicts that published pickles put around the tensors: SparseCtrl's, and textual inversions'.
 _WRAPPERS = ("state_dict", "controlnet", "string_to_param")
-_CHUNK = 1 << 22
 _ALIGNMENT = 64  # bytes, torch's own
 
 
@@ -127,18 +118,6 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
             raise WeightsError(
                 f"{field} must hold finite numbers, got '{name}' with NaN or infinity in {key}. Choose another file."
             )
-
-
-def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
-    """Fetch one model's diffusers folder from the Hub; its pickle only if there is nothing else.
-
-    Raises:
-        WeightsError: As `fetch`.
-    """
-    folder = fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], revision, field=field)
-    if weights_in(folder).is_file():
-        return folder
-    return fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], revision, field=field)
 
 
 def weights_in(folder: Path) -> Path:
@@ -246,54 +225,6 @@ def aligned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
-def sha256_of(path: Path) -> str:
-    """The content's sha256 in hex; read once for as long as path, size and time stay the same."""
-    real = path.resolve()
-    stat = real.stat()
-    return _sha256(real, stat.st_size, stat.st_mtime_ns)
-
-
-def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) -> Path:
-    """Fetch from the Hub what is not yet in its cache.
-
-    Args:
-        repo: "owner/name".
-        wanted: One file of the repository, or the names of the files wanted of it, `*` allowed.
-        revision: Branch, tag or commit.
-        field: The request's field it was chosen by, for the error text.
-
-    Returns:
-        Where the file, or the folder of files, is now.
-
-    Raises:
-        WeightsError: The Hub can't be reached and the cache does not have it, or there is no such thing.
-    """
-    name = f"{repo}/{wanted}" if isinstance(wanted, str) else repo
-    patterns = [wanted] if isinstance(wanted, str) else list(wanted)
-    try:
-        # For one file too: hf_hub_download tries for 23 s before it admits to be offline, this does not.
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as err:  # also gated and private ones
-        raise WeightsError(f"{field} must be open to all on the Hub, got '{name}'. Choose another model.") from err
-    except (LocalEntryNotFoundError, HTTPError) as err:
-        raise _unreachable(field, name) from err
-    except OSError as err:
-        raise _unreachable(field, name, err.strerror) from err
-    if not isinstance(wanted, str):
-        return folder
-    if not (folder / wanted).is_file():
-        raise WeightsError(f"{field} must be a file on the Hub, got '{name}'. Choose another model.")
-    return folder / wanted
-
-
-def _unreachable(field: str, name: str, reason: str | None = None) -> WeightsError:
-    reason = reason or "the Hub can't be reached"
-    return WeightsError(
-        f"{field} must be downloadable, got '{name}': {reason}. "
-        "Choose the base model 'demo', which ships with the app, or connect to the internet."
-    )
-
-
 def _safetensors(path: Path, field: str) -> Any:
     try:
         return safe_open(path, framework="pt")
@@ -359,13 +290,3 @@ def _by(shape: tuple[int, ...]) -> str:
 
 def _unwrapped(values: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): value for name, value in values.items()}
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    del size, mtime_ns  # part of the key: a changed file is another file
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

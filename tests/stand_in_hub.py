@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -24,12 +24,24 @@ _LARGE = (".safetensors", ".bin", ".ckpt")
 class StandInHub:
     """Repositories under `root` as `owner/name/...`, served at `url`.
 
-    `downloads` lists what was sent, as "owner/name/path/in/it", in order.
+    Files are called "owner/name/path/in/it".
+
+    Attributes:
+        downloads: What was sent, in order.
+        spoiled: File -> what is sent in its place, under its own name, size and etag.
+        breaking: Files whose next transfer stops half-way.
+        pausing: Files whose transfers wait half-way until `go_on` is set.
+        resumed: Files of which only the rest was asked for, and from which byte on.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.downloads: list[str] = []
+        self.spoiled: dict[str, bytes] = {}
+        self.breaking: set[str] = set()
+        self.pausing: set[str] = set()
+        self.go_on = threading.Event()
+        self.resumed: list[tuple[str, int]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -108,23 +120,39 @@ class _Handler(BaseHTTPRequestHandler):
         return entry
 
     def _send_file(self, repo: str, name: str, *, with_body: bool) -> None:
-        path = self.hub.root / repo / name
+        path, file = self.hub.root / repo / name, f"{repo}/{name}"
         if not path.is_file():
             self._fail("EntryNotFound")
             return
-        if with_body:
-            self.hub.downloads.append(f"{repo}/{name}")
         headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": COMMIT}
-        self._send(path.read_bytes(), headers, with_body=with_body)
+        if not with_body:
+            self._send(path.read_bytes(), headers, with_body=False)
+            return
+        self.hub.downloads.append(file)
+        content = self.hub.spoiled.get(file, path.read_bytes())
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        if start:
+            self.hub.resumed.append((file, start))
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._send(content[start:], headers, with_body=True, file=file)
 
-    def _send(self, body: bytes, headers: dict[str, str], *, with_body: bool) -> None:
-        self.send_response(200)
+    def _send(self, body: bytes, headers: dict[str, str], *, with_body: bool, file: str = "") -> None:
+        self.send_response(206 if "Content-Range" in headers else 200)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if with_body:
-            self.wfile.write(body)
+        if not with_body:
+            return
+        half = len(body) // 2
+        self.wfile.write(body[:half])
+        if file in self.hub.breaking:
+            self.hub.breaking.remove(file)
+            return
+        if file in self.hub.pausing:
+            self.hub.go_on.wait()
+        with suppress(BrokenPipeError, ConnectionResetError):  # the visitor may have gone
+            self.wfile.write(body[half:])
 
     def _fail(self, code: str) -> None:
         self.send_response(404)

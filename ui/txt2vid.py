@@ -17,8 +17,8 @@ from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
 from pipelines.events import Clip
-from pipelines.motion_families import advise
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.motion_families import ADVISED_ON, advise
+from pipelines.request import GenerationRequest
 from ui.controls import build_control, model_choices
 from ui.loras import build_lora_picker, fitting_loras
 from ui.progress import duration_text, message_html, preview_html, progress_html
@@ -187,7 +187,7 @@ def _wire_models(
     base, motion = controls["base_model"], controls["motion_module"]
     base.input(_base_settings, base, [model_line, motion_line, controls["vae"], *settings], **plain)
     motion.input(_motion_settings, [base, motion], [motion_line, *settings], **plain)
-    judged = [controls[name] for name in ("motion_module", "scheduler", "num_inference_steps", "guidance_scale")]
+    judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
     for control in judged:
         control.change(_advice, judged, advice, **plain)
 
@@ -299,20 +299,11 @@ def _setting(own: dict[str, Any], name: str) -> Any:
     return own.get(name, GenerationRequest.model_fields[name].default)
 
 
-def _advice(motion_module: str, scheduler: str, num_inference_steps: int, guidance_scale: float) -> Any:
+def _advice(motion_module: str, *settings: Any) -> Any:
     """What is known to fail with these settings, or nothing."""
     with faults_in_words():
         family = catalog.find_motion_module(motion_module).known_family
-    told = (
-        advise(
-            family,
-            scheduler=Scheduler(scheduler),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-        )
-        if family
-        else []
-    )
+    told = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
     return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))
 
 

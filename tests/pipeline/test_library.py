@@ -14,6 +14,7 @@ from pipelines.models import ModelStore
 from pipelines.motion_families import Architecture
 from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
+from tests.pipeline.lora import formats
 from tests.pipeline.sink import run
 from tests.stand_in_hub import serving, use_hub
 
@@ -38,8 +39,8 @@ def published(tmp_path_factory) -> Iterator[Path]:
         _publish_base(base, sd15 if base.family == "sd15" else xl, root / base.repo)
     for module in MODULES:
         _publish_module(module, root / module.repo)
-    motion = tiny.lora_factors(tiny.motion_adapter(), r"attn\d\.to_(q|k|v|out\.0)$")
-    spatial = tiny.lora_factors(sd15.unet, r"attn\d\.to_(q|k|v|out\.0)$")
+    motion = formats.lora_factors(tiny.motion_adapter(), r"attn\d\.to_(q|k|v|out\.0)$")
+    spatial = formats.lora_factors(sd15.unet, r"attn\d\.to_(q|k|v|out\.0)$")
     for lora in LORAS:
         _publish_lora(lora, motion, spatial, root / lora.repo)
     for vae in VAES:
@@ -126,13 +127,13 @@ def _publish_module(entry: MotionModule, folder: Path) -> None:
     _write(folder / entry.file, weights)
 
 
-def _publish_lora(entry: Lora, motion: tiny.LoraFactors, spatial: tiny.LoraFactors, folder: Path) -> None:
+def _publish_lora(entry: Lora, motion: formats.LoraFactors, spatial: formats.LoraFactors, folder: Path) -> None:
     if entry.id.startswith("v2_lora_"):
-        weights = tiny.authors_lora(motion)
+        weights = formats.authors_lora(motion)
     elif entry.id == "v3_sd15_adapter":
-        weights = tiny.authors_lora(spatial)
+        weights = formats.authors_lora(spatial)
     else:
-        weights = tiny.kohya_lora(spatial)
+        weights = formats.kohya_lora(spatial)
     _write(folder / entry.file, weights)
 
 

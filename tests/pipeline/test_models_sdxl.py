@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import ModelStore
+from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import assert_joined, assert_same
+from tests.pipeline.sink import run
 from tests.stand_in_hub import serving, use_hub
 
 SD15, XL = catalog.STABLE_DIFFUSION, catalog.STABLE_DIFFUSION_XL
@@ -121,6 +123,16 @@ def test_a_vae_that_says_nothing_of_overflow_stays_in_float16(models_dir):
     config.write_text(json.dumps(said))
     tiny.motion_adapter().save_pretrained(models_dir / "motion_modules" / "motion")
     assert ModelStore("cpu", torch.float16).load("sd15", "motion").vae.dtype is torch.float16
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_size_that_was_guessed_before_the_file_was_read_is_told_with_the_clip(store, models_dir, base):
+    torch.save({"state_dict": base.checkpoint()}, models_dir / "base_models" / "mine.ckpt")
+    values = {"base_model": "mine.ckpt", "motion_module": BETA, "seed": 1, "num_frames": 1, "num_inference_steps": 1}
+    request = GenerationRequest.build(**catalog.complete(values))
+    assert (request.width, request.height) == (512, 512)
+    (warning,) = run(request, store=store)[1][-1].warnings
+    assert warning.startswith("'mine' turned out to be built like Stable Diffusion XL")
 
 
 @pytest.mark.parametrize(("base_model", "motion_module"), [(XL, SD15_MOTION), (SD15, BETA)])

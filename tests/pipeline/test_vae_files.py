@@ -1,10 +1,13 @@
 """VAEs of their own: every format gives the frames the same VAE gives inside a base model; others are refused."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V3
@@ -40,6 +43,17 @@ def test_another_vae_changes_the_frames_and_leaves_the_base_model_s_own_alone(st
     before = frames(store, "")
     assert (frames(store, "tiny") != before).any()
     assert (frames(store, "") == before).all()
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("said", "expected"), [(None, torch.float16), (False, torch.float16), (True, torch.float32)])
+def test_a_vae_is_float32_in_place_of_float16_only_where_its_configuration_says_so(said, expected, vaes_dir, bases):
+    bases[SD15].vae.save_pretrained(vaes_dir / "folder")
+    config = vaes_dir / "folder" / "config.json"
+    values = json.loads(config.read_text())
+    del values["force_upcast"]
+    config.write_text(json.dumps(values if said is None else values | {"force_upcast": said}))
+    assert ModelStore("cpu", torch.float16).load(SD15, V3, "folder").vae.dtype is expected
 
 
 @pytest.mark.usefixtures("hub")

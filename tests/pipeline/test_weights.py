@@ -7,10 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipelines.digests import sha256_of
+from pipelines.events import Progress, Stage
 from pipelines.models import ModelStore
-from pipelines.weights import sha256_of
+from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
+from tests.pipeline.sink import run
 from tests.stand_in_hub import StandInHub, serving, use_hub
 
 
@@ -27,6 +30,22 @@ def test_only_what_is_needed_is_downloaded_and_only_once(hub: StandInHub, store)
     ]
     ModelStore("cpu", torch.float32).load(SD15, V2)
     assert hub.downloads == first
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_clip_tells_of_its_downloads_and_the_next_one_of_none(store):
+    values = {"prompt": "a", "seed": 1, "num_frames": 2, "num_inference_steps": 1, "width": 64, "height": 64}
+    request = GenerationRequest.build(**values, base_model=SD15, motion_module=ORIGINALS[V3])
+    first, second = (run(request, store=store)[1] for _ in range(2))
+    told = [event for event in first if isinstance(event, Progress) and "Downloading" in event.note]
+    assert {event.note.split(":")[0] for event in told} == {
+        "Downloading stable-diffusion-v1-5",
+        "Downloading v3_sd15_mm.ckpt",
+    }
+    assert (told[-1].stage, told[-1].step) == (Stage.LOAD, told[-1].total)
+    assert [event.note for event in second if isinstance(event, Progress) and event.stage is Stage.LOAD] == [
+        "Stable Diffusion 1.5 with AnimateDiff v3, original file"
+    ]
 
 
 def test_the_weights_are_named_by_their_content(hub: StandInHub, store):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipelines import catalog
+from pipelines.architecture import Architecture
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, Scheduler
 
@@ -234,6 +235,22 @@ def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(
     found = catalog.find_motion_module(wanted)
     assert (found.source, found.repo, found.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
     assert catalog.find_base_model("someone/their-base").file is None
+    assert catalog.find_base_model("xl-lab/their-base").width == 512
+    assert catalog.find_base_model("someone/TheirXL-v2").width == 1024
     for bad in ("someone/../etc/passwd.bin", "/etc/passwd", "someone/repo/a*.bin", "someone"):
         with pytest.raises(InvalidRequestError):
             catalog.find_motion_module(bad)
+
+
+def test_a_size_that_was_guessed_wrongly_is_told(monkeypatch):
+    monkeypatch.setenv(catalog.HUB_MODELS, "any")
+    base, small, large = catalog.find_base_model("someone/their-base"), {"width": 512}, {"width": 1024}
+    (told,) = catalog.advise_size(base, Architecture.SDXL, small | {"height": 512})
+    assert told == (
+        "'their-base' turned out to be built like Stable Diffusion XL, which is best at 1024×1024; "
+        "512×512 was a guess. Set Width and Height."
+    )
+    assert catalog.advise_size(base, Architecture.SD15, small | {"height": 512}) == []
+    assert catalog.advise_size(base, Architecture.SDXL, large | {"height": 1024}) == []
+    known = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
+    assert catalog.advise_size(known, Architecture.SDXL, small | {"height": 512}) == []
