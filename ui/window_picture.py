@@ -6,7 +6,7 @@ they keep their size and follow the page's theme.
 
 import html
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import gradio as gr
@@ -91,7 +91,7 @@ def _caption(request: GenerationRequest) -> str:
         back = " The clip is then played backwards, too." if request.plays_back else ""
         return f"The clip fits into one window: all frames go through the model together.{back}"
     part = f" Of {frames:,} frames the first {MOST_FRAMES} are drawn." if frames > MOST_FRAMES else ""
-    return f"A bar is one window: frames that go through the model together. The fuller, the more they count.{part}"
+    return f"A row is one window: frames that go through the model together. The fuller, the more they count.{part}"
 
 
 def _draw_step(request: GenerationRequest, numbers: Sequence[int], windows: Sequence[Window]) -> str:
@@ -147,18 +147,18 @@ def _frames_in_words(frames: Sequence[int]) -> str:
     """A window's frames, shortly.
 
     Example:
-        >>> [_frames_in_words(frames) for frames in [(4, 5, 6), (0, 2, 4), (6, 7, 0, 1), (0, 3, 4), (9,)]]
-        ['frames 4 to 6', 'every 2nd frame from 0 to 4', 'frames 6 to 1 over the end', '3 frames from 0 to 4', 'frame 9']
+        >>> [_frames_in_words(frames) for frames in [(4, 5, 6), (6, 7, 0, 1), (0, 2, 4), (0, 3, 4)]]
+        ['frames 4 to 6', 'frames 6 to 1 over the end', 'every 2nd frame from 0 to 4', '3 frames from 0 to 4']
     """
     first, last = frames[0], frames[-1]
     if len(frames) == 1:
         return f"frame {first}"
-    gaps = {b - a for a, b in zip(frames, frames[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(frames)}
     over = " over the end" if min(gaps) < 0 else ""
     spacings = {gap for gap in gaps if gap > 0}
     if spacings <= {1}:
         return f"frames {first} to {last}{over}"
     if len(spacings) == 1:
         spacing = spacings.pop()
-        return f"every {spacing}{'nd' if spacing == 2 else 'th'} frame from {first} to {last}{over}"  # noqa: PLR2004
+        return f"every {spacing}{'nd' if spacing == 2 else 'th'} frame from {first} to {last}{over}"
     return f"{len(frames)} frames from {first} to {last}{over}"
