@@ -80,9 +80,7 @@ def _spans(request: GenerationRequest, step: int) -> Sequence[Frames]:
         return [range(num_frames)]
     match _schedule_at(request, step):
         case ContextSchedule.STATIC:
-            return (
-                _static_ring(request) if _is_closed(request) else _static(num_frames, length, request.effective_overlap)
-            )
+            return _static(request)
         case ContextSchedule.BATCHED:
             return [range(start, min(start + length, num_frames)) for start in range(0, num_frames, length)]
         case ContextSchedule.SHUFFLE:
@@ -103,14 +101,17 @@ def _is_closed(request: GenerationRequest) -> bool:
     return request.closed_loop is not ClosedLoop.OFF or request.context_schedule is ContextSchedule.LOOPED
 
 
-def _static(num_frames: int, length: int, overlap: int) -> list[range]:
+def _static(request: GenerationRequest) -> Sequence[Frames]:
+    num_frames, length, overlap = request.num_frames, request.context_length, request.effective_overlap
+    if _is_closed(request):
+        return [_around(request, start, 1) for start in range(0, num_frames, length - overlap)]
+    return _whole_spans(num_frames, length, overlap)
+
+
+def _whole_spans(num_frames: int, length: int, overlap: int) -> list[range]:
+    """One after the other from the beginning; the last is pulled back to end with the clip."""
     last = num_frames - length
     return [range(start, start + length) for start in [*range(0, last, length - overlap), last]]
-
-
-def _static_ring(request: GenerationRequest) -> list[Frames]:
-    hop = request.context_length - request.effective_overlap
-    return [_around(request, start, 1) for start in range(0, request.num_frames, hop)]
 
 
 def _shuffled(num_frames: int, length: int, random: Random) -> list[Frames]:
@@ -119,7 +120,7 @@ def _shuffled(num_frames: int, length: int, random: Random) -> list[Frames]:
     Sorted by drawn keys, because of `Random` only `random()` is promised to draw the same in every Python.
     """
     order = sorted(range(num_frames), key=lambda _: random.random())
-    return [sorted(order[frame] for frame in span) for span in _static(num_frames, length, 0)]
+    return [sorted(order[frame] for frame in span) for span in _whole_spans(num_frames, length, 0)]
 
 
 def _uniform(request: GenerationRequest, step: int) -> list[Frames]:
