@@ -5,13 +5,18 @@ windows whose results are averaged (after MultiDiffusion, arXiv:2302.08113). Int
 weights out; no torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from random import Random
 
-from pipelines.errors import InvalidRequestError
-from pipelines.request import ContextSchedule, field_label
+from pipelines.request import ClosedLoop, ContextFuse, ContextSchedule, GenerationRequest
 
 _PHASE_BITS = 64
+_SHUFFLED_TENTHS = 1  # of the steps, in the composite schedule
+_LEAST_BIAS = 0.01
+
+Frames = Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,131 +24,144 @@ class Window:
     """One call of the model.
 
     Args:
-        frame_indices: Frames of the clip, ascending, no frame twice.
-        weights: What each of them counts, > 0. Over all windows of a step the weights of a frame sum to 1.
+        frame_indices: Frames of the clip in the order of time, no frame twice. Those of a closed clip may run
+            over the end: 30, 31, 0, 1.
+        weights: What each of them counts, > 0; where the last window wins, 1 or 0. Over all windows of a step
+            the weights of a frame sum to 1.
     """
 
     frame_indices: tuple[int, ...]
     weights: tuple[float, ...]
 
 
-def plan_windows(
-    num_frames: int,
-    step: int,
-    *,
-    schedule: ContextSchedule = ContextSchedule.UNIFORM,
-    context_length: int = 16,
-    context_overlap: int = 4,
-    context_stride: int = 1,
-) -> list[Window]:
-    """Cut an open clip into the windows of one denoising step.
+def plan_windows(request: GenerationRequest, step: int) -> list[Window]:
+    """Cut the clip of a request into the windows of one denoising step, in the order in which they are run.
 
-    Every frame is covered, every window has exactly `min(num_frames, context_length)` frames, no window
-    runs over the end into the beginning, and no window comes twice. Weights rise to the middle of a
-    window and fall again (pyramid), because the model knows least about frames near a seam.
+    Every frame is covered. Windows have `min(num_frames, context_length)` frames, but for the last of the batched
+    schedule. Those of an open clip never run over the end; those of a closed one do, where neighbours share
+    frames or windows move. What is drawn depends on the request's seed and the step alone.
 
     Args:
-        num_frames: Length of the clip, frames, >= 1.
-        step: Index of the denoising step, >= 0; the uniform schedule moves its seams with it.
-        schedule: Uniform or static.
-        context_length: Length of a window, frames, >= 1.
-        context_overlap: Frames that neighbours share, 0 <= overlap < context_length; -1 is resolved
-            before (`GenerationRequest.effective_overlap`).
-        context_stride: Levels of frame spacing 1, 2, 4, ..., >= 1; 1 means neighbouring frames only.
-            A level whose windows are longer than the clip is left out. Static windows have one level.
-
-    Raises:
-        InvalidRequestError: A number is out of its range.
+        request: Its `num_frames`, `context_*`, `closed_loop`, `seed` and `num_inference_steps` are read.
+        step: Index of the denoising step, >= 0.
 
     Example:
-        >>> [(w.frame_indices[0], w.frame_indices[-1]) for w in plan_windows(32, 0)]
+        >>> clip = GenerationRequest.build(num_frames=32, seed=0)
+        >>> [(w.frame_indices[0], w.frame_indices[-1]) for w in plan_windows(clip, 0)]
         [(0, 15), (12, 27), (16, 31)]
     """
-    _check(num_frames, step, context_length, context_overlap, context_stride)
-    spans = _spans(num_frames, step, schedule, context_length, context_overlap, context_stride)
-    pyramid = _pyramid(min(num_frames, context_length))
-    totals = [0] * num_frames
-    for span in spans:
-        for frame, weight in zip(span, pyramid, strict=True):
+    spans = _spans(request, step)
+    last_wins = request.context_fuse is ContextFuse.LAST
+    counts = _last_wins(spans) if last_wins else [_importance(request, span) for span in spans]
+    totals = [0.0] * request.num_frames
+    for span, weights in zip(spans, counts, strict=True):
+        for frame, weight in zip(span, weights, strict=True):
             totals[frame] += weight
     return [
-        Window(tuple(span), tuple(weight / totals[frame] for frame, weight in zip(span, pyramid, strict=True)))
-        for span in spans
+        Window(tuple(span), tuple(weight / totals[frame] for frame, weight in zip(span, weights, strict=True)))
+        for span, weights in zip(spans, counts, strict=True)
     ]
 
 
-def count_windows(
-    num_frames: int,
-    num_inference_steps: int,
-    *,
-    schedule: ContextSchedule = ContextSchedule.UNIFORM,
-    context_length: int = 16,
-    context_overlap: int = 4,
-    context_stride: int = 1,
-) -> int:
-    """How many windows all steps of a generation have together: the total of its progress.
-
-    Args:
-        num_frames, schedule, context_length, context_overlap, context_stride: As in `plan_windows`.
-        num_inference_steps: Denoising steps, >= 0.
-
-    Raises:
-        InvalidRequestError: A number is out of its range.
+def count_windows(request: GenerationRequest, steps: int) -> int:
+    """How many windows the first `steps` steps of a request have together: the total of its progress.
 
     Example:
-        >>> count_windows(32, 2)
+        >>> count_windows(GenerationRequest.build(num_frames=32, seed=0), 2)
         6
     """
-    _check(num_frames, num_inference_steps, context_length, context_overlap, context_stride)
-    return sum(
-        len(_spans(num_frames, step, schedule, context_length, context_overlap, context_stride))
-        for step in range(num_inference_steps)
-    )
+    return sum(len(_spans(request, step)) for step in range(steps))
 
 
-def _spans(
-    num_frames: int, step: int, schedule: ContextSchedule, length: int, overlap: int, stride: int
-) -> list[range]:
-    """The windows as ranges, in the order in which they are run."""
+def _spans(request: GenerationRequest, step: int) -> Sequence[Frames]:
+    """The frames of the windows, in the order in which they are run."""
+    num_frames, length = request.num_frames, request.context_length
     if num_frames <= length:
         return [range(num_frames)]
-    if schedule is ContextSchedule.STATIC:
-        return _static(num_frames, length, overlap)
-    return _uniform(num_frames, step, length, overlap, stride)
+    match _schedule_at(request, step):
+        case ContextSchedule.STATIC:
+            return _static(request)
+        case ContextSchedule.BATCHED:
+            return [range(start, min(start + length, num_frames)) for start in range(0, num_frames, length)]
+        case ContextSchedule.SHUFFLE:
+            return _shuffled(num_frames, length, Random(request.seed + step))
+        case _:
+            return _uniform(request, step)
 
 
-def _static(num_frames: int, length: int, overlap: int) -> list[range]:
+def _schedule_at(request: GenerationRequest, step: int) -> ContextSchedule:
+    """The schedule of a step: the composite one is shuffled at first, which mixes the whole clip, then uniform."""
+    if request.context_schedule is not ContextSchedule.COMPOSITE:
+        return request.context_schedule
+    shuffles = 10 * step < _SHUFFLED_TENTHS * request.num_inference_steps
+    return ContextSchedule.SHUFFLE if shuffles else ContextSchedule.UNIFORM
+
+
+def _is_closed(request: GenerationRequest) -> bool:
+    return request.closed_loop is not ClosedLoop.OFF or request.context_schedule is ContextSchedule.LOOPED
+
+
+def _static(request: GenerationRequest) -> Sequence[Frames]:
+    num_frames, length, overlap = request.num_frames, request.context_length, request.effective_overlap
+    if _is_closed(request):
+        return [_around(request, start, 1) for start in range(0, num_frames, length - overlap)]
+    return _whole_spans(num_frames, length, overlap)
+
+
+def _whole_spans(num_frames: int, length: int, overlap: int) -> list[range]:
+    """One after the other from the beginning; the last is pulled back to end with the clip."""
     last = num_frames - length
     return [range(start, start + length) for start in [*range(0, last, length - overlap), last]]
 
 
-def _uniform(num_frames: int, step: int, length: int, overlap: int, stride: int) -> list[range]:
-    """AnimateDiff's moving windows, laid around a ring of frames and then opened at the end of the clip.
+def _shuffled(num_frames: int, length: int, random: Random) -> list[Frames]:
+    """Frames from anywhere in the clip, in the order of time; the last window is filled up from the one before.
+
+    Sorted by drawn keys, because of `Random` only `random()` is promised to draw the same in every Python.
+    """
+    order = sorted(range(num_frames), key=lambda _: random.random())
+    return [sorted(order[frame] for frame in span) for span in _whole_spans(num_frames, length, 0)]
+
+
+def _uniform(request: GenerationRequest, step: int) -> list[Frames]:
+    """AnimateDiff's moving windows, laid around a ring of frames; an open clip's are then opened at its end.
 
     The first window starts at the bit-reversed fraction of `step` (0, 1/2, 1/4, 3/4, ...) of the ring, so
-    that seams do not fall on the same frames twice in a row. A window that runs over the end is replaced
-    by the last one before the end and the first one after the beginning, which cover what it covered.
+    that seams do not fall on the same frames twice in a row. In an open clip a window that runs over the end is
+    replaced by the last one before the end and the first one after the beginning, which cover what it covered.
+    A fully closed clip gets one more window where the last would share less than the overlap with the first.
     """
+    num_frames, length, overlap = request.num_frames, request.context_length, request.effective_overlap
+    closed = _is_closed(request)
     phase = _bit_reversed(step)
     moved = round(num_frames * phase)
-    spans: dict[range, None] = {}  # ordered, no span twice
-    for spacing in _spacings(num_frames, length, stride):
-        extent = (length - 1) * spacing + 1
-        latest = num_frames - extent
-        first = int(phase * spacing) + moved
-        for begin in range(first, num_frames + moved - overlap, length * spacing - overlap):
-            start = begin % num_frames
-            wraps = start > latest
-            for opened in _opened(start, spacing, num_frames, latest) if wraps else (start,):
-                spans[range(opened, opened + extent, spacing)] = None
+    behind = num_frames + moved - (0 if request.closed_loop is ClosedLoop.FULL else overlap)
+    spans: dict[Frames, None] = {}  # ordered, no span twice
+    for spacing in _spacings(num_frames, length, request.context_stride):
+        for begin in range(int(phase * spacing) + moved, behind, length * spacing - overlap):
+            if closed:
+                spans[_around(request, begin, spacing)] = None
+            else:
+                spans |= dict.fromkeys(_opened(request, begin % num_frames, spacing))
     return list(spans)
 
 
-def _opened(start: int, spacing: int, num_frames: int, latest: int) -> tuple[int, int]:
-    """Starts of the two windows that stand for one that runs over the end, on its own frames if possible."""
-    before = latest - (latest - start) % spacing
-    wrapped = (start - num_frames) % spacing
-    return (before if before >= 0 else latest), min(wrapped, latest)
+def _around(request: GenerationRequest, start: int, spacing: int) -> tuple[int, ...]:
+    """The frames of a window on the ring."""
+    behind = start + request.context_length * spacing
+    return tuple(frame % request.num_frames for frame in range(start, behind, spacing))
+
+
+def _opened(request: GenerationRequest, start: int, spacing: int) -> list[range]:
+    """The window, or the two that stand for one that runs over the end, on its own frames if possible."""
+    extent = (request.context_length - 1) * spacing + 1
+    latest = request.num_frames - extent
+    starts = [start]
+    if start > latest:
+        before = latest - (latest - start) % spacing
+        wrapped = (start - request.num_frames) % spacing
+        starts = [before if before >= 0 else latest, min(wrapped, latest)]
+    return [range(first, first + extent, spacing) for first in starts]
 
 
 def _spacings(num_frames: int, length: int, stride: int) -> list[int]:
@@ -158,21 +176,30 @@ def _bit_reversed(step: int) -> Fraction:
     return Fraction(int(f"{step:0{_PHASE_BITS}b}"[::-1], 2), 1 << _PHASE_BITS)
 
 
-def _pyramid(length: int) -> list[int]:
-    return [min(i + 1, length - i) for i in range(length)]
+def _importance(request: GenerationRequest, span: Frames) -> Sequence[float]:
+    """What the frames of a window count before they are shared out, > 0."""
+    places = range(len(span))
+    match request.context_fuse:
+        case ContextFuse.FLAT:
+            return [1] * len(span)
+        case ContextFuse.RELATIVE:
+            centre = (len(span) - 1) / 2
+            return [max(_LEAST_BIAS, 1 - abs(i - centre) / (centre + _LEAST_BIAS / 2)) for i in places]
+        case ContextFuse.OVERLAP_LINEAR:
+            return _ramps(request, span)
+        case _:
+            return [min(i + 1, len(span) - i) for i in places]
 
 
-def _check(num_frames: int, step: int, length: int, overlap: int, stride: int) -> None:
-    for name, value, least, fix in (
-        ("num_frames", num_frames, 1, f"Raise '{field_label('num_frames')}'"),
-        ("step", step, 0, "Count steps from 0"),
-        ("context_length", length, 1, f"Raise '{field_label('context_length')}'"),
-        ("context_stride", stride, 1, f"Raise '{field_label('context_stride')}'"),
-    ):
-        if value < least:
-            raise InvalidRequestError(f"{name} must be at least {least}, got {value}. {fix}.")
-    if not 0 <= overlap < length:
-        raise InvalidRequestError(
-            f"context_overlap must be at least 0 and below context_length ({length}), got {overlap}. "
-            f"Lower '{field_label('context_overlap')}' or raise '{field_label('context_length')}'."
-        )
+def _ramps(request: GenerationRequest, span: Frames) -> list[int]:
+    """Rising and falling over the frames shared with neighbours; the ends of an open clip have none."""
+    full = request.effective_overlap + 1
+    opens = not _is_closed(request)
+    begins = full if opens and span[0] == 0 else 1
+    ends = full if opens and span[-1] == request.num_frames - 1 else 1
+    return [min(i + begins, len(span) - 1 - i + ends, full) for i in range(len(span))]
+
+
+def _last_wins(spans: Sequence[Frames]) -> list[list[float]]:
+    last = {frame: number for number, span in enumerate(spans) for frame in span}
+    return [[float(last[frame] == number) for frame in span] for number, span in enumerate(spans)]

@@ -21,7 +21,7 @@ from diffusers import (
     UNetMotionModel,
 )
 
-from pipelines.context import Window, count_windows, plan_windows
+from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.motion import set_motion_amount
 from pipelines.prompts import TextStates
@@ -102,25 +102,6 @@ def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: Sche
     return DenoiseState(0, noise * scheduler.init_noise_sigma, generator.get_state())
 
 
-def plan_step(request: GenerationRequest, step: int) -> list[Window]:
-    """The windows of one step of a request."""
-    return plan_windows(request.num_frames, step, **_window_options(request))
-
-
-def count_request_windows(request: GenerationRequest, steps: int) -> int:
-    """Windows that the first `steps` steps of a request have together."""
-    return count_windows(request.num_frames, steps, **_window_options(request))
-
-
-def _window_options(request: GenerationRequest) -> dict[str, Any]:
-    return {
-        "schedule": request.context_schedule,
-        "context_length": request.context_length,
-        "context_overlap": request.effective_overlap,
-        "context_stride": request.context_stride,
-    }
-
-
 def denoise(
     request: GenerationRequest,
     *,
@@ -142,7 +123,7 @@ def denoise(
         t = scheduler.timesteps[step]
         scaled = scheduler.scale_model_input(latents, t)
         prediction = torch.zeros_like(latents)
-        windows = plan_step(request, step)
+        windows = plan_windows(request, step)
         for done, window in enumerate(windows, start=1):
             _add_window(prediction, scaled, window, unet, text, t, request)
             if done < len(windows):

@@ -13,8 +13,9 @@ import torch
 
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
+from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, count_request_windows, denoise, first_state
+from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
@@ -142,12 +143,17 @@ def _write(
     warnings: tuple[str, ...],
 ) -> Iterator[Event]:
     done = 0
+    to_play_back: list[np.ndarray] = []  # at most a window of frames
     with open_writer(request) as writer:
         for frames in decode_frames(components.vae, state.latents):
             writer.write(frames)
+            if request.plays_back:
+                to_play_back.extend(frames)
             done += len(frames)
             work.frames_decoded(len(frames))
             yield Progress(Stage.DECODE, done, request.num_frames, work.eta_s())
+        for frame in to_play_back[-2:0:-1]:  # the ends stand once: the first follows by itself when it repeats
+            writer.write(frame[None])
     yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start, warnings)
 
 
@@ -196,7 +202,7 @@ class _Work:
 
     @classmethod
     def plan(cls, request: GenerationRequest, *, steps: int, steps_done: int) -> "_Work":
-        windows = count_request_windows(request, steps) - count_request_windows(request, steps_done)
+        windows = count_windows(request, steps) - count_windows(request, steps_done)
         frames = min(request.context_length, request.num_frames)
         total = windows * frames + DECODE_COST * request.num_frames
         return cls(windows, frames, total, time.monotonic())

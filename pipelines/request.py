@@ -50,6 +50,29 @@ class ContextSchedule(StrEnum):
 
     UNIFORM = "uniform"
     STATIC = "static"
+    LOOPED = "looped"
+    BATCHED = "batched"
+    SHUFFLE = "shuffle"
+    COMPOSITE = "composite"
+
+
+class ClosedLoop(StrEnum):
+    """Whether the end of a clip leads back to its beginning; each kind does all of those above it."""
+
+    OFF = "off"
+    WINDOWS = "windows"
+    PROMPTS = "prompts"
+    FULL = "full"
+
+
+class ContextFuse(StrEnum):
+    """What the windows count where they overlap."""
+
+    PYRAMID = "pyramid"
+    FLAT = "flat"
+    OVERLAP_LINEAR = "overlap_linear"
+    RELATIVE = "relative"
+    LAST = "last"
 
 
 class MotionNorm(StrEnum):
@@ -198,7 +221,10 @@ class GenerationRequest(BaseModel):
     context_schedule: ContextSchedule = _knob(
         ContextSchedule.UNIFORM,
         label="Windows",
-        help="Uniform moves the windows at every step, which hides seams; static keeps them in place.",
+        help="How a clip longer than the window is cut. Uniform moves the windows at every step, which hides seams; "
+        "static keeps them in place. Looped is uniform around the end, as a closed loop has it. "
+        "Batched windows share no frames: fastest, with jumps. Shuffle draws the frames of a window "
+        "from the whole clip; composite does so in the first tenth of the steps, then is uniform.",
     )
     context_length: int = _knob(
         16,
@@ -223,6 +249,21 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=8,
         step=1,
+    )
+    closed_loop: ClosedLoop = _knob(
+        ClosedLoop.OFF,
+        label="Closed loop",
+        help="Whether the end leads back to the beginning, so that the clip repeats without a cut. "
+        "Windows: windows may run over the end (batched and shuffled ones never do). Prompts: prompts that change "
+        "lead back to the first as well. Full: the end is joined at every step as well, and a clip that fits into "
+        "one window is played forth and back; the other kinds leave such a clip as it is.",
+    )
+    context_fuse: ContextFuse = _knob(
+        ContextFuse.PYRAMID,
+        label="Window weights",
+        help="What windows count where they overlap. Pyramid and relative: most in their middle, relative next to "
+        "nothing at its ends. Overlap linear: less only over the shared frames. Flat: the same everywhere. "
+        "Last: the last window alone, as AUTOMATIC1111's extension has it.",
     )
     motion_scale: Factor = _knob(
         parse_schedule(1),
@@ -305,6 +346,19 @@ class GenerationRequest(BaseModel):
     def effective_overlap(self) -> int:
         """Frames shared by neighbouring windows, with -1 resolved to a quarter of the window."""
         return self.context_length // 4 if self.context_overlap < 0 else self.context_overlap
+
+    @property
+    def closes_prompts(self) -> bool:
+        """Whether prompts that change over the clip lead from the last back to the first.
+
+        A clip that fits into one window is not closed.
+        """
+        return self.closed_loop in (ClosedLoop.PROMPTS, ClosedLoop.FULL) and self.num_frames > self.context_length
+
+    @property
+    def plays_back(self) -> bool:
+        """Whether the clip is written forth and back, in 2 · num_frames - 2 frames (num_frames of 1 or 2)."""
+        return self.closed_loop is ClosedLoop.FULL and self.num_frames <= self.context_length
 
 
 def field_label(name: str) -> str:

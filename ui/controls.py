@@ -12,6 +12,8 @@ import gradio as gr
 from api.fields import json_default
 from pipelines import catalog
 from pipelines.request import (
+    ClosedLoop,
+    ContextFuse,
     ContextSchedule,
     GenerationRequest,
     MotionNorm,
@@ -34,6 +36,19 @@ CHOICE_LABELS: dict[StrEnum, str] = {
     Scheduler.LCM: "LCM",
     ContextSchedule.UNIFORM: "Uniform",
     ContextSchedule.STATIC: "Static",
+    ContextSchedule.LOOPED: "Looped",
+    ContextSchedule.BATCHED: "Batched",
+    ContextSchedule.SHUFFLE: "Shuffle",
+    ContextSchedule.COMPOSITE: "Composite",
+    ClosedLoop.OFF: "Off",
+    ClosedLoop.WINDOWS: "Windows",
+    ClosedLoop.PROMPTS: "Windows and prompts",
+    ClosedLoop.FULL: "Full",
+    ContextFuse.PYRAMID: "Pyramid",
+    ContextFuse.FLAT: "Flat",
+    ContextFuse.OVERLAP_LINEAR: "Overlap linear",
+    ContextFuse.RELATIVE: "Relative",
+    ContextFuse.LAST: "Last",
     MotionNorm.ORIGINAL: "Original",
     MotionNorm.DIFFUSERS: "As diffusers",
     OutputFormat.MP4: "MP4 video",

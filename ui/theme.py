@@ -39,6 +39,11 @@ _CSS = """
 .told.wrong { padding: .6rem .8rem; border-radius: var(--radius-md);
   color: var(--error-text-color); background: var(--error-background-fill);
   border: 1px solid var(--error-border-color); overflow-wrap: anywhere; }
+.windows { margin: 0; color: var(--body-text-color); }
+.windows figcaption { font-size: var(--text-sm); }
+.windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }
+.windows svg { display: block; width: 100%; color: var(--color-accent);
+  background: var(--background-fill-secondary); }
 img.preview { display: block; width: 100%; max-height: 70vh; object-fit: contain;
   border-radius: var(--radius-md); background: var(--background-fill-secondary); }
 """

@@ -22,6 +22,7 @@ from pipelines.request import GenerationRequest
 from ui.controls import build_control, model_choices
 from ui.loras import build_lora_picker, fitting_loras
 from ui.progress import duration_text, message_html, preview_html, progress_html
+from ui.window_picture import follow_windows, windows_html
 
 EXAMPLES: dict[str, str] = {
     "red circle moving right": "a red circle moving right on a blue background",
@@ -39,7 +40,14 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
     "Motion": ("motion_scale", "motion_effect", "motion_norm"),
     "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
-    "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride"),
+    "Long clips": (
+        "context_schedule",
+        "context_length",
+        "context_overlap",
+        "context_stride",
+        "closed_loop",
+        "context_fuse",
+    ),
     "Output": ("fps", "formats"),
 }
 """The accordions, closed at first, and the fields in each."""
@@ -115,6 +123,8 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
                 with gr.Accordion(title, open=False):
                     for name in names:
                         place(name)
+                    if "context_length" in names:
+                        windows = gr.HTML(windows_html(own), elem_id="windows", padding=False)
                     if "base_model" in names:
                         motion_line = gr.Markdown(_motion_line(own["motion_module"]), elem_id="motion_line")
                         picker = build_lora_picker(found["prompt"], found["base_model"])
@@ -122,6 +132,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     controls = {name: found[name] for name in FIELDS}
     _wire(make_clip, queue, controls, results)
     _wire_models(controls, model_line, motion_line, advice)
+    follow_windows(controls, windows)
     lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
     refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden", preprocess=False)
     return controls

@@ -11,7 +11,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.generate import generate
 from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from pipelines.request import ContextSchedule, GenerationRequest, MotionNorm, Scheduler
 from tests.pipeline.sink import KeptFrames, run
 
 SMALL = {
@@ -61,11 +61,29 @@ def test_same_seed_same_frames_and_another_seed_others(store: ModelStore):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("schedule", ["uniform", "static"])
-def test_a_clip_longer_than_the_window_is_made_in_windows(store: ModelStore, schedule: str):
+@pytest.mark.parametrize("schedule", ContextSchedule)
+def test_a_clip_longer_than_the_window_is_made_in_windows(store: ModelStore, schedule: ContextSchedule):
     frames, _ = run(small(num_frames=21, context_length=8, context_schedule=schedule), store=store)
     assert frames.shape[0] == 21
     assert frames.reshape(21, -1).std(axis=1).min() > 0
+
+
+@pytest.mark.parametrize("change", [{"closed_loop": "windows"}, {"context_fuse": "flat"}, {"context_fuse": "last"}])
+def test_loops_and_weights_of_windows_reach_the_frames(store: ModelStore, change: dict[str, str]):
+    # At the second step the ring has moved by half, so that a closed clip's windows run over the end.
+    frames, _ = run(small(num_frames=12, context_length=8), store=store)
+    changed, _ = run(small(num_frames=12, context_length=8, **change), store=store)
+    assert frames.shape == changed.shape
+    assert not np.array_equal(frames, changed)
+
+
+@pytest.mark.parametrize(("num_frames", "written"), [(1, 1), (2, 2), (8, 14)])
+def test_a_fully_closed_clip_of_one_window_is_played_back_too(store: ModelStore, num_frames: int, written: int):
+    frames, events = run(small(num_frames=num_frames, closed_loop="full"), store=store)
+    assert len(frames) == events[-1].num_frames == written
+    assert np.array_equal(frames[num_frames:], frames[1 : num_frames - 1][::-1])
+    once, _ = run(small(num_frames=num_frames), store=store)
+    assert np.array_equal(frames[:num_frames], once)
 
 
 def test_one_frame_makes_a_still(store: ModelStore):

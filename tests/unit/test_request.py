@@ -97,3 +97,18 @@ def test_requests_are_frozen():
 def test_bounds_are_read_from_the_field():
     assert field_bounds("num_frames") == (1, 10_000)
     assert field_bounds("prompt") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("closed_loop", "long_clip", "short_clip"),
+    [
+        ("off", (False, False), (False, False)),
+        ("windows", (False, False), (False, False)),
+        ("prompts", (True, False), (False, False)),
+        ("full", (True, False), (False, True)),
+    ],
+)
+def test_a_closed_loop_closes_prompts_of_long_clips_and_plays_short_ones_back(closed_loop, long_clip, short_clip):
+    for num_frames, expected in ((17, long_clip), (16, short_clip)):
+        request = GenerationRequest.build(num_frames=num_frames, closed_loop=closed_loop)
+        assert (request.closes_prompts, request.plays_back) == expected
