@@ -22,6 +22,7 @@ from pipelines.latents import initial_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import MotionFamily, advise
+from pipelines.prompt_travel import PromptTravel, plan_travel
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
@@ -92,9 +93,10 @@ def generate(
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
-            prompt=plan.prompt,
-            negative_prompt=plan.negative_prompt,
+            prompt=_travel(request, plan.prompt, "prompt"),
+            negative_prompt=_travel(request, plan.negative_prompt, "negative_prompt"),
             clip_skip=request.clip_skip,
+            blend=request.prompt_blend,
             zero_empty_negative=components.zero_empty_negative,
             tokens=plan.tokens,
         )
@@ -113,6 +115,21 @@ def generate(
             note = f"Step {step.step + 1} of {steps}"
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         yield from _write(request, components, state, open_writer, work, start, warnings)
+
+
+def _travel(request: GenerationRequest, prompt: str, field: str) -> PromptTravel:
+    return plan_travel(
+        prompt,
+        num_frames=request.num_frames,
+        field=field,
+        hold=request.prompt_hold,
+        closed=_is_closed(request),
+    )
+
+
+def _is_closed(_: GenerationRequest) -> bool:
+    """Whether the last key turns into the first: no clip is a loop yet."""
+    return False
 
 
 def _advice(request: GenerationRequest, family: MotionFamily) -> list[str]:
