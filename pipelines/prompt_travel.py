@@ -206,6 +206,11 @@ def _last_of_stay(key: Key, end: int, hold: float) -> int:
     return min(key.last + round(share * (end - key.last)), end - 1)
 
 
+def has_keys(prompt: str) -> bool:
+    """Whether any line of a prompt is a key, be it a wrong one."""
+    return any(_KEY.match(line) for line in prompt.split("\n"))
+
+
 def read_script(prompt: str, *, num_frames: int) -> Script:
     """Take a prompt apart, wrong lines and all."""
     lines = [(number, line) for number, line in enumerate(prompt.split("\n"), start=1) if line.strip()]

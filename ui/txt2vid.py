@@ -18,10 +18,11 @@ from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
 from pipelines.events import Clip
 from pipelines.motion_families import advise
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest, Scheduler, field_bounds, field_label
 from ui.controls import build_control, model_choices
 from ui.loras import build_lora_picker, fitting_loras
 from ui.progress import duration_text, message_html, preview_html, progress_html
+from ui.timeline_picture import timeline_html
 
 EXAMPLES: dict[str, str] = {
     "red circle moving right": "a red circle moving right on a blue background",
@@ -37,6 +38,7 @@ EXAMPLES: dict[str, str] = {
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
+    "Prompt travel": ("prompt_blend", "prompt_hold"),
     "Motion": ("motion_scale", "motion_effect", "motion_norm"),
     "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
     "Long clips": ("context_schedule", "context_length", "context_overlap", "context_stride"),
@@ -91,6 +93,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
             place("prompt")
+            timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
@@ -122,6 +125,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     controls = {name: found[name] for name in FIELDS}
     _wire(make_clip, queue, controls, results)
     _wire_models(controls, model_line, motion_line, advice)
+    _wire_timeline(controls, timeline)
     lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
     refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden", preprocess=False)
     return controls
@@ -190,6 +194,33 @@ def _wire_models(
     judged = [controls[name] for name in ("motion_module", "scheduler", "num_inference_steps", "guidance_scale")]
     for control in judged:
         control.change(_advice, judged, advice, **plain)
+
+
+def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
+    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
+    drawn = [controls[name] for name in ("prompt", "negative_prompt", "num_frames", "prompt_hold")]
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    gr.on(
+        [control.change for control in drawn],
+        _timeline,
+        drawn,
+        timeline,
+        queue=False,
+        trigger_mode="always_last",
+        **plain,
+    )
+
+
+def _timeline(prompt: str, negative_prompt: str, num_frames: Any, prompt_hold: float) -> Any:
+    """The keys of both prompts; nothing without keys, or while the number of frames can't be used."""
+    low, high = field_bounds("num_frames")
+    pictures = ""
+    if isinstance(num_frames, int) and low is not None and high is not None and low <= num_frames <= high:
+        pictures = "".join(
+            timeline_html(text or "", num_frames=num_frames, field=name, label=field_label(name), hold=prompt_hold)
+            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+        )
+    return gr.update(value=pictures, visible=bool(pictures))
 
 
 def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:

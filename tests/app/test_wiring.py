@@ -80,7 +80,7 @@ def test_a_control_says_what_the_request_says(name):
 
 
 def test_every_choice_has_a_label():
-    for name in ("scheduler", "context_schedule", "motion_norm"):
+    for name in ("scheduler", "prompt_blend", "context_schedule", "motion_norm"):
         kind = GenerationRequest.model_fields[name].annotation
         assert all(CHOICE_LABELS[choice] for choice in kind)
 
