@@ -45,7 +45,8 @@ _CSS = """
 .travel svg { display: block; width: 100%; height: 2rem; border-radius: var(--radius-sm); }
 .travel .frames { position: relative; height: 1.3rem; font-variant-numeric: tabular-nums; }
 .travel .frames span { position: absolute; transform: translateX(-50%); }
-.travel ol, .travel ul { list-style: none; margin: .2rem 0 0; padding: 0; max-height: 11rem; overflow-y: auto; }
+.travel ol, .travel ul { list-style: none; margin: .2rem 0 0; padding: 0; }
+.travel ol { max-height: 11rem; overflow-y: auto; }
 .travel li { overflow-wrap: anywhere; margin-bottom: .15rem; }
 .travel ol i { display: inline-block; width: .7rem; height: .7rem; margin-right: .4rem; border-radius: 2px; }
 .travel ol b { font-variant-numeric: tabular-nums; margin-right: .2rem; }
@@ -53,7 +54,7 @@ _CSS = """
   background: var(--error-background-fill); border: 1px solid var(--error-border-color); }
 .travel mark { color: inherit; background: none; text-decoration: underline wavy; text-underline-offset: .2em;
   font-weight: 700; }
-.travel code { white-space: pre-wrap; }
+.travel code { display: block; white-space: pre-wrap; }
 img.preview { display: block; width: 100%; max-height: 70vh; object-fit: contain;
   border-radius: var(--radius-md); background: var(--background-fill-secondary); }
 """

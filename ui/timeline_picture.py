@@ -16,6 +16,7 @@ _CLOSEST_LABELS = 0.06  # of the width
 _TEXT_SHOWN = 80
 _LINE_SHOWN = 60
 _BEFORE_FAULT = 20
+_MOST_FAULTS = 5
 
 
 def timeline_html(
@@ -43,9 +44,7 @@ def timeline_html(
             _texts(travel, script),
         ]
     if script.faults:
-        lines = prompt.split("\n")
-        marked = "".join(_marked(fault, lines[fault.line - 1], field) for fault in script.faults)
-        parts.append(f'<ul class="faults" role="status" aria-live="polite">{marked}</ul>')
+        parts.append(_faults(prompt.split("\n"), script.faults, field))
     return f'<figure class="travel">{"".join(parts)}</figure>'
 
 
@@ -97,6 +96,13 @@ def _texts(travel: PromptTravel, script: Script) -> str:
         for key in script.keys
     )
     return f'<ol tabindex="0" aria-label="Keys">{items}</ol>'
+
+
+def _faults(lines: Sequence[str], faults: Sequence[Fault], field: str) -> str:
+    items = [_marked(fault, lines[fault.line - 1], field) for fault in faults[:_MOST_FAULTS]]
+    if len(faults) > _MOST_FAULTS:
+        items.append(f"<li>and {len(faults) - _MOST_FAULTS} more</li>")
+    return f'<ul class="faults" role="status" aria-live="polite">{"".join(items)}</ul>'
 
 
 def _marked(fault: Fault, line: str, field: str) -> str:

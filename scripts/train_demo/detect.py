@@ -55,6 +55,13 @@ def read_clip(frames: np.ndarray) -> Reading:
     return Reading(shape, nearest_colour(paint, but=background), background, motion, flicker, angle, way, growth)
 
 
+def frame_colours(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour of the ground and of the shape in one frame, uint8 [H, W, 3]; float RGB of 255, alike without a shape."""
+    video = frame[None].astype(np.float32)
+    ground = _ground_colour(video)
+    return ground, _shape_masks(video, ground)[1]
+
+
 def nearest_colour(rgb: np.ndarray, *, but: str = "") -> str:
     """Name of the palette colour nearest to an RGB triple."""
     return min((name for name in COLOURS if name != but), key=lambda name: float(np.linalg.norm(rgb - COLOURS[name])))

@@ -75,6 +75,12 @@ def test_only_wrong_lines_are_no_strip():
     assert picture.find("ul/li") is not None
 
 
+def test_many_wrong_lines_are_counted():
+    told = drawn("\n".join(f"{frame}: a" for frame in range(20, 40))).findall("ul/li")
+    assert len(told) == 6
+    assert told[-1].text == "and 15 more"
+
+
 def test_no_text_becomes_markup():
     hostile = '<img src=x onerror="x()">&'
     picture = timeline_html(f"0: {hostile}\n99: {hostile}\n", num_frames=16, field="prompt", label="Prompt")
