@@ -211,13 +211,13 @@ def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
     )
 
 
-def _timeline(prompt: str, negative_prompt: str, num_frames: Any, prompt_hold: float) -> Any:
+def _timeline(prompt: str | None, negative_prompt: str | None, num_frames: Any, prompt_hold: float | None) -> Any:
     """The keys of both prompts; nothing without keys, or while the number of frames can't be used."""
     low, high = field_bounds("num_frames")
     pictures = ""
     if isinstance(num_frames, int) and low is not None and high is not None and low <= num_frames <= high:
         pictures = "".join(
-            timeline_html(text or "", num_frames=num_frames, field=name, label=field_label(name), hold=prompt_hold)
+            timeline_html(text or "", num_frames=num_frames, field=name, label=field_label(name), hold=prompt_hold or 0)
             for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
         )
     return gr.update(value=pictures, visible=bool(pictures))
