@@ -23,6 +23,7 @@ from diffusers import (
 
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
+from pipelines.frame_conditions import frame_conditions
 from pipelines.motion import set_motion_amount
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
@@ -150,13 +151,14 @@ def _add_window(
     sample = scaled[:, :, frames].to(unet.device, unet.dtype)
     states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
     set_motion_amount(unet, request, window.frame_indices)
-    added = text.added_conditions(guided=guided, height=request.height, width=request.width)
-    out = unet(
-        torch.cat([sample, sample]) if guided else sample,
-        t,
-        encoder_hidden_states=states,
-        added_cond_kwargs={name: value.to(unet.device, unet.dtype) for name, value in added.items()},
-    ).sample
+    added = text.added_conditions(guided=guided, height=request.height, width=request.width, indices=frames)
+    with frame_conditions(unet, per_frame=not text.is_constant):
+        out = unet(
+            torch.cat([sample, sample]) if guided else sample,
+            t,
+            encoder_hidden_states=states,
+            added_cond_kwargs={name: value.to(unet.device, unet.dtype) for name, value in added.items()},
+        ).sample
     out = out.to(prediction.device, prediction.dtype)
     if guided:
         negative, positive = out.chunk(2)

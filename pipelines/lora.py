@@ -19,6 +19,7 @@ from pipelines.downloads import fetch
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora_files import FIELD, Factors, Lora, LoraKind, read_lora
 from pipelines.prompt_tags import Tag, read_tags, replace_tags
+from pipelines.prompt_travel import read_script
 from pipelines.request import GenerationRequest
 
 _MOTION_MID = "mid_block_motion_modules_"
@@ -87,7 +88,7 @@ def plan_loras(
         motion_label: What people call the motion module in the UNet.
 
     Raises:
-        InvalidRequestError: The negative prompt names something that is no textual inversion.
+        InvalidRequestError: The negative prompt or a key names something that is no textual inversion.
         WeightsError: A LoRA fits no layer at all, or a layer of another size.
     """
     for tag in read_tags(request.negative_prompt, field="negative_prompt"):
@@ -96,6 +97,7 @@ def plan_loras(
                 f"negative_prompt must have no tags but those of textual inversions, got '{tag.name}', a LoRA. "
                 "Move it to the prompt, where it may have a negative weight."
             )
+    _refuse_loras_in_keys(request, loras)
     words = _Words(models, request.base_model)
     fitted = {name: _fit(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
     for name, lora in loras.items():
@@ -113,6 +115,19 @@ def plan_loras(
         rows=words.rows,
         warnings=tuple(warning for fit in fitted.values() for warning in fit.warnings),
     )
+
+
+def _refuse_loras_in_keys(request: GenerationRequest, loras: Mapping[str, Lora]) -> None:
+    """A LoRA is merged once, for all frames; a textual inversion is a word, and may come and go."""
+    lines = request.prompt.split("\n")
+    for key in read_script(request.prompt, num_frames=request.num_frames).keys:
+        for tag in read_tags(key.text):
+            if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
+                place = f"line {key.line}, column {lines[key.line - 1].index(tag.name) + 1}"
+                raise InvalidRequestError(
+                    "prompt must have the tags of LoRAs above or below all keys, since they act on the whole clip, "
+                    f"got '{tag.name}' in a key ({place}). Move the tag to a line of its own."
+                )
 
 
 @contextmanager

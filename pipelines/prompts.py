@@ -1,4 +1,4 @@
-"""Prompts to text states: `(word:1.3)` weights, prompts of any length, CLIP skip.
+"""Prompts to text states: `(word:1.3)` weights, prompts of any length, CLIP skip, a state for every frame.
 
 We encode prompts ourselves: diffusers' AnimateDiff pipelines know no weights, cut at 77 tokens, and fail
 with `clip_skip` on current transformers.
@@ -15,10 +15,14 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.base_builds import TextEncoder
 from pipelines.errors import InvalidRequestError
+from pipelines.prompt_travel import PromptTravel
+from pipelines.request import PromptBlend
 
 EMPHASIS = 1.1
 MAX_CHUNKS = 16  # of 75 tokens: 1,200 tokens; cross-attention cost grows with them
 MAX_WEIGHT = 10.0
+_PARALLEL = 0.9995  # cosine from which an arc is as good as straight, and its formula divides by next to nothing
+_TINY = 1e-12
 
 _PIECES = re.compile(r"\\[()\[\]\\]|:\s*([+-]?\d*\.?\d+)\s*\)|[()\[\]]|[^\\()\[\]:]+|.", re.DOTALL)
 
@@ -90,24 +94,37 @@ def _merged(pieces: Sequence[tuple[str, float]]) -> Iterator[Fragment]:
 
 @dataclass(frozen=True)
 class TextStates:
-    """Text conditioning of a clip: the same states for every frame.
+    """Text conditioning of a clip: the states of its texts, and how each frame is mixed from them.
+
+    What a frame gets depends on the frame alone, never on the window it is in.
 
     Args:
-        negative, positive: Hidden states [1, T, D], T a multiple of the encoder's length; of two encoders
-            side by side, so that D is the sum of their widths.
-        pooled: One vector a prompt, [2, P], the negative first; None with one encoder.
+        negative, positive: Hidden states [K, T, D] of the K texts of either prompt, K being 1 unless it travels;
+            T a multiple of the encoder's length; of two encoders side by side, so that D is the sum of their widths.
+        pooled: One vector a text, [K, P], those of the negative prompt first; None with one encoder.
+        negative_travel, positive_travel: Which of the texts each frame shows.
+        blend: How two texts are mixed.
     """
 
     negative: torch.Tensor
     positive: torch.Tensor
-    pooled: torch.Tensor | None = None
+    pooled: torch.Tensor | None
+    negative_travel: PromptTravel
+    positive_travel: PromptTravel
+    blend: PromptBlend
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all frames get the same."""
+        return self.negative_travel.is_constant and self.positive_travel.is_constant
 
     def for_frames(self, indices: Sequence[int], *, guided: bool) -> torch.Tensor:
         """States of a window: [2·F, T, D] with the negative half first when guided, else [F, T, D]."""
-        both = torch.cat([self.negative, self.positive]) if guided else self.positive
-        return both.repeat_interleave(len(indices), dim=0)
+        return self._mixed(self.negative if guided else None, self.positive, indices)
 
-    def added_conditions(self, *, guided: bool, height: int, width: int) -> dict[str, torch.Tensor]:
+    def added_conditions(
+        self, *, guided: bool, height: int, width: int, indices: Sequence[int] = (0,)
+    ) -> dict[str, torch.Tensor]:
         """What the UNet is told beside the states; nothing where there are no pooled vectors.
 
         Stable Diffusion XL has learnt from pictures of many sizes, each with the size it had before it was
@@ -117,17 +134,43 @@ class TextStates:
         Args:
             guided: As in `for_frames`.
             height, width: Of the clip, pixels.
+            indices: The window's frames.
 
         Returns:
-            `text_embeds` [B, P] and `time_ids` [B, 6], B being 2 when guided, else 1.
+            `text_embeds` [B, P] and `time_ids` [B, 6], B being 2 when guided, else 1; times the number of
+            frames if a prompt travels (see `frame_conditions`).
 
         Source: SDXL, arXiv:2307.01952, section 2.2.
         """
         if self.pooled is None:
             return {}
-        pooled = self.pooled if guided else self.pooled[1:]
+        negative, positive = self.pooled.split([len(self.negative), len(self.positive)])
+        frames = indices[:1] if self.is_constant else indices
+        pooled = self._mixed(negative if guided else None, positive, frames)
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": sizes.repeat(len(pooled), 1)}
+
+    def _mixed(self, negative: torch.Tensor | None, positive: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
+        """Rows of the frames, mixed from those of the texts [K, ...]; the negative prompt's first, if given."""
+        halves = [] if negative is None else [(negative, self.negative_travel)]
+        halves.append((positive, self.positive_travel))
+        mixes = [(texts, travel.mix_at(frame)) for texts, travel in halves for frame in frames]
+        return torch.stack([_blend(texts[m.before], texts[m.after], m.share, self.blend) for texts, m in mixes])
+
+
+def _blend(before: torch.Tensor, after: torch.Tensor, share: float, blend: PromptBlend) -> torch.Tensor:
+    """A tensor on the way from one to another of the same shape; `share` 0 is the first itself."""
+    if not share:
+        return before
+    if blend is PromptBlend.LERP:
+        return torch.lerp(before, after, share)
+    first, second = before.float(), after.float()
+    cosine = (first * second).sum() / (first.norm() * second.norm()).clamp_min(_TINY)
+    if cosine.abs() > _PARALLEL:
+        return torch.lerp(before, after, share)
+    angle = torch.acos(cosine)
+    mixed = (torch.sin((1 - share) * angle) * first + torch.sin(share * angle) * second) / torch.sin(angle)
+    return mixed.to(before.dtype)
 
 
 @torch.no_grad()
@@ -135,20 +178,23 @@ def encode_prompts(
     tokenizers: Sequence[CLIPTokenizer],
     text_encoders: Sequence[TextEncoder],
     *,
-    prompt: str,
-    negative_prompt: str,
+    prompt: str | PromptTravel,
+    negative_prompt: str | PromptTravel,
     clip_skip: int = 0,
+    blend: PromptBlend = PromptBlend.LERP,
     zero_empty_negative: bool = False,
     tokens: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> TextStates:
-    """Encode both prompts to the same length, so that they fit in one batch.
+    """Encode all texts of both prompts to the same length, each once, so that they fit in one batch.
 
     One encoder is read after its last layer, as Stable Diffusion 1.5 does; two before it and without the
     final norm, as Stable Diffusion XL does. `clip_skip` counts from there.
 
     Args:
         tokenizers, text_encoders: One of each or two, in the order the UNet reads them.
-        prompt, negative_prompt, clip_skip: The request's.
+        prompt, negative_prompt: One text for all frames, taken as it is, or a travel.
+        clip_skip: The request's.
+        blend: How two texts of a travel are mixed.
         zero_empty_negative: Whether a negative prompt without words is all zeros.
         tokens: Single characters that stand for tokens of their own, as a textual inversion's do -> their ids.
 
@@ -156,19 +202,25 @@ def encode_prompts(
         InvalidRequestError: The encoder has too few layers for `clip_skip`, or a prompt has too many tokens.
     """
     _refuse_skipping_all(text_encoders, clip_skip)
+    negative_travel, travel = (
+        PromptTravel.constant(text) if isinstance(text, str) else text for text in (negative_prompt, prompt)
+    )
     negative_chunks, positive_chunks = (
-        [_chunks(tokenizer, text, name, tokens) for tokenizer in tokenizers]
-        for name, text in (("negative_prompt", negative_prompt), ("prompt", prompt))
+        [[_chunks(tokenizer, text, field, tokens) for tokenizer in tokenizers] for text in texts]
+        for field, texts in (("negative_prompt", negative_travel.texts), ("prompt", travel.texts))
     )
-    count = max(map(len, (*negative_chunks, *positive_chunks)))
-    (negative, its_pooled), (positive, pooled) = (
-        _encode(tokenizers, text_encoders, chunks, count, clip_skip) for chunks in (negative_chunks, positive_chunks)
-    )
-    if pooled is None or its_pooled is None:
-        return TextStates(negative, positive)
-    if zero_empty_negative and not any(negative_chunks[0]):
-        negative, its_pooled = torch.zeros_like(negative), torch.zeros_like(its_pooled)
-    return TextStates(negative, positive, torch.cat([its_pooled, pooled]))
+    count = max(len(chunks) for text in (*negative_chunks, *positive_chunks) for chunks in text)
+    encoded = [
+        _encode(tokenizers, text_encoders, chunks, count, clip_skip) for chunks in (*negative_chunks, *positive_chunks)
+    ]
+    if zero_empty_negative and len(text_encoders) > 1:
+        for place, (first_chunks, *_) in enumerate(negative_chunks):
+            if not any(first_chunks):
+                encoded[place] = _zeroed(encoded[place])
+    states = torch.cat([text.states for text in encoded])
+    negative, positive = states.split([len(negative_chunks), len(positive_chunks)])
+    pooled = [text.pooled for text in encoded if text.pooled is not None]
+    return TextStates(negative, positive, torch.cat(pooled) if pooled else None, negative_travel, travel, blend)
 
 
 def _refuse_skipping_all(text_encoders: Sequence[TextEncoder], clip_skip: int) -> None:
@@ -203,17 +255,28 @@ def _split_at(text: str, characters: Collection[str]) -> list[str]:
     return re.split(f"([{''.join(characters)}])", text) if characters else [text]
 
 
+class _Encoded(NamedTuple):
+    """One text: states [1, count·77, D], of two encoders side by side, and the last's pooled vector [1, P]."""
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None
+
+
+def _zeroed(text: _Encoded) -> _Encoded:
+    return _Encoded(*(None if part is None else torch.zeros_like(part) for part in text))
+
+
 def _encode(
     tokenizers: Sequence[CLIPTokenizer],
     text_encoders: Sequence[TextEncoder],
     chunks: Sequence[list[list[tuple[int, float]]]],
     count: int,
     clip_skip: int,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """One prompt by all encoders: states [1, count·77, D] side by side, and the last's pooled vector [1, P].
+) -> _Encoded:
+    """One text by all encoders.
 
     Args:
-        chunks: The prompt as each tokenizer reads it.
+        chunks: The text as each tokenizer reads it.
     """
     states, pooled = [], None
     for tokenizer, text_encoder, own_chunks in zip(tokenizers, text_encoders, chunks, strict=True):
@@ -227,7 +290,7 @@ def _encode(
         states.append(_weighted(hidden, weights.to(hidden)).flatten(0, 1)[None])
         if isinstance(text_encoder, CLIPTextModelWithProjection):
             pooled = out.text_embeds[:1]  # further chunks have no place in one vector
-    return torch.cat(states, dim=-1), pooled
+    return _Encoded(torch.cat(states, dim=-1), pooled)
 
 
 def _rows(

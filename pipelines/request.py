@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from pipelines.errors import InvalidRequestError
+from pipelines.prompt_travel import plan_travel
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_NUM_FRAMES = 10_000
@@ -73,6 +74,13 @@ class ContextFuse(StrEnum):
     OVERLAP_LINEAR = "overlap_linear"
     RELATIVE = "relative"
     LAST = "last"
+
+
+class PromptBlend(StrEnum):
+    """How a prompt that travels turns from one text into the next."""
+
+    LERP = "lerp"
+    SLERP = "slerp"
 
 
 class MotionNorm(StrEnum):
@@ -127,7 +135,9 @@ class GenerationRequest(BaseModel):
         "",
         label="Prompt",
         help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less; "
-        "`<lora:name:0.8>` adds a LoRA or textual inversion. May be empty.",
+        "`<lora:name:0.8>` adds a LoRA or textual inversion. Lines such as 0: spring and 8: summer are keys: "
+        "the text at a frame, which turns into the next key's. Lines before and after all keys belong to every "
+        "one. May be empty.",
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the prompt",
     )
@@ -135,9 +145,24 @@ class GenerationRequest(BaseModel):
         "",
         label="Negative prompt",
         help="What the clip should not show. Works only with a guidance above 1. "
-        "Of tags, only those of textual inversions belong here.",
+        "Of tags, only those of textual inversions belong here. May have keys, as the prompt.",
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the negative prompt",
+    )
+    prompt_blend: PromptBlend = _knob(
+        PromptBlend.LERP,
+        label="Prompt blend",
+        help="How one key's text turns into the next. Lerp goes straight, which weakens both in the middle; "
+        "slerp goes along an arc, which keeps their strength.",
+    )
+    prompt_hold: float = _knob(
+        0.0,
+        label="Prompt hold",
+        help="How much of the way to the next key every key of the prompts stays as it is. 0 changes all the way, "
+        "1 jumps at the next key.",
+        ge=0,
+        le=1,
+        step=0.05,
     )
     seed: int = _knob(
         ...,
@@ -291,6 +316,12 @@ class GenerationRequest(BaseModel):
         min_length=1,
         max_length=len(OutputFormat),
     )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        plan_travel(self.prompt, num_frames=self.num_frames)
+        plan_travel(self.negative_prompt, num_frames=self.num_frames, field="negative_prompt")
+        return self
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:

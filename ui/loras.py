@@ -13,8 +13,13 @@ from api.dropped import can_keep, keep_dropped
 from api.faults import faults_in_words
 from pipelines import catalog
 from pipelines.models_folder import WEIGHTS_FILES
+from pipelines.prompt_travel import has_keys
 
-_APPEND = "(tag, prompt) => [null, tag ? (prompt ? prompt.trimEnd() + ' ' : '') + tag : prompt]"
+# A prompt with keys gets the tag on a line of its own: a LoRA acts on the whole clip.
+_APPEND = r"""(tag, prompt) => {
+  if (!tag || !prompt) return [null, tag || prompt];
+  return [null, prompt.trimEnd() + (/^\s*[-.\d]+::?(\s|$)/m.test(prompt) ? "\n" : " ") + tag];
+}"""
 
 
 def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
@@ -68,4 +73,5 @@ def fitting_loras(base_model: str) -> Any:
 def _dropped(path: str, prompt: str) -> tuple[None, str]:
     with faults_in_words():
         tag = f"<lora:{keep_dropped(Path(path))}:1>"
-    return None, f"{prompt.rstrip()} {tag}".lstrip()
+    joint = "\n" if has_keys(prompt) else " "
+    return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()

@@ -44,6 +44,22 @@ _CSS = """
 .windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }
 .windows svg { display: block; width: 100%; color: var(--color-accent);
   background: var(--background-fill-secondary); }
+
+.travel { margin: 0; color: var(--body-text-color); font-size: var(--text-sm); }
+.travel figcaption { color: var(--block-info-text-color); margin-bottom: .2rem; }
+.travel svg { display: block; width: 100%; height: 2rem; border-radius: var(--radius-sm); }
+.travel .frames { position: relative; height: 1.3rem; font-variant-numeric: tabular-nums; }
+.travel .frames span { position: absolute; transform: translateX(-50%); }
+.travel ol, .travel ul { list-style: none; margin: .2rem 0 0; padding: 0; }
+.travel ol { max-height: 11rem; overflow-y: auto; }
+.travel li { overflow-wrap: anywhere; margin-bottom: .15rem; }
+.travel ol i { display: inline-block; width: .7rem; height: .7rem; margin-right: .4rem; border-radius: 2px; }
+.travel ol b { font-variant-numeric: tabular-nums; margin-right: .2rem; }
+.travel .faults li { padding: .4rem .6rem; border-radius: var(--radius-md); color: var(--error-text-color);
+  background: var(--error-background-fill); border: 1px solid var(--error-border-color); }
+.travel mark { color: inherit; background: none; text-decoration: underline wavy; text-underline-offset: .2em;
+  font-weight: 700; }
+.travel code { display: block; white-space: pre-wrap; }
 img.preview { display: block; width: 100%; max-height: 70vh; object-fit: contain;
   border-radius: var(--radius-md); background: var(--background-fill-secondary); }
 """

@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,12 +16,14 @@ from api.faults import faults_in_words
 from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
+from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip
 from pipelines.motion_families import ADVISED_ON, advise
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, field_label
 from ui.controls import build_control, model_choices
 from ui.loras import build_lora_picker, fitting_loras
 from ui.progress import duration_text, message_html, preview_html, progress_html
+from ui.timeline_picture import timeline_html
 from ui.window_picture import follow_windows, windows_html
 
 EXAMPLES: dict[str, str] = {
@@ -38,6 +40,7 @@ EXAMPLES: dict[str, str] = {
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
+    "Prompt travel": ("prompt_blend", "prompt_hold"),
     "Motion": ("motion_scale", "motion_effect", "motion_norm"),
     "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
     "Long clips": (
@@ -51,6 +54,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Output": ("fps", "formats"),
 }
 """The accordions, closed at first, and the fields in each."""
+
+_TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
 
 WAITING = "Waiting for a turn …"
 NOT_STARTED = "Not started. The message says why; try again."
@@ -99,6 +104,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
             place("prompt")
+            timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
@@ -133,6 +139,7 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
     _wire(make_clip, queue, controls, results)
     _wire_models(controls, model_line, motion_line, advice)
     follow_windows(controls, windows)
+    _wire_timeline(controls, timeline)
     lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
     refresh.click(_lists, lists[:1], lists, api_visibility="private", show_progress="hidden", preprocess=False)
     return controls
@@ -201,6 +208,40 @@ def _wire_models(
     judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
     for control in judged:
         control.change(_advice, judged, advice, **plain)
+
+
+def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
+    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
+    drawn = [controls[name] for name in ("prompt", "negative_prompt", *_TIMELINE_FIELDS)]
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    gr.on(
+        [control.change for control in drawn],
+        _timeline,
+        drawn,
+        timeline,
+        queue=False,
+        trigger_mode="always_last",
+        **plain,
+    )
+
+
+def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
+    """The keys of both prompts; nothing without keys, or while the other values can't be used."""
+    pictures = ""
+    with suppress(InvalidRequestError):
+        request = GenerationRequest.build(seed=0, **dict(zip(_TIMELINE_FIELDS, values, strict=True)))
+        pictures = "".join(
+            timeline_html(
+                text or "",
+                num_frames=request.num_frames,
+                field=name,
+                label=field_label(name),
+                hold=request.prompt_hold,
+                closed=request.closes_prompts,
+            )
+            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+        )
+    return gr.update(value=pictures, visible=bool(pictures))
 
 
 def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:

@@ -143,6 +143,13 @@ def _camera(kind: str, dx: float, dy: float, growth: float, turn: float) -> str:
     return "pan up" if dy > 0 else "pan down"
 
 
+def frame_colours(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour of the ground and of the shape in one frame, uint8 [H, W, 3]; float RGB of 255, alike without a shape."""
+    video = frame[None].astype(np.float32)
+    plain, spots = _ground_colours(video)
+    return plain, _shape_masks(video, plain, spots)[1]
+
+
 def nearest_colour(rgb: np.ndarray, *, but: str = "") -> str:
     """Name of the palette colour nearest to an RGB triple."""
     return min((name for name in COLOURS if name != but), key=lambda name: float(np.linalg.norm(rgb - COLOURS[name])))

@@ -76,7 +76,7 @@ def test_dropping_a_file_appends_its_tag_to_the_prompt(folder, tmp_path):
     page = build_page(FakeEngine().make_clip)
     (drop,) = by_id(page, "lora_file")
     (event,) = (event for event in page.fns.values() if (drop._id, "upload") in event.targets)
-    for prompt, expected in (("a fox ", "a fox <lora:"), ("", "<lora:")):
+    for prompt, expected in (("a fox ", "a fox <lora:"), ("", "<lora:"), ("0: a fox", "0: a fox\n<lora:")):
         left, tagged = event.fn(str(tmp_path / "mine.safetensors"), prompt)
         assert left is None
         assert tagged == f"{expected}{next(folder.iterdir()).stem}:1>"

@@ -43,6 +43,18 @@ def test_every_event_that_makes_a_clip_shares_one_line(page):
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 
+def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
+    (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["timeline"])
+    assert [control.elem_id for control in event.inputs] == ["prompt", "negative_prompt", "num_frames", "prompt_hold"]
+    assert len(event.targets) == 4
+    assert not event.queue
+    both = event.fn("0: a\n8: b", "0: c", 16, 0.5)
+    assert both["visible"]
+    assert both["value"].count("<svg") == 2
+    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", 0, 0), (None, None, 16, None)):
+        assert event.fn(*values) == {"value": "", "visible": False, "__type__": "update"}
+
+
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
     parameters = inspect.signature(txt2vid_endpoint(FakeEngine().make_clip)).parameters
     assert parameters["seed"].default == -1
@@ -80,7 +92,7 @@ def test_a_control_says_what_the_request_says(name):
 
 
 def test_every_choice_has_a_label():
-    for name in ("scheduler", "context_schedule", "closed_loop", "context_fuse", "motion_norm"):
+    for name in ("scheduler", "prompt_blend", "context_schedule", "closed_loop", "context_fuse", "motion_norm"):
         kind = GenerationRequest.model_fields[name].annotation
         assert all(CHOICE_LABELS[choice] for choice in kind)
 

@@ -7,11 +7,17 @@ import torch
 from pipelines.denoise import build_scheduler, denoise, first_state
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, applied
+from pipelines.prompt_travel import PromptTravel
 from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 
 
-def encode(components: Components, prompt: str, negative_prompt: str = "green", clip_skip: int = 0) -> TextStates:
+def encode(
+    components: Components,
+    prompt: str | PromptTravel,
+    negative_prompt: str | PromptTravel = "green",
+    clip_skip: int = 0,
+) -> TextStates:
     """Text states as `generate` makes them."""
     return encode_prompts(
         components.tokenizers,

@@ -61,6 +61,18 @@ def test_same_seed_same_frames_and_another_seed_others(store: ModelStore):
     assert not np.array_equal(first, other)
 
 
+def test_one_key_is_the_prompt_and_a_second_changes_the_clip(store: ModelStore):
+    plain, _ = run(small(), store=store)
+    one, _ = run(small(prompt=f"0: {SMALL['prompt']}"), store=store)
+    two, _ = run(small(prompt=f"0: {SMALL['prompt']}\n-1: a green star on a white background"), store=store)
+    held, _ = run(
+        small(prompt=f"0: {SMALL['prompt']}\n-1: a green star on a white background", prompt_hold=1), store=store
+    )
+    assert np.array_equal(one, plain)
+    assert not np.array_equal(two, plain)
+    assert not np.array_equal(two, held)
+
+
 @pytest.mark.parametrize("schedule", ContextSchedule)
 def test_a_clip_longer_than_the_window_is_made_in_windows(store: ModelStore, schedule: ContextSchedule):
     frames, _ = run(small(num_frames=21, context_length=8, context_schedule=schedule), store=store)

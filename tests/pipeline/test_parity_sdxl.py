@@ -7,7 +7,9 @@ from diffusers import AnimateDiffSDXLPipeline
 
 from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError
+from pipelines.frame_conditions import frame_conditions
 from pipelines.models import Components, ModelStore
+from pipelines.prompt_travel import plan_travel
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
@@ -100,6 +102,53 @@ def test_every_condition_of_the_unet_changes_the_clip(components):
             components.unet(sample, 500, states, added_cond_kwargs=alone | other).sample for other in others
         )
     assert not any(torch.equal(prediction, expected) for prediction in changed)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_condition_for_every_frame_does_what_the_same_one_for_all_does(components, guided):
+    text = encode(components, "a star")
+    sample = torch.ones(2 if guided else 1, 4, 3, 8, 12)
+    states = text.for_frames(range(3), guided=guided)
+    added = text.added_conditions(guided=guided, height=64, width=96)
+    rows = {name: value.repeat_interleave(3, dim=0) for name, value in added.items()}
+    first = {name: value.clone() for name, value in rows.items()}
+    first["text_embeds"][0] += 1
+    with torch.no_grad():
+        expected = components.unet(sample, 500, states, added_cond_kwargs=added).sample
+        with frame_conditions(components.unet, per_frame=True):
+            found = components.unet(sample, 500, states, added_cond_kwargs=rows).sample
+        with frame_conditions(components.unet, per_frame=True):
+            other = components.unet(sample, 500, states, added_cond_kwargs=first).sample
+        again = components.unet(sample, 500, states, added_cond_kwargs=added).sample
+    torch.testing.assert_close(found, expected)  # another number of rows rounds otherwise
+    assert torch.equal(again, expected)
+    assert not torch.equal(other[0, :, 0], expected[0, :, 0])
+
+
+def test_pooled_vectors_travel_too(components):
+    text = encode(components, plan_travel("0: a star\n4: a red circle", num_frames=6), "green")
+    star, circle = encode(components, "a star"), encode(components, "a red circle")
+    added = text.added_conditions(guided=True, height=64, width=96, indices=[4, 2, 0])
+    assert added["time_ids"].shape == (6, 6)
+    negative, positive = added["text_embeds"].chunk(2)
+    assert torch.equal(negative, star.pooled[:1].repeat(3, 1))
+    expected = torch.stack([circle.pooled[1], (star.pooled[1] + circle.pooled[1]) / 2, star.pooled[1]])
+    torch.testing.assert_close(positive, expected)
+
+
+def test_a_travel_makes_a_clip_in_windows(store):
+    request = {"num_frames": 12, "context_length": 8, "num_inference_steps": 2, "prompt": "a star"}
+    plain, _ = run(request_for(**request), store=store)
+    one_key, _ = run(request_for(**request | {"prompt": "0: a star"}), store=store)
+    travel, _ = run(request_for(**request | {"prompt": "0: a star\n-1: red"}), store=store)
+    assert np.array_equal(one_key, plain)
+    assert not np.array_equal(travel[11], plain[11])
+
+
+def test_of_a_negative_travel_only_the_empty_texts_are_zeros(components):
+    text = encode(components, "a star", plan_travel("0: <\n4: green", num_frames=6))
+    assert text.negative[1].any()
+    assert text.pooled[1].any()
 
 
 def test_both_encoders_read_all_of_a_long_prompt(components):

@@ -8,14 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import InvalidRequestError
-from pipelines.request import MAX_SEED, ContextSchedule, GenerationRequest, OutputFormat, Scheduler, field_bounds
+from pipelines.prompt_travel import has_keys
+from pipelines.request import (
+    MAX_SEED,
+    ContextSchedule,
+    GenerationRequest,
+    OutputFormat,
+    PromptBlend,
+    Scheduler,
+    field_bounds,
+)
 
+texts = st.text(max_size=80).filter(lambda text: not has_keys(text)) | st.just("head\n0: a\n-1:: b\ntail")
 requests = st.builds(
     GenerationRequest.build,
-    prompt=st.text(max_size=80),
-    negative_prompt=st.text(max_size=20),
+    prompt=texts,
+    negative_prompt=st.text(max_size=20).filter(lambda text: not has_keys(text)),
+    prompt_blend=st.sampled_from(PromptBlend),
+    prompt_hold=st.floats(0, 1),
     seed=st.integers(0, MAX_SEED),
-    num_frames=st.integers(1, 10_000),
+    num_frames=st.integers(2, 10_000),  # two keys need two frames
     fps=st.fractions(min_value=Fraction(1, 100), max_value=120, max_denominator=2000),
     width=st.integers(8, 128).map(lambda n: 8 * n),
     height=st.integers(8, 128).map(lambda n: 8 * n),
@@ -61,6 +73,10 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"context_length": 16, "context_overlap": 16}, ("context_overlap", "below context_length (16)", "got 16")),
         ({"prompt": "x" * 1_000_000}, ("prompt", "at most", "1,000,000 characters", "Shorten")),
         ({"prompt": None}, ("prompt", "string", "got None")),
+        ({"prompt": "0: a\n16: b"}, ("prompt", "frames of the clip", "got '16'", "line 2, column 1", "'Frames'")),
+        ({"negative_prompt": "0: a\n0: b"}, ("negative_prompt", "one key for a frame", "line 2, column 1")),
+        ({"prompt_hold": 1.5}, ("prompt_hold", "less than or equal to 1", "got 1.5", "Prompt hold")),
+        ({"prompt_blend": "jump"}, ("prompt_blend", "'slerp'", "got jump")),
         ({"seed": -2}, ("seed", "got -2", "-1")),
         ({"seed": 2**40}, ("seed", "4294967295")),
         ({"fps": 0}, ("fps", "greater than 0")),

@@ -1,0 +1,327 @@
+"""Prompts that change over the clip: lines of `frame: text`. Text and numbers; no models, no torch.
+
+    oil painting           lines before the first key: joined before the text of every key
+    0: a field in spring   a key: frame, colon, space, text
+    8: a field in summer
+    by the sea             lines after the last key: joined after the text of every key
+
+A key's frame may be counted from the end (`-1` is the last), be a fraction of the clip (`0.5`, `1.0` is the
+last frame) or a range, both ends in it (`8-12`). Two colons hold a key until the next (`0:: text`). Between
+keys one text turns into the other; before the first and after the last it stays, unless the clip is a loop.
+A prompt without such lines is an ordinary one, and is not touched.
+
+Source: the dialect of the web extension sd-webui-animatediff; the other forms of a frame and the hold are
+those of ComfyUI-AnimateDiff-Evolved.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from pipelines.errors import InvalidRequestError
+
+MAX_KEYS = 200  # each distinct text is encoded and its states are kept
+
+_FRAME = r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_KEY = re.compile(rf"\s*(?P<first>{_FRAME})(?:-(?P<last>{_FRAME}))?(?P<colon>::?)(?=\s|$)")
+_ALMOST_KEY = re.compile(r"\s*(?=[-.]*[0-9])[-.0-9]+\s*:")
+_EDGES = " \t\r,"  # parts are joined by one comma
+_SHOWN = 40
+_MOST_DIGITS = 9
+
+
+class Fault(NamedTuple):
+    """What is wrong with a line of a travelling prompt.
+
+    Args:
+        line, column: Where, both from 1.
+        length: How many characters are meant; may be 0, at the end of the line.
+        rule, got, fix: The parts of the sentence.
+    """
+
+    line: int
+    column: int
+    length: int
+    rule: str
+    got: str
+    fix: str
+
+    def sentence(self, field: str) -> str:
+        """The house's sentence, with the place."""
+        return f"{field} must {self.rule}, got {self.got} (line {self.line}, column {self.column}). {self.fix}."
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key.
+
+    Args:
+        first, last: Its frames, from 0; the same but for a range.
+        holds: Whether it stays until the next key.
+        text: Its own text, without the lines that all keys share.
+        line, column, length: Where its frames are written.
+    """
+
+    first: int
+    last: int
+    holds: bool
+    text: str
+    line: int
+    column: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A prompt as it was read; without keys or faults it is an ordinary one.
+
+    Args:
+        head, tail: What stands before and after the text of every key.
+        keys: By ascending frames; those with a fault are left out.
+        faults: From the top down.
+    """
+
+    head: tuple[str, ...]
+    keys: tuple[Key, ...]
+    tail: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+    def whole_text(self, key: Key) -> str:
+        """What the clip is to show at a key."""
+        return ", ".join([*self.head, key.text, *self.tail])
+
+
+class Stay(NamedTuple):
+    """Frames that show one text alone, from `first` to `last`; in a loop `last` may lie in the next round."""
+
+    first: int
+    last: int
+    text: int
+
+
+class Mix(NamedTuple):
+    """What a frame shows: the text numbered `before`, and `share` (0 to below 1) of the one numbered `after`."""
+
+    before: int
+    after: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTravel:
+    """Which texts a clip shows when.
+
+    Args:
+        texts: The distinct texts.
+        stays: By ascending frames; between two of them one text turns into the other.
+        period: Frames after which a loop is where it began; 0 for an open clip.
+    """
+
+    texts: tuple[str, ...]
+    stays: tuple[Stay, ...]
+    period: int = 0
+
+    @classmethod
+    def constant(cls, text: str) -> "PromptTravel":
+        """One text from the first to the last frame."""
+        return cls((text,), (Stay(0, 0, 0),))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all frames show the same."""
+        return len(self.texts) == 1
+
+    def mix_at(self, frame: int) -> Mix:
+        """What a frame shows, which depends on nothing but the frame.
+
+        Args:
+            frame: From 0, within the clip.
+        """
+        first = self.stays[0]
+        if frame < first.first:
+            if not self.period:
+                return Mix(first.text, first.text, 0.0)
+            frame += self.period
+        place = bisect_right(self.stays, frame, key=lambda stay: stay.first) - 1
+        here = self.stays[place]
+        after, start = here, here.last + 1
+        if place + 1 < len(self.stays):
+            after = self.stays[place + 1]
+            start = after.first
+        elif self.period:
+            after, start = first, first.first + self.period
+        if frame <= here.last or after.text == here.text:
+            return Mix(here.text, here.text, 0.0)
+        return Mix(here.text, after.text, (frame - here.last) / (start - here.last))
+
+
+def plan_travel(
+    prompt: str, *, num_frames: int, field: str = "prompt", hold: float = 0.0, closed: bool = False
+) -> PromptTravel:
+    """Read a prompt and plan which text each frame shows.
+
+    Args:
+        prompt: An ordinary prompt or one with keys.
+        num_frames: Length of the clip.
+        field: The prompt's name, for the error text.
+        hold: How much of the way to the next key every key stays as it is, 0 to 1. It never reaches the next key.
+        closed: Whether the clip is a loop, in which the last key turns into the first.
+
+    Raises:
+        InvalidRequestError: A line is wrong; the text names line and column.
+
+    Example:
+        >>> travel = plan_travel("a tree\\n0: in spring\\n4: in summer", num_frames=8)
+        >>> travel.texts
+        ('a tree, in spring', 'a tree, in summer')
+        >>> travel.mix_at(1)
+        Mix(before=0, after=1, share=0.25)
+    """
+    script = read_script(prompt, num_frames=num_frames)
+    if script.faults:
+        raise InvalidRequestError(script.faults[0].sentence(field))
+    if not script.keys:
+        return PromptTravel.constant(prompt)
+    return travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
+
+
+def travel_along(script: Script, *, num_frames: int, hold: float = 0.0, closed: bool = False) -> PromptTravel:
+    """The travel of a script that has keys; arguments as `plan_travel`'s."""
+    texts = tuple(dict.fromkeys(map(script.whole_text, script.keys)))
+    ends = [key.first for key in script.keys[1:]]
+    ends.append(script.keys[0].first + num_frames if closed else num_frames)
+    stays = tuple(
+        Stay(key.first, _last_of_stay(key, end, hold), texts.index(script.whole_text(key)))
+        for key, end in zip(script.keys, ends, strict=True)
+    )
+    return PromptTravel(texts, stays, num_frames if closed else 0)
+
+
+def _last_of_stay(key: Key, end: int, hold: float) -> int:
+    share = 1.0 if key.holds else hold
+    return min(key.last + round(share * (end - key.last)), end - 1)
+
+
+def has_keys(prompt: str) -> bool:
+    """Whether any line of a prompt is a key, be it a wrong one."""
+    return any(_KEY.match(line) for line in prompt.split("\n"))
+
+
+def read_script(prompt: str, *, num_frames: int) -> Script:
+    """Take a prompt apart, wrong lines and all."""
+    lines = [(number, line) for number, line in enumerate(prompt.split("\n"), start=1) if line.strip()]
+    matches = [_KEY.match(line) for _, line in lines]
+    places = [place for place, match in enumerate(matches) if match]
+    if not places:
+        return Script((prompt,), (), (), ())
+    keys: list[Key] = []
+    faults: list[Fault] = []
+    others: dict[int, str] = {}  # lines without frames
+    for place, ((number, line), match) in enumerate(zip(lines, matches, strict=True)):
+        if match and any(other > places[0] for other in others):
+            faults.append(_key_below_text(match, number, lines[max(others)][0]))
+        elif match:
+            found = _read_key(match, number, num_frames)
+            keys.extend([found] if isinstance(found, Key) else [])
+            faults.extend([found] if isinstance(found, Fault) else [])
+        elif almost := _ALMOST_KEY.match(line):
+            faults.append(_almost_key(almost, number))
+        else:
+            others[place] = line.strip(_EDGES)
+    keys.sort(key=lambda key: (key.first, key.line))
+    faults += [*_clashes(keys), *_too_many(keys)]
+    head = tuple(text for place, text in others.items() if text and place < places[0])
+    tail = tuple(text for place, text in others.items() if text and place > places[0])
+    return Script(head, tuple(keys), tail, tuple(sorted(faults)))
+
+
+def _read_key(match: re.Match[str], line: int, num_frames: int) -> Key | Fault:
+    column = match.start("first") + 1
+    length = match.end("colon") - match.start("first")
+    first = _read_frame(match, "first", line, num_frames)
+    last = _read_frame(match, "last", line, num_frames) if match["last"] else first
+    if isinstance(first, Fault) or isinstance(last, Fault):
+        return first if isinstance(first, Fault) else last  # type: ignore[return-value]
+    text = match.string[match.end() :].strip(_EDGES)
+    if not text:
+        return Fault(
+            line,
+            match.end("colon") + 1,
+            0,
+            "have text after the colon of every key",
+            "none",
+            "Write it behind the colon",
+        )
+    if last < first:
+        written = f"{match['first']}-{match['last']}"
+        rule, fix = "have ranges that go forward", "Write the earlier frame first"
+        got = f"'{written}', which is {first} to {last}"
+        return Fault(line, column, len(written), rule, got, fix)
+    return Key(first, last, match["colon"] == "::", text, line, column, length)
+
+
+def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) -> int | Fault:
+    """The frame that is written there, counted from 0."""
+    written = match[group]
+    column = match.start(group) + 1
+    if "." in written:
+        share = float(written)
+        if not 0 <= share <= 1:
+            rule, fix = "have fractions of the clip from 0.0 to 1.0", "Write a frame without a point, or a fraction"
+            return Fault(line, column, len(written), rule, f"'{_short(written)}'", fix)
+        return math.floor(share * (num_frames - 1) + 0.5)
+    frame = int(written) if len(written) <= _MOST_DIGITS else num_frames
+    if not -num_frames <= frame < num_frames:
+        rule = f"have keys at frames of the clip, 0 to {num_frames - 1} or -{num_frames} to -1"
+        fix = "Change the frame or 'Frames', or begin the line with a word if it is no key"
+        return Fault(line, column, len(written), rule, f"'{_short(written)}'", fix)
+    return frame % num_frames
+
+
+def _almost_key(match: re.Match[str], line: int) -> Fault:
+    start = len(match[0]) - len(match[0].lstrip())
+    written = match.string[start:].split(" ")[0]
+    return Fault(
+        line,
+        start + 1,
+        len(written),
+        "have keys such as '8: text', '-1: text', '0.5: text', '8-12: text' or '8:: text', a space after the colon",
+        f"'{_short(written)}'",
+        "Correct it, or begin the line with a word if it is no key",
+    )
+
+
+def _key_below_text(match: re.Match[str], line: int, text_line: int) -> Fault:
+    return Fault(
+        line,
+        match.start("first") + 1,
+        match.end("colon") - match.start("first"),
+        "have its keys together, and below them only what all keys share",
+        f"a key below the text of line {text_line}",
+        "Move the text below the last key, or join it to the line of its key",
+    )
+
+
+def _clashes(keys: Sequence[Key]) -> Iterator[Fault]:
+    """Keys that name a frame of another's, told at the one that is written later."""
+    for one, other in pairwise(keys):
+        if other.first <= one.last:
+            earlier, later = sorted((one, other), key=lambda key: key.line)
+            got = f"frame {other.first} again, which line {earlier.line} has too"
+            rule, fix = "have one key for a frame", "Change one of the two"
+            yield Fault(later.line, later.column, later.length, rule, got, fix)
+
+
+def _too_many(keys: Sequence[Key]) -> Iterator[Fault]:
+    if len(keys) > MAX_KEYS:
+        first = sorted(keys, key=lambda key: key.line)[MAX_KEYS]
+        rule = f"have at most {MAX_KEYS} keys"
+        yield Fault(first.line, first.column, first.length, rule, f"{len(keys)}", "Remove the keys from here on")
+
+
+def _short(text: str) -> str:
+    return text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
