@@ -144,6 +144,9 @@ ANIMATE_LCM = MotionFamily(
     is_distilled=True,
 )
 ANIMATE_LCM_I2V = replace(ANIMATE_LCM, id="animate-lcm-i2v", name="AnimateLCM-I2V")
+DEMO_LCM = replace(
+    ANIMATE_LCM, id="demo-lcm", name="Demo LCM", max_positions=32, num_inference_steps=4, guidance_scale=1.0
+)
 PIA = MotionFamily(id="pia", name="PIA", spatial_norm=SpatialNorm.WINDOW)
 LONG = MotionFamily(
     id="long-animate-diff",
@@ -170,7 +173,8 @@ LIGHTNING = {
 FAMILIES: dict[str, MotionFamily] = {
     family.id: family
     for family in (
-        V1, V2, V3, SDXL_BETA, HOTSHOT_XL, ANIMATE_LCM, ANIMATE_LCM_I2V, PIA, LONG, LONG_32, *LIGHTNING.values()
+        V1, V2, V3, SDXL_BETA, HOTSHOT_XL, ANIMATE_LCM, ANIMATE_LCM_I2V, DEMO_LCM, PIA, LONG, LONG_32,
+        *LIGHTNING.values(),
     )
 }  # fmt: skip
 """Every family, by its id."""

@@ -70,7 +70,7 @@ def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     scheduler = build_scheduler()
     network = load_clip(args.clip)
     add_low_rank(network)
-    task = trainer.Trainer(network, plan, rank, ema_decay=0.98)
+    task = trainer.Trainer(network, plan, rank, ema_decay=0.98, warm_up=30)
     middle = Middle(task.model)
     scenes = scenes_for(args.camera, 8)
     held = Held(scenes, [plain_caption(replace(scene, camera="still")) for scene in scenes], args, plan.device)

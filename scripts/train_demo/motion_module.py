@@ -51,7 +51,7 @@ def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     if not is_lcm:
         network.mid_block.motion_modules[0].aside = True
         network.mid_block.motion_modules.requires_grad_(False)
-    task = trainer.Trainer(network, plan, rank, ema_decay=0.95 if is_lcm else 0.99)
+    task = trainer.Trainer(network, plan, rank, ema_decay=0.95 if is_lcm else 0.99, warm_up=50)
     scenes = held_out_scenes(24)
     held = Held(scenes, [plain_caption(scene) for scene in scenes], args, plan.device)
     if is_lcm:

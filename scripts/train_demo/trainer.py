@@ -74,13 +74,16 @@ def _enter(rank: int, stage: Callable[..., None], plan: Budget, args: tuple) -> 
 class Trainer:
     """AdamW + cosine over the time budget + EMA, with a checkpoint every few minutes."""
 
-    def __init__(self, model: nn.Module, plan: Budget, rank: int, *, ema_decay: float = 0.999) -> None:
+    def __init__(
+        self, model: nn.Module, plan: Budget, rank: int, *, ema_decay: float = 0.999, warm_up: int = 200
+    ) -> None:
         self.model, self.plan, self.rank, self.ema_decay = (
             model.to(plan.device).train(),
             plan,
             rank,
             ema_decay,
         )
+        self.warm_up = warm_up
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, plan.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
@@ -155,7 +158,7 @@ class Trainer:
                 dist.broadcast(progress, 0)
             if progress >= 1:
                 return
-            warm = min(1.0, (self.step + 1) / 200)
+            warm = min(1.0, (self.step + 1) / self.warm_up)
             rate = self.plan.lr * warm * (0.5 + 0.5 * float(torch.cos(progress * torch.pi)))
             for group in self.optimizer.param_groups:
                 group["lr"] = max(rate, self.plan.lr * 0.01)
