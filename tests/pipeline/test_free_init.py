@@ -84,12 +84,12 @@ def test_filters_are_symmetric_so_that_noise_stays_real(name: str, shape: tuple[
     kept = low_pass(request(free_init_filter=name, free_init_spatial_stop=0.5), *shape)
     full = np.fft.ifftshift(whole(kept, shape[2]))
     for axis in range(3):
-        np.testing.assert_array_equal(full, np.roll(np.flip(full, axis), 1, axis))
+        np.testing.assert_allclose(full, np.roll(np.flip(full, axis), 1, axis), atol=1e-6)
     real = np.random.default_rng(0).normal(size=shape)
     back = np.fft.ifftn(np.fft.fftn(real) * full)
-    assert abs(back.imag).max() < 1e-12
+    assert abs(back.imag).max() < 1e-6
     spectrum = torch.fft.rfftn(torch.from_numpy(real)) * kept
-    np.testing.assert_allclose(torch.fft.irfftn(spectrum, s=shape), back.real, atol=1e-12)
+    np.testing.assert_allclose(torch.fft.irfftn(spectrum, s=shape), back.real, atol=1e-6)
     assert kept[0, 0, 0] == 1
 
 
@@ -146,7 +146,7 @@ def test_a_clip_of_three_rounds_is_that_of_diffusers(store: ModelStore):
     theirs = stock_run(pipe, components, asked, "latent")
     ours = our_latents(components, asked)
     assert not torch.allclose(ours, our_latents(components, asked.model_copy(update={"free_init_iterations": 0})))
-    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
 def test_one_round_is_none(store: ModelStore):
