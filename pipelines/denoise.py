@@ -7,7 +7,7 @@ window alone: the clip's latents stay on the CPU.
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from diffusers import (
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
+from pipelines.free_init import renewed_noise
 from pipelines.motion import set_motion_amount
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
@@ -44,16 +45,18 @@ class DenoiseState:
     """A clip between two steps; save it, load it, and go on to the identical clip.
 
     Args:
-        step: Steps done.
+        step: Steps done of the present iteration.
         latents: float32 [1, 4, F, h, w] on the CPU.
         generator_state: State of the clip's random generator.
         scheduler_memory: What a multistep scheduler remembers of earlier steps.
+        iteration: Iterations of FreeInit before the present one.
     """
 
     step: int
     latents: torch.Tensor
     generator_state: torch.Tensor
     scheduler_memory: dict[str, Any] = field(default_factory=dict)
+    iteration: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of tensors and plain values, fit for `torch.save` and a `weights_only` load."""
@@ -74,11 +77,13 @@ class DenoiseStep:
         state: The clip after the step; None until its last window is through.
         estimate: What the clip would be if the noise left were taken away now, float32 [1, 4, F, h, w];
             comes with `state`.
+        iteration: The iteration of FreeInit that the step belongs to, from 0.
     """
 
     step: int
     state: DenoiseState | None = None
     estimate: torch.Tensor | None = None
+    iteration: int = 0
 
 
 def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
@@ -111,7 +116,7 @@ def denoise(
     text: TextStates,
     state: DenoiseState,
 ) -> Iterator[DenoiseStep]:
-    """Run the steps that are left, yielding after each window.
+    """Run the steps that are left, those of every iteration, yielding after each window.
 
     The caller may stop between any two yields; no gradient or global state is held across them.
     """
@@ -120,7 +125,12 @@ def denoise(
     for name, value in state.scheduler_memory.items():
         setattr(scheduler, name, deepcopy(value))
     latents = state.latents
-    for step in range(state.step, len(scheduler.timesteps)):
+    steps = len(scheduler.timesteps)
+    for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
+        iteration, step = divmod(done_before, steps)
+        if iteration > state.iteration:
+            state = _next_iteration(request, state, generator, scheduler)
+            latents = state.latents
         t = scheduler.timesteps[step]
         scaled = scheduler.scale_model_input(latents, t)
         prediction = torch.zeros_like(latents)
@@ -128,11 +138,22 @@ def denoise(
         for done, window in enumerate(windows, start=1):
             _add_window(prediction, scaled, window, unet, text, t, request)
             if done < len(windows):
-                yield DenoiseStep(step)
+                yield DenoiseStep(step, iteration=iteration)
         latents, estimate = _scheduler_step(scheduler, prediction, t, latents, generator)
         memory = {name: deepcopy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
-        state = DenoiseState(step + 1, latents, generator.get_state(), memory)
-        yield DenoiseStep(step, state, estimate)
+        state = DenoiseState(step + 1, latents, generator.get_state(), memory, iteration)
+        yield DenoiseStep(step, state, estimate, iteration)
+
+
+def _next_iteration(
+    request: GenerationRequest, state: DenoiseState, generator: torch.Generator, scheduler: SchedulerMixin
+) -> DenoiseState:
+    """The state before the first step of FreeInit's next iteration; the sampler forgets the one before."""
+    scheduler.set_timesteps(request.num_inference_steps)
+    iteration = state.iteration + 1
+    alphas = scheduler.alphas_cumprod
+    noise = renewed_noise(request, state.latents, generator, iteration=iteration, alphas_cumprod=alphas)
+    return replace(first_state(noise, generator, scheduler), iteration=iteration)
 
 
 @torch.no_grad()

@@ -15,12 +15,12 @@ from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
+from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler, denoise, first_state
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
-from pipelines.latents import initial_noise, seeded_generator
+from pipelines.latents import clip_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
@@ -105,7 +105,7 @@ def generate(
         )
         state = resume_from or _noise(request, scheduler)
         steps = len(scheduler.timesteps)
-        work = _Work.plan(request, steps=steps, steps_done=state.step)
+        work = _Work.plan(request, steps=steps, state=state)
         previews = _Previews(components.vae)
         for step in denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=state):
             work.window_done()
@@ -115,9 +115,14 @@ def generate(
                 if on_state:
                     on_state(state)
                 preview = previews.next(step.estimate)
-            note = f"Step {step.step + 1} of {steps}"
+            note = _note(request, step, steps)
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         yield from _write(request, components, state, open_writer, work, start, warnings)
+
+
+def _note(request: GenerationRequest, step: DenoiseStep, steps: int) -> str:
+    note = f"Step {step.step + 1} of {steps}"
+    return f"Round {step.iteration + 1} of {request.iterations} · {note}" if request.iterations > 1 else note
 
 
 def _advice(request: GenerationRequest, components: Components) -> list[str]:
@@ -171,8 +176,7 @@ def _write(
 
 def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
     generator = seeded_generator(request.seed)
-    noise = initial_noise(generator, num_frames=request.num_frames, height=request.height, width=request.width)
-    return first_state(noise, generator, scheduler)
+    return first_state(clip_noise(request, generator), generator, scheduler)
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
@@ -213,8 +217,9 @@ class _Work:
     units_done: float = 0.0
 
     @classmethod
-    def plan(cls, request: GenerationRequest, *, steps: int, steps_done: int) -> "_Work":
-        windows = count_windows(request, steps) - count_windows(request, steps_done)
+    def plan(cls, request: GenerationRequest, *, steps: int, state: DenoiseState) -> "_Work":
+        iterations_left = request.iterations - state.iteration
+        windows = iterations_left * count_windows(request, steps) - count_windows(request, state.step)
         frames = min(request.context_length, request.num_frames)
         total = windows * frames + DECODE_COST * request.num_frames
         return cls(windows, frames, total, time.monotonic())

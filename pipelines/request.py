@@ -76,6 +76,25 @@ class ContextFuse(StrEnum):
     LAST = "last"
 
 
+class NoiseLayout(StrEnum):
+    """How the noise of the frames is drawn."""
+
+    ONE_DRAW = "one_draw"
+    FRAME_SEEDS = "frame_seeds"
+    REPEAT = "repeat"
+    SHUFFLE = "shuffle"
+    CONSTANT = "constant"
+
+
+class FreeInitFilter(StrEnum):
+    """Which frequencies of a finished clip the next one starts from."""
+
+    BUTTERWORTH = "butterworth"
+    GAUSSIAN = "gaussian"
+    IDEAL = "ideal"
+    BOX = "box"
+
+
 class PromptBlend(StrEnum):
     """How a prompt that travels turns from one text into the next."""
 
@@ -290,6 +309,56 @@ class GenerationRequest(BaseModel):
         "nothing at its ends. Overlap linear: less only over the shared frames. Flat: the same everywhere. "
         "Last: the last window alone, as AUTOMATIC1111's extension has it.",
     )
+    noise_layout: NoiseLayout = _knob(
+        NoiseLayout.ONE_DRAW,
+        label="Noise",
+        help="How the noise of the frames is drawn. One draw: that of the whole clip at once, so that another length "
+        "gives another clip. Frame seeds: that of every frame by itself, from the seed, the seed + 1 and so on; a "
+        "longer clip begins with the same noise. Repeat: the first window's over and over. Shuffle: the first "
+        "window's, put into another order for every later stretch, which repeats less plainly (FreeNoise). "
+        "Constant: the same in every frame.",
+    )
+    free_init_iterations: int = _knob(
+        0,
+        label="FreeInit rounds",
+        help="How often the clip is made. Every round after the first starts from the coarse, slow part of the clip "
+        "just made and from fresh noise for the rest, which steadies it and takes as long again. 0 and 1 are off.",
+        ge=0,
+        le=5,
+        step=1,
+    )
+    free_init_filter: FreeInitFilter = _knob(
+        FreeInitFilter.BUTTERWORTH,
+        label="FreeInit filter",
+        help="How the coarse part is told from the rest. Butterworth and Gaussian fade from one to the other. "
+        "Ideal and box cut sharply; box looks at time, height and width each by itself, the others at all together.",
+    )
+    free_init_order: int = _knob(
+        4,
+        label="FreeInit steepness",
+        help="How fast the Butterworth filter fades: the higher, the more like a cut. The others don't use it.",
+        ge=1,
+        le=100,
+        step=1,
+    )
+    free_init_spatial_stop: float = _knob(
+        0.25,
+        label="FreeInit detail",
+        help="How fine a detail of the picture still counts as coarse: 1 is the finest there is. "
+        "At 0 nothing is kept, so that a round starts from pure noise.",
+        ge=0,
+        le=1,
+        step=0.01,
+    )
+    free_init_temporal_stop: float = _knob(
+        0.25,
+        label="FreeInit speed",
+        help="How fast a change from frame to frame still counts as slow: 1 is the fastest there is. "
+        "At 0 nothing is kept, so that a round starts from pure noise.",
+        ge=0,
+        le=1,
+        step=0.01,
+    )
     motion_scale: Factor = _knob(
         parse_schedule(1),
         label="Motion amount",
@@ -377,6 +446,11 @@ class GenerationRequest(BaseModel):
     def effective_overlap(self) -> int:
         """Frames shared by neighbouring windows, with -1 resolved to a quarter of the window."""
         return self.context_length // 4 if self.context_overlap < 0 else self.context_overlap
+
+    @property
+    def iterations(self) -> int:
+        """How often the clip is made: the rounds of FreeInit, one without it."""
+        return max(1, self.free_init_iterations)
 
     @property
     def closes_prompts(self) -> bool:

@@ -51,6 +51,14 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "closed_loop",
         "context_fuse",
     ),
+    "Noise": (
+        "noise_layout",
+        "free_init_iterations",
+        "free_init_filter",
+        "free_init_order",
+        "free_init_spatial_stop",
+        "free_init_temporal_stop",
+    ),
     "Output": ("fps", "formats"),
 }
 """The accordions, closed at first, and the fields in each."""

@@ -180,7 +180,7 @@ def test_nothing_is_wider_than_a_phone(visit, scheme):
     assert page.evaluate(WIDER_THAN_SCREEN) <= 0
     start(page, "x")
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
-    for title in ("Model", "Picture", "Long clips", "Output", "Recipe"):
+    for title in ("Model", "Picture", "Long clips", "Noise", "Output", "Recipe"):
         open_section(page, title)
     assert page.evaluate(WIDER_THAN_SCREEN) <= 0
 
