@@ -99,22 +99,18 @@ def plan_loras(
         InvalidRequestError: The negative prompt names something that is no textual inversion.
         WeightsError: A LoRA fits no layer at all, or a layer of another size.
     """
-    for tag in read_tags(request.negative_prompt, field="negative_prompt"):
-        if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
-            raise InvalidRequestError(
-                f"negative_prompt must have no tags but those of textual inversions, got '{tag.name}', a LoRA. "
-                "Move it to the prompt, where it may have a negative weight."
-            )
+    _refuse_loras_in_negative(request, loras)
     words = _Words(models, request.base_model)
     fitted = {name: _fit(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
     for name, lora in loras.items():
         if lora.kind is LoraKind.TEXTUAL_INVERSION:
             words.add(name, lora)
     prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
-    strengths = _strengths(request, loras)
+    tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
+    strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
     changing = [name for name in loras if fitted[name].additions and len(set(strengths[name])) > 1]
     additions: dict[nn.Parameter, list[tuple[float, Factors]]] = defaultdict(list)
-    for tag in read_tags(_travel(request, "prompt").texts[0]):
+    for tag in tags[0]:
         for parameter, factors in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
             additions[parameter].append((tag.weight, factors))
     warnings = [warning for fit in fitted.values() for warning in fit.warnings]
@@ -139,10 +135,13 @@ def plan_loras(
     )
 
 
-def _strengths(request: GenerationRequest, loras: Mapping[str, Lora]) -> dict[str, list[float]]:
-    """Of every LoRA at each text of the prompt, lines above and below the keys included."""
-    tags = [read_tags(text) for text in _travel(request, "prompt").texts]
-    return {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
+def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lora]) -> None:
+    for tag in read_tags(request.negative_prompt, field="negative_prompt"):
+        if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
+            raise InvalidRequestError(
+                f"negative_prompt must have no tags but those of textual inversions, got '{tag.name}', a LoRA. "
+                "Move it to the prompt, where it may have a negative weight."
+            )
 
 
 def _travel(request: GenerationRequest, field: str, edit: Callable[[str], str] = str) -> PromptTravel:
