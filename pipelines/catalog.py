@@ -87,10 +87,14 @@ def find_vae(model_id: str) -> Vae:
     return _find("vae", model_id, vaes(), Vae(**named) if named else None)
 
 
-def find_lora(name: str) -> Lora:
+def find_lora(name: str, *, place: str = "") -> Lora:
     """The LoRA or textual inversion with this id or, of a local file, this stem.
 
     A file that a visitor dropped is found by its exact name and offered to nobody else.
+
+    Args:
+        name: What a tag names.
+        place: Where the tag stands, as `Tag` has it.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
@@ -101,7 +105,7 @@ def find_lora(name: str) -> Lora:
     """
     dropped = loras_in(os.environ.get(DROPPED_DIR))
     return next((entry for entry in dropped if entry.label == name), None) or _find(
-        "lora", name, loras(), _free_lora(name)
+        "lora", name, loras(), _free_lora(name), place
     )
 
 
@@ -222,7 +226,7 @@ def _free_lora(name: str) -> Lora | None:
     return Lora(**named) if named and named["file"] else None
 
 
-def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None) -> _AnyEntry:
+def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None, place: str = "") -> _AnyEntry:
     """The entry of this name, or else the free one."""
     known: dict[str, _AnyEntry] = {}
     for entry in entries:
@@ -236,4 +240,4 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
     near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
     nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
     choices = ", ".join(f"'{name}'" for name in nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
-    raise InvalidRequestError(f"{field} must be one of the catalog, got '{wanted[:60]}'. Choose {choices}.")
+    raise InvalidRequestError(f"{field} must be one of the catalog, got '{wanted[:60]}'{place}. Choose {choices}.")

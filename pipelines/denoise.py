@@ -25,6 +25,7 @@ from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
 from pipelines.free_init import renewed_noise
+from pipelines.lora_travel import set_strengths_at_frames
 from pipelines.motion import set_motion_amount
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
@@ -172,6 +173,7 @@ def _add_window(
     sample = scaled[:, :, frames].to(unet.device, unet.dtype)
     states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
     set_motion_amount(unet, request, window.frame_indices)
+    set_strengths_at_frames(unet, window.frame_indices)
     added = text.added_conditions(guided=guided, height=request.height, width=request.width, indices=frames)
     with frame_conditions(unet, per_frame=not text.is_constant):
         out = unet(

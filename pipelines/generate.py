@@ -24,7 +24,6 @@ from pipelines.latents import clip_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
-from pipelines.prompt_travel import PromptTravel, plan_travel
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
@@ -96,8 +95,8 @@ def generate(
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
-            prompt=_travel(request, plan.prompt, "prompt"),
-            negative_prompt=_travel(request, plan.negative_prompt, "negative_prompt"),
+            prompt=plan.prompt,
+            negative_prompt=plan.negative_prompt,
             clip_skip=request.clip_skip,
             blend=request.prompt_blend,
             zero_empty_negative=components.zero_empty_negative,
@@ -128,16 +127,6 @@ def _note(request: GenerationRequest, step: DenoiseStep, steps: int) -> str:
 def _advice(request: GenerationRequest, components: Components) -> list[str]:
     settings = request.model_dump()
     return [*advise_size(components.base, components.family.base, settings), *advise(components.family, settings)]
-
-
-def _travel(request: GenerationRequest, prompt: str, field: str) -> PromptTravel:
-    return plan_travel(
-        prompt,
-        num_frames=request.num_frames,
-        field=field,
-        hold=request.prompt_hold,
-        closed=request.closes_prompts,
-    )
 
 
 def _plan_loras(

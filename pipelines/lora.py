@@ -1,14 +1,18 @@
 """What the tags of a request add to the shared models: found, fitted, merged for one request, undone.
 
+A LoRA is merged where it acts alike on all frames; the strength of one in a prompt's keys may change over the
+clip, and such a one is added beside the layers (`lora_travel.py`).
+
 Merging is W += weight · ΔW, summed in float32 and rounded once to the weight's own type. The tensors that
 were there are kept and put back, so nothing is left of a request afterwards, not even a rounding error. It
 costs a second copy of the changed layers while the request runs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import torch
 from torch import nn
@@ -18,8 +22,9 @@ from pipelines.catalog_entries import Lora as LoraEntry
 from pipelines.downloads import fetch
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora_files import FIELD, Factors, Lora, LoraKind, read_lora
+from pipelines.lora_travel import TravellingLora, split_layers
 from pipelines.prompt_tags import Tag, read_tags, replace_tags
-from pipelines.prompt_travel import read_script
+from pipelines.prompt_travel import PromptTravel, plan_travel
 from pipelines.request import GenerationRequest
 
 _MOTION_MID = "mid_block_motion_modules_"
@@ -32,16 +37,19 @@ class LoraPlan:
 
     Args:
         prompt, negative_prompt: The texts without tags, a textual inversion's replaced by a single character.
+            A travel has a text for every one that differed with its tags.
         tokens: That character -> the ids of the tokens it stands for, the first ids beyond the vocabulary.
-        additions: Parameter of a model -> what is added to it, each with its weight.
+        additions: Parameter of a model -> what is added to it for all frames, each with its weight.
+        travelling: The LoRAs whose strength changes over the clip.
         rows: Embedding matrix of a text encoder -> vectors to put below it, [n, width].
         warnings: What was left out and why, for people.
     """
 
-    prompt: str
-    negative_prompt: str
+    prompt: PromptTravel
+    negative_prompt: PromptTravel
     tokens: Mapping[str, Sequence[int]] = field(default_factory=dict)
     additions: Mapping[nn.Parameter, Sequence[tuple[float, Factors]]] = field(default_factory=dict)
+    travelling: Sequence[TravellingLora] = ()
     rows: Mapping[nn.Parameter, Sequence[torch.Tensor]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -54,15 +62,15 @@ def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
     """
     base = catalog.find_base_model(request.base_model)
     found = {}
-    for name, weight in (*read_tags(request.prompt), *read_tags(request.negative_prompt, field="negative_prompt")):
-        entry = catalog.find_lora(name)
+    for tag in (*read_tags(request.prompt), *read_tags(request.negative_prompt, field="negative_prompt")):
+        entry = catalog.find_lora(tag.name, place=tag.place)
         if base.family and entry.family and base.family != entry.family:
             raise InvalidRequestError(
-                f"{FIELD} must be made for the base model '{base.id}', got '{entry.id}'. "
+                f"{FIELD} must be made for the base model '{base.id}', got '{entry.id}'{tag.place}. "
                 "Remove its tag or choose another base model."
             )
-        if weight:
-            found[name] = entry
+        if tag.weight:
+            found[tag.name] = entry
     return found
 
 
@@ -88,46 +96,81 @@ def plan_loras(
         motion_label: What people call the motion module in the UNet.
 
     Raises:
-        InvalidRequestError: The negative prompt or a key names something that is no textual inversion.
+        InvalidRequestError: The negative prompt names something that is no textual inversion.
         WeightsError: A LoRA fits no layer at all, or a layer of another size.
     """
+    _refuse_loras_in_negative(request, loras)
+    words = _Words(models, request.base_model)
+    fitted = {name: _fit(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
+    for name, lora in loras.items():
+        if lora.kind is LoraKind.TEXTUAL_INVERSION:
+            words.add(name, lora)
+    prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
+    tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
+    strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
+    changing = [name for name in loras if fitted[name].additions and len(set(strengths[name])) > 1]
+    additions: dict[nn.Parameter, list[tuple[float, Factors]]] = defaultdict(list)
+    for tag in tags[0]:
+        for parameter, factors in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
+            additions[parameter].append((tag.weight, factors))
+    warnings = [warning for fit in fitted.values() for warning in fit.warnings]
+    travelling = []
+    for name in changing:
+        average = fmean(prompt.value_at(frame, strengths[name]) for frame in range(request.num_frames))
+        layers, others = split_layers(fitted[name].additions, models.values())
+        for parameter, factors in others:
+            additions[parameter].append((average, factors))
+        travelling.append(TravellingLora(prompt, strengths[name], average, negative.is_constant, layers))
+        warnings += _averaged(loras[name], len(others), negative)
+    if negative.is_constant and any(_reads_text(loras[name]) for name in changing):
+        negative = replace(prompt, texts=negative.texts * len(prompt.texts))
+    return LoraPlan(
+        prompt=prompt,
+        negative_prompt=negative,
+        tokens=words.tokens,
+        additions=additions,
+        travelling=travelling,
+        rows=words.rows,
+        warnings=tuple(warnings),
+    )
+
+
+def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lora]) -> None:
     for tag in read_tags(request.negative_prompt, field="negative_prompt"):
         if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
             raise InvalidRequestError(
                 f"negative_prompt must have no tags but those of textual inversions, got '{tag.name}', a LoRA. "
                 "Move it to the prompt, where it may have a negative weight."
             )
-    _refuse_loras_in_keys(request, loras)
-    words = _Words(models, request.base_model)
-    fitted = {name: _fit(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
-    for name, lora in loras.items():
-        if lora.kind is LoraKind.TEXTUAL_INVERSION:
-            words.add(name, lora)
-    additions: dict[nn.Parameter, list[tuple[float, Factors]]] = defaultdict(list)
-    for tag in read_tags(request.prompt):
-        for parameter, factors in fitted[tag.name].additions if tag.weight else ():
-            additions[parameter].append((tag.weight, factors))
-    return LoraPlan(
-        prompt=replace_tags(request.prompt, words.text),
-        negative_prompt=replace_tags(request.negative_prompt, words.text),
-        tokens=words.tokens,
-        additions=additions,
-        rows=words.rows,
-        warnings=tuple(warning for fit in fitted.values() for warning in fit.warnings),
+
+
+def _travel(request: GenerationRequest, field: str, edit: Callable[[str], str] = str) -> PromptTravel:
+    return plan_travel(
+        getattr(request, field),
+        num_frames=request.num_frames,
+        field=field,
+        hold=request.prompt_hold,
+        closed=request.closes_prompts,
+        edit=edit,
     )
 
 
-def _refuse_loras_in_keys(request: GenerationRequest, loras: Mapping[str, Lora]) -> None:
-    """A LoRA is merged once, for all frames; a textual inversion is a word, and may come and go."""
-    lines = request.prompt.split("\n")
-    for key in read_script(request.prompt, num_frames=request.num_frames).keys:
-        for tag in read_tags(key.text):
-            if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
-                place = f"line {key.line}, column {lines[key.line - 1].index(tag.name) + 1}"
-                raise InvalidRequestError(
-                    "prompt must have the tags of LoRAs above or below all keys, since they act on the whole clip, "
-                    f"got '{tag.name}' in a key ({place}). Move the tag to a line of its own."
-                )
+def _averaged(lora: Lora, layers: int, negative: PromptTravel) -> Iterator[str]:
+    """What of a travelling LoRA has one strength all the same."""
+    if layers:
+        yield (
+            f"{layers} of the layers of '{lora.name}' are the same for all frames and act with the average of its "
+            "strengths over the clip."
+        )
+    if _reads_text(lora) and not negative.is_constant:
+        yield (
+            f"'{lora.name}' changes how prompts are read, too. The negative prompt has keys of its own, so it is read "
+            "with the average of the LoRA's strengths over the clip."
+        )
+
+
+def _reads_text(lora: Lora) -> bool:
+    return any(component != "unet" for component in lora.layers)
 
 
 @contextmanager
@@ -252,8 +295,11 @@ class _Words:
         self.tokens[self._characters[name]] = tuple(range(self._next, self._next + count))
         self._next += count
 
-    def text(self, tag: Tag) -> str:
-        """What stands in the prompt for a tag: a textual inversion's character, weighted; nothing for others."""
+    def replace_in(self, text: str) -> str:
+        """A text with a textual inversion's character, weighted, for its tag, and nothing for other tags."""
+        return replace_tags(text, self._replacement)
+
+    def _replacement(self, tag: Tag) -> str:
         character = self._characters.get(tag.name)
         if character is None or not tag.weight:
             return ""

@@ -105,6 +105,20 @@ class Factors:
         mid = self.mid.to(device, torch.float32)
         return self.scale * torch.einsum("op,pqhw,qi->oihw", up, mid, down)
 
+    def pair(self, shape: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of two layers, float32, that one after the other do what ΔW does.
+
+        Args:
+            shape: Of the weight it is added to, [out, in] or [out, in, kh, kw].
+
+        Returns:
+            [r, in] and [out, r], or [r, in, kh, kw] and [out, r, 1, 1]; core and scale are in them.
+        """
+        up, down = (tensor.to(torch.float32).flatten(1) for tensor in (self.up, self.down))
+        if self.mid is not None:
+            down = torch.einsum("pqhw,qi->pihw", self.mid.to(torch.float32), down)
+        return down.reshape(-1, *shape[1:]), (self.scale * up).view(*up.shape, *[1] * len(shape[2:]))
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:

@@ -7,7 +7,7 @@ on the same base model costs no second copy of it.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.lora import LoraPlan, merged
+from pipelines.lora_travel import travelling
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
 from pipelines.motion_families import MotionFamily
 from pipelines.motion_files import MotionFiles, locate_motion
@@ -151,7 +152,10 @@ def applied(components: Components, request: GenerationRequest, loras: LoraPlan 
     before = replace(state)
     state.norm = request.motion_norm
     try:
-        with merged(loras) if loras else nullcontext():
+        with ExitStack() as added:
+            if loras:
+                added.enter_context(merged(loras))
+                added.enter_context(travelling(components.lora_targets.values(), loras.travelling))
             yield components
     finally:
         vars(state).update(vars(before))

@@ -231,7 +231,10 @@ class ScaledKey(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, F, C] in and out."""
-        keys = super().forward(x)
+        return self.scaled(super().forward(x))
+
+    def scaled(self, keys: torch.Tensor) -> torch.Tensor:
+        """Keys, or what is added to them, [N, F, C], times each frame's factor."""
         return keys if self.state.scale is None else keys * self.state.scale.to(keys.device, keys.dtype)[:, None]
 
 

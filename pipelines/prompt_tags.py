@@ -18,10 +18,12 @@ class Tag(NamedTuple):
     Args:
         name: What to add: an id of the catalog or the stem of a file's name.
         weight: How much of it, -2 to 2; 0 is none of it.
+        place: Where it stands in a text of several lines, for error texts: " (line 2, column 7)".
     """
 
     name: str
     weight: float
+    place: str = ""
 
 
 def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
@@ -36,7 +38,7 @@ def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
 
     Example:
         >>> read_tags("a fox <lora:v2_lora_ZoomIn:0.8>, <lora:mine> running")
-        [Tag(name='v2_lora_ZoomIn', weight=0.8), Tag(name='mine', weight=1.0)]
+        [Tag(name='v2_lora_ZoomIn', weight=0.8, place=''), Tag(name='mine', weight=1.0, place='')]
     """
     return [_parsed(match, field) for match in _TAG.finditer(text)]
 
@@ -56,15 +58,23 @@ def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "
 
 def _parsed(match: re.Match[str], field: str) -> Tag:
     name, colon, number = match[1].partition(":")
-    name, number = name.strip(), number.strip()
+    name, number, place = name.strip(), number.strip(), _place(match)
     if not match[2] or not name or (colon and not _NUMBER.fullmatch(number)):
         raise InvalidRequestError(
-            f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'. Correct the tag or remove it."
+            f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'{place}. "
+            "Correct the tag or remove it."
         )
     weight = float(number) if colon else 1.0
     if abs(weight) > MAX_LORA_WEIGHT:
         raise InvalidRequestError(
             f"{field} must have LoRA weights from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}, "
-            f"got {number[:20]} for '{name[:60]}'. Use about 0.5 to 1."
+            f"got {number[:20]} for '{name[:60]}'{place}. Use about 0.5 to 1."
         )
-    return Tag(name, weight)
+    return Tag(name, weight, place)
+
+
+def _place(match: re.Match[str]) -> str:
+    if "\n" not in match.string:
+        return ""
+    above = match.string[: match.start()].split("\n")
+    return f" (line {len(above)}, column {len(above[-1]) + 1})"

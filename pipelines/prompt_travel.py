@@ -17,8 +17,8 @@ those of ComfyUI-AnimateDiff-Evolved.
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -90,9 +90,15 @@ class Script:
     tail: tuple[str, ...]
     faults: tuple[Fault, ...]
 
-    def whole_text(self, key: Key) -> str:
-        """What the clip is to show at a key."""
-        return ", ".join([*self.head, key.text, *self.tail])
+    def whole_text(self, key: Key, edit: Callable[[str], str] = str) -> str:
+        """What the clip is to show at a key.
+
+        Args:
+            key: One of the script's.
+            edit: Changes every part before they are joined; what is empty then is left out.
+        """
+        parts = (edit(part).strip(_EDGES) for part in (*self.head, key.text, *self.tail))
+        return ", ".join(part for part in parts if part)
 
 
 class Stay(NamedTuple):
@@ -116,7 +122,7 @@ class PromptTravel:
     """Which texts a clip shows when.
 
     Args:
-        texts: The distinct texts.
+        texts: The distinct texts; if they were edited, two of them may be the same.
         stays: By ascending frames; between two of them one text turns into the other.
         period: Frames after which a loop is where it began; 0 for an open clip.
     """
@@ -158,9 +164,30 @@ class PromptTravel:
             return Mix(here.text, here.text, 0.0)
         return Mix(here.text, after.text, (frame - here.last) / (start - here.last))
 
+    def value_at(self, frame: int, values: Sequence[float]) -> float:
+        """A number that goes along with the texts, in a straight line from one to the next.
+
+        Args:
+            frame: From 0, within the clip.
+            values: One for each text.
+
+        Example:
+            >>> travel = PromptTravel(("dawn", "noon"), (Stay(0, 0, 0), Stay(4, 4, 1)))
+            >>> [travel.value_at(frame, (0.25, 1.25)) for frame in range(6)]
+            [0.25, 0.5, 0.75, 1.0, 1.25, 1.25]
+        """
+        mix = self.mix_at(frame)
+        return values[mix.before] + mix.share * (values[mix.after] - values[mix.before])
+
 
 def plan_travel(
-    prompt: str, *, num_frames: int, field: str = "prompt", hold: float = 0.0, closed: bool = False
+    prompt: str,
+    *,
+    num_frames: int,
+    field: str = "prompt",
+    hold: float = 0.0,
+    closed: bool = False,
+    edit: Callable[[str], str] = str,
 ) -> PromptTravel:
     """Read a prompt and plan which text each frame shows.
 
@@ -170,6 +197,8 @@ def plan_travel(
         field: The prompt's name, for the error text.
         hold: How much of the way to the next key every key stays as it is, 0 to 1. It never reaches the next key.
         closed: Whether the clip is a loop, in which the last key turns into the first.
+        edit: Changes every line's text. What is a key and which texts are the same is decided before, so that
+            the plan differs from the one without in its texts alone.
 
     Raises:
         InvalidRequestError: A line is wrong; the text names line and column.
@@ -185,8 +214,10 @@ def plan_travel(
     if script.faults:
         raise InvalidRequestError(script.faults[0].sentence(field))
     if not script.keys:
-        return PromptTravel.constant(prompt)
-    return travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
+        return PromptTravel.constant(edit(prompt))
+    travel = travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
+    edited = {script.whole_text(key): script.whole_text(key, edit) for key in script.keys}
+    return replace(travel, texts=tuple(edited[text] for text in travel.texts))
 
 
 def travel_along(script: Script, *, num_frames: int, hold: float = 0.0, closed: bool = False) -> PromptTravel:

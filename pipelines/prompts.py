@@ -15,6 +15,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.base_builds import TextEncoder
 from pipelines.errors import InvalidRequestError
+from pipelines.lora_travel import set_strengths_at_text
 from pipelines.prompt_travel import PromptTravel
 from pipelines.request import PromptBlend
 
@@ -210,9 +211,12 @@ def encode_prompts(
         for field, texts in (("negative_prompt", negative_travel.texts), ("prompt", travel.texts))
     )
     count = max(len(chunks) for text in (*negative_chunks, *positive_chunks) for chunks in text)
-    encoded = [
-        _encode(tokenizers, text_encoders, chunks, count, clip_skip) for chunks in (*negative_chunks, *positive_chunks)
-    ]
+    encoded = []
+    for field, texts in (("negative_prompt", negative_chunks), ("prompt", positive_chunks)):
+        for number, chunks in enumerate(texts):
+            for encoder in text_encoders:
+                set_strengths_at_text(encoder, field, number)
+            encoded.append(_encode(tokenizers, text_encoders, chunks, count, clip_skip))
     if zero_empty_negative and len(text_encoders) > 1:
         for place, (first_chunks, *_) in enumerate(negative_chunks):
             if not any(first_chunks):

@@ -155,8 +155,8 @@ class GenerationRequest(BaseModel):
         label="Prompt",
         help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less; "
         "`<lora:name:0.8>` adds a LoRA or textual inversion. Lines such as 0: spring and 8: summer are keys: "
-        "the text at a frame, which turns into the next key's. Lines before and after all keys belong to every "
-        "one. May be empty.",
+        "the text at a frame, which turns into the next key's, and so does the weight of a LoRA. Lines before "
+        "and after all keys belong to every one. May be empty.",
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the prompt",
     )

@@ -15,7 +15,7 @@ from pipelines import catalog
 from pipelines.models_folder import WEIGHTS_FILES
 from pipelines.prompt_travel import has_keys
 
-# A prompt with keys gets the tag on a line of its own: a LoRA acts on the whole clip.
+# A prompt with keys gets the tag on a line of its own, where it acts on the whole clip.
 _APPEND = r"""(tag, prompt) => {
   if (!tag || !prompt) return [null, tag || prompt];
   return [null, prompt.trimEnd() + (/^\s*[-.\d]+::?(\s|$)/m.test(prompt) ? "\n" : " ") + tag];

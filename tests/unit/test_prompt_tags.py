@@ -42,3 +42,9 @@ def test_a_weight_out_of_range_is_refused_by_the_field_s_name(weight):
 def test_tags_are_replaced_and_nothing_else():
     text = "a <lora:x:0.5> fox, <lora:y> <b> (runs:1.2)"
     assert replace_tags(text, lambda tag: f"[{tag.name} {tag.weight}]") == "a [x 0.5] fox, [y 1.0] <b> (runs:1.2)"
+
+
+def test_a_tag_in_one_of_several_lines_has_a_place():
+    assert [tag.place for tag in read_tags("a\nb <lora:x>\n<lora:y>")] == [" (line 2, column 3)", " (line 3, column 1)"]
+    with pytest.raises(InvalidRequestError, match=r"got '<lora:x:>' \(line 2, column 2\)\. Correct the tag"):
+        read_tags("a\n <lora:x:>")

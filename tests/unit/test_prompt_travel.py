@@ -1,5 +1,7 @@
 """Prompt travel: what is a key, what it means, which text a frame shows, and what is refused where."""
 
+import re
+
 import pytest
 
 from pipelines.errors import InvalidRequestError
@@ -170,3 +172,17 @@ def test_all_wrong_lines_are_told_from_the_top_down():
 @pytest.mark.parametrize("text", ["1" * 20_000, "1.1" * 6_000, " " * 20_000, "0: a\n" + "1-" * 9_000, "-" * 20_000])
 def test_no_prompt_takes_long_to_read(text: str):
     assert read_script(text, num_frames=16)
+
+
+def test_edited_texts_keep_their_times_and_leave_no_stray_commas():
+    lines = ("<1>", "0: a <1>", "8: a <2>", "12: <3>", "end <4>")
+    plan = plan_travel("\n".join(lines), num_frames=16, edit=lambda text: re.sub("<.>", "", text))
+    assert plan.texts == ("a, end", "a, end", "end")
+    assert plan.stays == travel(*lines).stays
+    assert plan_travel("a <1>,", num_frames=16, edit=str.upper).texts == ("A <1>,",)
+
+
+def test_a_number_goes_along_with_the_texts():
+    plan = travel("0: a", "4: b", "8-9: a", num_frames=12, closed=True)
+    values = [plan.value_at(frame, (0.0, 2.0)) for frame in range(12)]
+    assert values == [0, 0.5, 1, 1.5, 2, 1.5, 1, 0.5, 0, 0, 0, 0]

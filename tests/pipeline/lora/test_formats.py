@@ -31,7 +31,7 @@ def test_an_authors_motion_lora_is_added_exactly(models_dir, v2):
     assert read_lora(models_dir / "loras" / "zoom.ckpt").kind is LoraKind.MOTION
     plan = planned(v2, small("a fox <lora:zoom:0.8>"))
     assert_added(v2, plan, {"unet": factors}, 0.8)
-    assert (plan.prompt, plan.warnings) == ("a fox ", ())
+    assert (plan.prompt.texts, plan.warnings) == (("a fox ",), ())
 
 
 @pytest.mark.parametrize(

@@ -132,11 +132,3 @@ def test_the_recipe_carries_the_tags(store, two):
     assert GenerationRequest.from_json(events[-1].recipe) == request
     again, _ = run(GenerationRequest.from_json(events[-1].recipe), store=store)
     assert np.array_equal(frames, again)
-
-
-@pytest.mark.usefixtures("two")
-def test_a_lora_acts_on_the_whole_clip_and_stands_in_no_key(v2):
-    assert planned(v2, small("<lora:move:0.5>\n0: a fox\n2: a cat")).additions
-    with pytest.raises(InvalidRequestError, match=r"^prompt must have the tags of LoRAs above or below") as error:
-        planned(v2, small("0: a fox\n2: a cat <lora:move:0.5>"))
-    assert "got 'move' in a key (line 2, column 16)" in str(error.value)

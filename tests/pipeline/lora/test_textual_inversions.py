@@ -54,7 +54,7 @@ def test_a_textual_inversion_of_a_word_s_own_vectors_is_that_word(write: Callabl
 def test_a_textual_inversion_may_stand_in_a_key(models_dir, v2):
     save_file({"emb_params": _letters(v2, "dog")}, models_dir / "embeddings" / "key.safetensors")
     plan = planned(v2, small("0: a <lora:key>\n2: a fox"))
-    assert plan.prompt == f"0: a {next(iter(plan.tokens))}\n2: a fox"
+    assert plan.prompt.texts == (f"a {next(iter(plan.tokens))}", "a fox")
 
 
 def test_two_textual_inversions_keep_apart(models_dir, v2):
