@@ -46,10 +46,11 @@ def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read(monke
     monkeypatch.delenv("MODELS_DIR", raising=False)
     tags = dict(lora_tags(catalog.STABLE_DIFFUSION))
     assert tags["Camera: zoom in"] == "<lora:v2_lora_ZoomIn:0.8>"
-    assert len(tags) == len(catalog.loras())
-    for tag in tags.values():
+    demo = dict(lora_tags("demo"))
+    assert demo["Demo camera: pan left"] == "<lora:demo-pan-left:1>"
+    assert len(tags) + len(demo) == len(catalog.loras())
+    for tag in (*tags.values(), *demo.values()):
         assert catalog.find_lora(read_tags(tag)[0].name)
-    assert lora_tags("demo") == []
 
 
 @pytest.mark.usefixtures("folder")

@@ -46,14 +46,17 @@ def test_every_event_that_makes_a_clip_shares_one_line(page):
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
     (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["timeline"])
-    assert [control.elem_id for control in event.inputs] == ["prompt", "negative_prompt", "num_frames", "prompt_hold"]
-    assert len(event.targets) == 4
+    drawn = ["prompt", "negative_prompt", "num_frames", "prompt_hold", "closed_loop", "context_length"]
+    assert [control.elem_id for control in event.inputs] == drawn
+    assert len(event.targets) == len(drawn)
     assert not event.queue
-    both = event.fn("0: a\n8: b", "0: c", 16, 0.5)
+    window = ("off", 16)
+    both = event.fn("0: a\n8: b", "0: c", 16, 0.5, *window)
+    assert event.fn("0: a\n8: b", "0: c", 17, 0.5, "prompts", 16) != event.fn("0: a\n8: b", "0: c", 17, 0.5, *window)
     assert both["visible"]
     assert both["value"].count("<svg") == 2
-    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", 0, 0), (None, None, 16, None)):
-        assert event.fn(*values) == {"value": "", "visible": False, "__type__": "update"}
+    for values in (("a cat: b", "", 16, 0), ("0: a", "", 0, 0), (None, None, 16, None)):
+        assert event.fn(*values, *window) == {"value": "", "visible": False, "__type__": "update"}
 
 
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
