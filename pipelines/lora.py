@@ -35,6 +35,7 @@ class LoraPlan:
         tokens: That character -> the ids of the tokens it stands for, the first ids beyond the vocabulary.
         additions: Parameter of a model -> what is added to it, each with its weight.
         rows: Embedding matrix of a text encoder -> vectors to put below it, [n, width].
+        weights: What was read -> sha256.
         warnings: What was left out and why, for people.
     """
 
@@ -43,6 +44,7 @@ class LoraPlan:
     tokens: Mapping[str, Sequence[int]] = field(default_factory=dict)
     additions: Mapping[nn.Parameter, Sequence[tuple[float, Factors]]] = field(default_factory=dict)
     rows: Mapping[nn.Parameter, Sequence[torch.Tensor]] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -113,6 +115,7 @@ def plan_loras(
         tokens=words.tokens,
         additions=additions,
         rows=words.rows,
+        weights={f"lora {name}": lora.sha256 for name, lora in loras.items()},
         warnings=tuple(warning for fit in fitted.values() for warning in fit.warnings),
     )
 
