@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from api.engine import MakeClip, build_request, make_clip, run_folder
+from api.engine import CHECKPOINT_DIR, MakeClip, build_request, make_clip, run_folder
 from api.fields import FIELDS
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     options = vars(_parser().parse_args(arguments))
     outputs = [Path(text) for text in options.pop("output")]
     try:
+        _keep_runs_in(options.pop("checkpoints", None))
         values = _recipe_values(options.pop("recipe", None)) | options
         request = build_request(**values | {"formats": _formats(outputs)})
         _quiet_when_piped()
@@ -78,10 +79,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE_OR_JSON",
         help="Make a recipe again: JSON, a file of it, or a clip that carries it. Other options change it.",
     )
+    parser.add_argument(
+        "--checkpoints",
+        metavar="DIR",
+        help="Keep every finished step in this folder: the same command, killed and started again, goes on from there. "
+        "Needs --seed or --recipe, since another seed is another clip.",
+    )
     for name in FIELDS:
         if name not in ("prompt", "formats"):
             parser.add_argument(f"--{name.replace('_', '-')}", type=_whole_or_text, metavar="X", help=_help(name))
     return parser
+
+
+def _keep_runs_in(folder: str | None) -> None:
+    """Have the engine keep interrupted runs there, as the environment variable does."""
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"checkpoints must be a folder, got {folder} ({err.strerror}). Name another.") from err
+    os.environ[CHECKPOINT_DIR] = folder
 
 
 def _quiet_when_piped() -> None:

@@ -22,6 +22,9 @@ from pipelines.request import GenerationRequest
 if TYPE_CHECKING:
     from media.write import ClipWriter
 
+CHECKPOINT_DIR = "CHECKPOINT_DIR"
+"""The environment variable that names the operator's folder for interrupted runs; nothing is kept without it."""
+
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 _log = logging.getLogger(__name__)
 
@@ -72,7 +75,8 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             recipe=request.to_json(),
         )
 
-    yield from generate(request, open_writer=open_writer)
+    checkpoints = os.environ.get(CHECKPOINT_DIR)
+    yield from generate(request, open_writer=open_writer, checkpoints=Path(checkpoints) if checkpoints else None)
 
 
 @contextmanager

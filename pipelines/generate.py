@@ -13,9 +13,10 @@ import torch
 
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
+from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler, denoise, first_state
+from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
@@ -60,6 +61,7 @@ def generate(
     store: ModelStore | None = None,
     resume_from: DenoiseState | None = None,
     on_state: Callable[[DenoiseState], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> Iterator[Event]:
     """Make a clip, telling at every step how far it is.
 
@@ -70,6 +72,8 @@ def generate(
         store: Models to use; this process's own by default.
         resume_from: A state `on_state` was given for this very request; its steps are not done again.
         on_state: Called with the state after every step.
+        checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
+            from its last finished step when it is asked for again.
 
     Yields:
         `Progress` for every window and decoded chunk, and of downloads; one `Clip` at the end.
@@ -89,9 +93,12 @@ def generate(
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
-    warnings = (*_advice(request, components), *plan.warnings)
+    checkpoint = _open_checkpoint(checkpoints, request, components, plan)
+    steps = len(scheduler.timesteps)
+    state = resume_from or checkpoint.load() or _noise(request, scheduler)
+    warnings = (*_advice(request, components), *plan.warnings, *_going_on(request, state, steps))
     with applied(components, request, plan):
-        yield Progress(Stage.ENCODE, 0, 1, note=" ".join(warnings))
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *checkpoint.warnings)))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
@@ -102,8 +109,6 @@ def generate(
             zero_empty_negative=components.zero_empty_negative,
             tokens=plan.tokens,
         )
-        state = resume_from or _noise(request, scheduler)
-        steps = len(scheduler.timesteps)
         work = _Work.plan(request, steps=steps, state=state)
         previews = _Previews(components.vae)
         for step in denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=state):
@@ -113,15 +118,34 @@ def generate(
                 state = step.state
                 if on_state:
                     on_state(state)
+                checkpoint.save(state)
                 preview = previews.next(step.estimate)
-            note = _note(request, step, steps)
-            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
+            place = _place(request, step.step + 1, step.iteration, steps)
+            yield Progress(
+                Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, place.capitalize()
+            )
+        warnings += tuple(checkpoint.warnings)
         yield from _write(request, components, state, open_writer, work, start, warnings)
+    checkpoint.remove()  # only now, when the caller has the clip
 
 
-def _note(request: GenerationRequest, step: DenoiseStep, steps: int) -> str:
-    note = f"Step {step.step + 1} of {steps}"
-    return f"Round {step.iteration + 1} of {request.iterations} · {note}" if request.iterations > 1 else note
+def _open_checkpoint(
+    folder: Path | None, request: GenerationRequest, components: Components, plan: LoraPlan
+) -> Checkpoint:
+    unet = components.unet
+    weights = {**components.weights, **plan.weights}
+    return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
+
+
+def _going_on(request: GenerationRequest, state: DenoiseState, steps: int) -> list[str]:
+    if not state.step and not state.iteration:
+        return []
+    return [f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended."]
+
+
+def _place(request: GenerationRequest, step: int, iteration: int, steps: int) -> str:
+    place = f"step {step} of {steps}"
+    return f"round {iteration + 1} of {request.iterations}, {place}" if request.iterations > 1 else place
 
 
 def _advice(request: GenerationRequest, components: Components) -> list[str]:

@@ -42,6 +42,7 @@ class LoraPlan:
         additions: Parameter of a model -> what is added to it for all frames, each with its weight.
         travelling: The LoRAs whose strength changes over the clip.
         rows: Embedding matrix of a text encoder -> vectors to put below it, [n, width].
+        weights: What was read -> sha256.
         warnings: What was left out and why, for people.
     """
 
@@ -51,6 +52,7 @@ class LoraPlan:
     additions: Mapping[nn.Parameter, Sequence[tuple[float, Factors]]] = field(default_factory=dict)
     travelling: Sequence[TravellingLora] = ()
     rows: Mapping[nn.Parameter, Sequence[torch.Tensor]] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -131,6 +133,7 @@ def plan_loras(
         additions=additions,
         travelling=travelling,
         rows=words.rows,
+        weights={f"lora {name}": lora.sha256 for name, lora in loras.items()},
         warnings=tuple(warnings),
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from pipelines.digests import sha256_of
 from pipelines.errors import WeightsError
 from pipelines.weight_kinds import BELONGS, tell_kind
 from pipelines.weights import read_metadata, read_weights
@@ -128,6 +129,7 @@ class Lora:
         name: The file's name, for people.
         layers: Component of the base model -> flattened layer name -> what is added to it.
         vectors: Of a textual inversion: text encoder -> what it puts in the place of words, [n, width].
+        sha256: Of the file.
         unread: Names of tensors that are no part of a low-rank addition.
     """
 
@@ -135,6 +137,7 @@ class Lora:
     kind: LoraKind
     layers: Mapping[str, Mapping[str, Factors]]
     vectors: Mapping[str, torch.Tensor]
+    sha256: str
     unread: tuple[str, ...] = ()
 
 
@@ -149,12 +152,13 @@ def read_lora(path: Path) -> Lora:
         if any(mark in name for name in tensors):
             raise _refusal(path, kind, "Choose a plain LoRA or LoCon")
     parts, unread = _by_layer(tensors)
+    digest = sha256_of(path)
     if parts:
         layers = _by_component(path, {layer: _factors(path, layer, found) for layer, found in parts.items()})
         is_motion = any(_MOTION in name for name in layers.get("unet", {}))
-        return Lora(path.name, LoraKind.MOTION if is_motion else LoraKind.SPATIAL, layers, {}, unread)
+        return Lora(path.name, LoraKind.MOTION if is_motion else LoraKind.SPATIAL, layers, {}, digest, unread)
     if vectors := _vectors(tensors):
-        return Lora(path.name, LoraKind.TEXTUAL_INVERSION, {}, vectors)
+        return Lora(path.name, LoraKind.TEXTUAL_INVERSION, {}, vectors, digest)
     kind = tell_kind(tensors)
     raise _refusal(path, kind, BELONGS[kind])
 

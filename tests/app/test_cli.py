@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from api.cli import main
+from api.engine import CHECKPOINT_DIR
 from api.fields import FIELDS
 from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine
 
@@ -102,6 +103,26 @@ def test_a_mistake_is_one_line_and_leaves_nothing(engine, tmp_path, capsys, word
 def test_an_output_that_cannot_be_is_refused_before_anything_starts(engine, tmp_path, capsys, output, said):
     assert main(["x", "-o", str(tmp_path / output)], engine=engine.make_clip) == 2
     assert capsys.readouterr().err.startswith(said)
+    assert engine.requests == []
+
+
+def test_checkpoints_names_the_folder_of_interrupted_runs_and_is_no_part_of_the_request(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv(CHECKPOINT_DIR, "another")
+    folder = tmp_path / "kept" / "runs"
+    words = ["x", "-o", str(tmp_path / "clip.mp4"), "--checkpoints", str(folder)]
+    assert main(words, engine=engine.make_clip) == 0
+    assert os.environ[CHECKPOINT_DIR] == str(folder)
+    assert folder.is_dir()
+    assert str(folder) not in engine.requests[0].to_json()
+
+
+def test_checkpoints_that_can_be_no_folder_are_refused_before_anything_starts(engine, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(CHECKPOINT_DIR, "another")
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    words = ["x", "-o", str(tmp_path / "clip.mp4"), "--checkpoints", str(taken)]
+    assert main(words, engine=engine.make_clip) == 2
+    assert capsys.readouterr().err == f"checkpoints must be a folder, got {taken} (File exists). Name another.\n"
     assert engine.requests == []
 
 

@@ -5,8 +5,11 @@ be the same ones.
 """
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +79,24 @@ def test_a_clip_replays_from_the_recipe_inside_it(made, tmp_path):
     video, _ = made
     assert run_command("--recipe", video, folder=tmp_path).returncode == 0
     assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
+
+
+def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path):
+    options = SMALL | {"num_inference_steps": 40, "seed": 11}
+    words = [PROMPT, "--checkpoints", str(tmp_path / "kept")]
+    words += [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "api", *words, "-o", str(tmp_path / "clip.mp4")]
+    begun = subprocess.Popen(command, cwd=ROOT)
+    while not list(tmp_path.glob("kept/*.checkpoint")) and begun.poll() is None:
+        time.sleep(0.01)
+    begun.kill()
+    assert begun.wait() == -signal.SIGKILL
+    again = run_command(*words, folder=tmp_path)
+    assert again.returncode == 0
+    assert re.fullmatch(r"Going on from step [1-9]\d* of 40, where an earlier run ended\.\n", again.stderr)
+    *_, clip = make_clip(build_request(prompt=PROMPT, **options), tmp_path / "whole")
+    assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(clip.files[0]))
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_another_seed_makes_another_clip(real, made):

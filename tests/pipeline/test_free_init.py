@@ -182,7 +182,7 @@ def test_rounds_are_counted_in_progress_and_told(store: ModelStore):
     _, events = run(clip(num_frames=12, context_length=8), store=store)
     told = denoising(events)
     assert [event.step for event in told] == list(range(1, told[-1].total + 1))
-    assert (told[0].note, told[-1].note) == ("Round 1 of 2 · Step 1 of 2", "Round 2 of 2 · Step 2 of 2")
+    assert (told[0].note, told[-1].note) == ("Round 1 of 2, step 1 of 2", "Round 2 of 2, step 2 of 2")
 
 
 @pytest.mark.parametrize("layout", NoiseLayout)

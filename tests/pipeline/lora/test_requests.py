@@ -1,5 +1,7 @@
 """LoRAs of a request: in its clip alone, everything undone, nothing left out in silence."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,12 @@ def test_two_requests_in_turn_give_the_clips_of_each_alone(store, two):
         assert np.array_equal(frames, expected)
     assert not np.array_equal(alone[0], alone[1])
     assert not np.array_equal(alone[1], alone[2])
+
+
+def test_the_plan_knows_what_was_read_by_its_content(v2, two, models_dir):
+    file = models_dir / "loras" / "move.safetensors"
+    plan = planned(v2, small(two[0]))
+    assert plan.weights == {"lora move": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 def test_a_weight_of_zero_gives_the_clip_without(store, two):
