@@ -24,7 +24,7 @@ from diffusers import (
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
-from pipelines.motion import set_motion_amount
+from pipelines.motion import set_motion
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
 
@@ -150,7 +150,7 @@ def _add_window(
     guided = request.guidance_scale > 1
     sample = scaled[:, :, frames].to(unet.device, unet.dtype)
     states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
-    set_motion_amount(unet, request, window.frame_indices)
+    set_motion(unet, request, [frames] * (2 if guided else 1))
     added = text.added_conditions(guided=guided, height=request.height, width=request.width, indices=frames)
     with frame_conditions(unet, per_frame=not text.is_constant):
         out = unet(

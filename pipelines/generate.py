@@ -177,10 +177,14 @@ def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
     window = min(request.context_length, request.num_frames)
-    if window > max_positions:
+    if 0 < request.inner_length < window:
+        name, value, fix = "inner_length", request.inner_length, "Lower 'Inner window length'"
+    else:
+        name, value, fix = "context_length", request.context_length, "Lower 'Window length', or set an inner one"
+    if min(value, window) > max_positions:
         raise InvalidRequestError(
-            f"context_length must be at most the {max_positions} positions of the motion module "
-            f"{request.motion_module!r}, got {request.context_length}. Lower 'Window length'."
+            f"{name} must be at most the {max_positions} positions of the motion module "
+            f"{request.motion_module!r}, got {value}. {fix}."
         )
 
 
