@@ -69,7 +69,7 @@ def _curve(frames: int, steps: int, side: int, every_s: float) -> str:
         if now := _status_mb("VmRSS", process.pid):
             samples.append((time.monotonic() - start, now))
     # Both, because some kernels note a peak only when memory is given back.
-    peak = max(_answer(process)["peak_mb"], *(now for _, now in samples))
+    peak = max([_answer(process)["peak_mb"], *(now for _, now in samples)])
     return "\n".join(
         [
             f"| {frames:,} frames, {side}×{side}, {steps} step(s): after | memory |",
