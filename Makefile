@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check format score-demo benchmark docs clean
+.PHONY: run test check format score-demo benchmark memory docs clean
 
 run: $(VENV)/.runtime
 	$(BIN)/python app.py
@@ -27,6 +27,9 @@ score-demo: $(VENV)/.dev
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python -m scripts.benchmark --readme README.md
+
+memory: $(VENV)/.dev
+	$(BIN)/python -m scripts.measure_memory
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.controls_table README.md

@@ -5,6 +5,7 @@ windows whose results are averaged (after MultiDiffusion, arXiv:2302.08113). Int
 weights out; no torch.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,15 +53,28 @@ def plan_windows(request: GenerationRequest, step: int) -> list[Window]:
     """
     spans = _spans(request, step)
     last_wins = request.context_fuse is ContextFuse.LAST
-    counts = _last_wins(spans) if last_wins else [_importance(request, span) for span in spans]
-    totals = [0.0] * request.num_frames
-    for span, weights in zip(spans, counts, strict=True):
-        for frame, weight in zip(span, weights, strict=True):
-            totals[frame] += weight
-    return [
-        Window(tuple(span), tuple(weight / totals[frame] for frame, weight in zip(span, weights, strict=True)))
-        for span, weights in zip(spans, counts, strict=True)
-    ]
+    return _shared_out(spans, _last_wins(spans) if last_wins else [_importance(request, span) for span in spans])
+
+
+def plan_inner_windows(request: GenerationRequest, length: int) -> list[Window]:
+    """Cut one window once more, for attention over time alone; none where it sees the whole window.
+
+    They stay in place and count most in their middle. Their frames are places in the window, one after the
+    other, whatever the spacing of its frames.
+
+    Args:
+        request: Its `inner_*` are read.
+        length: Frames of the window, >= 1.
+
+    Example:
+        >>> windows = plan_inner_windows(GenerationRequest.build(inner_length=16, seed=0), 40)
+        >>> [(w.frame_indices[0], w.frame_indices[-1]) for w in windows]
+        [(0, 15), (12, 27), (24, 39)]
+    """
+    if not 0 < request.inner_length < length:
+        return []
+    spans = _whole_spans(length, request.inner_length, request.effective_inner_overlap)
+    return _shared_out(spans, [_pyramid(len(span)) for span in spans])
 
 
 def count_windows(request: GenerationRequest, steps: int) -> int:
@@ -71,6 +85,18 @@ def count_windows(request: GenerationRequest, steps: int) -> int:
         6
     """
     return sum(len(_spans(request, step)) for step in range(steps))
+
+
+def _shared_out(spans: Sequence[Frames], counts: Sequence[Sequence[float]]) -> list[Window]:
+    """Windows whose weights sum to 1 at every frame."""
+    totals: defaultdict[int, float] = defaultdict(float)
+    for span, weights in zip(spans, counts, strict=True):
+        for frame, weight in zip(span, weights, strict=True):
+            totals[frame] += weight
+    return [
+        Window(tuple(span), tuple(weight / totals[frame] for frame, weight in zip(span, weights, strict=True)))
+        for span, weights in zip(spans, counts, strict=True)
+    ]
 
 
 def _spans(request: GenerationRequest, step: int) -> Sequence[Frames]:
@@ -188,7 +214,11 @@ def _importance(request: GenerationRequest, span: Frames) -> Sequence[float]:
         case ContextFuse.OVERLAP_LINEAR:
             return _ramps(request, span)
         case _:
-            return [min(i + 1, len(span) - i) for i in places]
+            return _pyramid(len(span))
+
+
+def _pyramid(length: int) -> list[int]:
+    return [min(place + 1, length - place) for place in range(length)]
 
 
 def _ramps(request: GenerationRequest, span: Frames) -> list[int]:

@@ -29,16 +29,15 @@ def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
 
 
 def preview_frame(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
-    """The clip's middle frame as it stands, uint8 [h, w, 3]; large pictures are previewed smaller.
+    """A frame as it stands, uint8 [h, w, 3]; large pictures are previewed smaller.
 
     Args:
-        estimate: Estimate of the clean latents, float32 [1, 4, F, h, w].
+        estimate: Estimate of its clean latents, float32 [1, 4, h, w].
     """
-    middle = estimate[:, :, estimate.shape[2] // 2]
-    cells = middle.shape[-1] * middle.shape[-2]
+    cells = estimate.shape[-1] * estimate.shape[-2]
     if cells > PREVIEW_CELLS:
-        middle = torch.nn.functional.interpolate(middle, scale_factor=(PREVIEW_CELLS / cells) ** 0.5, mode="area")
-    return _decode(vae, middle)[0]
+        estimate = torch.nn.functional.interpolate(estimate, scale_factor=(PREVIEW_CELLS / cells) ** 0.5, mode="area")
+    return _decode(vae, estimate)[0]
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 Each step sends every window of the clip through the UNet, averages where windows overlap, and takes one
 scheduler step on the whole clip. So any sampler works at any length, and device memory depends on the
-window alone: the clip's latents stay on the CPU.
+window alone: the clip's latents stay on the CPU, where a step holds them and the next ones, nothing more.
 """
 
-from collections.abc import Iterator
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
 from pipelines.free_init import renewed_noise
 from pipelines.lora_travel import set_strengths_at_frames
-from pipelines.motion import set_motion_amount
+from pipelines.motion import set_motion
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest, Scheduler
 
@@ -39,6 +41,10 @@ _SCHEDULERS: dict[Scheduler, Any] = {
 }
 #: What a scheduler carries from step to step. Everything else follows from its config and the step count.
 _SCHEDULER_MEMORY = ("_step_index", "model_outputs", "lower_order_nums")
+#: Values of a clip that a scheduler steps at once: 4 MB, so that its intermediate results are small too.
+_STRETCH = 1 << 20
+#: torch draws normal numbers in blocks; stretches of whole blocks draw what the whole clip would.
+_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,19 @@ class DenoiseState:
 
 @dataclass(frozen=True)
 class DenoiseStep:
-    """What the loop tells after each window.
+    """What the loop tells after each call of the UNet.
 
     Args:
-        step: The step the window belongs to, from 0.
+        step: The step the call belongs to, from 0.
+        windows: Windows that went through in it.
         state: The clip after the step; None until its last window is through.
-        estimate: What the clip would be if the noise left were taken away now, float32 [1, 4, F, h, w];
-            comes with `state`.
+        estimate: What the clip's middle frame would be if the noise left were taken away now, float32
+            [1, 4, h, w]; comes with `state`.
         iteration: The iteration of FreeInit that the step belongs to, from 0.
     """
 
     step: int
+    windows: int
     state: DenoiseState | None = None
     estimate: torch.Tensor | None = None
     iteration: int = 0
@@ -116,15 +124,20 @@ def denoise(
     scheduler: SchedulerMixin,
     text: TextStates,
     state: DenoiseState,
+    windows_a_call: int = 1,
 ) -> Iterator[DenoiseStep]:
-    """Run the steps that are left, those of every iteration, yielding after each window.
+    """Run the steps that are left, those of every iteration, yielding after each call of the UNet.
 
-    The caller may stop between any two yields; no gradient or global state is held across them.
+    The caller may stop between any two yields; no gradient or global state is held across them. A state once
+    told is never changed.
+
+    Args:
+        windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
+            device has memory for them, the same frames but for rounding.
     """
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
-    for name, value in state.scheduler_memory.items():
-        setattr(scheduler, name, deepcopy(value))
+    _recall(scheduler, state.scheduler_memory)
     latents = state.latents
     steps = len(scheduler.timesteps)
     for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
@@ -133,17 +146,16 @@ def denoise(
             state = _next_iteration(request, state, generator, scheduler)
             latents = state.latents
         t = scheduler.timesteps[step]
-        scaled = scheduler.scale_model_input(latents, t)
-        prediction = torch.zeros_like(latents)
-        windows = plan_windows(request, step)
-        for done, window in enumerate(windows, start=1):
-            _add_window(prediction, scaled, window, unet, text, t, request)
-            if done < len(windows):
-                yield DenoiseStep(step, iteration=iteration)
-        latents, estimate = _scheduler_step(scheduler, prediction, t, latents, generator)
-        memory = {name: deepcopy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
-        state = DenoiseState(step + 1, latents, generator.get_state(), memory, iteration)
-        yield DenoiseStep(step, state, estimate, iteration)
+        prediction = torch.zeros(latents.shape)
+        *calls, last = _calls(plan_windows(request, step), windows_a_call)
+        for windows in calls:
+            _add_windows(prediction, latents, windows, scheduler, t, unet, text, request)
+            yield DenoiseStep(step, len(windows), iteration=iteration)
+        _add_windows(prediction, latents, last, scheduler, t, unet, text, request)
+        estimate = _middle_estimate(scheduler, prediction, t, latents)
+        latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration)
+        yield DenoiseStep(step, len(last), state, estimate, iteration)
 
 
 def _next_iteration(
@@ -157,24 +169,52 @@ def _next_iteration(
     return replace(first_state(noise, generator, scheduler), iteration=iteration)
 
 
-@torch.no_grad()
-def _add_window(
+def _calls(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
+    """The windows that go through the UNet together: neighbours of one length."""
+    for _, same in groupby(windows, key=lambda window: len(window.frame_indices)):
+        alike = list(same)
+        for start in range(0, len(alike), most):
+            yield alike[start : start + most]
+
+
+def _add_windows(
     prediction: torch.Tensor,
-    scaled: torch.Tensor,
-    window: Window,
+    latents: torch.Tensor,
+    windows: Sequence[Window],
+    scheduler: SchedulerMixin,
+    t: torch.Tensor,
     unet: UNetMotionModel,
     text: TextStates,
-    t: torch.Tensor,
     request: GenerationRequest,
 ) -> None:
-    """Add a window's weighted prediction to the clip's, in place."""
-    frames = list(window.frame_indices)
+    """Add the weighted predictions of windows to the clip's, in place."""
+    clips = [list(window.frame_indices) for window in windows]
+    sample = scheduler.scale_model_input(torch.cat([latents[:, :, frames] for frames in clips]), t)
+    out = _predict(unet, sample, t, clips, text, request).to(prediction.device, prediction.dtype)
+    for frames, window, noise in zip(clips, windows, out, strict=True):
+        prediction[:, :, frames] += noise * torch.tensor(window.weights)[:, None, None]
+
+
+@torch.no_grad()
+def _predict(
+    unet: UNetMotionModel,
+    sample: torch.Tensor,
+    t: torch.Tensor,
+    clips: Sequence[list[int]],
+    text: TextStates,
+    request: GenerationRequest,
+) -> torch.Tensor:
+    """What the UNet says of windows [W, 4, L, h, w], whose frames are `clips`, with guidance."""
     guided = request.guidance_scale > 1
-    sample = scaled[:, :, frames].to(unet.device, unet.dtype)
-    states = text.for_frames(window.frame_indices, guided=guided).to(unet.device, unet.dtype)
-    set_motion_amount(unet, request, window.frame_indices)
-    set_strengths_at_frames(unet, window.frame_indices)
-    added = text.added_conditions(guided=guided, height=request.height, width=request.width, indices=frames)
+    frames = [frame for clip in clips for frame in clip]
+    sample = sample.to(unet.device, unet.dtype)
+    states = text.for_frames(frames, guided=guided).to(unet.device, unet.dtype)
+    batch = [*clips, *clips] if guided else clips
+    set_motion(unet, request, batch)
+    set_strengths_at_frames(unet, batch)
+    added = text.added_conditions(
+        guided=guided, height=request.height, width=request.width, indices=frames, clips=len(clips)
+    )
     with frame_conditions(unet, per_frame=not text.is_constant):
         out = unet(
             torch.cat([sample, sample]) if guided else sample,
@@ -182,24 +222,69 @@ def _add_window(
             encoder_hidden_states=states,
             added_cond_kwargs={name: value.to(unet.device, unet.dtype) for name, value in added.items()},
         ).sample
-    out = out.to(prediction.device, prediction.dtype)
+    out = out.to("cpu", torch.float32)
     if guided:
         negative, positive = out.chunk(2)
         out = negative + request.guidance_scale * (positive - negative)
-    prediction[:, :, frames] += out * torch.tensor(window.weights)[:, None, None]
+    return out
 
 
-@torch.no_grad()
+def _middle_estimate(
+    scheduler: SchedulerMixin, prediction: torch.Tensor, t: torch.Tensor, latents: torch.Tensor
+) -> torch.Tensor:
+    """The present estimate of the clip's middle frame without noise; the scheduler stays as it is."""
+    middle = latents.shape[2] // 2
+    before = _memory(scheduler)
+    _recall(scheduler, before, lambda clip: clip[:, :, middle])
+    # A generator of its own: what is drawn here must not be missing in the clip's.
+    result = scheduler.step(prediction[:, :, middle], t, latents[:, :, middle], generator=torch.Generator())
+    estimate = getattr(result, "pred_original_sample", getattr(result, "denoised", None))
+    if estimate is None:  # DPM++ keeps it to itself
+        estimate = scheduler.model_outputs[-1]
+    _recall(scheduler, before)
+    return estimate
+
+
 def _scheduler_step(
     scheduler: SchedulerMixin,
     prediction: torch.Tensor,
     t: torch.Tensor,
     latents: torch.Tensor,
     generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One step on the whole clip: the next latents, and the present estimate of the clean ones."""
-    result = scheduler.step(prediction, t, latents, generator=generator)
-    estimate = getattr(result, "pred_original_sample", getattr(result, "denoised", None))
-    if estimate is None:  # DPM++ keeps it to itself
-        estimate = scheduler.model_outputs[-1]
-    return result.prev_sample, estimate
+) -> torch.Tensor:
+    """One step on the whole clip, a stretch at a time: every sampler treats each value alone.
+
+    Args:
+        prediction: Becomes the next latents, which are returned.
+    """
+    before = _memory(scheduler)
+    old, new = latents.flatten(), prediction.view(-1)
+    recent = torch.empty_like(new) if "model_outputs" in before else None
+    for start, end in pairwise([*range(0, len(new) - _BLOCK + 1, _STRETCH), len(new)]):
+        _recall(scheduler, before, partial(_stretch, start, end))
+        following = scheduler.step(new[start:end], t, old[start:end], generator=generator).prev_sample
+        if recent is not None:
+            recent[start:end] = scheduler.model_outputs[-1]
+        new[start:end] = following
+    if recent is not None:  # the next step would drop the oldest one without a look
+        scheduler.model_outputs = [None, *before["model_outputs"][2:], recent.view(latents.shape)]
+    return prediction
+
+
+def _stretch(start: int, end: int, clip: torch.Tensor) -> torch.Tensor:
+    return clip.view(-1)[start:end]
+
+
+def _memory(scheduler: SchedulerMixin) -> dict[str, Any]:
+    """What a scheduler remembers. Its lists are copied; its tensors need not be, as no step changes them."""
+    return {name: copy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
+
+
+def _recall(
+    scheduler: SchedulerMixin, memory: dict[str, Any], part: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> None:
+    """Give a scheduler its memory of the clip, or of a part of it."""
+    for name, value in memory.items():
+        if isinstance(value, list):
+            value = [part(one) if part and one is not None else one for one in value]
+        setattr(scheduler, name, value)

@@ -1,5 +1,6 @@
 """The story of a generation: load, encode, denoise window by window, decode into the writer."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -49,9 +50,12 @@ OpenWriter = Callable[[GenerationRequest], AbstractContextManager[FrameSink]]
 
 @cache
 def default_store() -> ModelStore:
-    """The models of this process, loaded once and shared."""
+    """The models of this process, loaded once and shared.
+
+    `STUDIO_WINDOWS` in the environment is the number of windows that go through the UNet together, 1 by default.
+    """
     device = choose_device()
-    return ModelStore(device.kind, device.torch_dtype)
+    return ModelStore(device.kind, device.torch_dtype, windows_a_call=int(os.environ.get("STUDIO_WINDOWS") or 1))
 
 
 def generate(
@@ -76,7 +80,7 @@ def generate(
             from its last finished step when it is asked for again.
 
     Yields:
-        `Progress` for every window and decoded chunk, and of downloads; one `Clip` at the end.
+        `Progress` for every call of the UNet and decoded chunk, and of downloads; one `Clip` at the end.
 
     Raises:
         InvalidRequestError: The request doesn't fit the model.
@@ -88,8 +92,8 @@ def generate(
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
-    load = (store or default_store()).load
-    components = yield from following(partial(load, request.base_model, request.motion_module, request.vae))
+    store = store or default_store()
+    components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
@@ -111,8 +115,15 @@ def generate(
         )
         work = _Work.plan(request, steps=steps, state=state)
         previews = _Previews(components.vae)
-        for step in denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=state):
-            work.window_done()
+        for step in denoise(
+            request,
+            unet=components.unet,
+            scheduler=scheduler,
+            text=text,
+            state=state,
+            windows_a_call=store.windows_a_call,
+        ):
+            work.windows_through(step.windows)
             preview = None
             if step.state:
                 state = step.state
@@ -194,10 +205,14 @@ def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
     window = min(request.context_length, request.num_frames)
-    if window > max_positions:
+    if 0 < request.inner_length < window:
+        name, value, fix = "inner_length", request.inner_length, "Lower 'Inner window length'"
+    else:
+        name, value, fix = "context_length", request.context_length, "Lower 'Window length', or set an inner one"
+    if min(value, window) > max_positions:
         raise InvalidRequestError(
-            f"context_length must be at most the {max_positions} positions of the motion module "
-            f"{request.motion_module!r}, got {request.context_length}. Lower 'Window length'."
+            f"{name} must be at most the {max_positions} positions of the motion module "
+            f"{request.motion_module!r}, got {value}. {fix}."
         )
 
 
@@ -237,9 +252,9 @@ class _Work:
         total = windows * frames + DECODE_COST * request.num_frames
         return cls(windows, frames, total, time.monotonic())
 
-    def window_done(self) -> None:
-        self.windows_done += 1
-        self.units_done += self.units_a_window
+    def windows_through(self, count: int) -> None:
+        self.windows_done += count
+        self.units_done += count * self.units_a_window
 
     def frames_decoded(self, count: int) -> None:
         self.units_done += DECODE_COST * count

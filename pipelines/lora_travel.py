@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipelines.lora_files import Factors
-from pipelines.motion import ScaledKey
+from pipelines.motion import MotionState, ScaledKey
 from pipelines.prompt_travel import PromptTravel
 
 #: These layers of a UNet see a clip as one row, so that all of its frames get the same from them.
@@ -28,7 +28,7 @@ class TravellingLayer(NamedTuple):
 
     Args:
         module: A linear layer or a convolution.
-        over_time: Whether it sees [N, F, C], as motion modules do; the others see [B·F, ...], frames fastest.
+        over_time: Whether it sees [B·h·w, F, C], as motion modules do; the others see [B·F, ...], frames fastest.
         factors: What is added at strength 1.
     """
 
@@ -48,7 +48,7 @@ class TravellingLora:
         negative_follows: Whether the negative prompt has a text for each of the prompt's, to be read with the
             same strength; if not, it is read with the average.
         layers: What it adds to.
-        now: Strengths in the next call of a model: [F] for a window of F frames, [1] for a text.
+        now: Strengths in the next call of a model: [B, F] for B windows of F frames, [1, 1] for a text.
     """
 
     travel: PromptTravel
@@ -56,7 +56,7 @@ class TravellingLora:
     average: float
     negative_follows: bool
     layers: Sequence[TravellingLayer]
-    now: torch.Tensor = field(default_factory=lambda: torch.zeros(1))
+    now: torch.Tensor = field(default_factory=lambda: torch.zeros(1, 1))
 
 
 def split_layers(
@@ -92,27 +92,29 @@ def travelling(models: Iterable[nn.Module], loras: Sequence[TravellingLora]) -> 
         loras: Each with its layers.
     """
     with ExitStack() as undo:
+        state = MotionState()
         for model in models:
+            state = getattr(model, "motion_state", state)
             model.travelling_loras = loras
             undo.callback(delattr, model, "travelling_loras")
         for lora in loras:
             for layer in lora.layers:
-                addition = _Addition(lora, layer)
+                addition = _Addition(lora, layer, state)
                 undo.callback(layer.module.register_forward_hook(addition).remove)
         yield
 
 
-def set_strengths_at_frames(unet: nn.Module, frames: Sequence[int]) -> None:
-    """Tell the LoRAs in a UNet which frames are in its next call, in their order."""
+def set_strengths_at_frames(unet: nn.Module, clips: Sequence[Sequence[int]]) -> None:
+    """Tell the LoRAs in a UNet which frames are in its next call: those of each window in the batch."""
     for lora in _acting_in(unet):
-        lora.now = torch.tensor([lora.travel.value_at(frame, lora.strengths) for frame in frames])
+        lora.now = torch.tensor([[lora.travel.value_at(frame, lora.strengths) for frame in clip] for clip in clips])
 
 
 def set_strengths_at_text(text_encoder: nn.Module, field: str, number: int) -> None:
     """Tell the LoRAs in a text encoder which text it reads next: which prompt's, and its number there."""
     for lora in _acting_in(text_encoder):
         follows = field == "prompt" or lora.negative_follows
-        lora.now = torch.tensor([lora.strengths[number] if follows else lora.average])
+        lora.now = torch.tensor([[lora.strengths[number] if follows else lora.average]])
 
 
 def _acting_in(model: nn.Module) -> Sequence[TravellingLora]:
@@ -123,10 +125,10 @@ def _acting_in(model: nn.Module) -> Sequence[TravellingLora]:
 class _Addition:
     """A forward hook: what one LoRA adds to one layer's output, frame by frame."""
 
-    def __init__(self, lora: TravellingLora, layer: TravellingLayer) -> None:
+    def __init__(self, lora: TravellingLora, layer: TravellingLayer, state: MotionState) -> None:
         weight = layer.module.weight
         self.down, self.up = (factor.to(weight) for factor in layer.factors.pair(weight.shape))
-        self.lora, self.over_time = lora, layer.over_time
+        self.lora, self.over_time, self.state = lora, layer.over_time, state
 
     def __call__(self, module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
         if not self.lora.now.any():
@@ -145,9 +147,16 @@ class _Addition:
     def _strengths(self, inner: torch.Tensor) -> torch.Tensor:
         """Those of the frames, in a shape that multiplies what goes through the layer."""
         now = self.lora.now.to(inner.device, inner.dtype)
-        frames, seen = len(now), inner.shape[1 if self.over_time else 0]
-        if (seen != frames) if self.over_time else (seen % frames):
-            raise RuntimeError(f"LoRA strengths were set for {frames} frames, but a layer sees {seen} rows of frames")
-        if self.over_time:
-            return now[:, None]
-        return now.repeat(seen // frames).view(-1, *[1] * (inner.ndim - 1))
+        rows = inner.shape[0]
+        if self.over_time:  # [B·h·w, F, C], of an inner window perhaps only some of the frames
+            now = now[:, self.state.seen]
+            if rows % len(now) or inner.shape[1] != now.shape[1]:
+                raise self._unforeseen(inner)
+            return now.repeat_interleave(rows // len(now), dim=0)[..., None]
+        if now.numel() not in (1, rows):
+            raise self._unforeseen(inner)
+        return now.flatten().view(-1, *[1] * (inner.ndim - 1))
+
+    def _unforeseen(self, inner: torch.Tensor) -> RuntimeError:
+        told, seen = tuple(self.lora.now.shape), tuple(inner.shape)
+        return RuntimeError(f"LoRA strengths were set for {told} windows and frames, but a layer sees {seen}")

@@ -70,11 +70,13 @@ class ModelStore:
     Args:
         device: Where they compute, as torch spells it.
         dtype: The number type they compute in.
+        windows_a_call: Windows the device has memory for at once, >= 1; clips are the same but for rounding.
     """
 
-    def __init__(self, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, device: str, dtype: torch.dtype, *, windows_a_call: int = 1) -> None:
         self.device = device
         self.dtype = dtype
+        self.windows_a_call = windows_a_call
         self._lock = threading.Lock()
         self._base: tuple[object, BaseParts] | None = None
         self._motion: tuple[object, LoadedMotionModule] | None = None

@@ -14,17 +14,19 @@ tensors (`fill_motion_unet`), and nothing is built or compiled again.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
+from pipelines.context import Frames, Window, plan_inner_windows
 from pipelines.errors import WeightsError
 from pipelines.motion_families import MotionFamily, SpatialNorm
 from pipelines.motion_files import FIELD, NORM_GROUPS, inspect_motion
@@ -159,13 +161,20 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
             module.is_idle = f"{name}.proj_out.weight" not in motion
 
 
-def set_motion_amount(unet: UNetMotionModel, request: GenerationRequest, frames: Sequence[int]) -> None:
-    """Tell a UNet how much and how strongly the motion module acts on each frame of the next window."""
+def set_motion(unet: UNetMotionModel, request: GenerationRequest, clips: Sequence[Frames]) -> None:
+    """Tell the motion layers of a UNet what the request wants of them in its next call.
+
+    Args:
+        unet: One that `build_motion_unet` made.
+        request: Its `motion_scale`, `motion_effect` and `inner_*` are read.
+        clips: The frames of each window in the batch, all of one length; twice where it goes twice, as guided.
+    """
     state = unet.motion_state
     state.scale, state.effect = (
-        None if is_constant(keys, 1) else torch.tensor(values_at(keys, frames))
+        None if is_constant(keys, 1) else torch.tensor([values_at(keys, frames) for frames in clips])
         for keys in (request.motion_scale, request.motion_effect)
     )
+    state.inner_windows = plan_inner_windows(request, len(clips[0]))
 
 
 @dataclass
@@ -176,8 +185,10 @@ class MotionState:
         num_frames: Frames of the window; the UNet notes it itself at every call.
         norm: Whose arithmetic.
         spatial_norm: What ResNet norms see in the original's arithmetic.
-        scale: Factors of the attention keys, [F] or None: how much the frames' times tell, so how much moves.
-        effect: Factors of what motion layers add, [F] or None: how strongly the module acts at all.
+        scale: Factors of the attention keys, [B, F] or None: how much the frames' times tell, so how much moves.
+        effect: Factors of what motion layers add, [B, F] or None: how strongly the module acts at all.
+        inner_windows: What attention over time sees at once, if not all frames.
+        seen: The frames it is looking at; the motion modules note it themselves.
     """
 
     num_frames: int = 1
@@ -185,6 +196,8 @@ class MotionState:
     spatial_norm: SpatialNorm = SpatialNorm.PER_FRAME
     scale: torch.Tensor | None = None
     effect: torch.Tensor | None = None
+    inner_windows: Sequence[Window] = ()
+    seen: slice = field(default_factory=lambda: slice(None))
 
 
 class MotionModule(AnimateDiffTransformer3D):
@@ -216,12 +229,31 @@ class MotionModule(AnimateDiffTransformer3D):
             x = x.view(batch, num_frames, channels, area).permute(0, 3, 1, 2)
         x = self.proj_in(x.reshape(batch * area, num_frames, channels))
         for block in self.transformer_blocks:
-            x = block(x)
+            x = _in_inner_windows(block, x, self.state) if self.state.inner_windows else block(x)
         # Contiguous, for one clip too: else its odd strides go on through every layer that follows.
         x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1).contiguous()
         if self.state.effect is not None:
-            x = x * self.state.effect.to(x.device, x.dtype)[:, None, None]
+            x = x * self.state.effect.to(x.device, x.dtype)[:, :, None, None]
         return x.reshape(frames, channels, height, width) + hidden_states
+
+
+def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: MotionState) -> torch.Tensor:
+    """A block whose attention sees a few frames at a time, as if they were the clip; [B·h·w, F, C] in and out.
+
+    What the inner windows make of a frame is averaged before the feed-forward layer, which sees one frame anyway.
+
+    Source: window-based attention fusion of FreeNoise, arXiv:2310.15169.
+    """
+    mixed = torch.zeros_like(x, dtype=torch.float32)  # in bfloat16 the weights of a frame would not sum to 1
+    for window in state.inner_windows:
+        state.seen = slice(window.frame_indices[0], window.frame_indices[-1] + 1)
+        part = x[:, state.seen]
+        for norm, attention in ((block.norm1, block.attn1), (block.norm2, block.attn2)):
+            part = attention(block.pos_embed(norm(part))) + part
+        mixed[:, state.seen] += part * torch.tensor(window.weights, device=x.device)[:, None]
+    state.seen = slice(None)
+    x = mixed.to(x.dtype)
+    return block.ff(block.norm3(x)) + x
 
 
 class ScaledKey(nn.Linear):
@@ -230,12 +262,15 @@ class ScaledKey(nn.Linear):
     state = MotionState()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, F, C] in and out."""
+        """[B·h·w, F, C] in and out."""
         return self.scaled(super().forward(x))
 
     def scaled(self, keys: torch.Tensor) -> torch.Tensor:
-        """Keys, or what is added to them, [N, F, C], times each frame's factor."""
-        return keys if self.state.scale is None else keys * self.state.scale.to(keys.device, keys.dtype)[:, None]
+        """Keys, or what is added to them, [B·h·w, F, C], times each frame's factor."""
+        if self.state.scale is None:
+            return keys
+        scale = self.state.scale[:, self.state.seen].to(keys.device, keys.dtype)
+        return (keys.unflatten(0, (len(scale), -1)) * scale[:, None, :, None]).flatten(0, 1)
 
 
 class WindowNorm(nn.GroupNorm):

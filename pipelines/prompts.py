@@ -120,11 +120,11 @@ class TextStates:
         return self.negative_travel.is_constant and self.positive_travel.is_constant
 
     def for_frames(self, indices: Sequence[int], *, guided: bool) -> torch.Tensor:
-        """States of a window: [2·F, T, D] with the negative half first when guided, else [F, T, D]."""
+        """States of some frames: [2·F, T, D] with the negative half first when guided, else [F, T, D]."""
         return self._mixed(self.negative if guided else None, self.positive, indices)
 
     def added_conditions(
-        self, *, guided: bool, height: int, width: int, indices: Sequence[int] = (0,)
+        self, *, guided: bool, height: int, width: int, indices: Sequence[int] = (0,), clips: int = 1
     ) -> dict[str, torch.Tensor]:
         """What the UNet is told beside the states; nothing where there are no pooled vectors.
 
@@ -135,18 +135,19 @@ class TextStates:
         Args:
             guided: As in `for_frames`.
             height, width: Of the clip, pixels.
-            indices: The window's frames.
+            indices: The frames of the windows, one window after the other.
+            clips: How many windows that are.
 
         Returns:
-            `text_embeds` [B, P] and `time_ids` [B, 6], B being 2 when guided, else 1; times the number of
-            frames if a prompt travels (see `frame_conditions`).
+            `text_embeds` [B, P] and `time_ids` [B, 6], B being the windows, twice when guided; times the frames
+            of each if a prompt travels (see `frame_conditions`).
 
         Source: SDXL, arXiv:2307.01952, section 2.2.
         """
         if self.pooled is None:
             return {}
         negative, positive = self.pooled.split([len(self.negative), len(self.positive)])
-        frames = indices[:1] if self.is_constant else indices
+        frames = indices[:clips] if self.is_constant else indices
         pooled = self._mixed(negative if guided else None, positive, frames)
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": sizes.repeat(len(pooled), 1)}

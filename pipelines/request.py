@@ -359,6 +359,23 @@ class GenerationRequest(BaseModel):
         le=1,
         step=0.01,
     )
+    inner_length: int = _knob(
+        0,
+        label="Inner window length",
+        help="Frames of a window that attend to one another. 0 means all. With 16, say, a window may be longer than "
+        "the motion module's own limit: whatever fits into memory, which costs less time than short windows.",
+        ge=0,
+        le=64,
+        step=1,
+    )
+    inner_overlap: int = _knob(
+        -1,
+        label="Inner shared frames",
+        help="Frames that neighbouring inner windows share; -1 means a quarter of the inner window.",
+        ge=-1,
+        le=63,
+        step=1,
+    )
     motion_scale: Factor = _knob(
         parse_schedule(1),
         label="Motion amount",
@@ -398,6 +415,11 @@ class GenerationRequest(BaseModel):
             raise ValueError(
                 f"context_overlap must be below context_length ({self.context_length}), got {self.context_overlap}. "
                 "Lower 'Shared frames' or raise 'Window length'."
+            )
+        if 0 < self.inner_length <= self.inner_overlap:
+            raise ValueError(
+                f"inner_overlap must be below inner_length ({self.inner_length}), got {self.inner_overlap}. "
+                "Lower 'Inner shared frames' or raise 'Inner window length'."
             )
         if len(set(self.formats)) != len(self.formats):
             raise ValueError(f"formats must not repeat, got {', '.join(self.formats)}. Name each format once.")
@@ -451,6 +473,11 @@ class GenerationRequest(BaseModel):
     def iterations(self) -> int:
         """How often the clip is made: the rounds of FreeInit, one without it."""
         return max(1, self.free_init_iterations)
+
+    @property
+    def effective_inner_overlap(self) -> int:
+        """Frames shared by neighbouring inner windows, with -1 resolved to a quarter of the inner window."""
+        return self.inner_length // 4 if self.inner_overlap < 0 else self.inner_overlap
 
     @property
     def closes_prompts(self) -> bool:

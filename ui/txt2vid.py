@@ -50,6 +50,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "context_stride",
         "closed_loop",
         "context_fuse",
+        "inner_length",
+        "inner_overlap",
     ),
     "Noise": (
         "noise_layout",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.context import Window, count_windows, plan_windows
+from pipelines.context import Window, count_windows, plan_inner_windows, plan_windows
 from pipelines.request import ClosedLoop, ContextFuse, ContextSchedule, GenerationRequest
 
 SCHEDULES, LOOPS, FUSES = list(ContextSchedule), list(ClosedLoop), list(ContextFuse)
@@ -278,3 +278,20 @@ def test_the_count_is_the_sum_of_the_plans(schedule, loop):
 
 def test_ten_thousand_frames_are_planned_without_delay():
     assert len(plan_windows(clip(10_000), 1)) == pytest.approx(10_000 / 12, abs=2)
+
+
+@given(st.integers(1, 128), st.integers(0, 64), st.data())
+def test_inner_windows_are_whole_runs_that_cover_the_window_and_count_one_at_every_place(length, inner, data):
+    overlap = data.draw(st.integers(-1, max(inner - 1, -1)))
+    request = GenerationRequest.build(inner_length=inner, inner_overlap=overlap, seed=0)
+    windows = plan_inner_windows(request, length)
+    assert bool(windows) == (0 < inner < length)
+    sums = [0.0] * length
+    for window in windows:
+        first = window.frame_indices[0]
+        assert window.frame_indices == tuple(range(first, first + inner))
+        for place, weight in zip(window.frame_indices, window.weights, strict=True):
+            assert weight > 0
+            sums[place] += weight
+    assert not windows or all(math.isclose(total, 1, rel_tol=1e-12) for total in sums)
+    assert all(0 < b[0] - a[0] <= inner - request.effective_inner_overlap for a, b in pairwise(ends(windows)))

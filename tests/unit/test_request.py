@@ -71,6 +71,7 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"scheduler": "magic"}, ("scheduler", "'euler_a'", "got magic")),
         ({"steps": 20}, ("steps", "must be a field", "num_inference_steps")),
         ({"context_length": 16, "context_overlap": 16}, ("context_overlap", "below context_length (16)", "got 16")),
+        ({"inner_length": 8, "inner_overlap": 8}, ("inner_overlap", "below inner_length (8)", "got 8", "raise 'Inner")),
         ({"prompt": "x" * 1_000_000}, ("prompt", "at most", "1,000,000 characters", "Shorten")),
         ({"prompt": None}, ("prompt", "string", "got None")),
         ({"prompt": "0: a\n16: b"}, ("prompt", "frames of the clip", "got '16'", "line 2, column 1", "'Frames'")),

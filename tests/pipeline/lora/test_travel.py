@@ -13,7 +13,7 @@ from pipelines.generate import generate
 from pipelines.lora import find_loras
 from pipelines.lora_travel import set_strengths_at_frames
 from pipelines.models import Components, applied
-from pipelines.motion import set_motion_amount
+from pipelines.motion import set_motion
 from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from tests.pipeline.lora import formats
@@ -36,16 +36,16 @@ def prediction(components: Components, request: GenerationRequest, frames: Seque
     sample = torch.randn(2, 4, len(frames), 8, 8, generator=generator)
     text = torch.randn(2 * len(frames), 77, 32, generator=generator)
     with torch.no_grad(), applied(components, request, planned(components, request)):
-        set_motion_amount(components.unet, request, frames)
-        set_strengths_at_frames(components.unet, frames)
+        set_motion(components.unet, request, [frames, frames])
+        set_strengths_at_frames(components.unet, [frames, frames])
         return components.unet(sample, 500, encoder_hidden_states=text).sample
 
 
-def layer_outputs(components: Components, layer: str, x: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
-    """What a layer makes of its input within a window of these frames."""
+def layer_outputs(components: Components, layer: str, x: torch.Tensor, *clips: Sequence[int]) -> torch.Tensor:
+    """What a layer makes of its input within windows of these frames."""
     request = small(TRAVEL)
     with torch.no_grad(), applied(components, request, planned(components, request)):
-        set_strengths_at_frames(components.unet, frames)
+        set_strengths_at_frames(components.unet, clips)
         return components.unet.get_submodule(layer)(x)
 
 
@@ -100,14 +100,22 @@ def test_what_a_frame_gets_depends_on_its_number_alone(layer, shape, over_time, 
     assert whole.select(axis, 0).equal(plain.select(axis, 0))
     first, second = ((whole - plain).select(axis, frame) / plain.std() for frame in (1, 2))
     assert min(first.abs().max(), second.abs().max()) > 1e-2
-    if not over_time:  # guided, all frames come twice
-        assert layer_outputs(v2, layer, torch.cat([x, x]), (0, 1, 2)).chunk(2)[1].equal(whole)
+    both = layer_outputs(v2, layer, torch.cat([x, x.index_select(axis, torch.tensor(order))]), (0, 1, 2), order)
+    torch.testing.assert_close(both, torch.cat([whole, shuffled]), rtol=1e-5, atol=1e-6)
+
+
+def test_motion_layers_know_which_frames_an_inner_window_sees(models_dir, v2):
+    write(models_dir, formats.lora_factors(v2.unet, f"^{MOTION_LAYER}$"))
+    settings = {"context_length": 3, "inner_length": 2, "inner_overlap": 1}
+    merged = prediction(v2, small("a fox <lora:mine:0.7>", **settings), (2, 2, 2))
+    torch.testing.assert_close(prediction(v2, small(TRAVEL, **settings), (2, 2, 2)), merged, rtol=1e-5, atol=1e-5)
+    assert not prediction(v2, small(TRAVEL, **settings), (0, 1, 2)).equal(prediction(v2, small(TRAVEL), (0, 1, 2)))
 
 
 def test_frames_that_were_not_told_are_an_error_and_no_guess(models_dir, v2):
     write(models_dir, formats.lora_factors(v2.unet, f"({SPATIAL_LAYER}|{MOTION_LAYER})$"))
     for layer, x in ((SPATIAL_LAYER, torch.ones(4, 5, 16)), (MOTION_LAYER, torch.ones(3, 2, 16))):
-        with pytest.raises(RuntimeError, match="strengths were set for 3 frames"):
+        with pytest.raises(RuntimeError, match=r"strengths were set for \(1, 3\) windows and frames"):
             layer_outputs(v2, layer, x, (0, 1, 2))
 
 
