@@ -132,7 +132,7 @@ def test_windows_in_one_call_are_each_as_if_alone(store: ModelStore, settings, m
     request = request_for(**settings)
     alone = latents_of(request, store)
     monkeypatch.setattr(store, "windows_a_call", 3)
-    torch.testing.assert_close(latents_of(request, store), alone, rtol=0, atol=LIMIT)
+    torch.testing.assert_close(latents_of(request, store), alone, rtol=0, atol=LIMIT * float(alone.abs().max()))
 
 
 @pytest.mark.parametrize("name", ["guided", "unguided", "prompts that travel"])
