@@ -40,11 +40,13 @@ def measure(clips: list[np.ndarray]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sheet", type=Path, help="where to write the clips at each scale, one row a prompt")
+    parser.add_argument("--scales", type=float, nargs="*", default=SCALES)
+    parser.add_argument("--effects", type=float, nargs="*", default=EFFECTS)
     args = parser.parse_args()
     print("| setting | way of the side | log size change | turn | change from the first frame, of 255 |")
     print("|---|---|---|---|---|")
     columns = []
-    for name, values in (("motion_scale", SCALES), ("motion_effect", EFFECTS)):
+    for name, values in (("motion_scale", args.scales), ("motion_effect", args.effects)):
         for value in values:
             clips = [make_frames(prompt, seed, **{name: value}) for seed, prompt in enumerate(PROMPTS)]
             print(f"| {name} {value:g} | {measure(clips)} |", flush=True)
