@@ -135,11 +135,11 @@ def test_without_effect_every_frame_is_the_still_model_s_own_and_scale_one_chang
     sample, t, text = inputs()
     with torch.no_grad():
         plain = unet(sample, t, text).sample
-        unet.motion_state.scale = torch.ones(5)
+        unet.motion_state.scale = torch.ones(1, 5)
         assert torch.equal(unet(sample, t, text).sample, plain)
-        unet.motion_state.scale = torch.linspace(0.5, 1.5, 5)
+        unet.motion_state.scale = torch.linspace(0.5, 1.5, 5)[None]
         assert not torch.allclose(unet(sample, t, text).sample, plain, atol=1e-4)
-        unet.motion_state.effect = torch.zeros(5)
+        unet.motion_state.effect = torch.zeros(1, 5)
         frames = base(sample[0].transpose(0, 1), t, text).sample
         torch.testing.assert_close(unet(sample, t, text).sample[0].transpose(0, 1), frames)
 
