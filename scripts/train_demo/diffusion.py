@@ -15,154 +15,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, MotionAdapter, SchedulerMixin, UNet2DConditionModel, UNetMotionModel
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.attention_processor import Attention, AttnProcessor
-from diffusers.models.embeddings import SinusoidalPositionalEmbedding
-from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from diffusers import AutoencoderKL, DDIMScheduler, SchedulerMixin
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pipelines.motion import MotionModule
 from scripts.train_demo import trainer
-from scripts.train_demo.captions import OPEN, caption, plain_caption
+from scripts.train_demo.captions import caption, plain_caption
 from scripts.train_demo.detect import CameraReading, Reading, read_camera, read_clip
 from scripts.train_demo.latents import reversed_scene
+from scripts.train_demo.networks import (
+    FramePositions,
+    TrainableMotionModule,
+    build_scheduler,
+    build_trainable,
+)
 from scripts.train_demo.text import build_text_encoder, tokenize
 from scripts.train_demo.vae import SIDE
-from scripts.train_demo.world import CAMERAS, CLIP_FRAMES, DIRECTIONS, MOTIONS, Scene, is_held_out, sample_scene, view
+from scripts.train_demo.world import CAMERAS, CLIP_FRAMES, Scene, is_held_out, sample_scene
 
-CHANNELS = (32, 96, 128)
-GROUPS = 4
 CAPTIONS_A_CLIP = 3
 COMPASS_WEIGHT = 0.5
 STILL_EVERY = 4  # of the clip stage's steps, the one that learns stills with the motion modules set aside
 #: How often a clip of a motion is drawn. Changes of size and angle move few pixels and are learned last; clips
 #: of "rotating" have no reversed twin in the corpus.
 MOTION_WEIGHTS = {"growing": 2.0, "shrinking": 2.0, "rotating": 4.0}
-
-
-def build_scheduler() -> DDIMScheduler:
-    """AnimateDiff's noise schedule, v-prediction."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="linear",
-        clip_sample=False,
-        steps_offset=1,
-        prediction_type="v_prediction",
-    )
-
-
-def build_image_unet() -> UNet2DConditionModel:
-    """SD 1.5's UNet in miniature; no attention on the widest level, where it costs most and says least."""
-    levels = len(CHANNELS)
-    return UNet2DConditionModel(
-        sample_size=SIDE // 8,
-        block_out_channels=CHANNELS,
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (levels - 1),
-        up_block_types=("CrossAttnUpBlock2D",) * (levels - 1) + ("UpBlock2D",),
-        cross_attention_dim=128,
-        attention_head_dim=4,
-        norm_num_groups=GROUPS,
-    )
-
-
-def build_motion_adapter() -> MotionAdapter:
-    """A v2-style motion module (mid block, 32 positions) that starts as the identity."""
-    adapter = MotionAdapter(
-        block_out_channels=CHANNELS,
-        motion_layers_per_block=1,
-        motion_num_attention_heads=4,
-        motion_norm_num_groups=GROUPS,
-        motion_max_seq_length=32,
-        use_motion_mid_block=True,
-    )
-    for name, parameter in adapter.named_parameters():
-        if ".proj_out." in name:
-            nn.init.zeros_(parameter)
-    for module in adapter.modules():
-        if isinstance(module, BasicTransformerBlock):
-            look_at_yourself(module.attn2)
-    return adapter
-
-
-@torch.no_grad()
-def look_at_yourself(attention: Attention) -> None:
-    """Start an attention over time so that each frame sees itself and its neighbours, adding nothing yet.
-
-    With torch's own start every frame sees the mean of all, so none learns its own time from the positions,
-    and clips knew the axis of a motion but not its direction. Equal query and key weights make a frame's own
-    position its best match.
-    """
-    width = attention.to_q.in_features
-    attention.to_q.weight.normal_(0, (8 / width) ** 0.5)
-    attention.to_k.weight.copy_(attention.to_q.weight)
-    nn.init.zeros_(attention.to_out[0].weight)
-    nn.init.zeros_(attention.to_out[0].bias)
-
-
-class FramePositions(SinusoidalPositionalEmbedding):
-    """Positions of the frames in the batch, so that a subset of a clip keeps its true times."""
-
-    frames = torch.arange(CLIP_FRAMES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.pe[:, FramePositions.frames]
-
-
-class TrainableMotionModule(MotionModule):
-    """A motion module that can stand aside: all of them, so that single frames train the plain image UNet, or the
-    middle one for a file of AnimateDiff v3's kind."""
-
-    aside = False
-
-    def forward(self, hidden_states: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
-        return hidden_states if self.aside else super().forward(hidden_states, *args, **kwargs)
-
-
-class Compass(nn.Module):
-    """Linear read-outs of the UNet's middle: which movements of shape and camera were told, and the pose each
-    means at each frame.
-
-    Direction is a product of two weak signals, a word and a frame's time, and neither lowers the denoising
-    loss without the other; asked for directly they are found at once. Dropped by the export.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.motion, self.pose = nn.Linear(channels, len(MOTIONS)), nn.Linear(channels, 4)
-        self.camera, self.camera_pose = nn.Linear(channels, len(CAMERAS)), nn.Linear(channels, 4)
-        for which, names in (("ways", MOTIONS), ("views", CAMERAS)):
-            self.register_buffer(which, torch.tensor([_way_of(name) for name in names]), persistent=False)
-
-    def forward(self, middle: torch.Tensor, told: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-        """Loss of reading [B·F, C, h, w] at frames [F] for what was told [B, 2]: motion, camera (OPEN: nothing)."""
-        pooled = middle.float().mean(dim=(2, 3)).unflatten(0, (len(told), len(frames)))
-        progress = (frames.to(middle.device) / (CLIP_FRAMES - 1) - 0.5) * 2
-        total = middle.sum() * 0
-        for column, named, posed, table in (
-            (told[:, 0], self.motion, self.pose, self.ways),
-            (told[:, 1], self.camera, self.camera_pose, self.views),
-        ):
-            said = (column != OPEN)[:, None].expand(-1, len(frames)).flatten().float()
-            label = column.clamp_min(0)
-            pose = (table[label][:, None] * progress[:, None]).flatten(0, 1)
-            names = label[:, None].expand(-1, len(frames)).flatten()
-            error = nn.functional.cross_entropy(named(pooled).flatten(0, 1), names, reduction="none")
-            error = error + (posed(pooled).flatten(0, 1) - pose).pow(2).mean(dim=1) * 4
-            # A weighted mean even where nothing was said: every process must have the same gradients to average.
-            total = total + (error * said).sum() / said.sum().clamp_min(1)
-        return total
-
-
-def _way_of(name: str) -> list[float]:
-    """Signs of what a motion or a camera changes in the picture: x, y, size, angle."""
-    x, y, zoom, roll = view(name, CLIP_FRAMES - 1)
-    dx, dy = DIRECTIONS.get(name, (np.sign(x), np.sign(y)))
-    size = {"growing": 1, "shrinking": -1}.get(name, np.sign(zoom - 1))
-    return [float(sign) for sign in (dx, dy, size, 1 if name == "rotating" else np.sign(roll))]
 
 
 class Corpus:
@@ -228,55 +104,48 @@ def load_text(checkpoint: Path, tokenizer_folder: Path) -> tuple[CLIPTokenizer, 
     return tokenizer, encoder.eval()
 
 
-def build_trainable(kind: str) -> nn.Module:
-    """The network of a stage: "image" is the 2D UNet, "clip" the same with motion modules."""
-    unet = build_image_unet()
-    if kind == "clip":
-        unet = UNetMotionModel.from_unet2d(unet, build_motion_adapter())
-        for module in unet.modules():
-            if isinstance(module, AnimateDiffTransformer3D):
-                module.__class__ = TrainableMotionModule
-            if isinstance(module, SinusoidalPositionalEmbedding):
-                module.__class__ = FramePositions
-        unet.compass = Compass(CHANNELS[-1])
-    unet.set_attn_processor(AttnProcessor())  # SDPA's backward was 39 % of a CPU step
-    return unet
-
-
-def load_clip(checkpoint: Path) -> nn.Module:
-    """The network of the clip stage with the weights it ended with."""
-    network = build_trainable("clip")
-    # What `unpack` writes has no compass; then it starts anew.
-    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"], strict=False)
-    return network
-
-
 def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     """Train one stage on the cached latents."""
     corpus = Corpus(args.latents, plan, rank, load_text(args.text, args.tokenizer))
     scheduler = build_scheduler()
     task = trainer.Trainer(build_trainable(args.kind), plan, rank)
     is_clip = args.kind == "clip"
-
-    middle = Middle(task.model) if is_clip else None
     scenes = held_out_scenes(24 if is_clip else 32)
     held = Held(scenes, [plain_caption(scene) for scene in scenes], args, plan.device) if rank == 0 else None
 
-    def loss(step: int) -> torch.Tensor:
-        still = is_clip and step % STILL_EVERY == 0
-        TrainableMotionModule.aside = still
-        frames = random_frames(1 if still or not is_clip else args.frames, only=args.middle)
+    def still(_: int) -> torch.Tensor:
+        TrainableMotionModule.aside = True
+        frames = random_frames(1, only=args.middle)
         FramePositions.frames = frames
-        latents, text, told = corpus.batch(plan.batch * (args.frames if still else 1), frames)
+        latents, text, _told = corpus.batch(plan.batch * (args.frames if is_clip else 1), frames)
         noisy, t, target = make_noisy(latents, scheduler)
-        if not is_clip:
-            found = task.model(noisy[:, :, 0], t, text).sample[:, :, None]
-            return (found.float() - target).pow(2).mean()
-        found = task.model(noisy, t, text.repeat_interleave(len(frames), dim=0)).sample
-        error = (found.float() - target).pow(2).mean()
-        return error if still else error + COMPASS_WEIGHT * task.model.compass(middle.features, told, frames)
+        found = task.model(noisy if is_clip else noisy[:, :, 0], t, text).sample
+        return (found.float().view_as(target) - target).pow(2).mean()
+
+    moving = clip_loss(task, corpus, args.frames, only=args.middle) if is_clip else still
+
+    def loss(step: int) -> torch.Tensor:
+        return still(step) if step % STILL_EVERY == 0 else moving(step)
 
     task.run(loss, score=lambda ema: held.score(ema, is_clip=is_clip) if held else "", every_s=args.score_every)
+
+
+def clip_loss(task: trainer.Trainer, corpus: Corpus, num_frames: int, *, only: int = CLIP_FRAMES) -> trainer.Loss:
+    """The loss of every stage that learns clips: the velocity of some of their frames, and the compass."""
+    scheduler = build_scheduler()
+    middle = Middle(task.model)
+
+    def loss(_: int) -> torch.Tensor:
+        TrainableMotionModule.aside = False
+        frames = random_frames(num_frames, only=only)
+        FramePositions.frames = frames
+        latents, text, told = corpus.batch(task.plan.batch, frames)
+        noisy, t, target = make_noisy(latents, scheduler)
+        found = task.model(noisy, t, text.repeat_interleave(len(frames), dim=0)).sample
+        error = (found.float() - target).pow(2).mean()
+        return error + COMPASS_WEIGHT * task.model.compass(middle.features, told, frames)
+
+    return loss
 
 
 class Middle:

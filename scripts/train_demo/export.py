@@ -18,7 +18,8 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
-from scripts.train_demo.diffusion import build_image_unet, build_motion_adapter, build_scheduler, load_text
+from scripts.train_demo.diffusion import load_text
+from scripts.train_demo.networks import build_image_unet, build_motion_adapter, build_scheduler
 from scripts.train_demo.world import CAMERAS
 
 _INDEX = {

@@ -17,19 +17,8 @@ from torch import nn
 
 from scripts.train_demo import trainer
 from scripts.train_demo.captions import plain_caption
-from scripts.train_demo.diffusion import (
-    COMPASS_WEIGHT,
-    Corpus,
-    FramePositions,
-    Held,
-    Middle,
-    add_data_arguments,
-    build_scheduler,
-    load_clip,
-    load_text,
-    make_noisy,
-    random_frames,
-)
+from scripts.train_demo.diffusion import Corpus, Held, add_data_arguments, clip_loss, load_text
+from scripts.train_demo.networks import load_clip
 from scripts.train_demo.world import CAMERAS, Scene, is_held_out, sample_scene
 
 RANK = 8  # 115,000 numbers in all, so that a file stays below 300 kB
@@ -67,24 +56,14 @@ def scenes_for(camera: str, count: int) -> list[Scene]:
 def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
     """Train one LoRA."""
     corpus = Corpus(args.latents, plan, rank, load_text(args.text, args.tokenizer), camera=args.camera)
-    scheduler = build_scheduler()
     network = load_clip(args.clip)
     add_low_rank(network)
     task = trainer.Trainer(network, plan, rank, ema_decay=0.98, warm_up=30)
-    middle = Middle(task.model)
     scenes = scenes_for(args.camera, 8)
     held = Held(scenes, [plain_caption(replace(scene, camera="still")) for scene in scenes], args, plan.device)
-
-    def loss(_: int) -> torch.Tensor:
-        frames = random_frames(args.frames)
-        FramePositions.frames = frames
-        latents, text, told = corpus.batch(plan.batch, frames)
-        noisy, t, target = make_noisy(latents, scheduler)
-        found = task.model(noisy, t, text.repeat_interleave(len(frames), dim=0)).sample
-        error = (found.float() - target).pow(2).mean()
-        return error + COMPASS_WEIGHT * task.model.compass(middle.features, told, frames)
-
-    task.run(loss, score=lambda ema: held.score(ema, is_clip=True), every_s=args.score_every)
+    task.run(
+        clip_loss(task, corpus, args.frames), score=lambda ema: held.score(ema, is_clip=True), every_s=args.score_every
+    )
 
 
 def main() -> None:

@@ -20,20 +20,16 @@ from torch import nn
 from scripts.train_demo import trainer
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.diffusion import (
-    COMPASS_WEIGHT,
     Corpus,
-    FramePositions,
     Held,
-    Middle,
     add_data_arguments,
-    build_scheduler,
+    clip_loss,
     encode_texts,
     held_out_scenes,
-    load_clip,
     load_text,
-    make_noisy,
     random_frames,
 )
+from scripts.train_demo.networks import FramePositions, build_scheduler, load_clip
 
 STEPS = 4
 GUIDANCE_SCALE = 3.0  # the teacher's
@@ -59,26 +55,9 @@ def stage(rank: int, plan: trainer.Budget, args: argparse.Namespace) -> None:
         loss = distillation(task, corpus, load_clip(args.clip).eval().requires_grad_(False), empty, args.frames)
         score = lambda ema: held.score(ema, is_clip=True, sampler=lcm_scheduler(), guidance_scale=1)  # noqa: E731
     else:
-        loss = denoising(task, corpus, args.frames)
+        loss = clip_loss(task, corpus, args.frames)
         score = lambda ema: held.score(ema, is_clip=True)  # noqa: E731
     task.run(loss, score=score, every_s=args.score_every)
-
-
-def denoising(task: trainer.Trainer, corpus: Corpus, num_frames: int) -> trainer.Loss:
-    """The clip stage's own loss."""
-    scheduler = build_scheduler()
-    middle = Middle(task.model)
-
-    def loss(_: int) -> torch.Tensor:
-        frames = random_frames(num_frames)
-        FramePositions.frames = frames
-        latents, text, told = corpus.batch(task.plan.batch, frames)
-        noisy, t, target = make_noisy(latents, scheduler)
-        found = task.model(noisy, t, text.repeat_interleave(len(frames), dim=0)).sample
-        error = (found.float() - target).pow(2).mean()
-        return error + COMPASS_WEIGHT * task.model.compass(middle.features, told, frames)
-
-    return loss
 
 
 def distillation(

@@ -19,7 +19,7 @@ VIDEO_PLAYS = """() => {
 }"""
 WIDER_THAN_SCREEN = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 GRADIO_BASELINE = {"aria-prohibited-attr", "color-contrast"}  # its media box and footer; ours are checked below
-WAIT_MS = 60_000  # of patience, not a target: a busy machine took 20 s to draw the page
+WAIT_MS = 20_000
 expect = playwright.expect
 
 pytestmark = [

@@ -55,7 +55,7 @@ def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
     assert event.fn("0: a\n8: b", "0: c", 17, 0.5, "prompts", 16) != event.fn("0: a\n8: b", "0: c", 17, 0.5, *window)
     assert both["visible"]
     assert both["value"].count("<svg") == 2
-    for values in (("a cat: b", "", 16, 0), ("0: a", "", 0, 0), (None, None, 16, None)):
+    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", 0, 0), (None, None, 16, None)):
         assert event.fn(*values, *window) == {"value": "", "visible": False, "__type__": "update"}
 
 

@@ -68,3 +68,15 @@ def models_dir(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def store() -> ModelStore:
     return ModelStore("cpu", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def xl_store(tmp_path_factory) -> Iterator[ModelStore]:
+    """A store whose models folder has a tiny Stable Diffusion XL, "xl", and a motion module for it, "xl-motion"."""
+    root = tmp_path_factory.mktemp("models")
+    tiny.TinyXL(3).save_folder(root / "base_models" / "xl")
+    adapter = tiny.motion_adapter(4, mid_block=False, channels=tiny.XL_CHANNELS)
+    adapter.save_pretrained(root / "motion_modules" / "xl-motion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELS_DIR", str(root))
+        yield ModelStore("cpu", torch.float32)

@@ -12,7 +12,6 @@ from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.events import Progress, Stage
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest, Scheduler
-from tests.pipeline import tiny
 from tests.pipeline.sink import run
 
 SHAPE = (1, 4, 7, 9, 9)  # 2,268 values: no multiple of what torch draws at once
@@ -23,17 +22,6 @@ CONFIG = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
 @pytest.fixture(scope="module")
 def store() -> ModelStore:
     return ModelStore("cpu", torch.float32)
-
-
-@pytest.fixture(scope="module")
-def xl_store(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny.TinyXL(3).save_folder(root / "base_models" / "xl")
-    adapter = tiny.motion_adapter(4, mid_block=False, channels=tiny.XL_CHANNELS)
-    adapter.save_pretrained(root / "motion_modules" / "xl-motion")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
-        yield ModelStore("cpu", torch.float32)
 
 
 def request_for(**settings) -> GenerationRequest:
@@ -130,9 +118,11 @@ VARIETY = {
 @pytest.mark.parametrize("settings", VARIETY.values(), ids=VARIETY)
 def test_windows_in_one_call_are_each_as_if_alone(store: ModelStore, settings, monkeypatch):
     request = request_for(**settings)
+    if "inner_length" in settings:  # rounding alone is 2.8e-5 there in float32, and nothing in float64
+        store = ModelStore("cpu", torch.float64)
     alone = latents_of(request, store)
     monkeypatch.setattr(store, "windows_a_call", 3)
-    torch.testing.assert_close(latents_of(request, store), alone, rtol=0, atol=LIMIT * float(alone.abs().max()))
+    torch.testing.assert_close(latents_of(request, store), alone, rtol=0, atol=LIMIT)
 
 
 @pytest.mark.parametrize("name", ["guided", "unguided", "prompts that travel"])

@@ -11,25 +11,13 @@ from pipelines.frame_conditions import frame_conditions
 from pipelines.models import Components, ModelStore
 from pipelines.prompt_travel import plan_travel
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
-from tests.pipeline import tiny
 from tests.pipeline.sink import run
 from tests.pipeline.stock import encode, our_latents, stock_run
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny.TinyXL(3).save_folder(root / "base_models" / "xl")
-    adapter = tiny.motion_adapter(4, mid_block=False, channels=tiny.XL_CHANNELS)
-    adapter.save_pretrained(root / "motion_modules" / "xl-motion")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
-        yield ModelStore("cpu", torch.float32)
-
-
-@pytest.fixture(scope="module")
-def components(store: ModelStore) -> Components:
-    return store.load("xl", "xl-motion")
+def components(xl_store: ModelStore) -> Components:
+    return xl_store.load("xl", "xl-motion")
 
 
 def request_for(**settings) -> GenerationRequest:
@@ -74,15 +62,15 @@ def test_one_window_equals_stock_bit_for_bit(components, scheduler, guidance_sca
     assert torch.equal(ours, theirs), f"max |d| = {(ours - theirs).abs().max():.2e}"
 
 
-def test_decoded_frames_equal_stock(store, components):
+def test_decoded_frames_equal_stock(xl_store, components):
     request = request_for()
     theirs = stock_run(stock_pipe(components, request), components, request, "np")[0]
-    ours, _ = run(request, store=store)
+    ours, _ = run(request, store=xl_store)
     assert np.array_equal(ours, (theirs * 255).round().astype(np.uint8))
 
 
-def test_a_clip_longer_than_the_window_is_made_in_windows(store):
-    frames, _ = run(request_for(num_frames=24, context_length=8, motion_norm=MotionNorm.ORIGINAL), store=store)
+def test_a_clip_longer_than_the_window_is_made_in_windows(xl_store):
+    frames, _ = run(request_for(num_frames=24, context_length=8, motion_norm=MotionNorm.ORIGINAL), store=xl_store)
     assert frames.shape == (24, 64, 96, 3)
     assert frames.reshape(24, -1).std(axis=1).min() > 0
 
@@ -136,11 +124,11 @@ def test_pooled_vectors_travel_too(components):
     torch.testing.assert_close(positive, expected)
 
 
-def test_a_travel_makes_a_clip_in_windows(store):
+def test_a_travel_makes_a_clip_in_windows(xl_store):
     request = {"num_frames": 12, "context_length": 8, "num_inference_steps": 2, "prompt": "a star"}
-    plain, _ = run(request_for(**request), store=store)
-    one_key, _ = run(request_for(**request | {"prompt": "0: a star"}), store=store)
-    travel, _ = run(request_for(**request | {"prompt": "0: a star\n-1: red"}), store=store)
+    plain, _ = run(request_for(**request), store=xl_store)
+    one_key, _ = run(request_for(**request | {"prompt": "0: a star"}), store=xl_store)
+    travel, _ = run(request_for(**request | {"prompt": "0: a star\n-1: red"}), store=xl_store)
     assert np.array_equal(one_key, plain)
     assert not np.array_equal(travel[11], plain[11])
 

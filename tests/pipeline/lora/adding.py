@@ -6,6 +6,7 @@ import torch
 from pipelines.errors import WeightsError
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, applied
+from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from tests.pipeline.lora import formats
 
@@ -35,6 +36,19 @@ def planned(components: Components, request: GenerationRequest) -> LoraPlan:
     loras = {name: load_lora(entry) for name, entry in find_loras(request).items()}
     models = components.lora_targets
     return plan_loras(request, loras, models=models, motion_label=components.motion.label)
+
+
+def encoded(components: Components, request: GenerationRequest) -> TextStates:
+    """The states of its prompts, what their tags add among them."""
+    plan = planned(components, request)
+    with applied(components, request, plan):
+        return encode_prompts(
+            components.tokenizers,
+            components.text_encoders,
+            prompt=plan.prompt,
+            negative_prompt=plan.negative_prompt,
+            tokens=plan.tokens,
+        )
 
 
 def states(components: Components) -> dict[str, dict[str, torch.Tensor]]:

@@ -6,22 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.models import Components, applied
-from pipelines.prompts import encode_prompts
-from pipelines.request import GenerationRequest
-from tests.pipeline.lora.adding import planned, refusal_of, small
-
-
-def encoded(components: Components, request: GenerationRequest):
-    plan = planned(components, request)
-    with applied(components, request, plan):
-        return encode_prompts(
-            components.tokenizers,
-            components.text_encoders,
-            prompt=plan.prompt,
-            negative_prompt=plan.negative_prompt,
-            tokens=plan.tokens,
-        )
+from pipelines.models import Components
+from tests.pipeline.lora.adding import encoded, planned, refusal_of, small
 
 
 def _letters(components: Components, word: str) -> torch.Tensor:

@@ -14,10 +14,9 @@ from pipelines.lora import find_loras
 from pipelines.lora_travel import set_strengths_at_frames
 from pipelines.models import Components, applied
 from pipelines.motion import set_motion
-from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from tests.pipeline.lora import formats
-from tests.pipeline.lora.adding import CONVOLUTIONS, MOTION, SPATIAL, assert_as_before, planned, small, states
+from tests.pipeline.lora.adding import CONVOLUTIONS, MOTION, SPATIAL, assert_as_before, encoded, planned, small, states
 from tests.pipeline.sink import KeptFrames, run
 
 TRAVEL = "0: a fox <lora:mine:0>\n2: a fox <lora:mine:0.7>"
@@ -47,18 +46,6 @@ def layer_outputs(components: Components, layer: str, x: torch.Tensor, *clips: S
     with torch.no_grad(), applied(components, request, planned(components, request)):
         set_strengths_at_frames(components.unet, clips)
         return components.unet.get_submodule(layer)(x)
-
-
-def encoded(components: Components, request: GenerationRequest) -> TextStates:
-    plan = planned(components, request)
-    with applied(components, request, plan):
-        return encode_prompts(
-            components.tokenizers,
-            components.text_encoders,
-            prompt=plan.prompt,
-            negative_prompt=plan.negative_prompt,
-            tokens=plan.tokens,
-        )
 
 
 @pytest.mark.parametrize("pattern", [MOTION, SPATIAL, CONVOLUTIONS, r"motion_modules.*(proj_in|proj_out|net\.2)$"])
