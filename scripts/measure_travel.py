@@ -17,7 +17,7 @@ import numpy as np
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.detect import frame_colours, read_clip
 from scripts.train_demo.score import make_frames, wilson
-from scripts.train_demo.world import COLOURS, Scene, sample_scene
+from scripts.train_demo.world import COLOURS, GROUNDS, Scene, sample_scene, spot_colour
 
 NUM_FRAMES = 16
 _STEP_BACK = 0.05  # of the way between two colours: what the picture of a resting shape flickers by
@@ -44,19 +44,28 @@ class Travel:
         return str(getattr(scene, self.part))
 
 
-def travels(count: int, *, seed: int = 1) -> Iterator[Travel]:
-    """Travels of two to four keys over different colours; shapes and grounds in turn."""
+def travels(count: int, *, seed: int = 1, ground: str = "plain") -> Iterator[Travel]:
+    """Travels of two to four keys over different colours, the camera still; shapes and grounds in turn.
+
+    Every key is a scene of the world: on spotted grounds neither shape nor ground may take a colour in which the
+    shape would be lost among the spots.
+    """
     rng = np.random.default_rng(seed)
     for number in range(count):
-        scene = sample_scene(rng)
-        part, other = ("colour", scene.background) if number % 2 == 0 else ("background", scene.colour)
-        free = [colour for colour in COLOURS if colour != other]
+        scene = sample_scene(rng, ground=ground, camera="still")
+        part = "colour" if number % 2 == 0 else "background"
+        free = [colour for colour in COLOURS if _can_be_seen(replace(scene, **{part: colour}))]
         chosen = rng.choice(free, size=2 + number % 3, replace=False)
         frames = np.linspace(0, NUM_FRAMES - 1, len(chosen)).round().astype(int)
         keys = (
             (int(frame), replace(scene, **{part: str(colour)})) for frame, colour in zip(frames, chosen, strict=True)
         )
         yield Travel(part, tuple(keys))
+
+
+def _can_be_seen(scene: Scene) -> bool:
+    spots = (spot_colour(scene.background),) if scene.ground == "spotted" else ()
+    return scene.colour not in (scene.background, *spots)
 
 
 def keys_right(travel: Travel, frames: np.ndarray) -> list[bool]:
@@ -93,11 +102,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="clips to make")
     parser.add_argument("--blend", default="lerp", choices=("lerp", "slerp"))
     parser.add_argument("--hold", type=float, default=0.0, help="share of the way that keys are held, 0 to 1")
+    parser.add_argument("--ground", choices=GROUNDS, default="plain")
     parser.add_argument("--sheet", type=Path, help="where to write the clips, one row each")
     args = parser.parse_args()
     made = [
         (travel, make_frames(travel.prompt, seed, prompt_blend=args.blend, prompt_hold=args.hold))
-        for seed, travel in enumerate(travels(args.count))
+        for seed, travel in enumerate(travels(args.count, ground=args.ground))
     ]
     print("| what changes | keys that show their colour | ways without a step back | largest step back |")
     print("|---|---|---|---|")
