@@ -8,11 +8,11 @@ from types import GenericAlias
 from typing import Any, Literal, get_args, get_origin
 
 from pipelines.catalog_entries import BaseModel, MotionModule
-from pipelines.request import RANDOM_SEED, GenerationRequest
+from pipelines.request import INPUT_FIELDS, RANDOM_SEED, GenerationRequest
 from pipelines.schedules import Keys
 
-FIELDS: tuple[str, ...] = tuple(GenerationRequest.model_fields)
-"""Names of the request's fields, in order. Every face uses these names in this order."""
+FIELDS: tuple[str, ...] = tuple(name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS)
+"""Names of the fields that words alone need, in the request's order. Every face uses these names in this order."""
 
 MODEL_FIELDS: tuple[str, ...] = tuple(
     name

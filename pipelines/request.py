@@ -9,6 +9,7 @@ import json
 import math
 import re
 import secrets
+from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Self
@@ -17,14 +18,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     PlainSerializer,
     ValidationError,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 
+from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.errors import InvalidRequestError
+from pipelines.image_fit import ImageFit
+from pipelines.knobs import Sha256, knob
 from pipelines.prompt_travel import plan_travel
 from pipelines.schedules import Factor, parse_schedule
 
@@ -33,7 +36,28 @@ MAX_SIDE = 1024
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_SEED = 2**32 - 1
 RANDOM_SEED = -1
+INPUT_FIELDS = (
+    "first_frame",
+    "last_frame",
+    "latent_power",
+    "latent_scale",
+    "latent_power_last",
+    "latent_scale_last",
+    "noise_floor",
+    "exact_ends",
+    "source_video",
+    "source_start",
+    "source_every",
+    "strength",
+    "image_fit",
+    "mask",
+    "mask_feather",
+    "controls",
+    "image_prompts",
+)
+"""The fields about pictures and clips that a clip is made from or steered by."""
 _VALUE_SHOWN = 60
+_FIELDS_SHOWN = 8
 
 
 class Scheduler(StrEnum):
@@ -139,18 +163,12 @@ Rate = Annotated[
 ]
 
 
-def _knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
-    """A field: what pydantic checks, and what the faces show (label, help, slider step, remedy)."""
-    extra: dict[str, Any] = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
-    return Field(default, description=help, json_schema_extra=extra, **rules)
-
-
 class GenerationRequest(BaseModel):
     """One clip to make. Build it with `GenerationRequest.build`, which turns broken rules into words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    prompt: str = _knob(
+    prompt: str = knob(
         "",
         label="Prompt",
         help="What the clip shows. (word:1.3) makes a word count more, (word:0.7) less; "
@@ -160,7 +178,7 @@ class GenerationRequest(BaseModel):
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the prompt",
     )
-    negative_prompt: str = _knob(
+    negative_prompt: str = knob(
         "",
         label="Negative prompt",
         help="What the clip should not show. Works only with a guidance above 1. "
@@ -168,13 +186,13 @@ class GenerationRequest(BaseModel):
         max_length=MAX_PROMPT_CHARACTERS,
         fix="Shorten the negative prompt",
     )
-    prompt_blend: PromptBlend = _knob(
+    prompt_blend: PromptBlend = knob(
         PromptBlend.LERP,
         label="Prompt blend",
         help="How one key's text turns into the next. Lerp goes straight, which weakens both in the middle; "
         "slerp goes along an arc, which keeps their strength.",
     )
-    prompt_hold: float = _knob(
+    prompt_hold: float = knob(
         0.0,
         label="Prompt hold",
         help="How much of the way to the next key every key of the prompts stays as it is. 0 changes all the way, "
@@ -183,7 +201,7 @@ class GenerationRequest(BaseModel):
         le=1,
         step=0.05,
     )
-    seed: int = _knob(
+    seed: int = knob(
         ...,
         label="Seed",
         help="The number the noise is drawn from. The same seed and settings give the same clip; -1 draws a new one.",
@@ -191,7 +209,7 @@ class GenerationRequest(BaseModel):
         le=MAX_SEED,
         fix="Use -1 to draw one",
     )
-    num_frames: int = _knob(
+    num_frames: int = knob(
         16,
         label="Frames",
         help="Length of the clip in frames. Beyond the window length it is made in overlapping windows, "
@@ -200,7 +218,7 @@ class GenerationRequest(BaseModel):
         le=MAX_NUM_FRAMES,
         step=1,
     )
-    fps: Rate = _knob(
+    fps: Rate = knob(
         Fraction(8),
         label="Frames per second",
         help="How fast the clip plays; exact ratios such as 24000/1001 are kept.",
@@ -208,11 +226,9 @@ class GenerationRequest(BaseModel):
         le=120,
         step=1,
     )
-    width: int = _knob(512, label="Width", help="Picture width in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
-    height: int = _knob(
-        512, label="Height", help="Picture height in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8
-    )
-    base_model: str = _knob(
+    width: int = knob(512, label="Width", help="Picture width in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
+    height: int = knob(512, label="Height", help="Picture height in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
+    base_model: str = knob(
         "demo",
         label="Base model",
         help="The model that draws the pictures.",
@@ -220,7 +236,7 @@ class GenerationRequest(BaseModel):
         max_length=300,
         fix="Choose one of the list",
     )
-    motion_module: str = _knob(
+    motion_module: str = knob(
         "demo",
         label="Motion module",
         help="The model that makes the pictures move; it must be made for the same kind of base model.",
@@ -228,14 +244,14 @@ class GenerationRequest(BaseModel):
         max_length=300,
         fix="Choose one of the list",
     )
-    vae: str = _knob(
+    vae: str = knob(
         "",
         label="VAE",
         help="What turns latents into pictures; empty for the base model's own.",
         max_length=300,
         fix="Choose one of the list",
     )
-    num_inference_steps: int = _knob(
+    num_inference_steps: int = knob(
         25,
         label="Steps",
         help="Denoising steps. More is slower and, up to a point, cleaner.",
@@ -243,7 +259,7 @@ class GenerationRequest(BaseModel):
         le=150,
         step=1,
     )
-    guidance_scale: float = _knob(
+    guidance_scale: float = knob(
         7.5,
         label="Guidance",
         help="How strongly the clip follows the prompt. 1 turns guidance off and halves the time; "
@@ -252,8 +268,8 @@ class GenerationRequest(BaseModel):
         le=30,
         step=0.1,
     )
-    scheduler: Scheduler = _knob(Scheduler.DDIM, label="Sampler", help="The method that turns noise into pictures.")
-    clip_skip: int = _knob(
+    scheduler: Scheduler = knob(Scheduler.DDIM, label="Sampler", help="The method that turns noise into pictures.")
+    clip_skip: int = knob(
         0,
         label="CLIP skip",
         help="How many of the text encoder's last layers are left out. 0 uses all of them; "
@@ -262,7 +278,7 @@ class GenerationRequest(BaseModel):
         le=11,
         step=1,
     )
-    context_schedule: ContextSchedule = _knob(
+    context_schedule: ContextSchedule = knob(
         ContextSchedule.UNIFORM,
         label="Windows",
         help="How a clip longer than the window is cut. Uniform moves the windows at every step, which hides seams; "
@@ -270,7 +286,7 @@ class GenerationRequest(BaseModel):
         "Batched windows share no frames: fastest, with jumps. Shuffle draws the frames of a window "
         "from the whole clip; composite does so in the first tenth of the steps, then is uniform.",
     )
-    context_length: int = _knob(
+    context_length: int = knob(
         16,
         label="Window length",
         help="Frames the motion module sees at once. It was trained on a fixed number, usually 16.",
@@ -278,7 +294,7 @@ class GenerationRequest(BaseModel):
         le=128,
         step=1,
     )
-    context_overlap: int = _knob(
+    context_overlap: int = knob(
         -1,
         label="Shared frames",
         help="Frames that neighbouring windows share. More is smoother and slower; -1 means a quarter of the window.",
@@ -286,7 +302,7 @@ class GenerationRequest(BaseModel):
         le=127,
         step=1,
     )
-    context_stride: int = _knob(
+    context_stride: int = knob(
         1,
         label="Long-range passes",
         help="Extra passes over every 2nd, 4th, ... frame that hold a long clip together. 1 means none.",
@@ -294,7 +310,7 @@ class GenerationRequest(BaseModel):
         le=8,
         step=1,
     )
-    closed_loop: ClosedLoop = _knob(
+    closed_loop: ClosedLoop = knob(
         ClosedLoop.OFF,
         label="Closed loop",
         help="Whether the end leads back to the beginning, so that the clip repeats without a cut. "
@@ -302,14 +318,14 @@ class GenerationRequest(BaseModel):
         "lead back to the first as well. Full: the end is joined at every step as well, and a clip that fits into "
         "one window is played forth and back; the other kinds leave such a clip as it is.",
     )
-    context_fuse: ContextFuse = _knob(
+    context_fuse: ContextFuse = knob(
         ContextFuse.PYRAMID,
         label="Window weights",
         help="What windows count where they overlap. Pyramid and relative: most in their middle, relative next to "
         "nothing at its ends. Overlap linear: less only over the shared frames. Flat: the same everywhere. "
         "Last: the last window alone, as AUTOMATIC1111's extension has it.",
     )
-    noise_layout: NoiseLayout = _knob(
+    noise_layout: NoiseLayout = knob(
         NoiseLayout.ONE_DRAW,
         label="Noise",
         help="How the noise of the frames is drawn. One draw: that of the whole clip at once, so that another length "
@@ -318,7 +334,7 @@ class GenerationRequest(BaseModel):
         "window's, put into another order for every later stretch, which repeats less plainly (FreeNoise). "
         "Constant: the same in every frame.",
     )
-    free_init_iterations: int = _knob(
+    free_init_iterations: int = knob(
         0,
         label="FreeInit rounds",
         help="How often the clip is made. Every round after the first starts from the coarse, slow part of the clip "
@@ -327,13 +343,13 @@ class GenerationRequest(BaseModel):
         le=5,
         step=1,
     )
-    free_init_filter: FreeInitFilter = _knob(
+    free_init_filter: FreeInitFilter = knob(
         FreeInitFilter.BUTTERWORTH,
         label="FreeInit filter",
         help="How the coarse part is told from the rest. Butterworth and Gaussian fade from one to the other. "
         "Ideal and box cut sharply; box looks at time, height and width each by itself, the others at all together.",
     )
-    free_init_order: int = _knob(
+    free_init_order: int = knob(
         4,
         label="FreeInit steepness",
         help="How fast the Butterworth filter fades: the higher, the more like a cut. The others don't use it.",
@@ -341,7 +357,7 @@ class GenerationRequest(BaseModel):
         le=100,
         step=1,
     )
-    free_init_spatial_stop: float = _knob(
+    free_init_spatial_stop: float = knob(
         0.25,
         label="FreeInit detail",
         help="How fine a detail of the picture still counts as coarse: 1 is the finest there is. "
@@ -350,7 +366,7 @@ class GenerationRequest(BaseModel):
         le=1,
         step=0.01,
     )
-    free_init_temporal_stop: float = _knob(
+    free_init_temporal_stop: float = knob(
         0.25,
         label="FreeInit speed",
         help="How fast a change from frame to frame still counts as slow: 1 is the fastest there is. "
@@ -359,7 +375,7 @@ class GenerationRequest(BaseModel):
         le=1,
         step=0.01,
     )
-    inner_length: int = _knob(
+    inner_length: int = knob(
         0,
         label="Inner window length",
         help="Frames of a window that attend to one another. 0 means all. With 16, say, a window may be longer than "
@@ -368,7 +384,7 @@ class GenerationRequest(BaseModel):
         le=64,
         step=1,
     )
-    inner_overlap: int = _knob(
+    inner_overlap: int = knob(
         -1,
         label="Inner shared frames",
         help="Frames that neighbouring inner windows share; -1 means a quarter of the inner window.",
@@ -376,26 +392,149 @@ class GenerationRequest(BaseModel):
         le=63,
         step=1,
     )
-    motion_scale: Factor = _knob(
+    motion_scale: Factor = knob(
         parse_schedule(1),
         label="Motion amount",
         help="How much moves: below 1 calmer, above 1 livelier. A number, or keys at frames: 0: 0.5, 15: 1.5.",
         fix="Use about 0.8 to 1.3",
     )
-    motion_effect: Factor = _knob(
+    motion_effect: Factor = knob(
         parse_schedule(1),
         label="Motion strength",
         help="How strongly the motion module acts at all; 0 makes every frame a picture of its own. "
         "A number, or keys at frames: 0: 1, 15: 0.",
         fix="Use 0 to 1",
     )
-    motion_norm: MotionNorm = _knob(
+    motion_norm: MotionNorm = knob(
         MotionNorm.ORIGINAL,
         label="Motion norm",
         help="Original computes what the motion module's authors do. Diffusers normalises motion layers over the "
         "whole window; choose it to compare, or for modules that were trained there.",
     )
-    formats: tuple[OutputFormat, ...] = _knob(
+    first_frame: Sha256 = knob(
+        "",
+        label="First frame",
+        help="A picture that the clip begins with.",
+        fix="Choose the picture again",
+    )
+    last_frame: Sha256 = knob(
+        "",
+        label="Last frame",
+        help="A picture that the clip ends with. Needs a first frame.",
+        fix="Choose the picture again",
+    )
+    latent_power: float = knob(
+        1.0,
+        label="Curve",
+        help="How the first frame's hold on the clip fades: 1 evenly, above 1 late and then fast, below 1 at once.",
+        ge=0.1,
+        le=10,
+        step=0.1,
+    )
+    latent_scale: float = knob(
+        32.0,
+        label="Image holds for",
+        help="After how many frames nothing of the first frame is left, with a curve of 1. "
+        "With another curve, its power: 32 and a curve of 2 make 5.7 frames.",
+        ge=1,
+        le=128,
+        step=1,
+    )
+    latent_power_last: float = knob(
+        1.0,
+        label="Curve, last frame",
+        help="As the curve, counted back from the last frame.",
+        ge=0.1,
+        le=10,
+        step=0.1,
+    )
+    latent_scale_last: float = knob(
+        32.0,
+        label="Last image holds for",
+        help="As for the first frame, counted back from the last.",
+        ge=1,
+        le=128,
+        step=1,
+    )
+    noise_floor: float = knob(
+        0.25,
+        label="Room for motion",
+        help="The least share of noise in the frames between two pictures. At 0, as other programs have it, two "
+        "pictures with the usual curves make a mere cross-fade.",
+        ge=0,
+        le=1,
+        step=0.05,
+    )
+    exact_ends: bool = knob(
+        False,
+        label="Exact first frame",
+        help="Keep the first and the last picture as they are: what they show is put back after every step.",
+    )
+    source_video: Sha256 = knob(
+        "",
+        label="Source clip",
+        help="A clip that the result is made from, or that steers it.",
+        fix="Choose the clip again",
+    )
+    source_start: int = knob(
+        0,
+        label="Start at frame",
+        help="Frames of the source clip to leave out at its beginning.",
+        ge=0,
+        le=10_000_000,
+        step=1,
+    )
+    source_every: int = knob(
+        1,
+        label="Every n-th frame",
+        help="Use every frame of the source clip, or every second, third, …",
+        ge=1,
+        le=1_000,
+        step=1,
+    )
+    strength: float = knob(
+        0.8,
+        label="Strength",
+        help="How much of the picture or source clip is made anew: 0.2 little, 1 everything, so that only control "
+        "units follow it.",
+        gt=0,
+        le=1,
+        step=0.05,
+    )
+    image_fit: ImageFit = knob(
+        ImageFit.CROP,
+        label="Fit",
+        help="What is done with pictures of another shape: cut off what is too much, add bars, or stretch.",
+    )
+    mask: Sha256 = knob(
+        "",
+        label="Mask",
+        help="A picture or clip that says where the source may change: white changes, black stays.",
+        fix="Choose the mask again",
+    )
+    mask_feather: int = knob(
+        4,
+        label="Soft edge",
+        help="Over how many pixels the mask's edge is softened, inwards.",
+        ge=0,
+        le=128,
+        step=1,
+    )
+    controls: tuple[ControlUnit, ...] = knob(
+        (),
+        label="Control units",
+        help="ControlNets and SparseCtrls that steer the clip, each with a clip or picture of its own or the source.",
+        max_length=4,
+        fix="Use at most 4",
+    )
+    image_prompts: tuple[ImagePrompt, ...] = knob(
+        (),
+        label="Image prompts",
+        help="IP-Adapters: pictures that say what to show, as a prompt does in words.",
+        max_length=2,
+        fix="Use at most 2",
+    )
+    formats: tuple[OutputFormat, ...] = knob(
         (OutputFormat.MP4,),
         label="Formats",
         help="Kinds of files to write; the first is the clip that is shown.",
@@ -524,8 +663,12 @@ def _in_words(err: ValidationError) -> str:
         return str(first["ctx"]["error"])
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(GenerationRequest.model_fields)
-        return f"{name} must be a field of the request, got {name}={_shown(first['input'])}. Known fields: {known}."
+        known = GenerationRequest.model_fields
+        alike = [one for one in known if name in one] or get_close_matches(name, known) or known
+        return (
+            f"{name} must be a field of the request, got {name}={_shown(first['input'])}. "
+            f"Known fields: {', '.join(list(alike)[:_FIELDS_SHOWN])}, …"
+        )
     rule = first["msg"].removeprefix("Value error, ")
     rule = re.sub(
         r"^(Input|String|List|Tuple|Value) should (be |have )?",

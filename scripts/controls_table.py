@@ -36,8 +36,8 @@ def _default(name: str) -> str:
     if default is PydanticUndefined:
         return "-1"
     if isinstance(default, tuple):
-        return ", ".join(default)
-    return str(default) or "empty"
+        return ", ".join(map(str, default)) or "none"
+    return str(default) or "none"
 
 
 def with_controls(text: str) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from api.fields import json_default
 from pipelines import catalog
+from pipelines.image_fit import ImageFit
 from pipelines.request import (
     ClosedLoop,
     ContextFuse,
@@ -65,6 +66,9 @@ CHOICE_LABELS: dict[StrEnum, str] = {
     FreeInitFilter.BOX: "Box",
     MotionNorm.ORIGINAL: "Original",
     MotionNorm.DIFFUSERS: "As diffusers",
+    ImageFit.CROP: "Crop",
+    ImageFit.PAD: "Pad",
+    ImageFit.STRETCH: "Stretch",
     OutputFormat.MP4: "MP4 video",
     OutputFormat.GIF: "GIF",
     OutputFormat.PNG: "PNG frames (zip)",

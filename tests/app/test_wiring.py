@@ -10,7 +10,7 @@ import pytest
 
 from api.endpoint import txt2vid_endpoint
 from api.fields import FIELDS, MODEL_FIELDS
-from pipelines.request import GenerationRequest
+from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui.controls import CHOICE_LABELS, build_control
 from ui.page import GPU_QUEUE, build_page
@@ -27,7 +27,7 @@ def generation_events(page: gr.Blocks) -> list:
 
 
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
-    fields = list(GenerationRequest.model_fields)
+    fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     private, public = sorted(generation_events(page), key=lambda event: event.api_visibility)
     assert list(inspect.signature(private.fn).parameters) == fields
     assert [control.elem_id for control in private.inputs] == fields

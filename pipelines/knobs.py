@@ -1,0 +1,24 @@
+"""How a field of a request is declared: what pydantic checks, and what page, API and command line show."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+
+def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
+    """A field.
+
+    Args:
+        default: What it is where nothing is said.
+        label: What people call it.
+        help: One or two plain sentences.
+        fix: What to do where a value breaks its rule; "Change '<label>'" if not given.
+        step: Step of its slider.
+        rules: As pydantic's `Field` takes them.
+    """
+    extra: dict[str, Any] = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
+    return Field(default, description=help, json_schema_extra=extra, **rules)
+
+
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+"""A file from outside by the SHA-256 of its bytes, in hexadecimal; empty for none."""
