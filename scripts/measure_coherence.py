@@ -22,7 +22,7 @@ from pipelines.request import ClosedLoop, ContextSchedule, GenerationRequest, No
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.score import make_frames
-from scripts.train_demo.world import sample_scene
+from scripts.train_demo.world import MOTIONS, sample_scene
 
 LENGTHS = (64, 128)
 ROUNDS = (0, 2)
@@ -83,17 +83,18 @@ def _share_of_most(names: Sequence[str]) -> float:
     return max(map(names.count, names)) / len(names)
 
 
-def prompts(count: int) -> Iterator[str]:
-    """Scenes of the world in its plain words; the same ones for every row of the table."""
+def prompts(count: int, motions: Sequence[str]) -> Iterator[str]:
+    """Scenes over plain grounds in the world's plain words, motions in turn; the same for every row of the table."""
     rng = np.random.default_rng(1)
-    for _ in range(count):
-        yield plain_caption(sample_scene(rng, camera="still"))
+    for number in range(count):
+        motion = motions[number % len(motions)]
+        yield plain_caption(sample_scene(rng, ground="plain", camera="still", motion=motion))
 
 
-def row(name: Sequence[object], count: int, settings: dict[str, object]) -> str:
+def row(name: Sequence[object], said: Sequence[str], settings: dict[str, object]) -> str:
     """Make the clips of one row and measure them; means over the clips."""
     open_, closed = [], []
-    for seed, prompt in enumerate(prompts(count)):
+    for seed, prompt in enumerate(said):
         request = GenerationRequest.build(**complete({"seed": seed, "base_model": "demo", **settings}))
         open_.append(coherence(make_frames(prompt, seed, **settings), borders(request)))
         closed.append(loop_jump(make_frames(prompt, seed, closed_loop=ClosedLoop.FULL, **settings)))
@@ -110,12 +111,14 @@ def row(name: Sequence[object], count: int, settings: dict[str, object]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2, help="prompts; every one is made open and closed for each row")
+    parser.add_argument("--motions", nargs="+", default=MOTIONS, choices=MOTIONS)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="frames, more than a window")
     parser.add_argument("--layouts", nargs="+", default=list(NoiseLayout), choices=list(NoiseLayout))
     parser.add_argument("--rounds", type=int, nargs="+", default=ROUNDS, help="of FreeInit")
     parser.add_argument("--schedules", nargs="+", default=list(ContextSchedule), choices=list(ContextSchedule))
     parser.add_argument("--steps", type=int, help="denoising steps; the model's own if not given")
     args = parser.parse_args()
+    said = list(prompts(args.count, args.motions))
     print(
         "| frames | noise | FreeInit rounds | windows | same shape | same colour | speed spread | jump at borders "
         "| last to first |\n|---|---|---|---|---|---|---|---|---|"
@@ -125,7 +128,7 @@ def main() -> None:
         settings: dict[str, object] = dict(zip(fields, name, strict=True))
         if args.steps:
             settings["num_inference_steps"] = args.steps
-        print(row(name, args.count, settings), flush=True)
+        print(row(name, said, settings), flush=True)
 
 
 if __name__ == "__main__":
