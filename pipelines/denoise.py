@@ -27,6 +27,7 @@ from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
 from pipelines.free_init import renewed_noise
+from pipelines.kept import Kept
 from pipelines.lora_travel import set_strengths_at_frames
 from pipelines.motion import set_motion
 from pipelines.prompts import TextStates
@@ -125,6 +126,7 @@ def denoise(
     text: TextStates,
     state: DenoiseState,
     windows_a_call: int = 1,
+    kept: Kept | None = None,
 ) -> Iterator[DenoiseStep]:
     """Run the steps that are left, those of every iteration, yielding after each call of the UNet.
 
@@ -134,6 +136,7 @@ def denoise(
     Args:
         windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
             device has memory for them, the same frames but for rounding.
+        kept: What stays as it is, put back after every step.
     """
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
@@ -154,6 +157,8 @@ def denoise(
         _add_windows(prediction, latents, last, scheduler, t, unet, text, request)
         estimate = _middle_estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        if kept:
+            kept.put_back(latents, scheduler, step + 1)
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration)
         yield DenoiseStep(step, len(last), state, estimate, iteration)
 

@@ -12,18 +12,20 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from pipelines.beginning import begin, check_inputs
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
+from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
+from pipelines.denoise import DenoiseState, build_scheduler, denoise
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
-from pipelines.latents import clip_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
@@ -62,6 +64,7 @@ def generate(
     request: GenerationRequest,
     *,
     open_writer: OpenWriter,
+    inputs: ClipInputs = NO_INPUTS,
     store: ModelStore | None = None,
     resume_from: DenoiseState | None = None,
     on_state: Callable[[DenoiseState], None] | None = None,
@@ -73,6 +76,7 @@ def generate(
 
     Args:
         open_writer: Opens the sink of the frames, only once there are frames to write.
+        inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
         resume_from: A state `on_state` was given for this very request; its steps are not done again.
         on_state: Called with the state after every step.
@@ -91,6 +95,7 @@ def generate(
     if motion.known_family:
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
+    check_inputs(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
@@ -99,8 +104,13 @@ def generate(
     plan = yield from _plan_loras(request, entries, components)
     checkpoint = _open_checkpoint(checkpoints, request, components, plan)
     steps = len(scheduler.timesteps)
-    state = resume_from or checkpoint.load() or _noise(request, scheduler)
-    warnings = (*_advice(request, components), *plan.warnings, *_going_on(request, state, steps))
+    beginning = begin(request, inputs, components.vae, scheduler)
+    state = resume_from or checkpoint.load() or beginning.state
+    warnings = (*_advice(request, components), *plan.warnings)
+    if state is not beginning.state:
+        warnings += (
+            f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended.",
+        )
     with applied(components, request, plan):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *checkpoint.warnings)))
         text = encode_prompts(
@@ -122,6 +132,7 @@ def generate(
             text=text,
             state=state,
             windows_a_call=store.windows_a_call,
+            kept=beginning.kept,
         ):
             work.windows_through(step.windows)
             preview = None
@@ -136,7 +147,7 @@ def generate(
                 Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, place.capitalize()
             )
         warnings += tuple(checkpoint.warnings)
-        yield from _write(request, components, state, open_writer, work, start, warnings)
+        yield from _write(request, inputs, components, state, open_writer, work, start, warnings)
     checkpoint.remove()  # only now, when the caller has the clip
 
 
@@ -146,12 +157,6 @@ def _open_checkpoint(
     unet = components.unet
     weights = {**components.weights, **plan.weights}
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
-
-
-def _going_on(request: GenerationRequest, state: DenoiseState, steps: int) -> list[str]:
-    if not state.step and not state.iteration:
-        return []
-    return [f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended."]
 
 
 def _place(request: GenerationRequest, step: int, iteration: int, steps: int) -> str:
@@ -176,6 +181,7 @@ def _plan_loras(
 
 def _write(
     request: GenerationRequest,
+    inputs: ClipInputs,
     components: Components,
     state: DenoiseState,
     open_writer: OpenWriter,
@@ -186,7 +192,8 @@ def _write(
     done = 0
     to_play_back: list[np.ndarray] = []  # at most a window of frames
     with open_writer(request) as writer:
-        for frames in decode_frames(components.vae, state.latents):
+        for decoded in decode_frames(components.vae, state.latents):
+            frames = composite(request, decoded, inputs, done)
             writer.write(frames)
             if request.plays_back:
                 to_play_back.extend(frames)
@@ -196,11 +203,6 @@ def _write(
         for frame in to_play_back[-2:0:-1]:  # the ends stand once: the first follows by itself when it repeats
             writer.write(frame[None])
     yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start, warnings)
-
-
-def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
-    generator = seeded_generator(request.seed)
-    return first_state(clip_noise(request, generator), generator, scheduler)
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:

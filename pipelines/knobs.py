@@ -1,8 +1,9 @@
 """How a field of a request is declared: what pydantic checks, and what page, API and command line show."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 
 def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
@@ -20,5 +21,11 @@ def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | No
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 
-Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+def _check_sha256(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"([0-9a-f]{64})?", value):
+        return value
+    raise ValueError("must be the SHA-256 of a file, 64 hexadecimal digits")
+
+
+Sha256 = Annotated[str, BeforeValidator(_check_sha256)]
 """A file from outside by the SHA-256 of its bytes, in hexadecimal; empty for none."""

@@ -466,9 +466,10 @@ class GenerationRequest(BaseModel):
         step=0.05,
     )
     exact_ends: bool = knob(
-        False,
+        True,
         label="Exact first frame",
-        help="Keep the first and the last picture as they are: what they show is put back after every step.",
+        help="Keep the first and the last picture as they are: they are put back after every step. Off, they only "
+        "shine through the noise, as in other programs.",
     )
     source_video: Sha256 = knob(
         "",
@@ -546,6 +547,23 @@ class GenerationRequest(BaseModel):
     def _check_keys(self) -> Self:
         plan_travel(self.prompt, num_frames=self.num_frames)
         plan_travel(self.negative_prompt, num_frames=self.num_frames, field="negative_prompt")
+        return self
+
+    @model_validator(mode="after")
+    def _check_pictures(self) -> Self:
+        if self.last_frame and not self.first_frame:
+            raise ValueError("last_frame must come with a first_frame, got none. Choose a 'First frame', too.")
+        if self.source_video and self.first_frame:
+            raise ValueError(
+                "source_video must not come with a first_frame, got both. Remove 'First frame' or 'Source clip'."
+            )
+        if self.mask and not self.source_video:
+            raise ValueError("mask must come with a source_video, got none. Choose a 'Source clip' to change.")
+        if self.free_init_iterations and (self.first_frame or (self.source_video and self.strength < 1)):
+            raise ValueError(
+                f"free_init_iterations must be 0 where a clip begins at pictures, got {self.free_init_iterations}. "
+                "Set 'FreeInit rounds' to 0."
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,135 @@
+"""Where a clip begins: at noise, or at pictures or a source clip with some of the noise, and what of them stays.
+
+Pictures are blended into the noise frame by frame (`image_hold`), a source clip is taken as it is; then both are
+noised for the step that `strength` begins at, as image-to-image does (SDEdit, arXiv:2108.01073). What must stay, the
+ends of the clip or all outside a mask, is put back after every step, noised as far as the clip is by then
+(RePaint's known region, arXiv:2201.09865).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import SchedulerMixin
+
+from pipelines.clip_inputs import ClipInputs, FrameClip
+from pipelines.denoise import DenoiseState, first_state
+from pipelines.encode import encode_frames
+from pipelines.errors import InvalidRequestError
+from pipelines.image_hold import hold_weights
+from pipelines.kept import Kept
+from pipelines.latents import clip_noise, seeded_generator
+from pipelines.masks import latent_masks
+from pipelines.request import GenerationRequest
+from pipelines.vae_files import AnyVae
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The state before a clip's first step, and what is put back after each."""
+
+    state: DenoiseState
+    kept: Kept | None = None
+
+
+def first_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a request begins at; those before it are what `strength` leaves out.
+
+    Raises:
+        InvalidRequestError: No step is left.
+    """
+    if not _starts_from_pictures(request):
+        return 0
+    left = min(int(steps * request.strength), steps)  # as diffusers counts them
+    if not left:
+        raise InvalidRequestError(
+            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
+        )
+    return steps - left
+
+
+def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler: SchedulerMixin) -> Beginning:
+    """Draw the noise of a clip and lay what is given under it.
+
+    Raises:
+        InvalidRequestError: An input has too few frames, or no step is left.
+    """
+    check_inputs(request, inputs)
+    generator = seeded_generator(request.seed)
+    noise = clip_noise(request, generator)
+    start = first_step(request, len(scheduler.timesteps))
+    if not _starts_from_pictures(request) and not request.mask:
+        return Beginning(first_state(noise, generator, scheduler))
+    if request.first_frame:
+        under, held = _held(request, inputs, vae, noise)
+        noise = clip_noise(request, generator, iteration=1)
+    else:
+        under = held = _encoded(request, inputs, vae)
+    kept = _kept(request, inputs, held, noise)
+    if _starts_from_pictures(request):
+        latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
+    else:
+        latents = noise * scheduler.init_noise_sigma
+    if kept:
+        kept.put_back(latents, scheduler, start)
+    return Beginning(DenoiseState(start, latents, generator.get_state()), kept)
+
+
+def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
+    """Refuse what can't be used, before anything is computed.
+
+    Raises:
+        InvalidRequestError: An input is missing, or has neither one frame nor as many as the clip.
+    """
+    named = {"first_frame": inputs.first_frame, "last_frame": inputs.last_frame}
+    moving = {"source_video": inputs.source, "mask": inputs.mask}
+    for name, clip in {**named, **moving}.items():
+        if getattr(request, name) and clip is None:
+            raise InvalidRequestError(f"{name} must be there, got only its hash. Choose the file again.")
+        if clip is not None and name in moving and 1 != clip.num_frames < request.num_frames:
+            raise InvalidRequestError(
+                f"{name} must have 1 frame or at least num_frames ({request.num_frames}), got {clip.num_frames}. "
+                "Lower 'Frames', or choose a longer clip."
+            )
+
+
+def _starts_from_pictures(request: GenerationRequest) -> bool:
+    """Whether something shines through the noise. At full strength nothing of a source does."""
+    return bool(request.first_frame) or bool(request.source_video and request.strength < 1)
+
+
+def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:
+    """Latents of the source, float32 [1, 4, F, h, w]; a single picture is encoded once."""
+    assert inputs.source is not None
+    if inputs.source.num_frames == 1:
+        return _picture(request, inputs.source, vae).expand(-1, -1, request.num_frames, -1, -1)
+    return encode_frames(vae, request, inputs.source, range(request.num_frames))
+
+
+def _picture(request: GenerationRequest, picture: FrameClip, vae: AnyVae) -> torch.Tensor:
+    return encode_frames(vae, request, picture, [0])
+
+
+def _held(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, noise: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pictures blended into the noise, float32 [1, 4, F, h, w], and the latents of the clip's ends [1, 4, 1 or 2,
+    h, w]."""
+    assert inputs.first_frame is not None
+    first = _picture(request, inputs.first_frame, vae)
+    last = _picture(request, inputs.last_frame, vae) if inputs.last_frame else first[:, :, :0]
+    weights = torch.tensor(hold_weights(request))
+    a, b = (part[:, None, None] for part in weights.unbind(1))
+    blended = noise * (1 - a - b) + first * a
+    if inputs.last_frame:
+        blended += last * b
+    return blended, torch.cat([first, last], dim=2)
+
+
+def _kept(request: GenerationRequest, inputs: ClipInputs, held: torch.Tensor, noise: torch.Tensor) -> Kept | None:
+    if request.mask:
+        assert inputs.mask is not None
+        return Kept(range(request.num_frames), held, noise, latent_masks(request, inputs.mask))
+    if request.first_frame and request.exact_ends:
+        frames = [0, request.num_frames - 1][: held.shape[2]]
+        return Kept(frames, held, noise[:, :, frames], torch.zeros(1, 1, len(frames), *held.shape[3:]))
+    return None

@@ -1,0 +1,50 @@
+"""Pictures to latents, a few frames at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+
+from pipelines.clip_inputs import FrameClip
+from pipelines.decode import CELLS_A_CHUNK
+from pipelines.image_fit import Frames, fitted
+from pipelines.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
+from pipelines.request import GenerationRequest
+from pipelines.vae_files import AnyVae
+
+
+def encode_frames(vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> torch.Tensor:
+    """Encode frames of a clip at the size of the result.
+
+    The mode of the encoder's distribution is taken, not a draw from it, so that the same picture is the same latents.
+
+    Args:
+        indices: Which frames, in this order; of a single picture it is always that one.
+
+    Returns:
+        float32 [1, 4, len(indices), h, w] on the CPU.
+    """
+    cells = request.height // VAE_SCALE_FACTOR, request.width // VAE_SCALE_FACTOR
+    latents = torch.empty((1, LATENT_CHANNELS, len(indices), *cells))
+    chunk = max(1, CELLS_A_CHUNK // (cells[0] * cells[1]))
+    for start in range(0, len(indices), chunk):
+        pictures = fitted_frames(request, clip, indices[start : start + chunk])
+        latents[0, :, start : start + len(pictures)] = _encode(vae, pictures).transpose(0, 1)
+    return latents
+
+
+def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> Frames:
+    """Frames of a clip in the size of the result, uint8 [n, H, W, 3]; a single picture stands for every frame."""
+    pictures = clip.frames([0] * len(indices) if clip.num_frames == 1 else indices)
+    width, height, fit = request.width, request.height, request.image_fit
+    return np.stack([fitted(picture, width=width, height=height, fit=fit) for picture in pictures])
+
+
+@torch.no_grad()
+def _encode(vae: AnyVae, pictures: np.ndarray) -> torch.Tensor:
+    """uint8 [n, H, W, 3] to float32 [n, 4, h, w]."""
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    encoded = vae.encode(pixels.to(vae.device, vae.dtype))
+    latents = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mode()
+    return vae.config.scaling_factor * latents.to("cpu", torch.float32)
