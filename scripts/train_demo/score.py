@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from pipelines.catalog import DEMO, complete
+from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.request import GenerationRequest
 from scripts.train_demo.captions import caption, plain_caption
 from scripts.train_demo.detect import Reading, read_clip
@@ -61,7 +62,7 @@ def held_out_prompts(count: int, *, seed: int = 1, ground: str = "plain") -> lis
     return found
 
 
-def make_frames(prompt: str, seed: int, **settings: object) -> np.ndarray:
+def make_frames(prompt: str, seed: int, *, inputs: ClipInputs = NO_INPUTS, **settings: object) -> np.ndarray:
     """A clip by the app's engine with its defaults, uint8 [F, H, W, 3]."""
     from pipelines.generate import generate  # torch only in the worker
 
@@ -72,7 +73,7 @@ def make_frames(prompt: str, seed: int, **settings: object) -> np.ndarray:
     def keep(_: GenerationRequest) -> Iterator[FramesInMemory]:
         yield sink
 
-    for _ in generate(request, open_writer=keep):
+    for _ in generate(request, open_writer=keep, inputs=inputs):
         pass
     return sink.frames
 

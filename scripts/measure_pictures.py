@@ -1,0 +1,117 @@
+"""Whether clips do what pictures ask for, measured on the embedded model.
+
+    python -m scripts.measure_pictures ends      first and last frame: how exact they are, and whether the prompt's
+                                                 motion still happens
+    python -m scripts.measure_pictures inpaint   a mask: what stays outside, and whether the inside is what was asked
+
+Pictures and source clips are drawn by the procedural world; detectors read the results back. Prints Markdown.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipelines.clip_inputs import ClipInputs
+from scripts.train_demo.captions import plain_caption
+from scripts.train_demo.detect import read_clip
+from scripts.train_demo.score import held_out_prompts, make_frames, wilson
+from scripts.train_demo.vae import SIDE
+from scripts.train_demo.world import COLOURS, Scene, pose, render
+from tests.clips import ArrayClip
+
+PSNR_OF_EQUAL = 99.0  # dB, in place of infinity
+_A_HASH = "0" * 64  # the inputs are handed over opened, so any name does
+_MARGIN = 0.06  # of the side, around the shape that a mask covers
+
+
+def psnr(made: np.ndarray, asked: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of uint8 pictures, dB."""
+    error = np.mean((made.astype(float) - asked) ** 2)
+    return PSNR_OF_EQUAL if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def share(hits: Sequence[bool]) -> str:
+    """How many of them, with the 95 % interval."""
+    low, high = wilson(sum(hits), len(hits))
+    return f"{sum(hits)} of {len(hits)} ({low:.0f} to {high:.0f} %)"
+
+
+def measure_ends(count: int, settings: dict[str, object]) -> list[np.ndarray]:
+    """First frame alone and both ends in turn; prints the table, returns the clips."""
+    rows: dict[str, list[tuple[float, float, bool]]] = {"first frame": [], "first and last frame": []}
+    clips = []
+    for seed, (scene, prompt) in enumerate(held_out_prompts(count, seed=3)):
+        asked = render(scene, height=SIDE, width=SIDE)
+        both = seed % 2 == 1
+        inputs = ClipInputs(ArrayClip(asked[:1]), ArrayClip(asked[-1:]) if both else None)
+        names = {"first_frame": _A_HASH} | ({"last_frame": _A_HASH} if both else {})
+        made = make_frames(prompt, seed, inputs=inputs, **names, **settings)
+        moves = read_clip(made).motion == scene.motion
+        ends = psnr(made[0], asked[0]), psnr(made[-1], asked[-1]) if both else PSNR_OF_EQUAL
+        rows["first and last frame" if both else "first frame"].append((*ends, moves))
+        clips.append(made)
+    print("| given | frame 0, dB: mean, least | last frame, dB: mean, least | the prompt's motion happens |")
+    print("|---|---|---|---|")
+    for name, found in rows.items():
+        first, last, moves = zip(*found, strict=True)
+        at_end = f"{np.mean(last):.1f}, {min(last):.1f}" if "last" in name else "-"
+        print(f"| {name} | {np.mean(first):.1f}, {min(first):.1f} | {at_end} | {share(moves)} |")
+    return clips
+
+
+def measure_inpaint(count: int, settings: dict[str, object]) -> list[np.ndarray]:
+    """The shape is masked, and asked for in another colour; prints the table, returns the clips."""
+    outside, right, clips = [], [], []
+    rng = np.random.default_rng(5)
+    for seed, (scene, _) in enumerate(held_out_prompts(count, seed=4)):
+        source = render(scene, height=SIDE, width=SIDE)
+        free = [colour for colour in COLOURS if colour not in (scene.colour, scene.background)]
+        asked = replace(scene, colour=str(rng.choice(free)))
+        masks = mask_clip(scene)
+        inputs = ClipInputs(source=ArrayClip(source), mask=ArrayClip(masks))
+        made = make_frames(plain_caption(asked), seed, inputs=inputs, source_video=_A_HASH, mask=_A_HASH, **settings)
+        black = masks[..., 0] == 0
+        outside.append(psnr(made[black], source[black]))
+        right.append(read_clip(made).colour == asked.colour)
+        clips.append(made)
+    print("| outside the mask, dB: least | inside the colour asked for |\n|---|---|")
+    print(f"| {min(outside):.1f}{' (equal)' if min(outside) == PSNR_OF_EQUAL else ''} | {share(right)} |")
+    return clips
+
+
+def mask_clip(scene: Scene) -> np.ndarray:
+    """White squares around a scene's moving shape, uint8 [F, SIDE, SIDE, 3]."""
+    masks = np.zeros((len(range(16)), SIDE, SIDE, 3), np.uint8)
+    for frame, mask in enumerate(masks):
+        x, y, radius, _ = pose(scene, frame)
+        left, top, right, bottom = (
+            round(SIDE * min(1, max(0, v)))
+            for v in (x - radius - _MARGIN, y - radius - _MARGIN, x + radius + _MARGIN, y + radius + _MARGIN)
+        )
+        mask[top:bottom, left:right] = 255
+    return masks
+
+
+MEASURES = {"ends": measure_ends, "inpaint": measure_inpaint}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=MEASURES)
+    parser.add_argument("--count", type=int, default=50, help="clips to make")
+    parser.add_argument("--strength", type=float, help="the request's own if not given")
+    parser.add_argument("--sheet", type=Path, help="where to write the first clips, one row each")
+    args = parser.parse_args()
+    settings: dict[str, object] = {"strength": args.strength} if args.strength else {}
+    clips = MEASURES[args.what](args.count, settings)
+    if args.sheet:
+        rows = [np.concatenate(list(clip[::3]), axis=1) for clip in clips[:16]]
+        cv2.imwrite(str(args.sheet), np.concatenate(rows)[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()
