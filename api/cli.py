@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from api.engine import CHECKPOINT_DIR, MakeClip, build_request, make_clip, run_folder
+from api.engine import CHECKPOINT_DIR, MakeClip, build_request, extend_request, make_clip, run_folder
 from api.fields import FIELDS
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     outputs = [Path(text) for text in options.pop("output")]
     try:
         _keep_runs_in(options.pop("checkpoints", None))
-        values = _recipe_values(options.pop("recipe", None)) | options
+        values = _recipe_values(options) | options
         request = build_request(**values | {"formats": _formats(outputs)})
         _quiet_when_piped()
         _make(request, outputs, engine)
@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         help="Make a recipe again: JSON, a file of it, or a clip that carries it. Other options change it.",
     )
     parser.add_argument(
+        "--extend",
+        metavar="FILE_OR_JSON",
+        help="Go on with a clip, given as for --recipe, whose frames stay as they are. Needs --frames.",
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="How many frames --extend adds.")
+    parser.add_argument(
         "--checkpoints",
         metavar="DIR",
         help="Keep every finished step in this folder: the same command, killed and started again, goes on from there. "
@@ -119,21 +125,32 @@ def _whole_or_text(text: str) -> int | str:
         return text
 
 
-def _recipe_values(text: str | None) -> dict[str, Any]:
-    """The fields of a recipe given as JSON, as a file of JSON, or as a clip that carries one."""
-    if text is None:
-        return {}
+def _recipe_values(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the recipe that the options name, extended if they say so; these options are taken out."""
+    recipe, extend, frames = (options.pop(name, None) for name in ("recipe", "extend", "frames"))
+    if extend is None and frames is not None:
+        raise InvalidRequestError(f"frames must come with --extend, got {frames}. Use --num-frames for a new clip.")
+    if extend is not None and frames is None:
+        raise InvalidRequestError("frames must be given with --extend, got none. Say how many to add: --frames 16.")
+    if extend is not None and recipe is not None:
+        raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
+    if extend is not None:
+        return extend_request(_recipe_text(extend, "extend"), frames).model_dump()
+    return {} if recipe is None else GenerationRequest.from_json(_recipe_text(recipe, "recipe")).model_dump()
+
+
+def _recipe_text(text: str, option: str) -> str:
+    """A recipe given as JSON, as a file of JSON, or as a clip that carries one."""
     if not text.lstrip().startswith("{"):
         path = Path(text)
         if not path.is_file():
-            raise UserError(f"recipe must be JSON or a file, got {text}. Check the path.")
+            raise UserError(f"{option} must be JSON or a file, got {text}. Check the path.")
         if path.suffix.lower() in SUFFIX_FORMATS:
             from media.read import read_recipe  # only replays need it
 
-            text = read_recipe(path)
-        else:
-            text = path.read_text(encoding="utf-8")
-    return GenerationRequest.from_json(text).model_dump()
+            return read_recipe(path)
+        return path.read_text(encoding="utf-8")
+    return text
 
 
 def _formats(outputs: Sequence[Path]) -> tuple[OutputFormat, ...]:

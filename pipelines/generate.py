@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -15,13 +16,14 @@ import torch
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
-from pipelines.context import count_windows
+from pipelines.context import count_windows, plan_extension
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
+from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler, first_state
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
+from pipelines.extend import count_all_windows, denoise_extended
 from pipelines.latents import clip_noise, seeded_generator
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, ModelStore, applied
@@ -32,6 +34,7 @@ from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
 DECODE_COST = 1.13
+_NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts at its beginning."
 #: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
 PREVIEW_SHARE = 0.05
 
@@ -74,10 +77,12 @@ def generate(
     Args:
         open_writer: Opens the sink of the frames, only once there are frames to write.
         store: Models to use; this process's own by default.
-        resume_from: A state `on_state` was given for this very request; its steps are not done again.
-        on_state: Called with the state after every step.
+        resume_from: A state `on_state` was given for this very request; its steps are not done again. Not for a
+            request that extends a clip.
+        on_state: Called with the state after every step; of an extension, as `denoise_extended` yields them.
         checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
-            from its last finished step when it is asked for again.
+            from its last finished step when it is asked for again. One that extends a clip is not kept, which the
+            clip's warnings say: it would take the way of its last frames through all steps.
 
     Yields:
         `Progress` for every call of the UNet and decoded chunk, and of downloads; one `Clip` at the end.
@@ -85,7 +90,10 @@ def generate(
     Raises:
         InvalidRequestError: The request doesn't fit the model.
         WeightsError: A model can't be loaded.
+        ValueError: `resume_from` is given for a request that extends a clip.
     """
+    if resume_from and request.extended_from:
+        raise ValueError("A run that extends a clip can't be resumed from a state")
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
     if motion.known_family:
@@ -96,11 +104,13 @@ def generate(
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
-    plan = yield from _plan_loras(request, entries, components)
-    checkpoint = _open_checkpoint(checkpoints, request, components, plan)
+    plan = yield from _plan_loras(request.first_clip, entries, components)
+    checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, plan)
     steps = len(scheduler.timesteps)
-    state = resume_from or checkpoint.load() or _noise(request, scheduler)
+    state = resume_from or checkpoint.load() or _noise(request.first_clip, scheduler)
     warnings = (*_advice(request, components), *plan.warnings, *_going_on(request, state, steps))
+    if request.extended_from and checkpoints:
+        warnings += (_NOT_KEPT,)
     with applied(components, request, plan):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *checkpoint.warnings)))
         text = encode_prompts(
@@ -115,7 +125,7 @@ def generate(
         )
         work = _Work.plan(request, steps=steps, state=state)
         previews = _Previews(components.vae)
-        for step in denoise(
+        for step in denoise_extended(
             request,
             unet=components.unet,
             scheduler=scheduler,
@@ -131,10 +141,8 @@ def generate(
                     on_state(state)
                 checkpoint.save(state)
                 preview = previews.next(step.estimate)
-            place = _place(request, step.step + 1, step.iteration, steps)
-            yield Progress(
-                Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, place.capitalize()
-            )
+            note = _place_of(step, request, steps).capitalize()
+            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         warnings += tuple(checkpoint.warnings)
         yield from _write(request, components, state, open_writer, work, start, warnings)
     checkpoint.remove()  # only now, when the caller has the clip
@@ -152,6 +160,11 @@ def _going_on(request: GenerationRequest, state: DenoiseState, steps: int) -> li
     if not state.step and not state.iteration:
         return []
     return [f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended."]
+
+
+def _place_of(step: DenoiseStep, request: GenerationRequest, steps: int) -> str:
+    place = _place(request, step.step + 1, step.iteration, steps)
+    return f"extension {step.block} of {len(plan_extension(request))}, {place}" if step.block else place
 
 
 def _place(request: GenerationRequest, step: int, iteration: int, steps: int) -> str:
@@ -186,7 +199,9 @@ def _write(
     done = 0
     to_play_back: list[np.ndarray] = []  # at most a window of frames
     with open_writer(request) as writer:
-        for frames in decode_frames(components.vae, state.latents):
+        # Each part by itself, in the chunks that it was decoded in before: so its frames are the same bit for bit.
+        parts = state.latents.tensor_split(request.extended_from, dim=2)
+        for frames in chain.from_iterable(decode_frames(components.vae, part) for part in parts):
             writer.write(frames)
             if request.plays_back:
                 to_play_back.extend(frames)
@@ -204,7 +219,7 @@ def _noise(request: GenerationRequest, scheduler: object) -> DenoiseState:
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
-    window = min(request.context_length, request.num_frames)
+    window = request.context_length if request.extended_from else min(request.context_length, request.num_frames)
     if 0 < request.inner_length < window:
         name, value, fix = "inner_length", request.inner_length, "Lower 'Inner window length'"
     else:
@@ -247,7 +262,7 @@ class _Work:
     @classmethod
     def plan(cls, request: GenerationRequest, *, steps: int, state: DenoiseState) -> "_Work":
         iterations_left = request.iterations - state.iteration
-        windows = iterations_left * count_windows(request, steps) - count_windows(request, state.step)
+        windows = iterations_left * count_all_windows(request, steps) - count_windows(request.first_clip, state.step)
         frames = min(request.context_length, request.num_frames)
         total = windows * frames + DECODE_COST * request.num_frames
         return cls(windows, frames, total, time.monotonic())

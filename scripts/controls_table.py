@@ -36,7 +36,7 @@ def _default(name: str) -> str:
     if default is PydanticUndefined:
         return "-1"
     if isinstance(default, tuple):
-        return ", ".join(default)
+        return ", ".join(default) or "empty"
     return str(default) or "empty"
 
 

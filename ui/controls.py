@@ -92,8 +92,8 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if name in ("base_model", "motion_module", "vae"):
         free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
         return gr.Dropdown(choices=model_choices(name, base_model), **free, **shared)
-    if annotation == Keys:
-        return gr.Textbox(max_lines=1, **shared | {"value": f"{value:g}" if isinstance(value, float) else value})
+    if annotation in (Keys, tuple[int, ...]):
+        return gr.Textbox(max_lines=1, **shared | {"value": _one_line(value)})
     if get_origin(annotation) is tuple:
         return gr.CheckboxGroup(choices=_choices(get_args(annotation)[0]), **shared)
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
@@ -104,6 +104,13 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if annotation in (int, float, Fraction):
         return _number(name, shared)
     raise TypeError(f"No control is known for the field {name!r} of type {annotation!r}.")
+
+
+def _one_line(value: float | str | Sequence[int]) -> str:
+    """A factor or lengths as people write them."""
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if isinstance(value, float) else ", ".join(map(str, value))
 
 
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:

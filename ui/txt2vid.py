@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from api.engine import MakeClip, build_request, run_folder
+from api.engine import MakeClip, build_request, extend_request, run_folder
 from api.faults import faults_in_words
 from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
@@ -52,6 +52,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "context_fuse",
         "inner_length",
         "inner_overlap",
+        "extended_from",
     ),
     "Noise": (
         "noise_layout",
@@ -85,6 +86,8 @@ class _Results:
     files: gr.File
     used_seed: gr.Number
     reuse: gr.Button
+    more_frames: gr.Number
+    extend: gr.Button
     recipe: gr.Code
     generate: gr.Button
     cancel: gr.Button
@@ -168,9 +171,15 @@ def _place_results(generate: gr.Button, cancel: gr.Button) -> _Results:
         with gr.Row(equal_height=True):
             used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
             reuse = gr.Button("Reuse seed", elem_id="reuse_seed", scale=1, min_width=130)
+        with gr.Row(equal_height=True):
+            more_frames = gr.Number(
+                16, label="Frames to add", elem_id="more_frames", precision=0, minimum=1, scale=3, interactive=True
+            )
+            extend = gr.Button("Extend", elem_id="extend", scale=1, min_width=130)
         with gr.Accordion("Recipe", open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
-    return _Results(status, preview, video, picture, facts, files, used_seed, reuse, recipe, generate, cancel)
+    shown = (status, preview, video, picture, facts, files)
+    return _Results(*shown, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
 
 
 def _wire(
@@ -181,25 +190,25 @@ def _wire(
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    waiting = results.generate.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
-    running = waiting.then(
-        _handler(make_clip, results),
-        list(controls.values()),
-        results.all(),
-        preprocess=False,  # the request checks the values, and its words name the field
-        **queue,
-        **plain,
-    )
-    # A call that is refused before it starts, as by a full queue, has no last update.
-    running.failure(
-        lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
-        results.status,
-        results.all(),
-        queue=False,
-        **plain,
-    )
+    making = {
+        results.generate: (_handler(make_clip, results), list(controls.values())),
+        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
+    }
+    running = []
+    for button, (handler, inputs) in making.items():
+        waiting = button.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        running.append(waiting.then(handler, inputs, results.all(), preprocess=False, **queue, **plain))
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        running[-1].failure(
+            lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+            results.status,
+            results.all(),
+            queue=False,
+            **plain,
+        )
     # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    results.cancel.click(None, None, None, cancels=[running], **plain).then(
+    results.cancel.click(None, None, None, cancels=running, **plain).then(
         lambda: _idle(results, "Cancelled. Nothing was kept."), None, results.all(), queue=False, **plain
     )
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => seed", **plain)
@@ -258,27 +267,41 @@ def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[U
     """The function behind Generate; its parameters are the request's fields."""
 
     def generate(*values: Any) -> Iterator[Update]:
-        try:
-            with faults_in_words(), run_folder() as folder:
-                request = build_request(**dict(zip(FIELDS, values, strict=True)))
-                with closing(make_clip(request, folder)) as events:
-                    for event in events:
-                        if isinstance(event, Clip):
-                            yield _finished(results, event, request.seed)
-                            continue
-                        update: Update = {results.status: progress_html(event)}
-                        if event.preview is not None:  # it takes the place of the empty video
-                            picture = preview_html(event.preview)
-                            update[results.preview] = gr.update(value=picture, visible=True)
-                            update[results.video] = gr.update(visible=False)
-                        yield update
-        except gr.Error as err:
-            yield _idle(results, err.message, is_error=True)
-            raise
+        yield from _shown(make_clip, results, lambda: build_request(**dict(zip(FIELDS, values, strict=True))))
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in FIELDS])  # type: ignore[attr-defined]
     return generate
+
+
+def _extender(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
+    """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
+
+    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
+        yield from _shown(make_clip, results, lambda: extend_request(recipe, frames))
+
+    return extend
+
+
+def _shown(make_clip: MakeClip, results: _Results, build: Callable[[], GenerationRequest]) -> Iterator[Update]:
+    """Make a clip and show how it goes, then what came of it."""
+    try:
+        with faults_in_words(), run_folder() as folder:
+            request = build()
+            with closing(make_clip(request, folder)) as events:
+                for event in events:
+                    if isinstance(event, Clip):
+                        yield _finished(results, event, request.seed)
+                        continue
+                    update: Update = {results.status: progress_html(event)}
+                    if event.preview is not None:  # it takes the place of the empty video
+                        picture = preview_html(event.preview)
+                        update[results.preview] = gr.update(value=picture, visible=True)
+                        update[results.video] = gr.update(visible=False)
+                    yield update
+    except gr.Error as err:
+        yield _idle(results, err.message, is_error=True)
+        raise
 
 
 def _waiting(results: _Results) -> Update:

@@ -72,6 +72,23 @@ def test_a_recipe_makes_the_same_request_and_options_change_it(engine, tmp_path)
     assert changed == first.model_copy(update={"num_frames": 3})
 
 
+def test_a_clip_is_extended_and_extended_again(engine, tmp_path):
+    target = str(tmp_path / "clip.mp4")
+    main(["a star", "-o", target], engine=engine.make_clip)
+    kept = tmp_path / "recipe.json"
+    kept.write_text(engine.requests[0].to_json(), encoding="utf-8")
+    main(["-o", target, "--extend", str(kept), "--frames", "4"], engine=engine.make_clip)
+    main(
+        ["-o", target, "--extend", engine.requests[1].to_json(), "--frames", "8", "--fps", "12"],
+        engine=engine.make_clip,
+    )
+    first, once, twice = engine.requests
+    assert once == first.model_copy(update={"num_frames": 20, "extended_from": (16,)})
+    assert twice == once.model_copy(update={"num_frames": 28, "extended_from": (16, 20), "fps": 12})
+    main(["a star", "-o", target, "--num-frames", "20", "--extended-from", "16"], engine=engine.make_clip)
+    assert engine.requests[3].extended_from == (16,)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -84,6 +101,12 @@ def test_a_recipe_makes_the_same_request_and_options_change_it(engine, tmp_path)
         (["--recipe", "{broken"], "recipe must be JSON"),
         (["--recipe", '{"size": 3}'], "size must be a field of the request"),
         (["--recipe", "no-such-file.json"], "recipe must be JSON or a file, got no-such-file.json."),
+        (["--extend", '{"seed": 1}'], "frames must be given with --extend, got none."),
+        (["x", "--frames", "4"], "frames must come with --extend, got 4."),
+        (["--extend", '{"seed": 1}', "--frames", "0"], "frames must be at least 1, got 0."),
+        (["--extend", '{"seed": 1}', "--recipe", "{}", "--frames", "1"], "extend must come without --recipe"),
+        (["--extend", "no-such-file.mp4", "--frames", "4"], "extend must be JSON or a file, got no-such-file.mp4."),
+        (["--extend", '{"seed": 1, "num_frames": 4}', "--frames", "4"], "extended_from must begin with three quarters"),
         (["refuse"], REFUSAL),
     ],
 )

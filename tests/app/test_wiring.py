@@ -28,7 +28,8 @@ def generation_events(page: gr.Blocks) -> list:
 
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = list(GenerationRequest.model_fields)
-    private, public = sorted(generation_events(page), key=lambda event: event.api_visibility)
+    extending, private, public = sorted(generation_events(page), key=lambda event: len(event.inputs))
+    assert [control.elem_id for control in extending.inputs] == ["recipe", "more_frames"]
     assert list(inspect.signature(private.fn).parameters) == fields
     assert [control.elem_id for control in private.inputs] == fields
     assert list(inspect.signature(public.fn).parameters) == fields
@@ -40,8 +41,21 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 2
+    assert len(events) == 3
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
+
+
+def test_extend_goes_on_with_the_clip_on_show():
+    engine = FakeEngine(step_s=0)
+    (event,) = (event for event in generation_events(build_page(engine.make_clip)) if len(event.inputs) == 2)
+    recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
+    *_, last = event.fn(recipe, 8)
+    shown = {control.elem_id: value for control, value in last.items()}
+    longer = GenerationRequest.from_json(shown["recipe"])
+    assert (longer.num_frames, longer.extended_from, longer.prompt, longer.seed) == (24, (16,), "a star", 7)
+    assert engine.requests == [longer]
+    with pytest.raises(gr.Error, match=r"frames must be at least 1, got 0\."):
+        list(event.fn(recipe, None))
 
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
