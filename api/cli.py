@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from api.engine import CHECKPOINT_DIR, MakeClip, build_request, extend_request, make_clip, run_folder
+from api.batch import build_batch
+from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
@@ -35,20 +36,26 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     """
     options = vars(_parser().parse_args(arguments))
     outputs = [Path(text) for text in options.pop("output")]
+    written = 0
     try:
         _keep_runs_in(options.pop("checkpoints", None))
+        count = _seeds_and_count(options)
         values = _recipe_values(options) | options
-        request = build_request(**values | {"formats": _formats(outputs)})
+        requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
-        _make(request, outputs, engine)
+        for request in requests:
+            targets = outputs if len(requests) == 1 else [_named(output, request.seed) for output in outputs]
+            _make(request, targets, engine)
+            written += 1
+            for target in targets:
+                print(f"{target}  seed {request.seed}", flush=True)  # noqa: T201 - a terminal is what this talks to
     except UserError as err:
-        print(err, file=sys.stderr)  # noqa: T201 - a terminal is what this talks to
+        print(err, file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)  # noqa: T201
+        kept = f"{written} of {len(requests)} clips were written" if written else "nothing was written"
+        print(f"Stopped; {kept}.", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
-    for output in outputs:
-        print(f"{output}  seed {request.seed}")  # noqa: T201
     return 0
 
 
@@ -85,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         help="Go on with a clip, given as for --recipe, whose frames stay as they are. Needs --frames.",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="How many frames --extend adds.")
+    parser.add_argument("--count", metavar="N", help="Make several clips, 1 to 16, each with the next seed.")
+    parser.add_argument(
+        "--seeds",
+        metavar="LIST",
+        help="Make a clip of each of these seeds, 7,42,1000. Several clips have their seed in their names: clip-7.mp4.",
+    )
     parser.add_argument(
         "--checkpoints",
         metavar="DIR",
@@ -106,6 +119,22 @@ def _keep_runs_in(folder: str | None) -> None:
     except OSError as err:
         raise UserError(f"checkpoints must be a folder, got {folder} ({err.strerror}). Name another.") from err
     os.environ[CHECKPOINT_DIR] = folder
+
+
+def _seeds_and_count(options: dict[str, Any]) -> str | None:
+    """Put the list of seeds in the seed's place, and take out how many clips are wanted."""
+    seeds = options.pop("seeds", None)
+    if seeds is not None:
+        if "seed" in options:
+            raise InvalidRequestError("seeds must come without --seed, got both. Leave one out.")
+        options["seed"] = seeds
+    count: str | None = options.pop("count", None)
+    return count
+
+
+def _named(output: Path, seed: int) -> Path:
+    """The name of one clip of several."""
+    return output.with_stem(f"{output.stem}-{seed}")
 
 
 def _quiet_when_piped() -> None:

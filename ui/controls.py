@@ -92,7 +92,7 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if name in ("base_model", "motion_module", "vae"):
         free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
         return gr.Dropdown(choices=model_choices(name, base_model), **free, **shared)
-    if annotation in (Keys, tuple[int, ...]):
+    if name == "seed" or annotation in (Keys, tuple[int, ...]):
         return gr.Textbox(max_lines=1, **shared | {"value": _one_line(value)})
     if get_origin(annotation) is tuple:
         return gr.CheckboxGroup(choices=_choices(get_args(annotation)[0]), **shared)
@@ -107,10 +107,10 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
 
 
 def _one_line(value: float | str | Sequence[int]) -> str:
-    """A factor or lengths as people write them."""
-    if isinstance(value, str):
-        return value
-    return f"{value:g}" if isinstance(value, float) else ", ".join(map(str, value))
+    """A factor, a seed or lengths as people write them."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, (int, str)) else ", ".join(map(str, value))
 
 
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
@@ -127,6 +127,8 @@ def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
 def _info(name: str) -> str:
     text = str(GenerationRequest.model_fields[name].description)
     low, high = field_bounds(name)
+    if name == "seed":
+        return f"{text} 7, 42, 1000 makes a clip of each."
     if name == "num_frames":
         return f"{text} {low:,} to {high:,}."
     return text

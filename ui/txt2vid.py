@@ -11,13 +11,14 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from api.engine import MakeClip, build_request, extend_request, run_folder
+from api.batch import MAX_CLIPS, build_batch
+from api.engine import MakeClip, extend_request, run_folder
 from api.faults import faults_in_words
 from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import InvalidRequestError
-from pipelines.events import Clip
+from pipelines.events import Clip, Progress
 from pipelines.motion_families import ADVISED_ON, advise
 from pipelines.request import GenerationRequest, field_label
 from ui.controls import build_control, model_choices
@@ -138,6 +139,13 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
             with gr.Row():
                 place("num_frames")
                 place("seed")
+                batch_count = gr.Number(
+                    1,
+                    label="Clips",
+                    info=f"How many clips one press makes, each with the next seed. 1 to {MAX_CLIPS}.",
+                    elem_id="batch_count",
+                    interactive=True,
+                )
             for title, names in SETTINGS.items():
                 with gr.Accordion(title, open=False):
                     for name in names:
@@ -149,7 +157,15 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
                         picker = build_lora_picker(found["prompt"], found["base_model"])
                         refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
     controls = {name: found[name] for name in FIELDS}
-    _wire(make_clip, queue, controls, results)
+    _wire(make_clip, queue, [*controls.values(), batch_count], results)
+    results.reuse.click(
+        None,
+        results.used_seed,
+        controls["seed"],
+        js="(seed) => String(seed)",
+        api_visibility="private",
+        show_progress="hidden",
+    )
     _wire_models(controls, model_line, motion_line, advice)
     follow_windows(controls, windows)
     _wire_timeline(controls, timeline)
@@ -185,20 +201,20 @@ def _place_results(generate: gr.Button, cancel: gr.Button) -> _Results:
 def _wire(
     make_clip: MakeClip,
     queue: dict[str, Any],
-    controls: dict[str, Component],
+    inputs: list[Component],
     results: _Results,
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     making = {
-        results.generate: (_handler(make_clip, results), list(controls.values())),
+        results.generate: (_handler(make_clip, results), inputs),
         results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
     }
     running = []
-    for button, (handler, inputs) in making.items():
+    for button, (handler, given) in making.items():
         waiting = button.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
         # Without preprocessing: the request checks the values, and its words name the field.
-        running.append(waiting.then(handler, inputs, results.all(), preprocess=False, **queue, **plain))
+        running.append(waiting.then(handler, given, results.all(), preprocess=False, **queue, **plain))
         # A call that is refused before it starts, as by a full queue, has no last update.
         running[-1].failure(
             lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
@@ -209,9 +225,13 @@ def _wire(
         )
     # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
     results.cancel.click(None, None, None, cancels=running, **plain).then(
-        lambda: _idle(results, "Cancelled. Nothing was kept."), None, results.all(), queue=False, **plain
+        lambda files: _idle(results, f"Cancelled. {'Finished clips were' if files else 'Nothing was'} kept."),
+        results.files,
+        results.all(),
+        queue=False,
+        preprocess=False,
+        **plain,
     )
-    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => seed", **plain)
 
 
 def _wire_models(
@@ -264,13 +284,15 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
 
 
 def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
-    """The function behind Generate; its parameters are the request's fields."""
+    """The function behind Generate; its parameters are the request's fields and how many clips to make."""
 
     def generate(*values: Any) -> Iterator[Update]:
-        yield from _shown(make_clip, results, lambda: build_request(**dict(zip(FIELDS, values, strict=True))))
+        *fields, count = values
+        given = dict(zip(FIELDS, fields, strict=True))
+        yield from _shown(make_clip, results, lambda: build_batch(given, batch_count=count))
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in FIELDS])  # type: ignore[attr-defined]
+    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in (*FIELDS, "batch_count")])  # type: ignore[attr-defined]
     return generate
 
 
@@ -278,30 +300,50 @@ def _extender(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[
     """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
 
     def extend(recipe: str, frames: int | None) -> Iterator[Update]:
-        yield from _shown(make_clip, results, lambda: extend_request(recipe, frames))
+        yield from _shown(make_clip, results, lambda: [extend_request(recipe, frames)])
 
     return extend
 
 
-def _shown(make_clip: MakeClip, results: _Results, build: Callable[[], GenerationRequest]) -> Iterator[Update]:
-    """Make a clip and show how it goes, then what came of it."""
+def _shown(make_clip: MakeClip, results: _Results, build: Callable[[], list[GenerationRequest]]) -> Iterator[Update]:
+    """Make clips one after the other and show how it goes, then what came of each."""
     try:
         with faults_in_words(), run_folder() as folder:
-            request = build()
-            with closing(make_clip(request, folder)) as events:
-                for event in events:
-                    if isinstance(event, Clip):
-                        yield _finished(results, event, request.seed)
-                        continue
-                    update: Update = {results.status: progress_html(event)}
-                    if event.preview is not None:  # it takes the place of the empty video
-                        picture = preview_html(event.preview)
-                        update[results.preview] = gr.update(value=picture, visible=True)
-                        update[results.video] = gr.update(visible=False)
-                    yield update
+            requests = build()
+            files: list[str] = []
+            for number, request in enumerate(requests, start=1):
+                place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
+                with closing(make_clip(request, folder)) as events:
+                    for event in events:
+                        if not isinstance(event, Clip):
+                            yield _on_the_way(results, event, place)
+                            continue
+                        update = _finished(results, event, request.seed)
+                        if place:
+                            files += map(str, event.files)
+                            update |= _one_of_several(results, files, goes_on=number < len(requests))
+                        yield update
     except gr.Error as err:
         yield _idle(results, err.message, is_error=True)
         raise
+
+
+def _on_the_way(results: _Results, progress: Progress, place: str) -> Update:
+    update: Update = {results.status: progress_html(progress, clip=place)}
+    if progress.preview is not None:  # it takes the place of the empty video
+        update[results.preview] = gr.update(value=preview_html(progress.preview), visible=True)
+        update[results.video] = gr.update(visible=False)
+    return update
+
+
+def _one_of_several(results: _Results, files: list[str], *, goes_on: bool) -> Update:
+    """What differs from a single clip: all files of the clips so far are there, and buttons wait for the last."""
+    return {
+        results.files: gr.update(value=list(files), visible=True),
+        results.generate: gr.update(interactive=not goes_on),
+        results.extend: gr.update(interactive=not goes_on),
+        results.cancel: gr.update(interactive=goes_on),
+    }
 
 
 def _waiting(results: _Results) -> Update:
@@ -311,6 +353,7 @@ def _waiting(results: _Results) -> Update:
         results.video: gr.update(value=None, visible=True),
         results.picture: gr.update(value=None, visible=False),
         results.facts: gr.update(visible=False),
+        results.files: None,
         results.generate: gr.update(interactive=False),
         results.cancel: gr.update(interactive=True),
     }
@@ -322,6 +365,7 @@ def _idle(results: _Results, text: str, *, is_error: bool = False) -> Update:
         results.preview: gr.update(value="", visible=False),
         results.video: gr.update(visible=True),
         results.generate: gr.update(interactive=True),
+        results.extend: gr.update(interactive=True),
         results.cancel: gr.update(interactive=False),
     }
 

@@ -181,7 +181,8 @@ def test_the_seam_changes_no_more_than_the_clip_itself(store: ModelStore, prompt
     """Mean change of a pixel from frame to frame, of 255.
 
     Of 12 clips (six prompts, two seeds) the first seam was at most the clip's own largest change in 8, and 0.93 of it
-    in the middle. The largest was 8.2 against 5.4, of a growing shape whose old last frame was off itself; shapes at rest stayed below 1.2.
+    in the middle. The largest was 8.2 against 5.4, of a growing shape whose old last frame was off itself; of shapes
+    at rest it stayed below 1.2.
     """
     request = GenerationRequest.build(**complete({"prompt": prompt, "seed": 1, "base_model": "demo"}))
     frames, _ = run(request.extended_by(8), store=store)
