@@ -61,6 +61,7 @@ VARIETY = {
     "windows": {},
     "keys": {"prompt": "0: a red circle\n0.5: a green star\n-1: a blue star", "negative_prompt": "-2: red\n-1: green"},
     "motion that changes": {"motion_scale": "0: 0.5, 10: 1.5", "motion_effect": "0: 1, 10: 0.5"},
+    "a LoRA that travels": {"prompt": "0: a circle <lora:demo-pan-left:0>\n-1: a circle <lora:demo-pan-left:1>"},
     "inner windows": {"inner_length": 4},
     "frame seeds": {"noise_layout": "frame_seeds"},
     **{sampler.value: {"scheduler": sampler} for sampler in Scheduler},
