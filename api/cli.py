@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from api.engine import CHECKPOINT_DIR, MakeClip, build_request, make_clip, run_folder
+from api.batch import build_batch
+from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
@@ -35,20 +36,26 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     """
     options = vars(_parser().parse_args(arguments))
     outputs = [Path(text) for text in options.pop("output")]
+    written = 0
     try:
         _keep_runs_in(options.pop("checkpoints", None))
-        values = _recipe_values(options.pop("recipe", None)) | options
-        request = build_request(**values | {"formats": _formats(outputs)})
+        count = _seeds_and_count(options)
+        values = _recipe_values(options) | options
+        requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
-        _make(request, outputs, engine)
+        for request in requests:
+            targets = outputs if len(requests) == 1 else [_named(output, request.seed) for output in outputs]
+            _make(request, targets, engine)
+            written += 1
+            for target in targets:
+                print(f"{target}  seed {request.seed}", flush=True)  # noqa: T201 - a terminal is what this talks to
     except UserError as err:
-        print(err, file=sys.stderr)  # noqa: T201 - a terminal is what this talks to
+        print(err, file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)  # noqa: T201
+        kept = f"{written} of {len(requests)} clips were written" if written else "nothing was written"
+        print(f"Stopped; {kept}.", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
-    for output in outputs:
-        print(f"{output}  seed {request.seed}")  # noqa: T201
     return 0
 
 
@@ -80,6 +87,18 @@ def _parser() -> argparse.ArgumentParser:
         help="Make a recipe again: JSON, a file of it, or a clip that carries it. Other options change it.",
     )
     parser.add_argument(
+        "--extend",
+        metavar="FILE_OR_JSON",
+        help="Go on with a clip, given as for --recipe, whose frames stay as they are. Needs --frames.",
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="How many frames --extend adds.")
+    parser.add_argument("--count", metavar="N", help="Make several clips, 1 to 16, each with the next seed.")
+    parser.add_argument(
+        "--seeds",
+        metavar="LIST",
+        help="Make a clip of each of these seeds, 7,42,1000. Several clips have their seed in their names: clip-7.mp4.",
+    )
+    parser.add_argument(
         "--checkpoints",
         metavar="DIR",
         help="Keep every finished step in this folder: the same command, killed and started again, goes on from there. "
@@ -102,6 +121,22 @@ def _keep_runs_in(folder: str | None) -> None:
     os.environ[CHECKPOINT_DIR] = folder
 
 
+def _seeds_and_count(options: dict[str, Any]) -> str | None:
+    """Put the list of seeds in the seed's place, and take out how many clips are wanted."""
+    seeds = options.pop("seeds", None)
+    if seeds is not None:
+        if "seed" in options:
+            raise InvalidRequestError("seeds must come without --seed, got both. Leave one out.")
+        options["seed"] = seeds
+    count: str | None = options.pop("count", None)
+    return count
+
+
+def _named(output: Path, seed: int) -> Path:
+    """The name of one clip of several."""
+    return output.with_stem(f"{output.stem}-{seed}")
+
+
 def _quiet_when_piped() -> None:
     """Without a terminal, silence the bars of the libraries too; they read this when they are imported."""
     if not sys.stderr.isatty():
@@ -119,21 +154,32 @@ def _whole_or_text(text: str) -> int | str:
         return text
 
 
-def _recipe_values(text: str | None) -> dict[str, Any]:
-    """The fields of a recipe given as JSON, as a file of JSON, or as a clip that carries one."""
-    if text is None:
-        return {}
+def _recipe_values(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the recipe that the options name, extended if they say so; these options are taken out."""
+    recipe, extend, frames = (options.pop(name, None) for name in ("recipe", "extend", "frames"))
+    if extend is None and frames is not None:
+        raise InvalidRequestError(f"frames must come with --extend, got {frames}. Use --num-frames for a new clip.")
+    if extend is not None and frames is None:
+        raise InvalidRequestError("frames must be given with --extend, got none. Say how many to add: --frames 16.")
+    if extend is not None and recipe is not None:
+        raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
+    if extend is not None:
+        return extend_request(_recipe_text(extend, "extend"), frames).model_dump()
+    return {} if recipe is None else GenerationRequest.from_json(_recipe_text(recipe, "recipe")).model_dump()
+
+
+def _recipe_text(text: str, option: str) -> str:
+    """A recipe given as JSON, as a file of JSON, or as a clip that carries one."""
     if not text.lstrip().startswith("{"):
         path = Path(text)
         if not path.is_file():
-            raise UserError(f"recipe must be JSON or a file, got {text}. Check the path.")
+            raise UserError(f"{option} must be JSON or a file, got {text}. Check the path.")
         if path.suffix.lower() in SUFFIX_FORMATS:
             from media.read import read_recipe  # only replays need it
 
-            text = read_recipe(path)
-        else:
-            text = path.read_text(encoding="utf-8")
-    return GenerationRequest.from_json(text).model_dump()
+            return read_recipe(path)
+        return path.read_text(encoding="utf-8")
+    return text
 
 
 def _formats(outputs: Sequence[Path]) -> tuple[OutputFormat, ...]:

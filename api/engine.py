@@ -45,6 +45,19 @@ def build_request(**values: Any) -> GenerationRequest:
     return GenerationRequest.build(**catalog.complete(values))
 
 
+def extend_request(recipe: str, frames: int | None) -> GenerationRequest:
+    """The request that continues a clip, from the recipe the clip carries.
+
+    Args:
+        recipe: As JSON.
+        frames: How many frames to add.
+
+    Raises:
+        InvalidRequestError: The recipe is none, its clip can't be extended, or there is nothing to add.
+    """
+    return build_request(**GenerationRequest.from_json(recipe).extended_by(frames or 0).model_dump())
+
+
 def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None, None]:
     """Make the clip and write its files into `folder`, telling how it goes.
 

@@ -27,6 +27,8 @@ def json_type(name: str) -> Any:
     annotation = GenerationRequest.model_fields[name].annotation
     if annotation == Keys:
         return float | str
+    if annotation == tuple[int, ...]:
+        return list[int]
     if get_origin(annotation) is tuple:
         return GenericAlias(list, (_literal(get_args(annotation)[0]),))
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):

@@ -6,7 +6,7 @@ ends of the clip or all outside a mask, is put back after every step, noised as 
 (RePaint's known region, arXiv:2201.09865).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from diffusers import SchedulerMixin
@@ -23,8 +23,7 @@ from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
 
 
-@dataclass(frozen=True)
-class Beginning:
+class Beginning(NamedTuple):
     """The state before a clip's first step, and what is put back after each."""
 
     state: DenoiseState

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
+from typing import NamedTuple
 
 from pipelines.request import ClosedLoop, ContextFuse, ContextSchedule, GenerationRequest
 
@@ -80,11 +82,44 @@ def plan_inner_windows(request: GenerationRequest, length: int) -> list[Window]:
 def count_windows(request: GenerationRequest, steps: int) -> int:
     """How many windows the first `steps` steps of a request have together: the total of its progress.
 
+    Those of extensions are not among them: `plan_extension` has them, and each is run in all steps.
+
     Example:
         >>> count_windows(GenerationRequest.build(num_frames=32, seed=0), 2)
         6
     """
     return sum(len(_spans(request, step)) for step in range(steps))
+
+
+class Block(NamedTuple):
+    """One window of an extension.
+
+    Args:
+        window: Its frames; as many as `known_frames` are there before, the others are new.
+        end: Frames of the clip after it, within the window; what the window shows beyond is dropped.
+    """
+
+    window: range
+    end: int
+
+
+def plan_extension(request: GenerationRequest) -> list[Block]:
+    """The windows that make the frames behind the first clip, in the order in which they are run.
+
+    All are full windows: a motion module knows no shorter ones. So an extension by few frames begins like one by many.
+
+    Example:
+        >>> request = GenerationRequest.build(num_frames=22, extended_from=16, seed=0)
+        >>> plan_extension(request)
+        [Block(window=range(4, 20), end=20), Block(window=range(8, 24), end=22)]
+    """
+    known = request.known_frames
+    new = request.context_length - known
+    return [
+        Block(range(start - known, start + new), min(start + new, end))
+        for begin, end in pairwise(request.lengths)
+        for start in range(begin, end, new)
+    ]
 
 
 def _shared_out(spans: Sequence[Frames], counts: Sequence[Sequence[float]]) -> list[Window]:

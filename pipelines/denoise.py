@@ -87,6 +87,7 @@ class DenoiseStep:
         estimate: What the clip's middle frame would be if the noise left were taken away now, float32
             [1, 4, h, w]; comes with `state`.
         iteration: The iteration of FreeInit that the step belongs to, from 0.
+        block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
     """
 
     step: int
@@ -94,6 +95,7 @@ class DenoiseStep:
     state: DenoiseState | None = None
     estimate: torch.Tensor | None = None
     iteration: int = 0
+    block: int = 0
 
 
 def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
@@ -161,6 +163,41 @@ def denoise(
             kept.put_back(latents, scheduler, step + 1)
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration)
         yield DenoiseStep(step, len(last), state, estimate, iteration)
+
+
+def denoise_behind(
+    request: GenerationRequest,
+    *,
+    window: range,
+    known: Sequence[torch.Tensor],
+    unet: UNetMotionModel,
+    scheduler: SchedulerMixin,
+    text: TextStates,
+    state: DenoiseState,
+) -> Iterator[DenoiseStep]:
+    """Make new frames behind known ones, in one window, yielding after every step.
+
+    At every step the known frames are what they were at that step when they were made, so the new ones see in
+    them the noise that they have themselves. Only the new ones are stepped: a sampler treats each value alone,
+    so what it remembers or draws is theirs alone, too.
+
+    Args:
+        window: The frames of the window in the clip, the known ones first.
+        known: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
+        state: That of the new frames before the first step.
+    """
+    scheduler.set_timesteps(request.num_inference_steps)
+    generator = torch.Generator("cpu")
+    generator.set_state(state.generator_state)
+    latents = state.latents
+    for step, (t, before) in enumerate(zip(scheduler.timesteps, known, strict=True)):
+        sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
+        prediction = _predict(unet, sample, t, [list(window)], text, request)
+        prediction = prediction[:, :, before.shape[2] :].contiguous()
+        estimate = _middle_estimate(scheduler, prediction, t, latents)
+        latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
+        yield DenoiseStep(step, 1, state, estimate)
 
 
 def _next_iteration(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -17,13 +18,14 @@ from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.context import count_windows
+from pipelines.context import count_windows, plan_extension
 from pipelines.decode import decode_frames, preview_frame
-from pipelines.denoise import DenoiseState, build_scheduler, denoise
+from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
+from pipelines.extend import count_all_windows, denoise_extended
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
@@ -34,6 +36,7 @@ from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
 DECODE_COST = 1.13
+_NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts at its beginning."
 #: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
 PREVIEW_SHARE = 0.05
 
@@ -78,10 +81,12 @@ def generate(
         open_writer: Opens the sink of the frames, only once there are frames to write.
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
-        resume_from: A state `on_state` was given for this very request; its steps are not done again.
-        on_state: Called with the state after every step.
+        resume_from: A state `on_state` was given for this very request; its steps are not done again. Not for a
+            request that extends a clip.
+        on_state: Called with the state after every step; of an extension, as `denoise_extended` yields them.
         checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
-            from its last finished step when it is asked for again.
+            from its last finished step when it is asked for again. One that extends a clip is not kept, which the
+            clip's warnings say: it would take the way of its last frames through all steps.
 
     Yields:
         `Progress` for every call of the UNet and decoded chunk, and of downloads; one `Clip` at the end.
@@ -89,7 +94,10 @@ def generate(
     Raises:
         InvalidRequestError: The request doesn't fit the model.
         WeightsError: A model can't be loaded.
+        ValueError: `resume_from` is given for a request that extends a clip.
     """
+    if resume_from and request.extended_from:
+        raise ValueError("A run that extends a clip can't be resumed from a state")
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
     if motion.known_family:
@@ -101,16 +109,19 @@ def generate(
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
-    plan = yield from _plan_loras(request, entries, components)
-    checkpoint = _open_checkpoint(checkpoints, request, components, plan)
+    plan = yield from _plan_loras(request.first_clip, entries, components)
+    checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, plan)
     steps = len(scheduler.timesteps)
-    beginning = begin(request, inputs, components.vae, scheduler)
-    state = resume_from or checkpoint.load() or beginning.state
+    state, kept = begin(request.first_clip, inputs, components.vae, scheduler)
+    found = resume_from or checkpoint.load()
     warnings = (*_advice(request, components), *plan.warnings)
-    if state is not beginning.state:
+    if found:
+        state = found
         warnings += (
             f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended.",
         )
+    if request.extended_from and checkpoints:
+        warnings += (_NOT_KEPT,)
     with applied(components, request, plan):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *checkpoint.warnings)))
         text = encode_prompts(
@@ -125,14 +136,14 @@ def generate(
         )
         work = _Work.plan(request, steps=steps, state=state)
         previews = _Previews(components.vae)
-        for step in denoise(
+        for step in denoise_extended(
             request,
             unet=components.unet,
             scheduler=scheduler,
             text=text,
             state=state,
             windows_a_call=store.windows_a_call,
-            kept=beginning.kept,
+            kept=kept,
         ):
             work.windows_through(step.windows)
             preview = None
@@ -142,10 +153,8 @@ def generate(
                     on_state(state)
                 checkpoint.save(state)
                 preview = previews.next(step.estimate)
-            place = _place(request, step.step + 1, step.iteration, steps)
-            yield Progress(
-                Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, place.capitalize()
-            )
+            note = _place_of(step, request, steps).capitalize()
+            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         warnings += tuple(checkpoint.warnings)
         yield from _write(request, inputs, components, state, open_writer, work, start, warnings)
     checkpoint.remove()  # only now, when the caller has the clip
@@ -157,6 +166,11 @@ def _open_checkpoint(
     unet = components.unet
     weights = {**components.weights, **plan.weights}
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
+
+
+def _place_of(step: DenoiseStep, request: GenerationRequest, steps: int) -> str:
+    place = _place(request, step.step + 1, step.iteration, steps)
+    return f"extension {step.block} of {len(plan_extension(request))}, {place}" if step.block else place
 
 
 def _place(request: GenerationRequest, step: int, iteration: int, steps: int) -> str:
@@ -192,7 +206,9 @@ def _write(
     done = 0
     to_play_back: list[np.ndarray] = []  # at most a window of frames
     with open_writer(request) as writer:
-        for decoded in decode_frames(components.vae, state.latents):
+        # Each part by itself, in the chunks that it was decoded in before: so its frames are the same bit for bit.
+        parts = state.latents.tensor_split(request.extended_from, dim=2)
+        for decoded in chain.from_iterable(decode_frames(components.vae, part) for part in parts):
             frames = composite(request, decoded, inputs, done)
             writer.write(frames)
             if request.plays_back:
@@ -206,7 +222,7 @@ def _write(
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
-    window = min(request.context_length, request.num_frames)
+    window = request.context_length if request.extended_from else min(request.context_length, request.num_frames)
     if 0 < request.inner_length < window:
         name, value, fix = "inner_length", request.inner_length, "Lower 'Inner window length'"
     else:
@@ -249,7 +265,7 @@ class _Work:
     @classmethod
     def plan(cls, request: GenerationRequest, *, steps: int, state: DenoiseState) -> "_Work":
         iterations_left = request.iterations - state.iteration
-        windows = iterations_left * count_windows(request, steps) - count_windows(request, state.step)
+        windows = iterations_left * count_all_windows(request, steps) - count_windows(request.first_clip, state.step)
         frames = min(request.context_length, request.num_frames)
         total = windows * frames + DECODE_COST * request.num_frames
         return cls(windows, frames, total, time.monotonic())

@@ -39,6 +39,26 @@ def clip_noise(request: GenerationRequest, generator: torch.Generator, *, iterat
     return noise[:, :, _order(request, generator)]
 
 
+def later_noise(request: GenerationRequest, generator: torch.Generator, frames: range) -> torch.Tensor:
+    """Unit noise of frames behind the end of a clip, in the layout that it was made with, float32 [1, 4, n, h, w].
+
+    Args:
+        request: The clip's.
+        generator: The clip's own, which draws what the layout does not take from elsewhere.
+        frames: They may be any behind the clip's end.
+    """
+    if request.noise_layout is NoiseLayout.ONE_DRAW:
+        return _draw(request, generator, len(frames))
+    if request.noise_layout is NoiseLayout.FRAME_SEEDS:
+        return torch.cat([_draw(request, seeded_generator(request.seed + frame), 1) for frame in frames], dim=2)
+    longer = request.model_copy(update={"num_frames": frames.stop})
+    window = request.model_copy(update={"num_frames": min(request.num_frames, request.context_length)})
+    again = seeded_generator(request.seed)
+    drawn = _draw(window, again, 1 if request.noise_layout is NoiseLayout.CONSTANT else window.num_frames)
+    order = _order(longer, again)[frames.start :]
+    return drawn[:, :, [frame % drawn.shape[2] for frame in order]]
+
+
 def _draw(request: GenerationRequest, generator: torch.Generator, num_frames: int) -> torch.Tensor:
     return initial_noise(generator, num_frames=num_frames, height=request.height, width=request.width)
 

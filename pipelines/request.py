@@ -12,6 +12,7 @@ import secrets
 from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -32,6 +33,7 @@ from pipelines.prompt_travel import plan_travel
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_NUM_FRAMES = 10_000
+MAX_EXTENSIONS = 1_000
 MAX_SIDE = 1024
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_SEED = 2**32 - 1
@@ -161,6 +163,21 @@ Rate = Annotated[
     BeforeValidator(_to_fraction),
     PlainSerializer(lambda rate: rate.numerator if rate.denominator == 1 else str(rate), return_type=int | str),
 ]
+
+
+def _to_lengths(value: object) -> object:
+    """Lengths as people write them, `16, 32`, as numbers; what is no text is left to pydantic."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    found = value.split(",") if value.strip() else []
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII) for part in found):
+        raise ValueError("must be lengths in frames such as 16, 32")
+    return tuple(map(int, found))
+
+
+Lengths = Annotated[tuple[int, ...], BeforeValidator(_to_lengths)]
 
 
 class GenerationRequest(BaseModel):
@@ -411,6 +428,16 @@ class GenerationRequest(BaseModel):
         help="Original computes what the motion module's authors do. Diffusers normalises motion layers over the "
         "whole window; choose it to compare, or for modules that were trained there.",
     )
+    extended_from: Lengths = knob(
+        (),
+        label="Extended from",
+        help="For a clip that continues a shorter one: the frames that one had, such as 16, or 16, 32 if it was "
+        "extended before. They are made as they were, and the others behind them, a quarter of a window at a time, so "
+        "that they follow from the three quarters in front. Keys of prompts are those of the first clip. Empty makes "
+        "the whole clip at once.",
+        max_length=MAX_EXTENSIONS,
+        fix="Give the lengths that the clip had, from the first on",
+    )
     first_frame: Sha256 = knob(
         "",
         label="First frame",
@@ -544,9 +571,46 @@ class GenerationRequest(BaseModel):
     )
 
     @model_validator(mode="after")
+    def _check_extension(self) -> Self:
+        if not self.extended_from:
+            return self
+        got = ", ".join(map(str, self.extended_from))
+        if any(before >= after for before, after in pairwise(self.lengths)):
+            raise ValueError(
+                f"extended_from must be ascending and below num_frames ({self.num_frames}), got {got}. "
+                "Give the lengths that the clip had, or raise 'Frames'."
+            )
+        if not 0 < self.known_frames <= self.extended_from[0]:
+            raise ValueError(
+                f"extended_from must begin with three quarters of the window ({max(1, self.known_frames)} of "
+                f"{self.context_length} frames, at least 2) or more, got {got}. Extend a longer clip, or change "
+                "'Window length'."
+            )
+        if self.first_frame or self.source_video:
+            raise ValueError(
+                f"extended_from must be empty for a clip that begins at pictures or a source clip, got {got}. "
+                "Make it at its full length."
+            )
+        if self.closed_loop is not ClosedLoop.OFF or self.context_schedule is ContextSchedule.LOOPED:
+            name, value = "closed_loop", str(self.closed_loop)
+            if self.closed_loop is ClosedLoop.OFF:
+                name, value = "context_schedule", str(self.context_schedule)
+            raise ValueError(
+                f"{name} must leave the clip open if it is extended, got {value}. A loop has no end to go on from: "
+                "make the clip anew without it."
+            )
+        if self.iterations > 1:
+            raise ValueError(
+                f"free_init_iterations must be 0 or 1 for a clip that is extended, got {self.free_init_iterations}. "
+                "Every round makes the whole clip again: make it at its full length."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_keys(self) -> Self:
-        plan_travel(self.prompt, num_frames=self.num_frames)
-        plan_travel(self.negative_prompt, num_frames=self.num_frames, field="negative_prompt")
+        num_frames = self.lengths[0]
+        plan_travel(self.prompt, num_frames=num_frames)
+        plan_travel(self.negative_prompt, num_frames=num_frames, field="negative_prompt")
         return self
 
     @model_validator(mode="after")
@@ -620,6 +684,43 @@ class GenerationRequest(BaseModel):
         if not isinstance(values, dict):
             raise InvalidRequestError(f"recipe must be a JSON object, got {_shown(text)}. Paste a whole recipe.")
         return cls.build(**values)
+
+    def extended_by(self, frames: int) -> Self:
+        """The request of a clip that begins with this one's frames and goes on for some more.
+
+        Args:
+            frames: How many more, >= 1.
+
+        Raises:
+            InvalidRequestError: There are no more frames, too many, or this clip can't be extended.
+
+        Example:
+            >>> longer = GenerationRequest.build(seed=1).extended_by(8)
+            >>> longer.num_frames, longer.extended_from
+            (24, (16,))
+        """
+        if frames < 1:
+            raise InvalidRequestError(f"frames must be at least 1, got {frames}. Say how many frames to add.")
+        longer = {"num_frames": self.num_frames + frames, "extended_from": self.lengths}
+        return self.build(**self.model_dump() | longer)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Frames of the clip as it was first made and after each extension; the last is `num_frames`."""
+        return (*self.extended_from, self.num_frames)
+
+    @property
+    def first_clip(self) -> Self:
+        """The request of the clip that this one was extended from in the first place; itself if it was not."""
+        return self.model_copy(update={"num_frames": self.lengths[0], "extended_from": ()})
+
+    @property
+    def known_frames(self) -> int:
+        """Frames that an extension's windows share with what is there: three quarters of a window.
+
+        With 12 known and 4 new frames of 16 the seam changed no more than the clip itself; with 8 and 8 it jumped.
+        """
+        return self.context_length - max(1, self.context_length // 4)
 
     @property
     def effective_overlap(self) -> int:

@@ -96,8 +96,8 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if name in ("base_model", "motion_module", "vae"):
         free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
         return gr.Dropdown(choices=model_choices(name, base_model), **free, **shared)
-    if annotation == Keys:
-        return gr.Textbox(max_lines=1, **shared | {"value": f"{value:g}" if isinstance(value, float) else value})
+    if name == "seed" or annotation in (Keys, tuple[int, ...]):
+        return gr.Textbox(max_lines=1, **shared | {"value": _one_line(value)})
     if get_origin(annotation) is tuple:
         return gr.CheckboxGroup(choices=_choices(get_args(annotation)[0]), **shared)
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
@@ -108,6 +108,13 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if annotation in (int, float, Fraction):
         return _number(name, shared)
     raise TypeError(f"No control is known for the field {name!r} of type {annotation!r}.")
+
+
+def _one_line(value: float | str | Sequence[int]) -> str:
+    """A factor, a seed or lengths as people write them."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, (int, str)) else ", ".join(map(str, value))
 
 
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
@@ -124,6 +131,8 @@ def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
 def _info(name: str) -> str:
     text = str(GenerationRequest.model_fields[name].description)
     low, high = field_bounds(name)
+    if name == "seed":
+        return f"{text} 7, 42, 1000 makes a clip of each."
     if name == "num_frames":
         return f"{text} {low:,} to {high:,}."
     return text

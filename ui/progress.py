@@ -24,11 +24,15 @@ _PREVIEW_QUALITY = 90  # previews are small and shown large: blocks and colour b
 _SECONDS_A_MINUTE = 60
 
 
-def progress_html(progress: Progress) -> str:
-    """A bar with its stage, step and time left, which screen readers announce politely."""
+def progress_html(progress: Progress, *, clip: str = "") -> str:
+    """A bar with its stage, step and time left, which screen readers announce politely.
+
+    Args:
+        clip: Which clip of several it is, in words.
+    """
     label = STAGE_LABELS[progress.stage]
     done = min(max(progress.step / progress.total, 0.0), 1.0) if progress.total > 0 else 0.0
-    facts = [html.escape(progress.note)] if progress.note else []
+    facts = [html.escape(text) for text in (clip, progress.note) if text]
     if progress.total > 1 and not progress.note:
         facts.append(f"{progress.step} of {progress.total}")
     if progress.eta_s is not None and math.isfinite(progress.eta_s):

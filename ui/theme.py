@@ -25,8 +25,8 @@ _CSS = """
 }
 
 /* Help texts differ in length; the boxes below them still stand on one line. */
-#num_frames label, #seed label { display: flex; flex-direction: column; height: 100%; }
-#num_frames label > :last-child, #seed label > :last-child { margin-top: auto; }
+#num_frames label, #seed label, #batch_count label { display: flex; flex-direction: column; height: 100%; }
+#num_frames label > :last-child, #seed label > :last-child, #batch_count label > :last-child { margin-top: auto; }
 #status .html-container, #preview .html-container { padding: 0 !important; }
 
 .told { min-height: 2.4rem; color: var(--body-text-color); }

@@ -11,13 +11,14 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from api.engine import MakeClip, build_request, run_folder
+from api.batch import MAX_CLIPS, build_batch
+from api.engine import MakeClip, extend_request, run_folder
 from api.faults import faults_in_words
 from api.fields import FIELDS, MODEL_FIELDS
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import InvalidRequestError
-from pipelines.events import Clip
+from pipelines.events import Clip, Progress
 from pipelines.motion_families import ADVISED_ON, advise
 from pipelines.request import GenerationRequest, field_label
 from ui.controls import build_control, model_choices
@@ -52,6 +53,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "context_fuse",
         "inner_length",
         "inner_overlap",
+        "extended_from",
     ),
     "Noise": (
         "noise_layout",
@@ -85,6 +87,8 @@ class _Results:
     files: gr.File
     used_seed: gr.Number
     reuse: gr.Button
+    more_frames: gr.Number
+    extend: gr.Button
     recipe: gr.Code
     generate: gr.Button
     cancel: gr.Button
@@ -135,6 +139,13 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
             with gr.Row():
                 place("num_frames")
                 place("seed")
+                batch_count = gr.Number(
+                    1,
+                    label="Clips",
+                    info=f"How many clips one press makes, each with the next seed. 1 to {MAX_CLIPS}.",
+                    elem_id="batch_count",
+                    interactive=True,
+                )
             for title, names in SETTINGS.items():
                 with gr.Accordion(title, open=False):
                     for name in names:
@@ -146,7 +157,15 @@ def build_txt2vid(make_clip: MakeClip, queue: dict[str, Any]) -> dict[str, Compo
                         picker = build_lora_picker(found["prompt"], found["base_model"])
                         refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
     controls = {name: found[name] for name in FIELDS}
-    _wire(make_clip, queue, controls, results)
+    _wire(make_clip, queue, [*controls.values(), batch_count], results)
+    results.reuse.click(
+        None,
+        results.used_seed,
+        controls["seed"],
+        js="(seed) => String(seed)",
+        api_visibility="private",
+        show_progress="hidden",
+    )
     _wire_models(controls, model_line, motion_line, advice)
     follow_windows(controls, windows)
     _wire_timeline(controls, timeline)
@@ -168,41 +187,51 @@ def _place_results(generate: gr.Button, cancel: gr.Button) -> _Results:
         with gr.Row(equal_height=True):
             used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
             reuse = gr.Button("Reuse seed", elem_id="reuse_seed", scale=1, min_width=130)
+        with gr.Row(equal_height=True):
+            more_frames = gr.Number(
+                16, label="Frames to add", elem_id="more_frames", precision=0, minimum=1, scale=3, interactive=True
+            )
+            extend = gr.Button("Extend", elem_id="extend", scale=1, min_width=130)
         with gr.Accordion("Recipe", open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
-    return _Results(status, preview, video, picture, facts, files, used_seed, reuse, recipe, generate, cancel)
+    shown = (status, preview, video, picture, facts, files)
+    return _Results(*shown, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
 
 
 def _wire(
     make_clip: MakeClip,
     queue: dict[str, Any],
-    controls: dict[str, Component],
+    inputs: list[Component],
     results: _Results,
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    waiting = results.generate.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
-    running = waiting.then(
-        _handler(make_clip, results),
-        list(controls.values()),
-        results.all(),
-        preprocess=False,  # the request checks the values, and its words name the field
-        **queue,
-        **plain,
-    )
-    # A call that is refused before it starts, as by a full queue, has no last update.
-    running.failure(
-        lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
-        results.status,
+    making = {
+        results.generate: (_handler(make_clip, results), inputs),
+        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
+    }
+    running = []
+    for button, (handler, given) in making.items():
+        waiting = button.click(lambda: _waiting(results), None, results.all(), queue=False, **plain)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        running.append(waiting.then(handler, given, results.all(), preprocess=False, **queue, **plain))
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        running[-1].failure(
+            lambda told: _idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+            results.status,
+            results.all(),
+            queue=False,
+            **plain,
+        )
+    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
+    results.cancel.click(None, None, None, cancels=running, **plain).then(
+        lambda files: _idle(results, f"Cancelled. {'Finished clips were' if files else 'Nothing was'} kept."),
+        results.files,
         results.all(),
         queue=False,
+        preprocess=False,
         **plain,
     )
-    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    results.cancel.click(None, None, None, cancels=[running], **plain).then(
-        lambda: _idle(results, "Cancelled. Nothing was kept."), None, results.all(), queue=False, **plain
-    )
-    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => seed", **plain)
 
 
 def _wire_models(
@@ -255,30 +284,66 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
 
 
 def _handler(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
-    """The function behind Generate; its parameters are the request's fields."""
+    """The function behind Generate; its parameters are the request's fields and how many clips to make."""
 
     def generate(*values: Any) -> Iterator[Update]:
-        try:
-            with faults_in_words(), run_folder() as folder:
-                request = build_request(**dict(zip(FIELDS, values, strict=True)))
-                with closing(make_clip(request, folder)) as events:
-                    for event in events:
-                        if isinstance(event, Clip):
-                            yield _finished(results, event, request.seed)
-                            continue
-                        update: Update = {results.status: progress_html(event)}
-                        if event.preview is not None:  # it takes the place of the empty video
-                            picture = preview_html(event.preview)
-                            update[results.preview] = gr.update(value=picture, visible=True)
-                            update[results.video] = gr.update(visible=False)
-                        yield update
-        except gr.Error as err:
-            yield _idle(results, err.message, is_error=True)
-            raise
+        *fields, count = values
+        given = dict(zip(FIELDS, fields, strict=True))
+        yield from _shown(make_clip, results, lambda: build_batch(given, batch_count=count))
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in FIELDS])  # type: ignore[attr-defined]
+    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in (*FIELDS, "batch_count")])  # type: ignore[attr-defined]
     return generate
+
+
+def _extender(make_clip: MakeClip, results: _Results) -> Callable[..., Iterator[Update]]:
+    """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
+
+    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
+        yield from _shown(make_clip, results, lambda: [extend_request(recipe, frames)])
+
+    return extend
+
+
+def _shown(make_clip: MakeClip, results: _Results, build: Callable[[], list[GenerationRequest]]) -> Iterator[Update]:
+    """Make clips one after the other and show how it goes, then what came of each."""
+    try:
+        with faults_in_words(), run_folder() as folder:
+            requests = build()
+            files: list[str] = []
+            for number, request in enumerate(requests, start=1):
+                place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
+                with closing(make_clip(request, folder)) as events:
+                    for event in events:
+                        if not isinstance(event, Clip):
+                            yield _on_the_way(results, event, place)
+                            continue
+                        update = _finished(results, event, request.seed)
+                        if place:
+                            files += map(str, event.files)
+                            update |= _one_of_several(results, files, goes_on=number < len(requests))
+                        yield update
+    except gr.Error as err:
+        yield _idle(results, err.message, is_error=True)
+        raise
+
+
+def _on_the_way(results: _Results, progress: Progress, place: str) -> Update:
+    update: Update = {results.status: progress_html(progress, clip=place)}
+    if progress.preview is not None:  # it takes the place of the empty video
+        update[results.preview] = gr.update(value=preview_html(progress.preview), visible=True)
+        update[results.video] = gr.update(visible=False)
+    return update
+
+
+def _one_of_several(results: _Results, files: list[str], *, goes_on: bool) -> Update:
+    """What differs from a single clip: all files of the clips so far are there, and buttons wait for the last."""
+    return {
+        results.files: gr.update(value=list(files), visible=True),
+        results.generate: gr.update(interactive=not goes_on),
+        results.extend: gr.update(interactive=not goes_on),
+        results.cancel: gr.update(interactive=goes_on),
+    }
 
 
 def _waiting(results: _Results) -> Update:
@@ -288,6 +353,7 @@ def _waiting(results: _Results) -> Update:
         results.video: gr.update(value=None, visible=True),
         results.picture: gr.update(value=None, visible=False),
         results.facts: gr.update(visible=False),
+        results.files: None,
         results.generate: gr.update(interactive=False),
         results.cancel: gr.update(interactive=True),
     }
@@ -299,6 +365,7 @@ def _idle(results: _Results, text: str, *, is_error: bool = False) -> Update:
         results.preview: gr.update(value="", visible=False),
         results.video: gr.update(visible=True),
         results.generate: gr.update(interactive=True),
+        results.extend: gr.update(interactive=True),
         results.cancel: gr.update(interactive=False),
     }
 

@@ -73,6 +73,23 @@ def test_a_recipe_makes_the_same_request_and_options_change_it(engine, tmp_path)
     assert changed == first.model_copy(update={"num_frames": 3})
 
 
+def test_a_clip_is_extended_and_extended_again(engine, tmp_path):
+    target = str(tmp_path / "clip.mp4")
+    main(["a star", "-o", target], engine=engine.make_clip)
+    kept = tmp_path / "recipe.json"
+    kept.write_text(engine.requests[0].to_json(), encoding="utf-8")
+    main(["-o", target, "--extend", str(kept), "--frames", "4"], engine=engine.make_clip)
+    main(
+        ["-o", target, "--extend", engine.requests[1].to_json(), "--frames", "8", "--fps", "12"],
+        engine=engine.make_clip,
+    )
+    first, once, twice = engine.requests
+    assert once == first.model_copy(update={"num_frames": 20, "extended_from": (16,)})
+    assert twice == once.model_copy(update={"num_frames": 28, "extended_from": (16, 20), "fps": 12})
+    main(["a star", "-o", target, "--num-frames", "20", "--extended-from", "16"], engine=engine.make_clip)
+    assert engine.requests[3].extended_from == (16,)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -85,6 +102,15 @@ def test_a_recipe_makes_the_same_request_and_options_change_it(engine, tmp_path)
         (["--recipe", "{broken"], "recipe must be JSON"),
         (["--recipe", '{"size": 3}'], "size must be a field of the request"),
         (["--recipe", "no-such-file.json"], "recipe must be JSON or a file, got no-such-file.json."),
+        (["--extend", '{"seed": 1}'], "frames must be given with --extend, got none."),
+        (["x", "--seeds", "7,x"], "seed must be one whole number, or several with commas between, got 7,x."),
+        (["x", "--seeds", "7,8", "--seed", "1"], "seeds must come without --seed, got both."),
+        (["x", "--count", "17"], "batch_count must be a whole number from 1 to 16, got 17."),
+        (["x", "--frames", "4"], "frames must come with --extend, got 4."),
+        (["--extend", '{"seed": 1}', "--frames", "0"], "frames must be at least 1, got 0."),
+        (["--extend", '{"seed": 1}', "--recipe", "{}", "--frames", "1"], "extend must come without --recipe"),
+        (["--extend", "no-such-file.mp4", "--frames", "4"], "extend must be JSON or a file, got no-such-file.mp4."),
+        (["--extend", '{"seed": 1, "num_frames": 4}', "--frames", "4"], "extended_from must begin with three quarters"),
         (["refuse"], REFUSAL),
     ],
 )
@@ -125,6 +151,36 @@ def test_checkpoints_that_can_be_no_folder_are_refused_before_anything_starts(en
     assert main(words, engine=engine.make_clip) == 2
     assert capsys.readouterr().err == f"checkpoints must be a folder, got {taken} (File exists). Name another.\n"
     assert engine.requests == []
+
+
+@pytest.mark.parametrize("words", [["--seeds", "7,42"], ["--seeds", "7, 42", "--count", "2"]])
+def test_several_clips_have_their_seeds_in_their_names(engine, tmp_path, capsys, words):
+    outputs = ["-o", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "clip.gif")]
+    assert main(["x", *outputs, *words], engine=engine.make_clip) == 0
+    names = ["clip-7.mp4", "clip-7.gif", "clip-42.mp4", "clip-42.gif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"{tmp_path / name}  seed {name[5:].split('.')[0]}" for name in names]
+
+
+def test_a_count_goes_on_from_the_seed_and_one_clip_keeps_its_name(engine, tmp_path):
+    target = str(tmp_path / "clip.mp4")
+    assert main(["x", "-o", target, "--seed", "7", "--count", "3"], engine=engine.make_clip) == 0
+    assert [request.seed for request in engine.requests] == [7, 8, 9]
+    assert main(["x", "-o", target, "--seeds", "5"], engine=engine.make_clip) == 0
+    assert Path(target).exists()
+
+
+def test_ctrl_c_keeps_the_clips_that_are_finished(engine, tmp_path, capsys):
+    def stopped_at_the_second(request, folder):
+        if engine.requests:
+            raise KeyboardInterrupt
+        yield from engine.make_clip(request, folder)
+
+    words = ["x", "-o", str(tmp_path / "clip.mp4"), "--seeds", "7,42"]
+    assert main(words, engine=stopped_at_the_second) == 130
+    assert capsys.readouterr().err == "Stopped; 1 of 2 clips were written.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["clip-7.mp4"]
 
 
 def test_an_unknown_option_is_one_line(capsys):

@@ -91,6 +91,17 @@ def test_a_broken_rule_starts_nothing(client, engine):
     assert len(engine.requests) == before
 
 
+def test_several_clips_come_one_after_the_other_each_with_its_recipe(client):
+    job = client.submit(prompt="x", num_inference_steps=1, seed=7, batch_count=3, api_name="/txt2vid")
+    last = job.result()
+    clips = [answer for answer in job.outputs() if answer[0]]
+    assert [recipe["seed"] for _, recipe in clips] == [7, 8, 9]
+    assert len({Path(video).read_bytes()[4:8] for video, _ in clips}) == 1
+    assert last[1] == clips[-1][1]
+    with pytest.raises(AppError, match=r"batch_count must be a whole number from 1 to 16, got 17\."):
+        client.predict(prompt="x", batch_count=17, api_name="/txt2vid")
+
+
 def test_finished_runs_leave_no_folder_behind(client, engine):
     client.predict(prompt="x", num_inference_steps=1, api_name="/txt2vid")
     assert wait_until(lambda: not any(folder.exists() for folder in engine.folders))

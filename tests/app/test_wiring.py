@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from enum import StrEnum
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -28,10 +29,14 @@ def generation_events(page: gr.Blocks) -> list:
 
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
-    private, public = sorted(generation_events(page), key=lambda event: event.api_visibility)
-    assert list(inspect.signature(private.fn).parameters) == fields
-    assert [control.elem_id for control in private.inputs] == fields
-    assert list(inspect.signature(public.fn).parameters) == fields
+    extending, private, public = sorted(
+        generation_events(page), key=lambda event: (len(event.inputs), event.api_visibility)
+    )
+    assert [control.elem_id for control in extending.inputs] == ["recipe", "more_frames"]
+    given = [*fields, "batch_count"]
+    assert list(inspect.signature(private.fn).parameters) == given
+    assert [control.elem_id for control in private.inputs] == given
+    assert list(inspect.signature(public.fn).parameters) == given
 
 
 def test_only_the_clean_endpoint_is_public(page):
@@ -40,8 +45,51 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 2
+    assert len(events) == 3
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
+
+
+def test_extend_goes_on_with_the_clip_on_show():
+    engine = FakeEngine(step_s=0)
+    (event,) = (event for event in generation_events(build_page(engine.make_clip)) if len(event.inputs) == 2)
+    recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
+    *_, last = event.fn(recipe, 8)
+    shown = {control.elem_id: value for control, value in last.items()}
+    longer = GenerationRequest.from_json(shown["recipe"])
+    assert (longer.num_frames, longer.extended_from, longer.prompt, longer.seed) == (24, (16,), "a star", 7)
+    assert engine.requests == [longer]
+    with pytest.raises(gr.Error, match=r"frames must be at least 1, got 0\."):
+        list(event.fn(recipe, None))
+
+
+def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
+    engine = FakeEngine(step_s=0)
+    page = build_page(engine.make_clip)
+    (event,) = (event for event in generation_events(page) if event.inputs[-1].elem_id == "batch_count")
+    shown = []
+    values = {"prompt": "x", "seed": "7, 42", "num_inference_steps": 2}
+    for update in event.fn(*map(values.get, FIELDS), 1):
+        told = {control.elem_id: value for control, value in update.items()}
+        if "used_seed" in told:
+            shown.append(told)
+            assert all(Path(name).exists() for name in told["files"]["value"])
+        elif "status" in told:
+            assert f"clip {len(shown) + 1} of 2" in told["status"]
+    assert [told["used_seed"] for told in shown] == [7, 42]
+    assert [len(told["files"]["value"]) for told in shown] == [1, 2]
+    assert [told["generate"]["interactive"] for told in shown] == [False, True]
+    assert [told["cancel"]["interactive"] for told in shown] == [True, False]
+    assert [request.seed for request in engine.requests] == [7, 42]
+
+
+def test_a_batch_can_be_stopped_between_two_clips():
+    engine = FakeEngine(step_s=0)
+    (event,) = (e for e in generation_events(build_page(engine.make_clip)) if e.inputs[-1].elem_id == "batch_count")
+    updates = event.fn(*({"prompt": "x", "num_inference_steps": 1}.get(name) for name in FIELDS), 3)
+    next(update for update in updates if any(control.elem_id == "used_seed" for control in update))
+    updates.close()
+    assert len(engine.requests) == 1
+    assert not engine.folders[0].exists()
 
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):

@@ -86,6 +86,15 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"formats": []}, ("formats", "at least 1")),
         ({"formats": ["AVI"]}, ("formats", "'MP4'", "got AVI")),
         ({"formats": ["GIF", "GIF"]}, ("formats", "not repeat")),
+        ({"extended_from": "16; 32"}, ("extended_from", "lengths in frames such as 16, 32", "got 16; 32", "from the")),
+        ({"extended_from": 16}, ("extended_from", "ascending and below num_frames (16)", "got 16")),
+        ({"extended_from": [16, 14], "num_frames": 20}, ("extended_from", "ascending", "got 16, 14")),
+        ({"extended_from": 11, "num_frames": 20}, ("extended_from", "12 of 16 frames", "got 11")),
+        ({"extended_from": 1, "context_length": 1, "context_overlap": 0}, ("extended_from", "three quarters")),
+        ({"extended_from": 16, "num_frames": 20, "closed_loop": "windows"}, ("closed_loop", "open", "got windows")),
+        ({"extended_from": 16, "num_frames": 20, "context_schedule": "looped"}, ("context_schedule", "got looped")),
+        ({"extended_from": 16, "num_frames": 20, "free_init_iterations": 2}, ("free_init_iterations", "got 2", "full")),
+        ({"extended_from": 16, "num_frames": 20, "prompt": "0: a\n16: b"}, ("prompt", "0 to 15", "got '16'")),
         ({"clip_skip": -1}, ("clip_skip", "got -1")),
         ({"num_inference_steps": 0}, ("num_inference_steps", "got 0")),
         ({"base_model": ""}, ("base_model", "at least 1 character")),
@@ -103,6 +112,22 @@ def test_a_broken_rule_is_told_with_field_rule_value_and_remedy(values, words):
 def test_a_broken_recipe_is_refused_in_words(text):
     with pytest.raises(InvalidRequestError):
         GenerationRequest.from_json(text)
+
+
+def test_lengths_are_read_as_people_write_them():
+    for written in ("16, 20", " 16,20 ", [16, 20], (16, 20)):
+        assert GenerationRequest.build(num_frames=24, extended_from=written).lengths == (16, 20, 24)
+    for nothing in ("", " ", []):
+        assert GenerationRequest.build(extended_from=nothing).lengths == (16,)
+
+
+def test_an_extended_clip_knows_the_one_it_came_from():
+    clip = GenerationRequest.build(seed=1, prompt="0: a\n-1: b")
+    longer = clip.extended_by(4).extended_by(9)
+    assert longer.lengths == (16, 20, 29)
+    assert longer.first_clip == clip == clip.first_clip
+    with pytest.raises(InvalidRequestError, match=r"^num_frames must .* 10000, got 10016\."):
+        clip.extended_by(10_000)
 
 
 def test_requests_are_frozen():

@@ -1,0 +1,70 @@
+"""Several clips at one press: the requests of a batch, which differ in their seeds alone.
+
+A request is one clip, and so is a recipe; what makes several of them lives in the faces.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.engine import build_request
+from pipelines.errors import InvalidRequestError
+from pipelines.request import RANDOM_SEED, GenerationRequest
+
+MAX_CLIPS = 16
+_SHOWN = 60
+
+
+def build_batch(values: dict[str, Any], *, batch_count: object = None) -> list[GenerationRequest]:
+    """Check values from outside and make the request of every clip, before the first is made.
+
+    Args:
+        values: The request's fields. The seed may be text with a list, `7, 42, 1000`: a clip of each, -1 being drawn.
+            With one seed the clips have it, the next number and so on; -1 draws the first.
+        batch_count: How many clips, 1 to 16; None for as many as there are seeds.
+
+    Raises:
+        InvalidRequestError: A value breaks its field's rule, the list is none or too long, or it has another length
+            than `batch_count`.
+    """
+    count = None if batch_count in (None, "") else _checked_count(batch_count)
+    seeds = _read_list(values.get("seed"))
+    if len(seeds) > 1:
+        if count not in (None, 1, len(seeds)):
+            raise InvalidRequestError(
+                f"batch_count must be 1 or the number of seeds ({len(seeds)}), got {count}. Change 'Clips' or the list."
+            )
+        return [build_request(**values | {"seed": seed}) for seed in seeds]
+    first = build_request(**values | {"seed": seeds[0]})
+    others = ({**first.model_dump(), "seed": first.seed + more} for more in range(1, count or 1))
+    return [first, *(build_request(**other) for other in others)]
+
+
+def _checked_count(value: object) -> int:
+    text = str(value).strip().removesuffix(".0")  # a page's number may come as 4.0
+    if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= MAX_CLIPS):
+        raise InvalidRequestError(
+            f"batch_count must be a whole number from 1 to {MAX_CLIPS}, got {str(value)[:_SHOWN]}. Change 'Clips'."
+        )
+    return int(text)
+
+
+def _read_list(seed: object) -> Sequence[object]:
+    """The seeds that a text names; what is no list is left to the request."""
+    if not isinstance(seed, str) or "," not in seed:
+        return [RANDOM_SEED if seed == "" else seed]
+    parts = [part.strip() for part in seed.split(",")]
+    try:
+        seeds = [int(part) for part in parts]
+    except ValueError:
+        raise InvalidRequestError(
+            f"seed must be one whole number, or several with commas between, got {seed[:_SHOWN]}. Write 7, 42, 1000."
+        ) from None
+    if len(seeds) > MAX_CLIPS:
+        raise InvalidRequestError(
+            f"seed must name at most {MAX_CLIPS} clips, got {len(seeds)} numbers. Make the others in another batch."
+        )
+    drawn = [seed for seed in seeds if seed != RANDOM_SEED]
+    twice = sorted(seed for seed in set(drawn) if drawn.count(seed) > 1)
+    if twice:
+        raise InvalidRequestError(f"seed must name each clip once, got {twice[0]} twice. Leave one out.")
+    return seeds
