@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -138,16 +139,15 @@ class PictureReader:
 
     def _animation(self, wanted: Sequence[int]) -> Iterator[Frames]:
         """Each wanted frame, in ascending order, as often as it is named; one is held at a time."""
-        given = 0
+        left = Counter(wanted)
         with opened_picture(self._path) as picture:
             for index, shown in enumerate(_moving(picture)):
-                if given == len(wanted):
-                    return
-                if index == wanted[given]:
+                if index in left:
                     frame = to_rgb(shown)
-                    while given < len(wanted) and wanted[given] == index:
-                        given += 1
+                    for _ in range(left.pop(index)):
                         yield frame
+                if not left:  # what follows may be damaged
+                    return
 
     def _durations_ms(self, picture: Image.Image) -> list[Fraction]:
         """How long each frame is shown. A file that is cut off ends where it is cut off."""

@@ -183,8 +183,7 @@ def _to_sdr(transfer: str) -> str:
 
 def _refused(err: FFmpegError) -> BadInputError:
     """What ffmpeg said, in words for the person whose file it is."""
-    size = re.search(r"Stream #0:.*: Video: .*?\b(\d+)x(\d+)\b", err.said)
-    if size and int(size[1]) * int(size[2]) > MAX_PIXELS:
+    if size := re.search(r"Picture size (\d+)x(\d+) (exceeds|is invalid)", err.said):
         return BadInputError(
             f"must have at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size[1]} × {size[2]}. Make it smaller."
         )
