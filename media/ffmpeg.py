@@ -21,9 +21,9 @@ MAX_PIXELS = 4096 * 4096
 FIRST_VIDEO = "0:V:0"
 """The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
 
-TO_RGB = "scale=flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
-
 _ERROR_SHOWN = 600
+# The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
+_PIPE_BYTES = 1 << 20
 # A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that
 # (they are all `file`); whitelisting containers does.
 _SAFE_INPUT = (
@@ -154,7 +154,8 @@ class FrameReader:
         path: The file, which may come from anybody.
         width, height: The size of its frames, as `probe` tells.
         max_frames: ffmpeg stops after so many.
-        filters: What is done with the frames on their way; ends with RGB of that size.
+        filters: What is done with the frames on their way; ends with RGB of that size. Empty for
+            just that.
         seek_s: Where to begin, in seconds: at the first frame that is shown then or later.
     """
 
@@ -165,18 +166,29 @@ class FrameReader:
         width: int,
         height: int,
         max_frames: int,
-        filters: str = TO_RGB,
+        filters: str = "",
         seek_s: Fraction = Fraction(0),
     ) -> None:
         self._shape = (height, width, 3)
         self._messages = TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
         seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
-        output = ("-map", FIRST_VIDEO, "-vf", filters, "-fps_mode", "passthrough", "-frames:v", str(max_frames))
+        output = (
+            "-map",
+            FIRST_VIDEO,
+            "-vf",
+            filters or to_rgb,
+            "-fps_mode",
+            "passthrough",
+            "-frames:v",
+            str(max_frames),
+        )
         self._process = subprocess.Popen(
             _command(*seek, *safe_input(path), *output, "-f", "rawvideo", "pipe:1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,
+            pipesize=_PIPE_BYTES,
         )
 
     def __enter__(self) -> Self:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +19,7 @@ from pipelines.errors import InvalidRequestError
 MAX_FILE_BYTES = 2 << 30
 MAX_STORE_BYTES = 20 << 30
 
+_ADDING, _STALE_S = ".adding-", 24 * 3600
 _CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -36,6 +39,9 @@ class InputStore:
         self._folder = folder
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_ADDING}*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
     def add(self, path: Path, *, field: str = "file") -> str:
         """Keep a file, whatever it is called.
@@ -129,14 +135,14 @@ class InputStore:
         return path
 
     def _keep_bundle(self, pictures: Iterable[bytes]) -> str:
-        with TemporaryDirectory(prefix=".adding-", dir=self._folder) as folder:
+        with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
             bundle = Path(folder) / "frames.zip"
             write_bundle(bundle, pictures)
             return self._keep(bundle)
 
     def _keep(self, path: Path) -> str:
         digest = hashlib.sha256()
-        with TemporaryDirectory(prefix=".adding-", dir=self._folder) as folder:
+        with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
             part = Path(folder) / "part"
             with path.open("rb") as file, part.open("wb") as copy:
                 while chunk := file.read(_CHUNK):

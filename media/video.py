@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -119,7 +119,9 @@ class VideoReader:
         self._listing = listing
         self.width, self.height, self.has_audio = listing.width, listing.height, listing.has_audio
         end = listing.starts[-1] + max(1, listing.durations[-1])
-        self.timing: Timing = timing_of(listing.starts, end, listing.tick, hint=listing.fps_said)
+        timing = timing_of(listing.starts, end, listing.tick, hint=listing.fps_said)
+        # Two frames a year apart would be as many taken by time as anyone asks for.
+        self.timing: Timing = replace(timing, num_frames=min(timing.num_frames, MAX_LISTED_FRAMES))
 
     @property
     def start_s(self) -> Fraction:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 
 import pytest
 
@@ -64,6 +65,15 @@ def test_those_not_used_for_longest_make_room(tmp_path):
         if level == 2:
             store.open(hashes[0])
     assert kept(tmp_path / "store") == sorted([hashes[0], hashes[2], hashes[3]])
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name, age_s in {".adding-old": 100_000, ".adding-now": 0}.items():
+        (tmp_path / "store" / name).mkdir()
+        os.utime(tmp_path / "store" / name, (time.time() - age_s,) * 2)
+    InputStore(tmp_path / "store")
+    assert kept(tmp_path / "store") == [".adding-now"]
 
 
 def test_single_pictures_become_one_sequence(tmp_path, store):

@@ -10,6 +10,7 @@ import pytest
 
 from media.ffmpeg import run_ffmpeg
 from media.inputs import Cut, open_input, probe_input
+from media.read import iter_frames
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit, fitted
 from tests.unit.clips import FILM, H264, greys, levels_of, video
@@ -98,6 +99,7 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path):
     path = video(tmp_path / "clip.mp4", greys(RAMP[:2]), *H264, "-vf", "setsar=2/1")
     assert (probe_input(path).width, probe_input(path).height) == (96, 32)
     assert open_input(path).frames([1]).shape == (1, 32, 96, 3)
+    assert [frame.shape for frame in iter_frames(path)] == [(32, 96, 3)] * 2
 
 
 @pytest.mark.parametrize("transfer", ["", "smpte2084", "arib-std-b67"])
@@ -209,3 +211,21 @@ def test_a_video_without_its_index_is_refused_in_words(tmp_path):
         InvalidRequestError, match="file must be a playable clip, got one that is damaged, empty or cut"
     ):
         probe_input(path)
+
+
+def test_a_video_that_declares_millions_of_frames_has_those_it_has(tmp_path):
+    path = video(tmp_path / "clip.avi", greys(RAMP), "-c:v", "mpeg4")
+    data = bytearray(path.read_bytes())
+    for box, offset in ((b"avih", 24), (b"strh", 40)):
+        at = data.index(box) + offset
+        assert data[at : at + 4] == (40).to_bytes(4, "little")
+        data[at : at + 4] = (10**7).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert probe_input(path).num_frames == open_input(path).num_frames == 40
+
+
+def test_two_frames_a_year_apart_end_somewhere(tmp_path):
+    later = ("-vf", r"setpts='N*30000000/TB'", "-fps_mode", "vfr")
+    path = video(tmp_path / "clip.mkv", greys([30, 60, 90]), "-c:v", "mpeg4", *later)
+    assert probe_input(path).num_frames <= 200_000
+    assert open_input(path, Cut(max_frames=5)).num_frames <= 5
