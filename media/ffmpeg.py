@@ -18,18 +18,25 @@ READ_TIMEOUT_S = 60
 MAX_PIXELS = 4096 * 4096
 """Largest picture that is read."""
 
+FIRST_VIDEO = "0:V:0"
+"""The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
+
 _ERROR_SHOWN = 600
+# The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
+_PIPE_BYTES = 1 << 20
 # A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that
 # (they are all `file`); whitelisting containers does.
 _SAFE_INPUT = (
     *("-protocol_whitelist", "file"),
-    *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,gif"),
+    *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"),
     *("-max_pixels", str(MAX_PIXELS)),
 )
 
 
 class FFmpegError(RuntimeError):
-    """ffmpeg has failed; the text ends with what it said."""
+    """ffmpeg has failed; the text ends with what it said last, `said` is all of it."""
+
+    said = ""
 
 
 def _command(*args: str) -> list[str]:
@@ -147,18 +154,41 @@ class FrameReader:
         path: The file, which may come from anybody.
         width, height: The size of its frames, as `probe` tells.
         max_frames: ffmpeg stops after so many.
+        filters: What is done with the frames on their way; ends with RGB of that size. Empty for
+            just that.
+        seek_s: Where to begin, in seconds: at the first frame that is shown then or later.
     """
 
-    def __init__(self, path: Path, *, width: int, height: int, max_frames: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        max_frames: int,
+        filters: str = "",
+        seek_s: Fraction = Fraction(0),
+    ) -> None:
         self._shape = (height, width, 3)
         self._messages = TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        to_rgb = "scale=flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
-        output = ("-map", "0:v:0", "-vf", to_rgb, "-fps_mode", "passthrough", "-frames:v", str(max_frames))
+        to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
+        seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
+        output = (
+            "-map",
+            FIRST_VIDEO,
+            "-vf",
+            filters or to_rgb,
+            "-fps_mode",
+            "passthrough",
+            "-frames:v",
+            str(max_frames),
+        )
         self._process = subprocess.Popen(
-            _command(*safe_input(path), *output, "-f", "rawvideo", "pipe:1"),
+            _command(*seek, *safe_input(path), *output, "-f", "rawvideo", "pipe:1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,
+            pipesize=_PIPE_BYTES,
         )
 
     def __enter__(self) -> Self:
@@ -187,5 +217,7 @@ class FrameReader:
 
 
 def _failure(returncode: int, said: bytes) -> FFmpegError:
-    text = said.decode(errors="replace").strip()[-_ERROR_SHOWN:]
-    return FFmpegError(f"ffmpeg failed (exit status {returncode}): {text or 'it said nothing'}")
+    text = said.decode(errors="replace").strip()
+    failure = FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_SHOWN:] or 'it said nothing'}")
+    failure.said = text
+    return failure

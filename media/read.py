@@ -1,6 +1,5 @@
 """Read clips back: their recipe, what they are, their frames. The files may come from anybody."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from media.ffmpeg import MAX_PIXELS, READ_TIMEOUT_S, FFmpegError, FrameReader, Frames, run_ffmpeg, safe_input
+from media.ffmpeg import MAX_PIXELS, FFmpegError, FrameReader, Frames
 from media.gif_comment import read_gif_comment
 from media.mp4 import read_mp4_recipe
 from media.png import DamagedZipError, iter_png_frames, read_png_facts, read_png_recipe
+from media.video import list_video
 from pipelines.errors import UserError
 from pipelines.request import MAX_NUM_FRAMES, OutputFormat
 
@@ -132,27 +132,12 @@ def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
 
 
 def _probe_video(path: Path, max_frames: int) -> ClipInfo:
-    """List the packets without decoding them, for exact times, and let ffmpeg show one decoded frame.
-
-    The bundled ffmpeg comes without ffprobe, and its own summary rounds the frame rate.
-    """
-    done = run_ffmpeg(
-        *("-v", "info", *safe_input(path)),
-        *("-map", "0:v:0", "-c", "copy", "-frames:v", str(max_frames + 1), "-f", "framecrc", "pipe:1"),
-        *("-map", "0:v:0", "-vf", "showinfo=checksum=0", "-frames:v", "1", "-f", "null", "-"),
-        timeout_s=READ_TIMEOUT_S,
-    )
-    packets = done.stdout.decode(errors="replace")
-    shown = re.search(r"\bn: *0 .* fmt:(\w+) .*\bs:(\d+)x(\d+) ", done.stderr.decode(errors="replace"))
-    codec = re.search(r"^#codec_id 0: (\w+)", packets, re.MULTILINE)
-    time_base = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
-    # A line is: stream, decode time, show time, duration, size, checksum.
-    durations = [int(text) for text in re.findall(r"^0,[^,]*,[^,]*,\s*(\d+),", packets, re.MULTILINE)]
-    if shown is None or codec is None or time_base is None or sum(durations) == 0:
+    listing = list_video(path, max_frames=max_frames + 1)
+    duration_s = sum(listing.durations) * listing.tick
+    if not duration_s:
         raise FFmpegError("ffmpeg finds no moving picture in the file")
-    duration_s = sum(durations) * Fraction(int(time_base[1]), int(time_base[2]))
-    size = int(shown[2]), int(shown[3])
-    return ClipInfo(*size, len(durations) / duration_s, len(durations), codec[1], shown[1])
+    num_frames = len(listing.durations)
+    return ClipInfo(listing.width, listing.height, num_frames / duration_s, num_frames, listing.codec, listing.pix_fmt)
 
 
 def _sniffed(path: Path) -> OutputFormat:

@@ -1,0 +1,180 @@
+"""A folder of inputs, each under the SHA-256 of its bytes: what a recipe names, wherever it came from."""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from media.frame_file import FrameFile
+from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
+from media.inputs import WHOLE, Cut, InputFacts, named, open_input, probe_input
+from media.picture_zip import PictureZip, is_picture_name, split_image_and_mask, write_bundle
+from media.pictures import MAX_PICTURE_BYTES
+from pipelines.errors import InvalidRequestError
+
+MAX_FILE_BYTES = 2 << 30
+MAX_STORE_BYTES = 20 << 30
+
+_ADDING, _STALE_S = ".adding-", 24 * 3600
+_CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class InputStore:
+    """Keeps inputs by content; a recipe's hash finds them as long as there is room.
+
+    Files are copied, not linked, so that nobody can change them any more. They appear complete or not at all.
+    When there is no room left, those go that have not been used for longest.
+
+    Args:
+        folder: Where they are kept; made if missing. Decoded frames are put there, too, while they are in use.
+        max_bytes: Most that all of them take.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_STORE_BYTES) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_ADDING}*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def add(self, path: Path, *, field: str = "file") -> str:
+        """Keep a file, whatever it is called.
+
+        Returns:
+            Its SHA-256, in hexadecimal.
+
+        Raises:
+            InvalidRequestError: It is no plain file, too large, or of a kind that is not read.
+        """
+        with named(field):
+            size = check_plain_file(path)
+            if size > MAX_FILE_BYTES:
+                raise BadInputError(
+                    f"must be at most {MAX_FILE_BYTES >> 30} GiB, got {size / 2**30:.1f} GiB. "
+                    "Shorten the clip or make it smaller."
+                )
+            sniff(path)
+            return self._keep(path)
+
+    def add_frames(self, paths: Iterable[Path], *, field: str = "file") -> str:
+        """Keep single pictures as one sequence, in the order of their names as people count.
+
+        Returns:
+            The SHA-256 of the sequence; the same pictures in the same order have the same.
+
+        Raises:
+            InvalidRequestError: There is none, one is no picture, or there are too many.
+        """
+        with named(field):
+            ordered = sorted(paths, key=lambda path: natural_order(path.name))
+            if not ordered:
+                raise BadInputError("must be at least 1 picture, got none. Choose pictures.")
+            return self._keep_bundle(map(_read_picture, ordered))
+
+    def add_image_and_mask(self, path: Path, *, field: str = "file") -> tuple[str, str]:
+        """Take a zip with folders `image` and `mask` apart.
+
+        Returns:
+            The SHA-256 of the pictures and that of the masks.
+
+        Raises:
+            InvalidRequestError: It is no such zip, or has not as many of one as of the other.
+        """
+        with named(field):
+            if sniff(path) is not InputKind.ZIP:
+                raise BadInputError("must be a zip with folders image and mask, got another file. Pack them.")
+            images, masks = split_image_and_mask(path)
+            with PictureZip(path) as pictures:
+                return self._keep_bundle(map(pictures.read, images)), self._keep_bundle(map(pictures.read, masks))
+
+    def probe(self, sha256: str, *, field: str = "file") -> InputFacts:
+        """What an input is.
+
+        Raises:
+            InvalidRequestError: It is not here (any more), or cannot be used.
+        """
+        return probe_input(self.path(sha256, field=field), field=field)
+
+    def open(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> FrameFile:
+        """An input's frames, decoded once.
+
+        Args:
+            sha256: As `add` gave it.
+            cut: Which frames, and how.
+            field: The field of the request that names it.
+
+        Raises:
+            InvalidRequestError: As `probe`, or the cut takes no frame or too many.
+        """
+        return open_input(self.path(sha256, field=field), cut, field=field, folder=self._folder)
+
+    def path(self, sha256: str, *, field: str = "file") -> Path:
+        """Where an input is, to be read at once: it may go when others come.
+
+        Raises:
+            InvalidRequestError: It is no hash, or not here (any more).
+        """
+        # Checked before a path is made of it: it comes from a recipe, and so from anybody.
+        if not _SHA256.fullmatch(sha256):
+            raise InvalidRequestError(
+                f"{field} must be 64 hexadecimal digits, got {sha256[:80]!r}. Choose the file again."
+            )
+        path = self._folder / sha256
+        try:
+            os.utime(path)  # in use
+        except OSError as err:
+            raise InvalidRequestError(
+                f"{field} must be a file that is here, got {sha256[:12]}…, which is not. Choose the file again."
+            ) from err
+        return path
+
+    def _keep_bundle(self, pictures: Iterable[bytes]) -> str:
+        with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
+            bundle = Path(folder) / "frames.zip"
+            write_bundle(bundle, pictures)
+            return self._keep(bundle)
+
+    def _keep(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
+            part = Path(folder) / "part"
+            with path.open("rb") as file, part.open("wb") as copy:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+                    copy.write(chunk)
+            self._make_room(part.stat().st_size)
+            part.replace(self._folder / digest.hexdigest())
+        return digest.hexdigest()
+
+    def _make_room(self, num_bytes: int) -> None:
+        kept = [(path, path.stat()) for path in self._folder.iterdir() if _SHA256.fullmatch(path.name)]
+        total = num_bytes + sum(found.st_size for _, found in kept)
+        for path, found in sorted(kept, key=lambda one: one[1].st_mtime_ns):
+            if total <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= found.st_size
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, for `InputStore.add_frames`; only for folders whose owner asks, never for visitors.
+
+    Links are left out, so that nothing outside is read; so are folders inside and hidden files.
+    """
+    return [
+        path for path in folder.iterdir() if is_picture_name(path.name) and path.is_file() and not path.is_symlink()
+    ]
+
+
+def _read_picture(path: Path) -> bytes:
+    if check_plain_file(path) > MAX_PICTURE_BYTES:
+        raise BadInputError(
+            f"must have pictures of at most {MAX_PICTURE_BYTES >> 20} MiB, got more. Make them smaller."
+        )
+    return path.read_bytes()

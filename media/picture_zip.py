@@ -1,0 +1,229 @@
+"""Picture sequences in a zip from anybody, read one picture at a time; nothing is ever unpacked to the disk.
+
+A sequence that this app makes itself, out of single files, is such a zip too: a **bundle**.
+"""
+
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from media.ffmpeg import Frames
+from media.input_files import CHOOSE_ANOTHER, BadInputError, natural_order
+from media.pictures import MAX_PICTURE_BYTES, opened_picture, size_as_seen, to_rgb
+from media.timing import Timing
+
+MAX_PICTURES = 65_535
+"""What a zip without the extensions of ZIP64 can hold."""
+
+MAX_UNPACKED_BYTES = 8 << 30
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+MAX_BUNDLE_BYTES = 2 << 30
+
+_MAX_INDEX_BYTES = 16 << 20
+_END, _ZIP64_END = b"PK\x05\x06", b"PK\x06\x07"
+_END_BYTES, _MAX_COMMENT, _ZIP64_END_BYTES = 22, 0xFFFF, 20
+_MAX_FACTS_BYTES = 1 << 16
+_DAMAGE = (zipfile.BadZipFile, OSError, ValueError, LookupError, RuntimeError, EOFError, zlib.error, struct.error)
+
+
+class PictureZip:
+    """The pictures of a zip in the order of their names, as people count. A context manager.
+
+    Folders inside count as part of the name. Left out are other kinds of files, hidden ones, and what macOS adds.
+
+    Attributes:
+        names: Of the pictures, in order; at least one.
+
+    Raises:
+        BadInputError: It is no whole zip, has no pictures, too many, or more than its files may have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _check_index(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except _DAMAGE as err:
+            raise _damaged() from err
+        try:
+            self.names = self._checked_names()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "PictureZip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._zip.close()
+
+    def read(self, name: str) -> bytes:
+        """One picture's file, whose claimed size is not believed.
+
+        Raises:
+            BadInputError: It is damaged, too large or locked with a password.
+        """
+        try:
+            with self._zip.open(name) as member:
+                data = member.read(MAX_PICTURE_BYTES + 1)
+        except _DAMAGE as err:
+            raise _damaged() from err
+        if len(data) > MAX_PICTURE_BYTES:
+            raise BadInputError(
+                f"must have pictures of at most {MAX_PICTURE_BYTES >> 20} MiB, got more. Make it smaller."
+            )
+        return data
+
+    def fps(self) -> Fraction | None:
+        """The frame rate, if this app wrote the zip."""
+        try:
+            with self._zip.open("clip.json") as member:
+                fps = Fraction(str(json.loads(member.read(_MAX_FACTS_BYTES))["fps"]))
+        except (*_DAMAGE, TypeError, ArithmeticError):
+            return None
+        return fps if fps > 0 else None
+
+    def _checked_names(self) -> list[str]:
+        files = [member for member in self._zip.infolist() if not member.is_dir()]
+        if any(".." in PurePosixPath(member.filename.replace("\\", "/")).parts for member in files):
+            raise BadInputError(
+                "must hold plain names, got a zip with names that lead out of it. Pack the pictures anew."
+            )
+        pictures = [member for member in files if is_picture_name(member.filename)]
+        if not 0 < len(pictures) <= MAX_PICTURES:
+            raise BadInputError(
+                f"must hold 1 to {MAX_PICTURES:,} pictures, got {len(pictures):,}. Pack pictures, such as PNGs."
+            )
+        unpacked = sum(member.file_size for member in pictures)
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise BadInputError(
+                f"must unpack to at most {MAX_UNPACKED_BYTES >> 30} GiB, got {unpacked / 2**30:.1f} GiB. "
+                "Pack fewer or smaller pictures."
+            )
+        return sorted((member.filename for member in pictures), key=natural_order)
+
+
+class PictureZipReader:
+    """A zip of pictures, read as a clip; attributes as `PictureReader`."""
+
+    has_audio = False
+
+    def __init__(self, path: Path) -> None:
+        self.complaint = ""
+        self._path = path
+        with PictureZip(path) as pictures:
+            self._names = pictures.names
+            fps = pictures.fps()
+            with opened_picture(BytesIO(pictures.read(self._names[0]))) as first:
+                self.width, self.height = size_as_seen(first)
+        self.num_pictures = len(self._names)
+        self.timing = Timing(fps, True, self.num_pictures) if fps else None
+
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:  # noqa: ARG002 - they keep theirs
+        """Yield the pictures at these places.
+
+        Raises:
+            BadInputError: One is damaged, or has not the size of the first.
+        """
+        with PictureZip(self._path) as pictures:
+            for place in places:
+                with opened_picture(BytesIO(pictures.read(self._names[place]))) as picture:
+                    if (found := size_as_seen(picture)) != (self.width, self.height):
+                        raise BadInputError(
+                            f"must have frames of one size, got {self.width} × {self.height} and, "
+                            f"as frame {place}, {found[0]} × {found[1]}. Resize them."
+                        )
+                    yield to_rgb(picture)
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a member of a zip or folder is one of its pictures, going by its name.
+
+    Example:
+        >>> [is_picture_name(name) for name in ("a/1.PNG", "a/._1.png", "__MACOSX/1.png", "notes.txt")]
+        [True, False, False, False]
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def write_bundle(target: Path, pictures: Iterable[bytes]) -> int:
+    """Put picture files into a zip as they are, in this order; the same files give the same bytes.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        BadInputError: Too many, too large, or one is no picture.
+    """
+    count = total = 0
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=False) as bundle:
+        for data in pictures:
+            with opened_picture(BytesIO(data)) as picture:
+                # Phones put previews behind a JPEG, which Pillow calls MPO.
+                kind = "jpeg" if picture.format == "MPO" else str(picture.format).lower()
+            total += len(data)
+            if count == MAX_PICTURES or total > MAX_BUNDLE_BYTES:
+                raise BadInputError(
+                    f"must be at most {MAX_PICTURES:,} pictures of together {MAX_BUNDLE_BYTES >> 30} GiB, "
+                    "got more. Use fewer or smaller ones."
+                )
+            bundle.writestr(zipfile.ZipInfo(f"{count:05}.{kind}"), data)
+            count += 1
+    return count
+
+
+def split_image_and_mask(path: Path) -> tuple[list[str], list[str]]:
+    """Find the pictures and the masks of a zip with folders `image` and `mask`, at any depth.
+
+    They belong together by their order: the third mask is the third picture's, whatever they are called.
+
+    Raises:
+        BadInputError: It has not both, or not as many of one as of the other.
+    """
+    with PictureZip(path) as pictures:
+        names = pictures.names
+    folders: dict[str, list[str]] = {"image": [], "mask": []}
+    for name in names:
+        parts = [part.lower() for part in re.split(r"[/\\]", name)[:-1]]
+        for folder in folders.keys() & set(parts[-1:]):
+            folders[folder].append(name)
+    images, masks = folders["image"], folders["mask"]
+    if not images or len(images) != len(masks):
+        raise BadInputError(
+            "must have folders image and mask with as many pictures each, "
+            f"got {len(images):,} and {len(masks):,}. Add what is missing."
+        )
+    return images, masks
+
+
+def _check_index(path: Path) -> None:
+    """Refuse a zip whose index alone would fill the memory: Python reads all of it before anyone can count."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _END_BYTES - _MAX_COMMENT - _ZIP64_END_BYTES))
+        tail = file.read()
+    end = tail.rfind(_END)
+    if end < 0 or len(tail) < end + _END_BYTES:
+        raise _damaged()
+    (index_bytes,) = struct.unpack_from("<I", tail, end + 12)
+    if index_bytes > _MAX_INDEX_BYTES or tail[max(0, end - _ZIP64_END_BYTES) : end].startswith(_ZIP64_END):
+        raise BadInputError(
+            f"must hold at most {MAX_PICTURES:,} files, got a zip that may hold more. Pack fewer pictures."
+        )
+
+
+def _damaged() -> BadInputError:
+    return BadInputError(f"must be a whole zip of pictures, got one that is damaged or locked. {CHOOSE_ANOTHER}.")

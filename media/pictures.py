@@ -1,0 +1,178 @@
+"""Pictures and animated pictures from anybody, made RGB; a header is looked at before a pixel is unpacked."""
+
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+from PIL.ExifTags import Base
+
+from media.ffmpeg import Frames
+from media.input_files import CHOOSE_ANOTHER, BadInputError
+from media.timing import Timing, frame_shown_at, timing_of
+
+MAX_PICTURE_PIXELS = 8192 * 8192
+"""Largest picture that is read: more than any phone's camera makes."""
+
+MAX_PICTURE_BYTES = 256 << 20
+
+MAX_ASPECT = 16
+"""How much longer than the other a side may be; fitted to a clip, a thin line would become a huge picture."""
+
+MAX_ANIMATION_FRAMES = 10_000
+"""Frames of an animated picture that are read; what follows is left out."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+# Of other formats only the first picture is meant: phones put previews behind a JPEG, scanners pages into a TIFF.
+_ANIMATED = ("PNG", "WEBP", "GIF")
+_ON_ITS_SIDE = (5, 6, 7, 8)
+# A PNG's durations are fractions, a WebP's whole milliseconds, a GIF's hundredths of a second.
+_TICKS = {"PNG": Fraction(1, 1_000_000), "GIF": Fraction(1, 100)}
+# Browsers show a GIF's frame that should last no more than 10 ms for 100 ms.
+_TOO_SHORT_MS, _INSTEAD_MS = 10, 100
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, struct.error, zlib.error)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@contextmanager
+def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
+    """A picture whose header is fine; Pillow's errors while it is read become words.
+
+    Raises:
+        BadInputError: It is damaged, too large, too thin, or has more than 16 bits a channel.
+    """
+    try:
+        with Image.open(file, formats=_FORMATS) as picture:
+            check_picture_size(*picture.size)
+            if picture.mode in ("I", "F"):
+                raise BadInputError(
+                    "must have 8 or 16 bits in each channel, got a picture with 32. Save it as a PNG with 8."
+                )
+            yield picture
+    except _BOMBS as err:
+        raise BadInputError(_too_large("more")) from err
+    except _DAMAGE as err:
+        raise BadInputError(
+            f"must be a whole picture, got one that is damaged or of an unknown kind. {CHOOSE_ANOTHER}."
+        ) from err
+
+
+def check_picture_size(width: int, height: int) -> None:
+    """Refuse pictures that are too large or too thin; both are taken from a header, before a pixel is unpacked.
+
+    Raises:
+        BadInputError: Either.
+    """
+    if width * height > MAX_PICTURE_PIXELS:
+        raise BadInputError(_too_large(f"{width} × {height}"))
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadInputError(
+            f"must be at most {MAX_ASPECT} times as long one way as the other, got {width} × {height}. Crop it."
+        )
+
+
+def size_as_seen(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture turned as its EXIF says, from the header alone."""
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(Base.Orientation) in _ON_ITS_SIDE else (width, height)
+
+
+def to_rgb(picture: Image.Image) -> Frames:
+    """A picture as it is meant to be seen, uint8 [H, W, 3]: turned as its EXIF says, transparent parts black.
+
+    Black, because a mask's black changes nothing, and because the bars of a picture that is padded are black, too.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture).astype(np.uint32) + 128) // 257
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        seen = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen)
+    return np.asarray(picture.convert("RGB"))
+
+
+class PictureReader:
+    """A picture, which is a clip of one frame, or an animated one: GIF, WebP or PNG.
+
+    Attributes:
+        width, height: As seen.
+        timing: None for a single picture.
+        has_audio: Never.
+        complaint: What is wrong with the file though it can be used.
+    """
+
+    has_audio = False
+
+    def __init__(self, path: Path) -> None:
+        self.complaint = ""
+        self._path = path
+        with opened_picture(path) as picture:
+            self.width, self.height = size_as_seen(picture)
+            self._tick = _TICKS.get(str(picture.format), Fraction(1, 1000))
+            durations = self._durations_ms(picture) if _is_animated(picture) else []
+        *self._starts, self._end = (round(ms / 1000 / self._tick) for ms in accumulate(durations, initial=Fraction()))
+        self.timing: Timing | None = None
+        if len(durations) > 1:
+            self.timing = timing_of(self._starts, self._end, self._tick)
+
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:  # noqa: ARG002 - they keep theirs
+        """Yield the frames at these places of the timing."""
+        if self.timing is None:
+            with opened_picture(self._path) as picture:
+                yield to_rgb(picture)
+            return
+        yield from self._animation([self._frame_at(place) for place in places])
+
+    def _frame_at(self, place: int) -> int:
+        assert self.timing is not None
+        if self.timing.even:
+            return place
+        return frame_shown_at(self._starts, place, self._tick, self.timing.fps)
+
+    def _animation(self, wanted: Sequence[int]) -> Iterator[Frames]:
+        """Each wanted frame, in ascending order, as often as it is named; one is held at a time."""
+        left = Counter(wanted)
+        with opened_picture(self._path) as picture:
+            for index, shown in enumerate(_moving(picture)):
+                if index in left:
+                    frame = to_rgb(shown)
+                    for _ in range(left.pop(index)):
+                        yield frame
+                if not left:  # what follows may be damaged
+                    return
+
+    def _durations_ms(self, picture: Image.Image) -> list[Fraction]:
+        """How long each frame is shown. A file that is cut off ends where it is cut off."""
+        durations: list[Fraction] = []
+        try:
+            for shown in _moving(picture):
+                shown.load()  # WebP tells a frame's duration once it is decoded, and damage shows
+                lasts = Fraction(shown.info.get("duration", 0)).limit_denominator(1000)
+                durations.append(lasts if lasts > _TOO_SHORT_MS else Fraction(_INSTEAD_MS))
+        except _DAMAGE:
+            if not durations:
+                raise
+            self.complaint = f"It is damaged or cut off; {len(durations):,} of its frames could be read."
+        return durations
+
+
+def _is_animated(picture: Image.Image) -> bool:
+    return picture.format in _ANIMATED and getattr(picture, "is_animated", False)
+
+
+def _moving(picture: Image.Image) -> Iterator[Image.Image]:
+    """The frames of an animation; a PNG's stand-in for programs that cannot animate is not one."""
+    skipped = int(getattr(picture, "default_image", False))
+    return islice(ImageSequence.Iterator(picture), skipped, skipped + MAX_ANIMATION_FRAMES)
+
+
+def _too_large(got: str) -> str:
+    return f"must have at most {MAX_PICTURE_PIXELS / 1e6:.0f} million pixels, got {got}. Make it smaller."

@@ -1,0 +1,100 @@
+"""When frames are shown, made into one exact frame rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+MAX_UNEVEN_FPS = 120
+"""Highest rate a clip of uneven timing is given; one of even timing keeps whatever it has."""
+
+_NTSC = Fraction(1000, 1001)
+_MAX_DENOMINATOR = 1001
+_HINT_DIGITS = Fraction(1, 100)
+_UNEVEN_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How a clip's frames are spread over time.
+
+    Args:
+        fps: Exact frame rate.
+        even: Whether frame k of the file is shown at k / fps. If not, frames have to be taken by time: at
+            every 1 / fps the one that is shown then.
+        num_frames: At that rate; of an even clip, the frames in the file.
+    """
+
+    fps: Fraction
+    even: bool
+    num_frames: int
+
+
+def timing_of(starts: Sequence[int], end: int, tick: Fraction, *, hint: Fraction | None = None) -> Timing:
+    """The frame rate that fits these times.
+
+    Containers round times to their clock: 24000/1001 frames per second are 0, 42, 83, 125, … in milliseconds.
+    A rate fits if no frame is off by more than a tick. Where several do, a whole one is preferred, then one of
+    broadcasting (n · 1000/1001), if they agree with the hint, then the one with the smallest denominator.
+
+    Times that no rate fits are uneven: recordings of phones and screens, GIFs that wait at the end. Those keep
+    their time, and with it their sound: frames are taken at the rate of the median frame, so that a
+    frame that lasts longer is repeated.
+
+    Args:
+        starts: When each frame is shown, in ticks, ascending; at least one.
+        end: When the last is over.
+        tick: Seconds.
+        hint: The rate to two decimals, as ffmpeg tells it.
+
+    Example:
+        >>> timing_of([0, 42, 83, 125], 167, Fraction(1, 1000), hint=Fraction("23.98"))
+        Timing(fps=Fraction(24000, 1001), even=True, num_frames=4)
+        >>> timing_of([0, 10, 20], 220, Fraction(1, 100))
+        Timing(fps=Fraction(10, 1), even=False, num_frames=22)
+    """
+    durations = np.diff(np.array([*starts, end], np.int64))
+    if len(starts) == 1 or (durations[:-1] == durations[0]).all():
+        # The last duration is often a guess of the container, except where it is a wait.
+        if durations[-1] < 2 * durations[0] or len(starts) == 1:
+            return Timing(1 / (tick * max(1, int(durations[0]))), True, len(starts))
+    elif (fps := _even_rate(np.array(starts, np.int64), tick, hint)) is not None:
+        return Timing(fps, True, len(starts))
+    median = max(1.0, float(np.median(durations))) * float(tick)
+    rate = _simplest((1 - _UNEVEN_TOLERANCE) / median, (1 + _UNEVEN_TOLERANCE) / median)
+    fps = min(rate or Fraction(MAX_UNEVEN_FPS), Fraction(MAX_UNEVEN_FPS))
+    return Timing(fps, False, max(1, round((end - starts[0]) * tick * fps)))
+
+
+def frame_shown_at(starts: Sequence[int], place: int, tick: Fraction, fps: Fraction) -> int:
+    """Which of the file's frames is shown in the middle of the place-th one at a constant rate."""
+    now = (place + Fraction(1, 2)) / fps / tick + starts[0]
+    return max(0, int(np.searchsorted(starts, floor(now), side="right")) - 1)
+
+
+def _even_rate(starts: np.ndarray, tick: Fraction, hint: Fraction | None) -> Fraction | None:
+    """The rate at which no frame is more than a tick from its place; None if there is none."""
+    count = np.arange(1, len(starts))
+    passed = starts[1:] - starts[0]
+    low = float((count / (passed + 1)).max() / tick)
+    late = passed > 1
+    high = float((count[late] / (passed[late] - 1)).min() / tick) if late.any() else 1 / float(tick)
+    if low > high:
+        return None
+    about = float(hint) if hint else (low + high) / 2
+    whole, broadcast = Fraction(round(about)), round(about / _NTSC) * _NTSC
+    for rate in (whole, broadcast):
+        if low <= rate <= high and (hint is None or abs(rate - hint) < _HINT_DIGITS):
+            return rate
+    return _simplest(low, high)
+
+
+def _simplest(low: float, high: float) -> Fraction | None:
+    """The fraction with the smallest denominator in a range."""
+    for denominator in range(1, _MAX_DENOMINATOR + 1):
+        numerator = max(1, ceil(low * denominator))
+        if numerator <= high * denominator:
+            return Fraction(numerator, denominator)
+    return None

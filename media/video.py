@@ -1,0 +1,194 @@
+"""Videos from anybody: what ffmpeg says of them without decoding, and their frames by place and size."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from media.ffmpeg import (
+    FIRST_VIDEO,
+    MAX_PIXELS,
+    READ_TIMEOUT_S,
+    FFmpegError,
+    FrameReader,
+    Frames,
+    run_ffmpeg,
+    safe_input,
+)
+from media.input_files import CHOOSE_ANOTHER, BadInputError
+from media.pictures import check_picture_size
+from media.timing import Timing, timing_of
+
+MAX_LISTED_FRAMES = 200_000
+"""Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""
+
+# Stream, decode time, show time, duration, size, checksum, and flags if there are any but "key frame".
+_PACKET = re.compile(r"^0, *(-?\d+), *(-?\d+), *(\d+), *\d+, *\w+(?:, F=0x(\w+))?", re.MULTILINE)
+_DISCARDED = 4  # is decoded, but not shown: a clip that was cut without being coded anew has such at its beginning
+_NO_TIME = -(1 << 63)
+_WORTH_SEEKING = 100  # frames; to decode fewer takes less than a moment
+_HDR = ("smpte2084", "arib-std-b67")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoListing:
+    """The packets of a video's first stream of pictures, and what ffmpeg says about it.
+
+    Args:
+        width, height: Size as shown: turned as the file says, pixels made square.
+        starts: When each frame is shown, in ticks from the start of the file, ascending.
+        seekable: Whether those are the frames' own times, not only the order of their packets.
+        durations: Of each packet, in ticks.
+        tick: Seconds.
+        fps_said: As ffmpeg rounds it, to two decimals.
+        codec, pix_fmt: As ffmpeg names them.
+        transfer: How brightness is coded, if it is one of HDR.
+        has_audio: Whether there is sound, too.
+    """
+
+    width: int
+    height: int
+    starts: list[int]
+    seekable: bool
+    durations: list[int]
+    tick: Fraction
+    fps_said: Fraction | None
+    codec: str
+    pix_fmt: str
+    transfer: str
+    has_audio: bool
+
+
+def list_video(path: Path, *, max_frames: int) -> VideoListing:
+    """List the packets without decoding them, for exact times, and let ffmpeg show one decoded frame.
+
+    The bundled ffmpeg comes without ffprobe, and its own summary rounds the frame rate.
+
+    Raises:
+        FFmpegError: There is no moving picture in the file, or none that can be decoded.
+    """
+    done = run_ffmpeg(
+        *("-v", "info", *safe_input(path)),
+        *("-map", FIRST_VIDEO, "-c", "copy", "-frames:v", str(max_frames), "-f", "framecrc", "pipe:1"),
+        *("-map", FIRST_VIDEO, "-vf", "showinfo=checksum=0", "-frames:v", "1", "-f", "null", "-"),
+        timeout_s=READ_TIMEOUT_S,
+    )
+    packets, said = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    shown = re.search(r"\bn: *0 .* fmt:(\w+) .*\bsar:(\d+)/(\d+) s:(\d+)x(\d+) ", said)
+    stream = re.search(r"^ *Stream #0:.*: Video: .*$", said, re.MULTILINE)
+    codec = re.search(r"^#codec_id 0: (\w+)", packets, re.MULTILINE)
+    time_base = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
+    lines = [line for line in _PACKET.findall(packets) if not int(line[3] or "0", 16) & _DISCARDED]
+    if not (shown and stream and codec and time_base and lines):
+        raise FFmpegError("ffmpeg finds no moving picture in the file")
+    times = [int(line[1]) for line in lines]
+    has_times = _NO_TIME not in times
+    fps_said = re.search(r", (\d+(?:\.\d+)?) fps", stream[0])
+    sar = Fraction(int(shown[2]), int(shown[3])) if int(shown[2]) and int(shown[3]) else Fraction(1)
+    return VideoListing(
+        width=round(int(shown[4]) * sar),
+        height=int(shown[5]),
+        starts=sorted(times if has_times else (int(line[0]) for line in lines)),
+        seekable=has_times,
+        durations=[int(line[2]) for line in lines],
+        tick=Fraction(int(time_base[1]), int(time_base[2])),
+        fps_said=Fraction(fps_said[1]) if fps_said else None,
+        codec=codec[1],
+        pix_fmt=shown[1],
+        transfer=next((name for name in _HDR if f"/{name}" in stream[0]), ""),
+        has_audio=re.search(r"^ *Stream #0:.*: Audio: ", said.split("Stream mapping:")[0], re.MULTILINE) is not None,
+    )
+
+
+class VideoReader:
+    """A video, read as a clip; attributes as `PictureReader`.
+
+    Raises:
+        BadInputError: It has no pictures, none that can be decoded, or too large or too thin ones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.complaint = ""
+        self._path = path
+        try:
+            listing = list_video(path, max_frames=MAX_LISTED_FRAMES)
+        except FFmpegError as err:
+            raise _refused(err) from err
+        check_picture_size(listing.width, listing.height)
+        self._listing = listing
+        self.width, self.height, self.has_audio = listing.width, listing.height, listing.has_audio
+        end = listing.starts[-1] + max(1, listing.durations[-1])
+        timing = timing_of(listing.starts, end, listing.tick, hint=listing.fps_said)
+        # Two frames a year apart would be as many taken by time as anyone asks for.
+        self.timing: Timing = replace(timing, num_frames=min(timing.num_frames, MAX_LISTED_FRAMES))
+
+    @property
+    def start_s(self) -> Fraction:
+        """When the first frame is shown; sound may begin earlier."""
+        return self._listing.starts[0] * self._listing.tick
+
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:
+        """Yield the frames at these places of the timing, in this size, width first, uint8 [height, width, 3].
+
+        A file that is damaged on the way ends there, and `complaint` says so.
+
+        Raises:
+            BadInputError: Not even one can be decoded.
+        """
+        width, height = size
+        skipped, seek_s = self._seek(places.start)
+        count = 0
+        try:
+            with FrameReader(
+                self._path,
+                width=width,
+                height=height,
+                max_frames=len(places),
+                filters=self._filters(places.start - skipped, places.step, size),
+                seek_s=seek_s,
+            ) as reader:
+                for frame in reader:
+                    yield frame
+                    count += 1
+        except FFmpegError as err:
+            if not count:
+                raise _refused(err) from err
+            self.complaint = f"It is damaged or cut off; {count:,} of its frames could be read."
+
+    def _seek(self, place: int) -> tuple[int, Fraction]:
+        """How many frames may be left out by going to a time, and which: halfway between two frames."""
+        starts = self._listing.starts
+        if not (self.timing.even and self._listing.seekable and place >= _WORTH_SEEKING):
+            return 0, Fraction(0)
+        return place, Fraction(starts[place - 1] + starts[place], 2) * self._listing.tick
+
+    def _filters(self, start: int, every: int, size: tuple[int, int]) -> str:
+        by_time = "" if self.timing.even else f"setpts=PTS-STARTPTS,fps={self.timing.fps},"
+        picked = rf"select=gte(n\,{start})*not(mod(n-{start}\,{every})),"
+        scaled = f"scale={size[0]}:{size[1]}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,"
+        return by_time + picked + scaled + _to_sdr(self._listing.transfer) + "format=rgb24"
+
+
+def _to_sdr(transfer: str) -> str:
+    """Filters that bring high dynamic range into sRGB's; after scaling, because they compute in floats.
+
+    White of 203 cd/m² is that of papers and captions (ITU-R BT.2408); what is brighter is pressed together.
+    """
+    if not transfer:
+        return ""
+    return (
+        f"format=yuv444p10le,zscale=tin={transfer}:pin=bt2020:min=2020_ncl:t=linear:npl=203,format=gbrpf32le,"
+        "zscale=p=bt709,tonemap=tonemap=mobius:desat=0,zscale=t=iec61966-2-1,"
+    )
+
+
+def _refused(err: FFmpegError) -> BadInputError:
+    """What ffmpeg said, in words for the person whose file it is."""
+    if size := re.search(r"Picture size (\d+)x(\d+) (exceeds|is invalid)", err.said):
+        return BadInputError(
+            f"must have at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size[1]} × {size[2]}. Make it smaller."
+        )
+    if "matches no streams" in err.said and "Audio: " in err.said:
+        return BadInputError(f"must have pictures, got a file with sound only. {CHOOSE_ANOTHER}.")
+    return BadInputError(f"must be a playable clip, got one that is damaged, empty or cut off. {CHOOSE_ANOTHER}.")
