@@ -1,6 +1,7 @@
 """Last stage: split what was trained and write the files the app ships.
 
     python -m scripts.train_demo.export --clip build/clip.pt --out assets/demo
+    python -m scripts.train_demo.export --controls build --out assets/demo
     python -m scripts.train_demo.export --v3 build/v3.pt --lcm build/lcm.pt --loras build/loras --out assets/demo
 
 What was trained jointly comes apart here as AnimateDiff's does: an image UNet that draws stills on its own,
@@ -18,6 +19,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from scripts.train_demo.control_net import KINDS, build_control_net
 from scripts.train_demo.diffusion import load_text
 from scripts.train_demo.networks import build_image_unet, build_motion_adapter, build_scheduler
 from scripts.train_demo.world import CAMERAS
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("--v3", type=Path, help="checkpoint of the motion module stage")
     parser.add_argument("--lcm", type=Path, help="checkpoint of the motion module stage")
     parser.add_argument("--loras", type=Path, help="folder of the LoRA stage's checkpoints, named after the cameras")
+    parser.add_argument("--controls", type=Path, help="folder of the ControlNet stage's checkpoints, by their kinds")
     parser.add_argument("--vae", type=Path, default=Path("build/vae"), help="folder frozen by the latents stage")
     parser.add_argument("--text", type=Path, default=Path("build/text.pt"))
     parser.add_argument("--tokenizer", type=Path, default=Path("build/tokenizer"))
@@ -118,6 +121,8 @@ def main() -> None:
     for camera in CAMERAS[1:] if args.loras else ():
         name = f"demo-{camera.replace(' ', '-')}.safetensors"
         save(original_lora(trained_weights(args.loras / f"{camera}.pt")), args.out / "loras" / name)
+    for kind in KINDS if args.controls else ():
+        write_control_net(args.controls / f"{kind}.pt", args.out / "controlnets" / kind)
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
 
@@ -140,6 +145,16 @@ def write_model(args: argparse.Namespace) -> None:
         shutil.copyfile(args.tokenizer / name, args.out / "tokenizer" / name)
     build_scheduler().save_pretrained(args.out / "scheduler")
     (args.out / "model_index.json").write_text(json.dumps(_INDEX, indent=2) + "\n")
+
+
+def write_control_net(checkpoint: Path, folder: Path) -> None:
+    """Write a ControlNet as a diffusers folder."""
+    own = "control."
+    trained = trained_weights(checkpoint)
+    network = build_control_net(build_image_unet())
+    network.load_state_dict({name.removeprefix(own): v for name, v in trained.items() if name.startswith(own)})
+    network.half().save_pretrained(folder)
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e3:.0f} kB")
 
 
 def _motion_of(weights: Weights) -> Weights:
