@@ -1,5 +1,7 @@
 """The preprocessor that draws bodies as bones."""
 
+import colorsys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -9,11 +11,14 @@ from controlnet.networks import from_aux, load_network, working_size
 from controlnet.preprocessors import Filter, Setting
 from pipelines.image_fit import Frames
 
+_FINGERS = (1, 5, 9, 13, 17)  # the joint nearest to the wrist, which is joint 0
+_JOINTS = 4  # of a finger
+
 
 def openpose(setting: Setting) -> Filter:
     """Bodies, hands and faces. Source: arXiv:1812.08008."""
     networks = from_aux("open_pose.model", "bodypose_model", "handpose_model")
-    body_class, detector_class, draw = from_aux("open_pose", "Body", "OpenposeDetector", "draw_poses")
+    body_class, detector_class = from_aux("open_pose", "Body", "OpenposeDetector")
     parts = [
         _part(body_class, networks[0], setting, place=0),
         _part(from_aux("open_pose.hand", "Hand"), networks[1], setting, place=1),
@@ -26,10 +31,43 @@ def openpose(setting: Setting) -> Filter:
     def look(frame: Frames) -> Frames:
         poses = detector.detect_poses(cv2.resize(frame, (wide, high), interpolation=cv2.INTER_AREA), hands, face)
         # Bones are drawn in the clip's own size: shrunk ones would be thinner than what was trained on.
-        drawn: Frames = draw(poses, setting.height, setting.width, draw_hand=hands, draw_face=face)
-        return drawn
+        return draw_poses(poses, height=setting.height, width=setting.width)
 
     return lambda frames: np.stack([look(frame) for frame in frames])
+
+
+def draw_poses(poses: Iterable[Any], *, height: int, width: int) -> Frames:
+    """Bones on black, as ControlNet was trained with.
+
+    Args:
+        poses: `PoseResult`s of controlnet_aux; places are shares of the picture's sides.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    draw_body, draw_face = from_aux("open_pose.util", "draw_bodypose", "draw_facepose")
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for pose in poses:
+        draw_body(canvas, pose.body.keypoints)
+        for hand in (pose.left_hand, pose.right_hand):
+            _draw_hand(canvas, hand or ())
+        draw_face(canvas, pose.face)
+    return canvas
+
+
+def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
+    """Five fingers from the wrist, in the colours of the rainbow; controlnet_aux's own asks for matplotlib."""
+    height, width = canvas.shape[:2]
+    places = [(int(point.x * width), int(point.y * height)) for point in points]
+    bones = [(finger + joint - 1 if joint else 0, finger + joint) for finger in _FINGERS for joint in range(_JOINTS)]
+    for number, bone in enumerate(bones if places else ()):
+        start, end = (places[joint] for joint in bone)
+        if min(*start, *end) > 0:  # a joint that was not found lies beyond the corner
+            colour = [round(255 * part) for part in colorsys.hsv_to_rgb(number / len(bones), 1, 1)]
+            cv2.line(canvas, start, end, colour, thickness=2)
+    for place in places:
+        if min(place) > 0:
+            cv2.circle(canvas, place, 4, (0, 0, 255), thickness=-1)
 
 
 def _part(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:

@@ -27,6 +27,7 @@ from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.edge_networks import _lines
 from controlnet.networks import from_aux, quiet
+from controlnet.pose_networks import draw_poses
 from controlnet.preprocessors import OFFLINE, PREPROCESSORS
 from pipelines.control_units import ControlUnit
 from pipelines.errors import WeightsError
@@ -159,6 +160,25 @@ def test_openpose_fetches_hands_and_faces_only_when_asked(hub, publish, seen):
     assert hub.downloads == [f"{ANNOTATORS}/body_pose_model.pth"]
     with pytest.raises(WeightsError, match=r"got 'lllyasviel/Annotators/hand_pose_model\.pth'"):
         seen("openpose", hands=1)
+
+
+def test_bodies_hands_and_faces_are_drawn_where_they_are():
+    point, body_result, pose_result = from_aux("open_pose", "Keypoint", "BodyResult", "PoseResult")
+    neck, shoulder = point(0.5, 0.2), point(0.2, 0.2)
+    body = body_result([None, neck, shoulder, *[None] * 15], 1.0, 2)
+    fingers = [point(0.3 + finger / 10, 0.8 - joint * 0.12) for finger in range(5) for joint in range(4)]
+    hand = [point(0.5, 0.95), *fingers]
+    lost = [point(-1 / 200, -1 / 200)] * 21
+    face = [point(0.5, 0.05)]
+    whole = draw_poses([pose_result(body, hand, lost, face)], height=200, width=200)
+    bones = draw_poses([pose_result(body, None, None, None)], height=200, width=200)
+    assert whole.dtype == np.uint8
+    assert bones[40, 70].tolist() == [153, 0, 0]  # half-way from neck to shoulder
+    added = (whole != bones).any(axis=-1)
+    assert added[10, 100]
+    assert added[190, 100]
+    assert not added[:5, :5].any(), "a hand that was not found is drawn in the corner"
+    assert len(np.unique(whole[80:].reshape(-1, 3), axis=0)) > 20  # as many bones, and black
 
 
 def test_depth_anything_is_read_from_its_folder_with_one_range(hub, seen):
