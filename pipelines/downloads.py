@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, model_info, snapshot_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
     HTTPError,
     LocalEntryNotFoundError,
@@ -36,7 +36,9 @@ _T = TypeVar("_T")
 
 #: Seconds between two events of a download.
 INTERVAL_S = 0.5
+BASE_MODEL_INSTEAD = "Choose the base model 'demo', which ships with the app"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ASKING_S = 10.0
 _MEGABYTE = 1e6  # as publishers count
 
 # Over Xet, the Hub's own protocol, a download can't be stopped: what its progress hook raises is swallowed
@@ -44,7 +46,9 @@ _MEGABYTE = 1e6  # as publishers count
 constants.HF_HUB_DISABLE_XET = True
 
 
-def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) -> Path:
+def fetch(
+    repo: str, wanted: str | Sequence[str], revision: str, *, field: str, instead: str = BASE_MODEL_INSTEAD
+) -> Path:
     """Fetch from the Hub what is not yet in its cache, and check that it is what the Hub has.
 
     A connection that breaks is taken up again where it broke, a few times. Large files are named by their
@@ -55,6 +59,7 @@ def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) 
         wanted: One file of the repository, or the names of the files wanted of it, `*` allowed.
         revision: Branch, tag or commit.
         field: The request's field it was chosen by, for the error text.
+        instead: What to choose where there is no Hub, as the beginning of a sentence.
 
     Returns:
         Where the file, or the folder of files, is now.
@@ -75,9 +80,9 @@ def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) 
     except (RepositoryNotFoundError, RevisionNotFoundError) as err:  # also gated and private ones
         raise WeightsError(f"{field} must be open to all on the Hub, got '{name}'. Choose another model.") from err
     except (LocalEntryNotFoundError, HTTPError) as err:
-        raise _unreachable(field, name, "the Hub can't be reached") from err
+        raise _unreachable(field, name, "the Hub can't be reached", instead) from err
     except OSError as err:  # without a reason of the system's: more or fewer bytes came than the Hub has
-        raise _unreachable(field, name, err.strerror or "it did not arrive whole") from err
+        raise _unreachable(field, name, err.strerror or "it did not arrive whole", instead) from err
     if watch:
         watch.tell_end(label)
     for path in folder.rglob("*"):
@@ -87,6 +92,8 @@ def fetch(repo: str, wanted: str | Sequence[str], revision: str, *, field: str) 
     if not isinstance(wanted, str):
         return folder
     if not (folder / wanted).is_file():
+        if not _is_reachable(repo, revision):  # the folder is an older one, with other files
+            raise _unreachable(field, name, "the Hub can't be reached", instead)
         raise WeightsError(f"{field} must be a file on the Hub, got '{name}'. Choose another model.")
     return folder / wanted
 
@@ -197,8 +204,13 @@ def _require_intact(path: Path, *, name: str, field: str) -> None:
     )
 
 
-def _unreachable(field: str, name: str, reason: str) -> WeightsError:
-    return WeightsError(
-        f"{field} must be downloadable, got '{name}': {reason}. "
-        "Choose the base model 'demo', which ships with the app, or connect to the internet."
-    )
+def _is_reachable(repo: str, revision: str) -> bool:
+    try:
+        model_info(repo, revision=revision, timeout=_ASKING_S)
+    except HTTPError:
+        return False
+    return True
+
+
+def _unreachable(field: str, name: str, reason: str, instead: str) -> WeightsError:
+    return WeightsError(f"{field} must be downloadable, got '{name}': {reason}. {instead}, or connect to the internet.")

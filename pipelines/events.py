@@ -10,6 +10,7 @@ import numpy as np
 class Stage(StrEnum):
     """The stages of a generation, in order."""
 
+    PREPROCESS = "preprocess"
     LOAD = "load"
     ENCODE = "encode"
     DENOISE = "denoise"

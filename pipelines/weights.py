@@ -27,8 +27,8 @@ PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
-#: Dicts that published pickles put around the tensors: SparseCtrl's, and textual inversions'.
-_WRAPPERS = ("state_dict", "controlnet", "string_to_param")
+#: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's and LeReS's.
+_WRAPPERS = ("state_dict", "controlnet", "string_to_param", "model", "depth_model")
 _ALIGNMENT = 64  # bytes, torch's own
 
 

@@ -13,11 +13,12 @@ from scripts.controls_table import with_controls
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     "pipelines": {"pipelines"},
+    "controlnet": {"controlnet", "pipelines"},
     "media": {"media", "pipelines"},
     "api": {"api", "media", "pipelines"},
     "ui": {"ui", "api", "media", "pipelines"},
 }
-EVERY_ROOM = {"app", "ui", "api", "pipelines", "media", "scripts", "tests"}
+EVERY_ROOM = {"app", "ui", "api", "controlnet", "pipelines", "media", "scripts", "tests"}
 
 
 def test_the_space_runs_the_gradio_we_pin():
@@ -48,14 +49,14 @@ def test_a_room_imports_only_what_stands_below_it(room: str):
 
 
 def test_only_the_page_and_the_endpoint_know_gradio():
-    for room in ("pipelines", "media"):
+    for room in ("pipelines", "controlnet", "media"):
         for path in (ROOT / room).rglob("*.py"):
             assert "gradio" not in path.read_text(), path
 
 
 def test_the_page_is_composed_without_loading_torch():
     code = (
-        "import sys, app, media.write, pipelines.catalog, pipelines.context;"
+        "import sys, app, media.write, pipelines.catalog, pipelines.context, controlnet.control_clip;"
         "heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules); print(heavy); sys.exit(bool(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,0 +1,132 @@
+"""What all networks share: their classes from controlnet_aux, their weights by our door, frames in, maps out.
+
+controlnet_aux brings the architectures and nothing else. Its detectors read pickles by a bare `torch.load`,
+bring pictures to a size of their own and give depth a new range in every frame, so none of that is used.
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from controlnet.preprocessors import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
+from pipelines.image_fit import Frames
+from pipelines.weights import not_whole, read_model, read_weights, require_layout, settle
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+_FIELD = "controls"
+
+
+def from_aux(module: str, *names: str) -> Any:
+    """The named classes of a module of controlnet_aux, imported without its warnings and prints."""
+    with quiet():
+        found = import_module(f"controlnet_aux.{module}")
+    return getattr(found, names[0]) if len(names) == 1 else tuple(getattr(found, name) for name in names)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep libraries from warning and printing while they are imported or build a network."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def load_network(
+    build: Callable[[], Any],
+    path: Path | None,
+    device: str,
+    *,
+    rename: Callable[[str], str] = lambda name: name,
+) -> Any:
+    """Build a network and fill it with a file's tensors.
+
+    Args:
+        build: Makes the network with any numbers.
+        rename: The network's name of a tensor -> the file's.
+
+    Raises:
+        WeightsError: The file is damaged, unsafe, or lacks a tensor of the network.
+    """
+    assert path is not None, "weights that an option asks for are fetched before"
+    with quiet():
+        network = build()
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    tensors = read_weights(path, field=_FIELD)
+    wanted = {name: tensors[rename(name)] for name in expected if rename(name) in tensors}
+    found = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    # Buffers that newer versions of the libraries compute are still in the files: more than is needed is fine.
+    require_layout(found, expected, what=type(network).__name__, field=_FIELD, name=path.name)
+    network.load_state_dict(wanted)
+    settle(network, device, field=_FIELD, name=path.name)
+    return network
+
+
+def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
+    """Read a model of transformers from its folder.
+
+    Args:
+        kind: The class, or one of the `AutoModelFor…`.
+
+    Raises:
+        WeightsError: Its configuration or weights are missing, damaged or another model's.
+    """
+    assert folder is not None
+    file = next((folder / name for name in MODEL_WEIGHTS if (folder / name).is_file()), folder / MODEL_WEIGHTS[0])
+    try:
+        with quiet():
+            model = read_model(kind, folder, file, torch.float32)
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        what = f"folder of {MODEL_CONFIG} and weights"
+        why = "its files are missing, damaged or another model's"
+        raise not_whole(why, what=what, field=_FIELD, name=file.name) from err
+    settle(model, device, field=_FIELD, name=file.name)
+    return model
+
+
+def on_frames(look: Callable[[Tensor], Tensor], setting: Setting, *, multiple: int = 64) -> Filter:
+    """Let a network look at frames in its own size, and bring what it sees back into theirs.
+
+    Args:
+        look: RGB float32 [n, 3, h, w] from 0 to 255 -> [n, c, h', w'].
+        multiple: What the sides of the network's pictures must be divisible by, pixels.
+
+    Returns:
+        A filter whose output is float32 [n, height, width] for one channel, else [n, height, width, c].
+    """
+    high, wide = working_size(setting, multiple=multiple)
+
+    @torch.inference_mode()
+    def apply(frames: Frames) -> Any:
+        pictures = torch.from_numpy(frames.copy()).to(setting.device).permute(0, 3, 1, 2).float()
+        seen = look(_resized(pictures, high, wide))
+        maps = _resized(seen.float(), setting.height, setting.width)
+        return (maps[:, 0] if maps.shape[1] == 1 else maps.permute(0, 2, 3, 1)).cpu().numpy()
+
+    return apply
+
+
+def working_size(setting: Setting, *, multiple: int) -> tuple[int, int]:
+    """Height and width at which a network looks: its shorter side is the option `resolution`."""
+    ratio = setting.options["resolution"] / min(setting.height, setting.width)
+    high, wide = (max(multiple, round(side * ratio / multiple) * multiple) for side in (setting.height, setting.width))
+    return high, wide
+
+
+def as_imagenet(pictures: Tensor) -> Tensor:
+    """Pictures [n, 3, h, w] from 0 to 255 as networks trained on ImageNet expect them."""
+    mean, std = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (_MEAN, _STD))
+    return (pictures / 255 - mean) / std
+
+
+def _resized(pictures: Tensor, high: int, wide: int) -> Tensor:
+    if pictures.shape[-2:] == (high, wide):
+        return pictures
+    return interpolate(pictures, (high, wide), mode="bilinear", antialias=True).contiguous()

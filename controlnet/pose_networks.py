@@ -1,0 +1,88 @@
+"""The preprocessor that draws bodies as bones."""
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from controlnet.networks import from_aux, load_network, working_size
+from controlnet.preprocessors import Filter, Setting
+from pipelines.image_fit import Frames
+
+_FINGERS = (1, 5, 9, 13, 17)  # the joint nearest to the wrist, which is joint 0
+_JOINTS = 4  # of a finger
+
+
+def openpose(setting: Setting) -> Filter:
+    """Bodies, hands and faces. Source: arXiv:1812.08008."""
+    networks = from_aux("open_pose.model", "bodypose_model", "handpose_model")
+    body_class, detector_class = from_aux("open_pose", "Body", "OpenposeDetector")
+    parts = [
+        _part(body_class, networks[0], setting, place=0),
+        _part(from_aux("open_pose.hand", "Hand"), networks[1], setting, place=1),
+        _part(from_aux("open_pose.face", "Face"), from_aux("open_pose.face", "FaceNet"), setting, place=2),
+    ]
+    detector = detector_class(*parts)
+    hands, face = parts[1] is not None, parts[2] is not None
+    high, wide = working_size(setting, multiple=64)
+
+    def look(frame: Frames) -> Frames:
+        poses = detector.detect_poses(cv2.resize(frame, (wide, high), interpolation=cv2.INTER_AREA), hands, face)
+        # Bones are drawn in the clip's own size: shrunk ones would be thinner than what was trained on.
+        return draw_poses(poses, height=setting.height, width=setting.width)
+
+    return lambda frames: np.stack([look(frame) for frame in frames])
+
+
+def draw_poses(poses: Iterable[Any], *, height: int, width: int) -> Frames:
+    """Bones on black, as ControlNet was trained with.
+
+    Args:
+        poses: `PoseResult`s of controlnet_aux; places are shares of the picture's sides.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    draw_body, draw_face = from_aux("open_pose.util", "draw_bodypose", "draw_facepose")
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for pose in poses:
+        draw_body(canvas, pose.body.keypoints)
+        for hand in (pose.left_hand, pose.right_hand):
+            _draw_hand(canvas, hand or ())
+        draw_face(canvas, pose.face)
+    return canvas
+
+
+def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
+    """Five fingers from the wrist, in the colours of the rainbow; controlnet_aux's own asks for matplotlib."""
+    height, width = canvas.shape[:2]
+    places = [(int(point.x * width), int(point.y * height)) for point in points]
+    bones = [(finger + joint - 1 if joint else 0, finger + joint) for finger in _FINGERS for joint in range(_JOINTS)]
+    for number, bone in enumerate(bones if places else ()):
+        start, end = (places[joint] for joint in bone)
+        if min(*start, *end) > 0:  # a joint that was not found lies beyond the corner
+            colour = [round(255 * part) for part in colorsys.hsv_to_rgb(number / len(bones), 1, 1)]
+            cv2.line(canvas, start, end, colour, thickness=2)
+    for place in places:
+        if min(place) > 0:
+            cv2.circle(canvas, place, 4, (0, 0, 255), thickness=-1)
+
+
+def _part(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:
+    """One of controlnet_aux's three estimators with its network, None where its file isn't wanted.
+
+    Their constructors read a file by themselves; all they do beside that is done here.
+    """
+    path = setting.files[place]
+    if path is None:
+        return None
+    part = kind.__new__(kind)
+    part.model = load_network(build, path, setting.device, rename=_name_in_file if place < 2 else str)
+    return part
+
+
+def _name_in_file(name: str) -> str:
+    """The files know a layer's name and not the stage it is in."""
+    return name.split(".", 1)[1]

@@ -1,0 +1,457 @@
+"""What turns a clip into what a ControlNet follows: one record for each preprocessor. No torch, no OpenCV.
+
+A record says what a preprocessor is, what may be set, and which files it needs. The code behind it is
+imported when it is used: half of these need torch, and controlnet_aux alone takes seconds to import.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pipelines.control_units import ControlUnit
+from pipelines.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.image_fit import Frames
+
+MODEL_CONFIG = "config.json"
+MODEL_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What a model of transformers may call its weights; the first that is there is read."""
+_NAMES_SHOWN = 12
+
+Filter = Callable[["Frames"], "np.ndarray[Any, Any]"]
+"""Frames uint8 [n, h, w, 3] in; out the same, or float32 [n, h, w] where it is spread over the clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A number that may be set.
+
+    Args:
+        name: Its key in a unit's `options`.
+        low, high, step: Its range, and the step of its slider.
+    """
+
+    name: str
+    label: str
+    help: str
+    default: float
+    low: float
+    high: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file, or a model, of a repository on the Hub.
+
+    Args:
+        repo: "owner/name".
+        name: Of a file in it; empty for a model of transformers, which is a configuration and weights.
+        size_mb: Megabytes to download.
+        wanted_by: The option that must be 1 for it to be needed; always needed if empty.
+    """
+
+    repo: str
+    name: str
+    size_mb: int
+    wanted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How maps without a scale of their own become grey: by one range for the whole clip, so they don't flicker.
+
+    Args:
+        low, high: Percentiles of the clip's values that become black and white; `low` None: zero becomes black.
+        least: The smallest range, in the map's unit, so that the noise of an empty clip isn't made visible.
+        above: Values up to this aren't counted for the percentiles.
+        is_inverted: Whether black and white are exchanged.
+    """
+
+    low: float | None = 2
+    high: float = 98
+    least: float = 0
+    above: float | None = None
+    is_inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a preprocessor is made with.
+
+    Args:
+        options: All its options, by name.
+        width, height: Of the frames, pixels.
+        seed: For what is drawn at random.
+        device: "cpu" or "cuda".
+        files: Its weights, in the order of the record: a file, or a folder; None where one isn't needed.
+    """
+
+    options: Mapping[str, float]
+    width: int
+    height: int
+    seed: int = 0
+    device: str = "cpu"
+    files: tuple[Path | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessor:
+    """One way to see a clip.
+
+    Args:
+        id: Stable; what a unit's `preprocessor` says.
+        code: "module:function" of a function from `Setting` to `Filter`.
+        follows: The kinds of ControlNets that follow it, in their publishers' words.
+        spread: How its values become grey, None where they are pictures already.
+        weights: What it needs from the Hub.
+        uses_seed: Whether the seed changes what comes out.
+        unavailable: Why it can't be used and what to use instead; empty if it can.
+        version: Raised when the same input gives another output, so that kept clips aren't taken.
+    """
+
+    id: str
+    label: str
+    help: str
+    code: str = ""
+    follows: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    spread: Spread | None = None
+    weights: tuple[Weights, ...] = field(default=())
+    uses_seed: bool = False
+    unavailable: str = ""
+    version: int = 1
+
+    @property
+    def size_mb(self) -> int:
+        """Megabytes to download at most."""
+        return sum(files.size_mb for files in self.weights)
+
+    def build(self, setting: Setting) -> Filter:
+        """Make it ready to use; its code is imported now and its weights are read.
+
+        Raises:
+            WeightsError: A file is damaged or another network's.
+        """
+        module, function = self.code.split(":")
+        made: Filter = getattr(import_module(module), function)(setting)
+        return made
+
+
+def get_preprocessor(name: str, *, number: int = 0) -> Preprocessor:
+    """The preprocessor of this id.
+
+    Args:
+        number: Which of the request's control units asks, from 1; 0 where nobody counts.
+
+    Raises:
+        InvalidRequestError: There is none, or it can't be used.
+    """
+    found = PREPROCESSORS.get(name)
+    if found is None:
+        alike = get_close_matches(name, PREPROCESSORS, n=_NAMES_SHOWN) or list(PREPROCESSORS)[:_NAMES_SHOWN]
+        raise InvalidRequestError(
+            f"controls must have a known preprocessor{_of_unit(number)}, got '{name}'. "
+            f"Choose another, such as {', '.join(alike)}."
+        )
+    if found.unavailable:
+        raise InvalidRequestError(
+            f"controls must have a preprocessor that can be used{_of_unit(number)}, got '{name}'. {found.unavailable}"
+        )
+    return found
+
+
+def options_of(unit: ControlUnit, *, number: int = 0) -> dict[str, float]:
+    """All options of a unit's preprocessor: what it says, and for the rest what is usual.
+
+    Args:
+        number: Which of the request's control units it is, from 1; 0 where nobody counts.
+
+    Raises:
+        InvalidRequestError: Its preprocessor can't be used or has no such option, or a number is out of its range.
+    """
+    preprocessor = get_preprocessor(unit.preprocessor, number=number)
+    known = {option.name: option for option in preprocessor.options}
+    for name, value in unit.options.items():
+        if name not in known:
+            has = f"It has {', '.join(known)}" if known else "It has none"
+            raise InvalidRequestError(
+                f"controls must have options of '{preprocessor.id}'{_of_unit(number)}, got '{name}'. {has}."
+            )
+        option = known[name]
+        if not option.low <= value <= option.high:
+            raise InvalidRequestError(
+                f"controls must have '{name}' from {option.low:g} to {option.high:g}{_of_unit(number)}, "
+                f"got {value:g}. Change '{option.label}'."
+            )
+    return {name: float(unit.options.get(name, option.default)) for name, option in known.items()}
+
+
+def weights_wanted(preprocessor: Preprocessor, options: Mapping[str, float]) -> tuple[Weights | None, ...]:
+    """The record's weights, with None for those that these options leave unused."""
+    return tuple(files if not files.wanted_by or options[files.wanted_by] else None for files in preprocessor.weights)
+
+
+def _of_unit(number: int) -> str:
+    return f" in unit {number}" if number else ""
+
+
+def _annotator(name: str, *, size_mb: int, wanted_by: str = "") -> Weights:
+    return Weights("lllyasviel/Annotators", name, size_mb, wanted_by)
+
+
+_switch = partial(Option, low=0, high=1, step=1)
+_resolution = Option(
+    "resolution",
+    "Resolution",
+    "The shorter side at which the network looks, pixels: less finds larger things and is faster.",
+    default=512,
+    low=64,
+    high=1536,
+    step=64,
+)
+_steps = _switch(
+    "safe", "Few shades", "1 keeps black, grey and white only, which hides what the picture looked like.", 0
+)
+_EDGES = "controlnet.edge_networks"
+_DEPTH = "controlnet.depth_networks"
+_PIXELS = "controlnet.pixel_filters"
+_NEAR_IS_BRIGHT = "Near is bright. One range for the whole clip, so it doesn't flicker."
+
+_ALL = (
+    Preprocessor(
+        "none", "None", "The clip as it is: for clips that are edges, depth or poses already.", f"{_PIXELS}:none"
+    ),
+    Preprocessor(
+        "invert",
+        "Invert",
+        "Black to white: for drawings of dark lines on white, as the line models follow white lines.",
+        f"{_PIXELS}:invert",
+        follows=("lineart", "scribble"),
+    ),
+    Preprocessor(
+        "canny",
+        "Canny edges",
+        "Thin edges where brightness jumps.",
+        f"{_PIXELS}:canny",
+        follows=("canny",),
+        options=(
+            Option("low", "Low threshold", "Weaker edges than this are left out.", 100, 1, 255, 1),
+            Option("high", "High threshold", "An edge is kept where a part of it is this strong.", 200, 1, 255, 1),
+        ),
+    ),
+    Preprocessor(
+        "softedge_hed",
+        "Soft edges, HED",
+        "Soft outlines, strong where things end and weak inside them.",
+        f"{_EDGES}:hed",
+        follows=("softedge",),
+        options=(_resolution, _steps),
+        weights=(_annotator("ControlNetHED.pth", size_mb=29),),
+    ),
+    Preprocessor(
+        "softedge_pidinet",
+        "Soft edges, PiDiNet",
+        "Soft outlines, cleaner than HED's and faster.",
+        f"{_EDGES}:pidinet",
+        follows=("softedge",),
+        options=(_resolution, _steps),
+        weights=(_annotator("table5_pidinet.pth", size_mb=3),),
+    ),
+    Preprocessor(
+        "softedge_teed",
+        "Soft edges, TEED",
+        "Soft outlines with more detail, by the smallest network.",
+        f"{_EDGES}:teed",
+        follows=("softedge",),
+        options=(_resolution, _switch("safe", _steps.label, _steps.help, 1)),
+        weights=(Weights("bdsqlsz/qinglong_controlnet-lllite", "Annotators/7_model.pth", 1),),
+    ),
+    Preprocessor(
+        "scribble",
+        "Scribble, HED",
+        "Bold strokes along HED's outlines.",
+        f"{_EDGES}:scribble",
+        follows=("scribble",),
+        options=(_resolution,),
+        weights=(_annotator("ControlNetHED.pth", size_mb=29),),
+    ),
+    Preprocessor(
+        "scribble_xdog",
+        "Scribble, differences of blurs",
+        "White strokes where a picture is darker than what is around it.",
+        f"{_PIXELS}:scribble_xdog",
+        follows=("scribble",),
+        options=(Option("threshold", "Threshold", "How much darker, of 255.", 16, 1, 128, 1),),
+    ),
+    Preprocessor(
+        "lineart",
+        "Line art",
+        "The lines a draughtsman would draw.",
+        f"{_EDGES}:lineart",
+        follows=("lineart",),
+        options=(_resolution, _switch("coarse", "Coarse", "1 draws fewer, rougher lines.", 0)),
+        weights=(_annotator("sk_model.pth", size_mb=17), _annotator("sk_model2.pth", size_mb=17, wanted_by="coarse")),
+    ),
+    Preprocessor(
+        "lineart_anime",
+        "Line art, anime",
+        "The lines of a cartoon.",
+        f"{_EDGES}:lineart_anime",
+        follows=("lineart_anime",),
+        options=(_resolution,),
+        weights=(_annotator("netG.pth", size_mb=218),),
+    ),
+    Preprocessor(
+        "lineart_standard",
+        "Line art, without a network",
+        "What is darker than its surroundings, as white lines. One range for the whole clip, so it doesn't flicker.",
+        f"{_PIXELS}:lineart_standard",
+        follows=("lineart",),
+        options=(Option("sigma", "Width", "How far the surroundings reach, pixels.", 6, 0.5, 30, 0.5),),
+        spread=Spread(low=None, high=90, least=16, above=8),
+    ),
+    Preprocessor(
+        "mlsd",
+        "Straight lines, M-LSD",
+        "Straight lines only: for rooms and buildings.",
+        f"{_EDGES}:mlsd",
+        follows=("mlsd",),
+        options=(
+            _resolution,
+            Option("score", "Certainty", "Lines less certain than this are left out.", 0.1, 0.01, 1, 0.01),
+            Option("length", "Length", "Shorter lines are left out, pixels of the network's picture.", 0.1, 0, 50, 0.1),
+        ),
+        weights=(_annotator("mlsd_large_512_fp32.pth", size_mb=6),),
+    ),
+    Preprocessor(
+        "openpose",
+        "Pose, OpenPose",
+        "Bodies as coloured bones, if asked with hands and faces.",
+        "controlnet.pose_networks:openpose",
+        follows=("openpose",),
+        options=(
+            _resolution,
+            _switch("hands", "Hands", "1 looks for fingers, too.", 0),
+            _switch("face", "Face", "1 looks for faces' outlines, too.", 0),
+        ),
+        weights=(
+            _annotator("body_pose_model.pth", size_mb=209),
+            _annotator("hand_pose_model.pth", size_mb=147, wanted_by="hands"),
+            _annotator("facenet.pth", size_mb=154, wanted_by="face"),
+        ),
+    ),
+    Preprocessor(
+        "depth_midas",
+        "Depth, MiDaS",
+        _NEAR_IS_BRIGHT,
+        f"{_DEPTH}:midas",
+        follows=("depth",),
+        options=(_resolution,),
+        spread=Spread(),
+        weights=(_annotator("dpt_hybrid-midas-501f0c75.pt", size_mb=493),),
+    ),
+    Preprocessor(
+        "depth_zoe",
+        "Depth, ZoeDepth",
+        _NEAR_IS_BRIGHT + " In metres before that, so near things come out well apart.",
+        f"{_DEPTH}:zoe",
+        follows=("depth",),
+        options=(_resolution,),
+        spread=Spread(high=85, is_inverted=True),
+        weights=(_annotator("ZoeD_M12_N.pt", size_mb=1443),),
+    ),
+    Preprocessor(
+        "depth_leres",
+        "Depth, LeReS",
+        _NEAR_IS_BRIGHT + " Much detail in the background.",
+        f"{_DEPTH}:leres",
+        follows=("depth",),
+        options=(_resolution,),
+        spread=Spread(is_inverted=True),
+        weights=(_annotator("res101.pth", size_mb=530),),
+    ),
+    Preprocessor(
+        "depth_anything",
+        "Depth, Depth Anything V2",
+        _NEAR_IS_BRIGHT + " The sharpest here, and small.",
+        f"{_DEPTH}:depth_anything",
+        follows=("depth",),
+        options=(_resolution,),
+        spread=Spread(),
+        weights=(Weights("depth-anything/Depth-Anything-V2-Small-hf", "", 99),),
+    ),
+    Preprocessor(
+        "normal_bae",
+        "Normals, Bae",
+        "Which way surfaces face, as colours.",
+        f"{_DEPTH}:normal_bae",
+        follows=("normalbae",),
+        options=(_resolution,),
+        weights=(_annotator("scannet.pt", size_mb=291),),
+    ),
+    Preprocessor(
+        "shuffle",
+        "Shuffle",
+        "The clip's colours and textures, its shapes warped away; every frame in the same way.",
+        f"{_PIXELS}:shuffle",
+        follows=("shuffle",),
+        options=(Option("cell", "Size", "How large the warps are, pixels.", 256, 16, 1024, 16),),
+        uses_seed=True,
+    ),
+    Preprocessor(
+        "segment",
+        "Segments, ADE20K",
+        "What everything is, as one of 150 colours.",
+        "controlnet.segment_network:segment",
+        follows=("seg",),
+        options=(_resolution,),
+        weights=(Weights("openmmlab/upernet-convnext-small", "", 329),),
+    ),
+    Preprocessor(
+        "tile",
+        "Tile",
+        "The clip at a lower resolution: its details are made anew.",
+        f"{_PIXELS}:tile",
+        follows=("tile",),
+        options=(Option("rate", "Down-sampling", "How much smaller in between.", 4, 1, 16, 0.5),),
+    ),
+    Preprocessor(
+        "blur",
+        "Blur",
+        "The clip out of focus.",
+        f"{_PIXELS}:blur",
+        follows=("tile", "blur"),
+        options=(Option("sigma", "Radius", "The blur's standard deviation, pixels.", 9, 0.5, 64, 0.5),),
+    ),
+    Preprocessor(
+        "dwpose",
+        "Pose, DWPose",
+        "Whole bodies as coloured bones, fingers and faces with them.",
+        follows=("openpose",),
+        unavailable="Its own code needs MMPose, which can't be installed beside this PyTorch, and other packages of it "
+        "put a second OpenCV over ours. Choose 'openpose', with 'hands' 1 and 'face' 1 for whole bodies.",
+    ),
+    Preprocessor(
+        "mediapipe_face",
+        "Faces, MediaPipe",
+        "Faces as meshes.",
+        follows=("mediapipe_face",),
+        unavailable="MediaPipe puts a second OpenCV over ours, and no longer has the parts this was drawn with. "
+        "Choose 'openpose' with 'face' 1, or 'none' with a clip of meshes made elsewhere.",
+    ),
+)
+
+PREPROCESSORS: Mapping[str, Preprocessor] = MappingProxyType({one.id: one for one in _ALL})
+"""All preprocessors by id, in the order in which they are offered."""
+
+OFFLINE = tuple(one.id for one in _ALL if not one.weights and not one.unavailable)
+"""Those that need no weights."""
