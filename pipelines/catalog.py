@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.architecture import Architecture
-from pipelines.catalog_entries import ASSETS, BaseModel, Entry, Lora, MotionModule, Vae
+from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, Lora, MotionModule, Vae
 from pipelines.errors import InvalidRequestError
-from pipelines.models_folder import local_base_models, local_loras, local_motion_modules, local_vaes, loras_in
+from pipelines.models_folder import (
+    local_base_models,
+    local_controlnets,
+    local_loras,
+    local_motion_modules,
+    local_vaes,
+    loras_in,
+)
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
 
 DEMO = "demo"
@@ -54,6 +61,11 @@ def vaes() -> tuple[Vae, ...]:
     return (*_catalog()[3], *local_vaes())
 
 
+def controlnets() -> tuple[ControlNet, ...]:
+    """The catalog's ControlNets and SparseCtrls, then those in `MODELS_DIR/controlnets`, looked up now."""
+    return (*_catalog()[4], *local_controlnets())
+
+
 def find_base_model(model_id: str) -> BaseModel:
     """The base model with this id.
 
@@ -85,6 +97,16 @@ def find_vae(model_id: str) -> Vae:
     """
     named = _on_the_hub(model_id)
     return _find("vae", model_id, vaes(), Vae(**named) if named else None)
+
+
+def find_controlnet(model_id: str) -> ControlNet:
+    """The ControlNet or SparseCtrl with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    named = _on_the_hub(model_id)
+    return _find("controls", model_id, controlnets(), ControlNet(**named) if named else None)
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -171,7 +193,9 @@ def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[s
 
 
 @cache
-def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...]]:
+def _catalog() -> tuple[
+    tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...], tuple[ControlNet, ...]
+]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
     for entry in entries["base_models"]:
         entry["scheduler"] = Scheduler(entry["scheduler"])
@@ -181,7 +205,10 @@ def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[L
     modules = tuple(MotionModule(**entry) for entry in entries["motion_modules"])
     loras = tuple(Lora(**entry) for entry in entries["loras"])
     vaes = tuple(Vae(**entry) for entry in entries["vaes"])
-    return bases, modules, loras, vaes
+    nets = tuple(
+        ControlNet(**entry | {"preprocessors": tuple(entry["preprocessors"])}) for entry in entries["controlnets"]
+    )
+    return bases, modules, loras, vaes, nets
 
 
 def _has_gpu() -> bool:

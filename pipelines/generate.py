@@ -15,6 +15,7 @@ import torch
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
+from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
@@ -28,6 +29,7 @@ from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
+from pipelines.steering import build_conditions, plan_controls, weights_of
 from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
@@ -62,6 +64,7 @@ def generate(
     request: GenerationRequest,
     *,
     open_writer: OpenWriter,
+    inputs: ClipInputs = NO_INPUTS,
     store: ModelStore | None = None,
     resume_from: DenoiseState | None = None,
     on_state: Callable[[DenoiseState], None] | None = None,
@@ -72,6 +75,7 @@ def generate(
     Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
 
     Args:
+        inputs: The clips and pictures that the request names.
         open_writer: Opens the sink of the frames, only once there are frames to write.
         store: Models to use; this process's own by default.
         resume_from: A state `on_state` was given for this very request; its steps are not done again.
@@ -91,13 +95,15 @@ def generate(
     if motion.known_family:
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
+    control_plans = plan_controls(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
-    checkpoint = _open_checkpoint(checkpoints, request, components, plan)
+    controls = yield from following(partial(store.load_controls, request, components))
+    checkpoint = _open_checkpoint(checkpoints, request, components, {**plan.weights, **weights_of(controls)})
     steps = len(scheduler.timesteps)
     state = resume_from or checkpoint.load() or _noise(request, scheduler)
     warnings = (*_advice(request, components), *plan.warnings, *_going_on(request, state, steps))
@@ -122,6 +128,7 @@ def generate(
             text=text,
             state=state,
             windows_a_call=store.windows_a_call,
+            conditions=build_conditions(control_plans, inputs, controls),
         ):
             work.windows_through(step.windows)
             preview = None
@@ -141,10 +148,10 @@ def generate(
 
 
 def _open_checkpoint(
-    folder: Path | None, request: GenerationRequest, components: Components, plan: LoraPlan
+    folder: Path | None, request: GenerationRequest, components: Components, added: Mapping[str, str]
 ) -> Checkpoint:
     unet = components.unet
-    weights = {**components.weights, **plan.weights}
+    weights = {**components.weights, **added}
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 

@@ -10,12 +10,19 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    DDIMScheduler,
+    MotionAdapter,
+    UNet2DConditionModel,
+)
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from tests.pipeline.published_names import bare, ldm_unet, ldm_vae, open_clip, replaced
+from tests.pipeline.published_names import bare, ldm_control, ldm_unet, ldm_vae, open_clip, replaced
 
 CHANNELS = (16, 32, 64, 64)
 XL_CHANNELS = (16, 32, 64)
@@ -200,6 +207,23 @@ def tiny_decoder(seed: int = 7) -> AutoencoderTiny:
             num_encoder_blocks=(1, 1, 1, 1),
             num_decoder_blocks=(1, 1, 1, 1),
         ).eval()
+
+
+def control_net(unet: UNet2DConditionModel, seed: int = 20, **config: object) -> ControlNetModel:
+    """A small ControlNet for a UNet, whose last layers are no zeros any more, as in a trained one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16)).eval()
+        for layer in (net.controlnet_cond_embedding.conv_out, *net.controlnet_down_blocks, net.controlnet_mid_block):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+            torch.nn.init.normal_(layer.bias, std=0.1)
+    net.register_to_config(**config)
+    return net
+
+
+def published_control(net: ControlNetModel) -> dict[str, torch.Tensor]:
+    """A ControlNet under the names its authors publish."""
+    return {f"control_model.{ldm_control(name)}": tensor.clone() for name, tensor in net.state_dict().items()}
 
 
 def vae_checkpoint(base: TinyBase) -> dict[str, torch.Tensor]:
