@@ -36,9 +36,13 @@ class ControlPlan:
             return frame
         return min(range(len(self.keys)), key=lambda number: self._distance(frame, self.keys[number]))
 
+    def strengths_at(self, frames: Sequence[int]) -> list[float]:
+        """The unit's weight at some frames, whatever its key frames."""
+        return values_at(self.unit.weight, frames)
+
     def weights_at(self, frames: Sequence[int]) -> list[float]:
         """What the unit counts for some frames: its weight there, times what the nearest key frame leaves of it."""
-        weights = values_at(self.unit.weight, frames)
+        weights = self.strengths_at(frames)
         return [weight * self._share(frame) for frame, weight in zip(frames, weights, strict=True)]
 
     def _share(self, frame: int) -> float:

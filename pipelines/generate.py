@@ -95,7 +95,7 @@ def generate(
     if motion.known_family:
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
-    control_plans = plan_controls(request, inputs)
+    plan_controls(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
@@ -103,6 +103,7 @@ def generate(
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
     controls = yield from following(partial(store.load_controls, request, components))
+    conditions = build_conditions(request, inputs, controls=controls, vae=components.vae)
     checkpoint = _open_checkpoint(checkpoints, request, components, {**plan.weights, **weights_of(controls)})
     steps = len(scheduler.timesteps)
     state = resume_from or checkpoint.load() or _noise(request, scheduler)
@@ -128,7 +129,7 @@ def generate(
             text=text,
             state=state,
             windows_a_call=store.windows_a_call,
-            conditions=build_conditions(control_plans, inputs, controls),
+            conditions=conditions,
         ):
             work.windows_through(step.windows)
             preview = None

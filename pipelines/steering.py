@@ -1,12 +1,15 @@
 """From a request and its inputs to what steers its clip."""
 
-from pipelines.clip_inputs import ClipInputs
+from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.conditions import Conditions, Control
 from pipelines.control_frames import ControlPlan, plan_control
 from pipelines.control_models import LoadedControl
 from pipelines.control_nets import DenseControl
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
+from pipelines.sparse_controls import SparseControl
+from pipelines.vae_files import AnyVae
+from pipelines.weight_kinds import WeightsKind
 
 
 def plan_controls(request: GenerationRequest, inputs: ClipInputs) -> tuple[ControlPlan, ...]:
@@ -27,14 +30,25 @@ def plan_controls(request: GenerationRequest, inputs: ClipInputs) -> tuple[Contr
 
 
 def build_conditions(
-    plans: tuple[ControlPlan, ...], inputs: ClipInputs, controls: tuple[LoadedControl, ...]
+    request: GenerationRequest, inputs: ClipInputs, *, controls: tuple[LoadedControl, ...], vae: AnyVae
 ) -> Conditions:
-    """What steers a clip: the loop asks it at every call of the UNet."""
-    built: list[Control] = [
-        DenseControl(loaded.net, plan, clip)
-        for loaded, plan, clip in zip(controls, plans, inputs.controls, strict=True)
-    ]
-    return Conditions(tuple(built))
+    """What steers a clip: the loop asks it at every call of the UNet.
+
+    Args:
+        controls: The model of each of the request's control units.
+        vae: Makes latents of the pictures that a SparseCtrl shows.
+
+    Raises:
+        InvalidRequestError: As `plan_controls`; or a SparseCtrl can't do what its unit asks for.
+    """
+
+    def built(loaded: LoadedControl, plan: ControlPlan, clip: FrameClip) -> Control:
+        if loaded.files.kind is WeightsKind.SPARSE_CTRL:
+            return SparseControl(loaded.net, plan, clip, vae=vae, request=request)
+        return DenseControl(loaded.net, plan, clip)
+
+    plans = plan_controls(request, inputs)
+    return Conditions(tuple(map(built, controls, plans, inputs.controls)))
 
 
 def weights_of(controls: tuple[LoadedControl, ...]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest, MotionNorm
-from pipelines.steering import build_conditions, plan_controls, weights_of
+from pipelines.steering import build_conditions, weights_of
 from tests.pipeline import tiny
 from tests.pipeline.clips import ArrayClip, noise_clip
 from tests.pipeline.sink import run
@@ -72,8 +72,8 @@ def request_for(*units: dict[str, object], **settings: object) -> GenerationRequ
 def conditions_for(
     store: ModelStore, components: Components, request: GenerationRequest, *clips: ArrayClip
 ) -> Conditions:
-    inputs = ClipInputs(controls=clips)
-    return build_conditions(plan_controls(request, inputs), inputs, store.load_controls(request, components))
+    controls = store.load_controls(request, components)
+    return build_conditions(request, ClipInputs(controls=clips), controls=controls, vae=components.vae)
 
 
 def ours(store: ModelStore, components: Components, request: GenerationRequest, *clips: ArrayClip) -> torch.Tensor:

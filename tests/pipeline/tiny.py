@@ -16,6 +16,7 @@ from diffusers import (
     ControlNetModel,
     DDIMScheduler,
     MotionAdapter,
+    SparseControlNetModel,
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
@@ -219,6 +220,24 @@ def control_net(unet: UNet2DConditionModel, seed: int = 20, **config: object) ->
             torch.nn.init.normal_(layer.bias, std=0.1)
     net.register_to_config(**config)
     return net
+
+
+def sparse_control(unet: UNet2DConditionModel, kind: str, seed: int = 21) -> SparseControlNetModel:
+    """A small SparseCtrl encoder for a UNet, "rgb" or "scribble", whose last layers are no zeros any more."""
+    names = ("block_out_channels", "cross_attention_dim", "layers_per_block", "norm_num_groups", "attention_head_dim")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = SparseControlNetModel(
+            **{name: unet.config[name] for name in names},
+            down_block_types=[name.replace("2D", "Motion") for name in unet.config.down_block_types],
+            conditioning_channels=4 if kind == "rgb" else 3,
+            use_simplified_condition_embedding=kind == "rgb",
+            conditioning_embedding_out_channels=(8, 8, 16, 16),
+        ).eval()
+        for name, parameter in encoder.named_parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3 if "motion" in name else 0.1)
+    return encoder
 
 
 def published_control(net: ControlNetModel) -> dict[str, torch.Tensor]:
