@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.architecture import Architecture
-from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, Lora, MotionModule, Vae
+from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
 from pipelines.errors import InvalidRequestError
 from pipelines.models_folder import (
     local_base_models,
     local_controlnets,
+    local_ip_adapters,
     local_loras,
     local_motion_modules,
     local_vaes,
@@ -66,6 +67,11 @@ def controlnets() -> tuple[ControlNet, ...]:
     return (*_catalog()[4], *local_controlnets())
 
 
+def ip_adapters() -> tuple[IPAdapter, ...]:
+    """The catalog's IP-Adapters, then those in `MODELS_DIR/ip_adapters`, looked up now."""
+    return (*_catalog()[5], *local_ip_adapters())
+
+
 def find_base_model(model_id: str) -> BaseModel:
     """The base model with this id.
 
@@ -107,6 +113,16 @@ def find_controlnet(model_id: str) -> ControlNet:
     """
     named = _on_the_hub(model_id)
     return _find("controls", model_id, controlnets(), ControlNet(**named) if named else None)
+
+
+def find_ip_adapter(model_id: str) -> IPAdapter:
+    """The IP-Adapter with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    named = _on_the_hub(model_id)
+    return _find("image_prompts", model_id, ip_adapters(), IPAdapter(**named) if named else None)
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -194,7 +210,12 @@ def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[s
 
 @cache
 def _catalog() -> tuple[
-    tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...], tuple[ControlNet, ...]
+    tuple[BaseModel, ...],
+    tuple[MotionModule, ...],
+    tuple[Lora, ...],
+    tuple[Vae, ...],
+    tuple[ControlNet, ...],
+    tuple[IPAdapter, ...],
 ]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
     for entry in entries["base_models"]:
@@ -208,7 +229,8 @@ def _catalog() -> tuple[
     nets = tuple(
         ControlNet(**entry | {"preprocessors": tuple(entry["preprocessors"])}) for entry in entries["controlnets"]
     )
-    return bases, modules, loras, vaes, nets
+    adapters = tuple(IPAdapter(**entry) for entry in entries["image_prompts"])
+    return bases, modules, loras, vaes, nets, adapters
 
 
 def _has_gpu() -> bool:

@@ -128,3 +128,15 @@ class ControlNet(Entry):
     """
 
     preprocessors: tuple[str, ...] = ("none",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPAdapter(Entry):
+    """A model that takes pictures as prompts.
+
+    Args:
+        image_encoder: The folder in its repository with the image encoder it needs; None for a file on this disk,
+            which has one in a folder `image_encoder` beside it or uses the catalog's.
+    """
+
+    image_encoder: str | None = None

@@ -1,11 +1,12 @@
 """What steers a clip beside its prompt, by frame: made once a request, asked at every call of the UNet."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from diffusers import UNetMotionModel
 
 from pipelines.control_units import ControlUnit, ImagePrompt
 
@@ -59,16 +60,26 @@ class Control(Protocol):
         ...
 
 
+class Prompt(Protocol):
+    """What the UNet attends to beside the text."""
+
+    def given(self, unet: UNetMotionModel, call: UNetCall) -> AbstractContextManager[None]:
+        """Let the UNet attend to it for one call; it is then as it was."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """All that steers one clip."""
 
     controls: tuple[Control, ...] = ()
+    pictures: Prompt | None = None
 
     @contextmanager
-    def given(self, call: UNetCall) -> Iterator[dict[str, Any]]:
-        """What the UNet is to be called with, for one call."""
-        yield self._residuals(call)
+    def given(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[dict[str, Any]]:
+        """Prepare a UNet for one call; what comes is to be given to it beside the sample and the text."""
+        with self.pictures.given(unet, call) if self.pictures else nullcontext():
+            yield self._residuals(call)
 
     def _residuals(self, call: UNetCall) -> dict[str, Any]:
         total: Residuals = []

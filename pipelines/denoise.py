@@ -226,7 +226,7 @@ def _predict(
     added = {name: value.to(unet.device, unet.dtype) for name, value in added.items()}
     sample = torch.cat([sample, sample]) if guided else sample
     call = UNetCall(sample, t, part, clips, guided, states, added)
-    with frame_conditions(unet, per_frame=not text.is_constant), conditions.given(call) as arguments:
+    with frame_conditions(unet, per_frame=not text.is_constant), conditions.given(unet, call) as arguments:
         out = unet(sample, t, encoder_hidden_states=states, added_cond_kwargs=added, **arguments).sample
     out = out.to("cpu", torch.float32)
     if guided:

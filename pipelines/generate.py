@@ -16,6 +16,7 @@ from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.conditions import Conditions
 from pipelines.context import count_windows
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, build_scheduler, denoise, first_state
@@ -29,7 +30,7 @@ from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
-from pipelines.steering import build_conditions, plan_controls, weights_of
+from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
@@ -95,16 +96,15 @@ def generate(
     if motion.known_family:
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
-    plan_controls(request, inputs)
+    check_steering(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request, entries, components)
-    controls = yield from following(partial(store.load_controls, request, components))
-    conditions = build_conditions(request, inputs, controls=controls, vae=components.vae)
-    checkpoint = _open_checkpoint(checkpoints, request, components, {**plan.weights, **weights_of(controls)})
+    conditions, steering_weights = yield from _load_steering(request, inputs, store, components)
+    checkpoint = _open_checkpoint(checkpoints, request, components, {**plan.weights, **steering_weights})
     steps = len(scheduler.timesteps)
     state = resume_from or checkpoint.load() or _noise(request, scheduler)
     warnings = (*_advice(request, components), *plan.warnings, *_going_on(request, state, steps))
@@ -180,6 +180,16 @@ def _plan_loras(
         yield Progress(Stage.LOAD, 0, 1, note=entry.label)
         loras[name] = yield from following(partial(load_lora, entry))
     return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
+
+
+def _load_steering(
+    request: GenerationRequest, inputs: ClipInputs, store: ModelStore, components: Components
+) -> Generator[Event, None, tuple[Conditions, dict[str, str]]]:
+    """What steers the clip beside its prompts, and what was read for it -> sha256."""
+    controls = yield from following(partial(store.load_controls, request, components))
+    adapters = yield from following(partial(store.load_adapters, request, components))
+    built = build_conditions(request, inputs, controls=controls, adapters=adapters, vae=components.vae)
+    return built, weights_of(controls, adapters)
 
 
 def _write(

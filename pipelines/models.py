@@ -23,6 +23,7 @@ from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.control_models import ControlModels, LoadedControl
 from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.image_prompts import LoadedAdapter
 from pipelines.lora import LoraPlan, merged
 from pipelines.lora_travel import travelling
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
@@ -128,6 +129,18 @@ class ModelStore:
         """
         with self._lock:
             return self._controls.load(request, components.base, components.unet.built_for[0])
+
+    def load_adapters(self, request: GenerationRequest, components: Components) -> tuple[LoadedAdapter, ...]:
+        """The models of a request's image prompts; what the next one names, too, is not read again.
+
+        Args:
+            components: What `load` gave for the request.
+
+        Raises:
+            InvalidRequestError, WeightsError: As `ControlModels.load_adapters`.
+        """
+        with self._lock:
+            return self._controls.load_adapters(request, components.base, components.unet)
 
     def _motion_unet(self, parts: BaseParts, loaded: LoadedMotionModule) -> UNetMotionModel:
         """The last UNet with other tensors where it can hold them, else a new one."""

@@ -73,7 +73,7 @@ def conditions_for(
     store: ModelStore, components: Components, request: GenerationRequest, *clips: ArrayClip
 ) -> Conditions:
     controls = store.load_controls(request, components)
-    return build_conditions(request, ClipInputs(controls=clips), controls=controls, vae=components.vae)
+    return build_conditions(request, ClipInputs(controls=clips), controls=controls, adapters=(), vae=components.vae)
 
 
 def ours(store: ModelStore, components: Components, request: GenerationRequest, *clips: ArrayClip) -> torch.Tensor:
@@ -266,7 +266,7 @@ def test_a_model_that_is_named_again_is_not_read_again_and_another_is_let_go(sto
 
 def test_what_a_run_was_steered_by_belongs_to_its_key(store, components):
     controls = store.load_controls(request_for({"model": "one"}, {"model": "two"}), components)
-    weights = weights_of(controls)
+    weights = weights_of(controls, ())
     assert weights.keys() == {"control one", "control two"}
     assert len(set(weights.values())) == 2
 

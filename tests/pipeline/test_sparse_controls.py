@@ -8,7 +8,7 @@ from diffusers import AnimateDiffSparseControlNetPipeline, SparseControlNetModel
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from pipelines.clip_inputs import ClipInputs
-from pipelines.conditions import Control
+from pipelines.conditions import Conditions, Control
 from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import Components, ModelStore
@@ -49,16 +49,19 @@ def encoders(components, tmp_path_factory) -> Iterator[dict[str, SparseControlNe
         yield encoders
 
 
+def conditions_for(
+    store: ModelStore, components: Components, request: GenerationRequest, clip: ArrayClip
+) -> Conditions:
+    inputs, controls = ClipInputs(controls=(clip,)), store.load_controls(request, components)
+    return build_conditions(request, inputs, controls=controls, adapters=(), vae=components.vae)
+
+
 def control(store: ModelStore, components: Components, request: GenerationRequest, clip: ArrayClip) -> Control:
-    controls = store.load_controls(request, components)
-    conditions = build_conditions(request, ClipInputs(controls=(clip,)), controls=controls, vae=components.vae)
-    return conditions.controls[0]
+    return conditions_for(store, components, request, clip).controls[0]
 
 
 def ours(store: ModelStore, components: Components, request: GenerationRequest, clip: ArrayClip) -> torch.Tensor:
-    controls = store.load_controls(request, components)
-    conditions = build_conditions(request, ClipInputs(controls=(clip,)), controls=controls, vae=components.vae)
-    return our_latents(components, request, conditions)
+    return our_latents(components, request, conditions_for(store, components, request, clip))
 
 
 @of_both_kinds
