@@ -17,7 +17,7 @@ from pipelines.conditions import Conditions, UNetCall
 from pipelines.control_frames import plan_control
 from pipelines.control_nets import DenseControl
 from pipelines.denoise import DenoiseState, build_scheduler
-from pipelines.errors import InvalidRequestError
+from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest, MotionNorm
 from pipelines.steering import build_conditions, weights_of
@@ -301,3 +301,29 @@ def test_what_cannot_be_is_refused_before_any_work(store, unit, pictures, reason
 def test_a_unit_without_anything_to_follow_is_refused(store):
     with pytest.raises(InvalidRequestError, match="clip or picture for each of the 1 units, got 0"):
         run(request_for({"model": "one"}), store=store)
+
+
+def test_stable_diffusion_xl_is_steered_by_its_own_and_refuses_others(xl_store, tmp_path, monkeypatch):
+    components = xl_store.load("xl", "xl-motion")
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    tiny.control_net(tiny.TinyXL(3).unet).save_pretrained(tmp_path / "controlnets" / "one")
+    tiny.control_net(tiny.TinyBase().unet).save_pretrained(tmp_path / "controlnets" / "two")
+    prompt = "0: a red circle\n4: a blue square"
+    request = request_for({"model": "one", "weight": "0: 0, 1: 1"}, prompt=prompt)
+    assert not torch.allclose(ours(xl_store, components, request, noise_clip(1)), our_latents(components, request))
+    with pytest.raises(WeightsError, match="must fit the base model 'xl'"):
+        xl_store.load_controls(request_for({"model": "two"}), components)
+
+
+def test_added_conditions_reach_a_net_row_by_row(xl_store):
+    """Stable Diffusion XL's rows belong to windows, or to frames where a prompt travels."""
+    net, clip = tiny.control_net(tiny.TinyXL(3).unet), noise_clip(4)
+    call = call_for(xl_store.load("xl", "xl-motion"), [[0, 1], [2, 3]])
+    rows = {"text_embeds": torch.randn(4, 48), "time_ids": torch.ones(4, 6)}
+    frames = {name: values.repeat_interleave(2, dim=0) for name, values in rows.items()}
+    by_window, by_frame = (
+        residuals(net, replace(call, added=added), clip, {}, num_frames=4) for added in (rows, frames)
+    )
+    other = residuals(net, replace(call, added=rows | {"text_embeds": torch.zeros(4, 48)}), clip, {}, num_frames=4)
+    assert all(torch.equal(one, same) for one, same in zip(by_window, by_frame, strict=True))
+    assert not close(by_window[-1], other[-1])

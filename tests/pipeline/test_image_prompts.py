@@ -1,11 +1,12 @@
 """Pictures as prompts: stock's numbers for one picture, travel by its algebra, and a UNet left as it was."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline
+from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
@@ -238,3 +239,26 @@ def test_other_files_are_refused_in_words(store, components, adapters, folder, c
     assert reason in str(error.value)
     assert str(folder) not in str(error.value)
     path.unlink()
+
+
+def test_it_goes_together_with_a_control_unit_windows_and_travel(store, components, folder):
+    unet = UNet2DConditionModel.from_config(components.unet.built_for[0])
+    tiny.control_net(unet).save_pretrained(folder.parent / "controlnets" / "net")
+    tiny.sparse_control(unet, "rgb").save_pretrained(folder.parent / "controlnets" / "sparse")
+    request = asked(
+        unit_for("plus", 0, 11, weight="0: 1, 11: 0.5"),
+        controls=[{"model": "net", "guess_mode": True}, {"model": "sparse", "key_frames": [3]}],
+        num_frames=12,
+        context_length=6,
+        num_inference_steps=2,
+        prompt="0: a red circle\n8: a blue square",
+    )
+    inputs = ClipInputs(controls=(noise_clip(12), noise_clip(1)), image_prompts=((noise_clip(1), noise_clip(1, 1)),))
+    windows = [run(request, store=store, inputs=inputs)[0]]
+    several = ModelStore("cpu", torch.float32, windows_a_call=3)
+    windows.append(run(request, store=several, inputs=inputs)[0])
+    assert abs(windows[0].astype(int) - windows[1]).max() <= 1
+    half, _ = run(request, store=ModelStore("cpu", torch.bfloat16), inputs=inputs)
+    without = request.model_copy(update={"image_prompts": ()})
+    free, _ = run(without, store=store, inputs=replace(inputs, image_prompts=()))
+    assert abs(windows[0].astype(int) - half).mean() < abs(windows[0].astype(int) - free).mean() / 2
