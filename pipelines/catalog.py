@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.architecture import Architecture
-from pipelines.catalog_entries import ASSETS, BaseModel, Entry, Lora, MotionModule, Vae
+from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
 from pipelines.errors import InvalidRequestError
-from pipelines.models_folder import local_base_models, local_loras, local_motion_modules, local_vaes, loras_in
+from pipelines.models_folder import (
+    local_base_models,
+    local_controlnets,
+    local_ip_adapters,
+    local_loras,
+    local_motion_modules,
+    local_vaes,
+    loras_in,
+)
 from pipelines.request import GenerationRequest, MotionNorm, Scheduler
 
 DEMO = "demo"
@@ -54,6 +62,16 @@ def vaes() -> tuple[Vae, ...]:
     return (*_catalog()[3], *local_vaes())
 
 
+def controlnets() -> tuple[ControlNet, ...]:
+    """The catalog's ControlNets and SparseCtrls, then those in `MODELS_DIR/controlnets`, looked up now."""
+    return (*_catalog()[4], *local_controlnets())
+
+
+def ip_adapters() -> tuple[IPAdapter, ...]:
+    """The catalog's IP-Adapters, then those in `MODELS_DIR/ip_adapters`, looked up now."""
+    return (*_catalog()[5], *local_ip_adapters())
+
+
 def find_base_model(model_id: str) -> BaseModel:
     """The base model with this id.
 
@@ -85,6 +103,26 @@ def find_vae(model_id: str) -> Vae:
     """
     named = _on_the_hub(model_id)
     return _find("vae", model_id, vaes(), Vae(**named) if named else None)
+
+
+def find_controlnet(model_id: str) -> ControlNet:
+    """The ControlNet or SparseCtrl with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    named = _on_the_hub(model_id)
+    return _find("controls", model_id, controlnets(), ControlNet(**named) if named else None)
+
+
+def find_ip_adapter(model_id: str) -> IPAdapter:
+    """The IP-Adapter with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    named = _on_the_hub(model_id)
+    return _find("image_prompts", model_id, ip_adapters(), IPAdapter(**named) if named else None)
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -171,7 +209,14 @@ def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[s
 
 
 @cache
-def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[Lora, ...], tuple[Vae, ...]]:
+def _catalog() -> tuple[
+    tuple[BaseModel, ...],
+    tuple[MotionModule, ...],
+    tuple[Lora, ...],
+    tuple[Vae, ...],
+    tuple[ControlNet, ...],
+    tuple[IPAdapter, ...],
+]:
     entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
     for entry in entries["base_models"]:
         entry["scheduler"] = Scheduler(entry["scheduler"])
@@ -181,7 +226,11 @@ def _catalog() -> tuple[tuple[BaseModel, ...], tuple[MotionModule, ...], tuple[L
     modules = tuple(MotionModule(**entry) for entry in entries["motion_modules"])
     loras = tuple(Lora(**entry) for entry in entries["loras"])
     vaes = tuple(Vae(**entry) for entry in entries["vaes"])
-    return bases, modules, loras, vaes
+    nets = tuple(
+        ControlNet(**entry | {"preprocessors": tuple(entry["preprocessors"])}) for entry in entries["controlnets"]
+    )
+    adapters = tuple(IPAdapter(**entry) for entry in entries["image_prompts"])
+    return bases, modules, loras, vaes, nets, adapters
 
 
 def _has_gpu() -> bool:

@@ -50,6 +50,11 @@ class Entry:
         """What it may be called by, the name to recommend first."""
         return (self.id,)
 
+    @property
+    def version(self) -> object:
+        """What a loaded model is kept under; a local file that has changed is another one."""
+        return (self, self.folder.stat().st_mtime_ns if self.source == "local" else None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel(Entry):
@@ -112,3 +117,26 @@ class Lora(Entry):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vae(Entry):
     """What turns latents into pictures, in the place of the base model's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlNet(Entry):
+    """A ControlNet or SparseCtrl encoder, which of both is read off the file.
+
+    Args:
+        preprocessors: Ids of what makes pictures it can follow, the best first; "none" takes them as they are.
+    """
+
+    preprocessors: tuple[str, ...] = ("none",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPAdapter(Entry):
+    """A model that takes pictures as prompts.
+
+    Args:
+        image_encoder: The folder in its repository with the image encoder it needs; None for a file on this disk,
+            which has one in a folder `image_encoder` beside it or uses the catalog's.
+    """
+
+    image_encoder: str | None = None

@@ -91,6 +91,11 @@ def count_windows(request: GenerationRequest, steps: int) -> int:
     return sum(len(_spans(request, step)) for step in range(steps))
 
 
+def is_ring(request: GenerationRequest) -> bool:
+    """Whether the clip's end leads back to its beginning; one that fits into a window has no windows that could."""
+    return _is_closed(request) and request.num_frames > request.context_length
+
+
 class Block(NamedTuple):
     """One window of an extension.
 

@@ -23,6 +23,7 @@ from diffusers import (
     UNetMotionModel,
 )
 
+from pipelines.conditions import NO_CONDITIONS, Conditions, UNetCall
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.frame_conditions import frame_conditions
@@ -129,6 +130,7 @@ def denoise(
     state: DenoiseState,
     windows_a_call: int = 1,
     kept: Kept | None = None,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
     """Run the steps that are left, those of every iteration, yielding after each call of the UNet.
 
@@ -139,6 +141,7 @@ def denoise(
         windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
             device has memory for them, the same frames but for rounding.
         kept: What stays as it is, put back after every step.
+        conditions: What steers the clip beside its prompts.
     """
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
@@ -151,12 +154,13 @@ def denoise(
             state = _next_iteration(request, state, generator, scheduler)
             latents = state.latents
         t = scheduler.timesteps[step]
+        predict = partial(_predict, unet, text, request, conditions, t, (step / steps, (step + 1) / steps))
         prediction = torch.zeros(latents.shape)
         *calls, last = _calls(plan_windows(request, step), windows_a_call)
         for windows in calls:
-            _add_windows(prediction, latents, windows, scheduler, t, unet, text, request)
+            _add_windows(prediction, latents, windows, scheduler, t, predict)
             yield DenoiseStep(step, len(windows), iteration=iteration)
-        _add_windows(prediction, latents, last, scheduler, t, unet, text, request)
+        _add_windows(prediction, latents, last, scheduler, t, predict)
         estimate = _middle_estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         if kept:
@@ -174,6 +178,7 @@ def denoise_behind(
     scheduler: SchedulerMixin,
     text: TextStates,
     state: DenoiseState,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
     """Make new frames behind known ones, in one window, yielding after every step.
 
@@ -185,6 +190,7 @@ def denoise_behind(
         window: The frames of the window in the clip, the known ones first.
         known: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
         state: That of the new frames before the first step.
+        conditions: As `denoise` takes them.
     """
     scheduler.set_timesteps(request.num_inference_steps)
     generator = torch.Generator("cpu")
@@ -192,7 +198,8 @@ def denoise_behind(
     latents = state.latents
     for step, (t, before) in enumerate(zip(scheduler.timesteps, known, strict=True)):
         sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
-        prediction = _predict(unet, sample, t, [list(window)], text, request)
+        part = step / len(known), (step + 1) / len(known)
+        prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])
         prediction = prediction[:, :, before.shape[2] :].contiguous()
         estimate = _middle_estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
@@ -225,14 +232,12 @@ def _add_windows(
     windows: Sequence[Window],
     scheduler: SchedulerMixin,
     t: torch.Tensor,
-    unet: UNetMotionModel,
-    text: TextStates,
-    request: GenerationRequest,
+    predict: Callable[[torch.Tensor, Sequence[list[int]]], torch.Tensor],
 ) -> None:
     """Add the weighted predictions of windows to the clip's, in place."""
     clips = [list(window.frame_indices) for window in windows]
     sample = scheduler.scale_model_input(torch.cat([latents[:, :, frames] for frames in clips]), t)
-    out = _predict(unet, sample, t, clips, text, request).to(prediction.device, prediction.dtype)
+    out = predict(sample, clips).to(prediction.device, prediction.dtype)
     for frames, window, noise in zip(clips, windows, out, strict=True):
         prediction[:, :, frames] += noise * torch.tensor(window.weights)[:, None, None]
 
@@ -240,13 +245,19 @@ def _add_windows(
 @torch.no_grad()
 def _predict(
     unet: UNetMotionModel,
-    sample: torch.Tensor,
-    t: torch.Tensor,
-    clips: Sequence[list[int]],
     text: TextStates,
     request: GenerationRequest,
+    conditions: Conditions,
+    t: torch.Tensor,
+    part: tuple[float, float],
+    sample: torch.Tensor,
+    clips: Sequence[list[int]],
 ) -> torch.Tensor:
-    """What the UNet says of windows [W, 4, L, h, w], whose frames are `clips`, with guidance."""
+    """What the UNet says of windows [W, 4, L, h, w] with guidance.
+
+    Args:
+        part, clips: As in `UNetCall`.
+    """
     guided = request.guidance_scale > 1
     frames = [frame for clip in clips for frame in clip]
     sample = sample.to(unet.device, unet.dtype)
@@ -257,13 +268,11 @@ def _predict(
     added = text.added_conditions(
         guided=guided, height=request.height, width=request.width, indices=frames, clips=len(clips)
     )
-    with frame_conditions(unet, per_frame=not text.is_constant):
-        out = unet(
-            torch.cat([sample, sample]) if guided else sample,
-            t,
-            encoder_hidden_states=states,
-            added_cond_kwargs={name: value.to(unet.device, unet.dtype) for name, value in added.items()},
-        ).sample
+    added = {name: value.to(unet.device, unet.dtype) for name, value in added.items()}
+    sample = torch.cat([sample, sample]) if guided else sample
+    call = UNetCall(sample, t, part, clips, guided, states, added)
+    with frame_conditions(unet, per_frame=not text.is_constant), conditions.given(unet, call) as arguments:
+        out = unet(sample, t, encoder_hidden_states=states, added_cond_kwargs=added, **arguments).sample
     out = out.to("cpu", torch.float32)
     if guided:
         negative, positive = out.chunk(2)

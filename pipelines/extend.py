@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from diffusers import SchedulerMixin, UNetMotionModel
 
+from pipelines.conditions import NO_CONDITIONS, Conditions
 from pipelines.context import Block, count_windows, plan_extension
 from pipelines.denoise import DenoiseState, DenoiseStep, denoise, denoise_behind, first_state
 from pipelines.kept import Kept
@@ -39,6 +40,7 @@ def denoise_extended(
     state: DenoiseState,
     windows_a_call: int = 1,
     kept: Kept | None = None,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
     """Make a clip and its extensions, if it has any; else this is `denoise`.
 
@@ -47,12 +49,13 @@ def denoise_extended(
             as fractions of it. New frames show what its last frame shows.
         state: That of the first clip. No state of an extension can be gone on from.
         kept: As `denoise` takes it; a clip that has it can't be extended.
+        conditions: As `denoise` takes them, for the whole clip.
 
     Yields:
         As `denoise`. The state after a step is that of the first clip, then that of a window's new frames;
         after the last step of all it is that of the whole clip.
     """
-    models = {"unet": unet, "scheduler": scheduler, "text": text}
+    models = {"unet": unet, "scheduler": scheduler, "text": text, "conditions": conditions}
     if not request.extended_from:  # handed on, not driven from here, where the first state would be held all the time
         return denoise(request, **models, state=state, windows_a_call=windows_a_call, kept=kept)
     return _denoise_on(request, models, state, windows_a_call)

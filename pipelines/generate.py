@@ -18,6 +18,7 @@ from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.conditions import Conditions
 from pipelines.context import count_windows, plan_extension
 from pipelines.decode import decode_frames, preview_frame
 from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler
@@ -32,6 +33,7 @@ from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
 from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
+from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
@@ -78,6 +80,7 @@ def generate(
     Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
 
     Args:
+        inputs: The clips and pictures that the request names.
         open_writer: Opens the sink of the frames, only once there are frames to write.
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
@@ -104,13 +107,16 @@ def generate(
         _check_window(request, motion.known_family.max_positions)
     entries = find_loras(request)
     check_inputs(request, inputs)
+    check_steering(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     scheduler = build_scheduler(request, components.scheduler_config)
     plan = yield from _plan_loras(request.first_clip, entries, components)
-    checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, plan)
+    conditions, steering_weights = yield from _load_steering(request, inputs, store, components)
+    weights = {**plan.weights, **steering_weights}
+    checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, weights)
     steps = len(scheduler.timesteps)
     state, kept = begin(request.first_clip, inputs, components.vae, scheduler)
     found = resume_from or checkpoint.load()
@@ -144,6 +150,7 @@ def generate(
             state=state,
             windows_a_call=store.windows_a_call,
             kept=kept,
+            conditions=conditions,
         ):
             work.windows_through(step.windows)
             preview = None
@@ -161,10 +168,10 @@ def generate(
 
 
 def _open_checkpoint(
-    folder: Path | None, request: GenerationRequest, components: Components, plan: LoraPlan
+    folder: Path | None, request: GenerationRequest, components: Components, added: Mapping[str, str]
 ) -> Checkpoint:
     unet = components.unet
-    weights = {**components.weights, **plan.weights}
+    weights = {**components.weights, **added}
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 
@@ -191,6 +198,16 @@ def _plan_loras(
         yield Progress(Stage.LOAD, 0, 1, note=entry.label)
         loras[name] = yield from following(partial(load_lora, entry))
     return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
+
+
+def _load_steering(
+    request: GenerationRequest, inputs: ClipInputs, store: ModelStore, components: Components
+) -> Generator[Event, None, tuple[Conditions, dict[str, str]]]:
+    """What steers the clip beside its prompts, and what was read for it -> sha256."""
+    controls = yield from following(partial(store.load_controls, request, components))
+    adapters = yield from following(partial(store.load_adapters, request, components))
+    built = build_conditions(request, inputs, controls=controls, adapters=adapters, vae=components.vae)
+    return built, weights_of(controls, adapters)
 
 
 def _write(

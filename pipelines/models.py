@@ -20,8 +20,10 @@ from pipelines.base_builds import TextEncoder
 from pipelines.base_files import BaseFiles, locate_base
 from pipelines.base_parts import BaseParts, load_base
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
+from pipelines.control_models import ControlModels, LoadedControl
 from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.image_prompts import LoadedAdapter
 from pipelines.lora import LoraPlan, merged
 from pipelines.lora_travel import travelling
 from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
@@ -82,6 +84,7 @@ class ModelStore:
         self._motion: tuple[object, LoadedMotionModule] | None = None
         self._unet: UNetMotionModel | None = None
         self._components: tuple[object, Components] | None = None
+        self._controls = ControlModels(device, dtype)
 
     def load(self, base_model: str, motion_module: str, vae: str = "") -> Components:
         """The components of a base model, a motion module and a VAE (its own if empty), by ids of the catalog.
@@ -114,6 +117,30 @@ class ModelStore:
                 components = replace(components, vae=loaded, weights=components.weights | {"vae": sha256_of(file)})
             self._components = (key, components)
             return components
+
+    def load_controls(self, request: GenerationRequest, components: Components) -> tuple[LoadedControl, ...]:
+        """The models of a request's control units; what the next one names, too, is not read again.
+
+        Args:
+            components: What `load` gave for the request.
+
+        Raises:
+            InvalidRequestError, WeightsError: As `ControlModels.load`.
+        """
+        with self._lock:
+            return self._controls.load(request, components.base, components.unet.built_for[0])
+
+    def load_adapters(self, request: GenerationRequest, components: Components) -> tuple[LoadedAdapter, ...]:
+        """The models of a request's image prompts; what the next one names, too, is not read again.
+
+        Args:
+            components: What `load` gave for the request.
+
+        Raises:
+            InvalidRequestError, WeightsError: As `ControlModels.load_adapters`.
+        """
+        with self._lock:
+            return self._controls.load_adapters(request, components.base, components.unet)
 
     def _motion_unet(self, parts: BaseParts, loaded: LoadedMotionModule) -> UNetMotionModel:
         """The last UNet with other tensors where it can hold them, else a new one."""
@@ -211,7 +238,4 @@ def _refuse_other_vae(base: BaseModel, vae: Vae | None) -> None:
 
 
 def _identity(entry: BaseModel | MotionModule | Vae | None) -> object:
-    """What a loaded model is kept under; a local file that has changed is another one."""
-    if entry is None:
-        return None
-    return (entry, entry.folder.stat().st_mtime_ns if entry.source == "local" else None)
+    return entry.version if entry else None

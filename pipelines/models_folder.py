@@ -4,6 +4,8 @@
 MODELS_DIR/base_models      single files, and diffusers folders
 MODELS_DIR/motion_modules   single files, and diffusers folders
 MODELS_DIR/vaes             single files, and diffusers folders
+MODELS_DIR/controlnets      ControlNets and SparseCtrls: single files, and diffusers folders
+MODELS_DIR/ip_adapters      IP-Adapters; beside them, if not the catalog's, a folder image_encoder
 MODELS_DIR/loras            LoRAs
 MODELS_DIR/embeddings       textual inversions
 ```
@@ -17,13 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.catalog_entries import BaseModel, Lora, MotionModule, Vae
+from pipelines.catalog_entries import BaseModel, ControlNet, IPAdapter, Lora, MotionModule, Vae
 from pipelines.motion_families import tell_family
 from pipelines.weight_headers import read_header
 from pipelines.weight_kinds import WeightsKind, tell_kind
 
 WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
-_FOLDER_MARKERS = {"base_models": "model_index.json", "motion_modules": "config.json", "vaes": "config.json"}
+_FOLDER_MARKERS = {
+    "base_models": "model_index.json",
+    "motion_modules": "config.json",
+    "vaes": "config.json",
+    "controlnets": "config.json",
+}
 _XL_MARK = "conditioner.embedders."  # how tensors of single files of Stable Diffusion XL begin
 _LICENCE = "Local file; its licence is the operator's business"
 
@@ -53,6 +60,20 @@ def local_motion_modules() -> list[MotionModule]:
 def local_vaes() -> list[Vae]:
     """VAEs on this disk."""
     return [Vae(**_told(name, path, "A VAE")) for name, path in _found("vaes")]
+
+
+def local_controlnets() -> list[ControlNet]:
+    """ControlNets and SparseCtrls on this disk."""
+    return [ControlNet(**_told(name, path, "A control model")) for name, path in _found("controlnets")]
+
+
+def local_ip_adapters() -> list[IPAdapter]:
+    """IP-Adapters on this disk, without their image encoders."""
+    return [
+        IPAdapter(**_told(name, path, "An IP-Adapter"))
+        for name, path in _found("ip_adapters")
+        if path.parent.name != "image_encoder"
+    ]
 
 
 def local_loras() -> list[Lora]:

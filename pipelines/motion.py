@@ -249,6 +249,8 @@ def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: Moti
         state.seen = slice(window.frame_indices[0], window.frame_indices[-1] + 1)
         part = x[:, state.seen]
         for norm, attention in ((block.norm1, block.attn1), (block.norm2, block.attn2)):
+            if attention is None:  # SparseCtrl's layers have one
+                continue
             part = attention(block.pos_embed(norm(part))) + part
         mixed[:, state.seen] += part * torch.tensor(window.weights, device=x.device)[:, None]
     state.seen = slice(None)

@@ -20,7 +20,7 @@ from pipelines.motion_files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights import aligned, not_whole, read_folder, read_shapes, read_weights, require_layout
 
-FIELD = "controlnet"
+FIELD = "controls"
 _POSITIONS = 32  # frames of both published encoders, should a file hold no table
 _SIMPLE = "controlnet_cond_embedding.weight"  # rgb has this one layer where scribble has a small network
 _EMBEDDING = "controlnet_cond_embedding.{}.weight"

@@ -19,6 +19,7 @@ class WeightsKind(StrEnum):
     TEXTUAL_INVERSION = "a textual inversion"
     SPARSE_CTRL = "a SparseCtrl encoder"
     CONTROLNET = "a ControlNet"
+    IP_ADAPTER = "an IP-Adapter"
     CHECKPOINT = "a base model"
     VAE = "a VAE"
     UNKNOWN = "of no kind known here"
@@ -32,6 +33,7 @@ BELONGS: dict[WeightsKind, str] = {
     WeightsKind.TEXTUAL_INVERSION: "Put it into the models folder's 'embeddings' and name it in the prompt",
     WeightsKind.SPARSE_CTRL: "Put it into the models folder's 'controlnets'",
     WeightsKind.CONTROLNET: "Put it into the models folder's 'controlnets'",
+    WeightsKind.IP_ADAPTER: "Put it into the models folder's 'ip_adapters'",
     WeightsKind.CHECKPOINT: "Put it into the models folder's 'base_models' and choose it as base model",
     WeightsKind.VAE: "Put it into the models folder's 'vaes'",
     WeightsKind.UNKNOWN: "Choose another file",
@@ -55,6 +57,7 @@ def tell_kind(names: Iterable[str]) -> WeightsKind:
         return re.search(pattern, text, re.MULTILINE) is not None
 
     rules = (
+        (has(r"^image_proj\.") and has(r"^ip_adapter\."), WeightsKind.IP_ADAPTER),
         (has(r"^lora_(unet|te\d?)_") and not has(_MOTION), WeightsKind.SPATIAL_LORA),
         (has(_LORA) and has(r"(motion_modules|temporal)"), WeightsKind.MOTION_LORA),
         (has(r"processor\..*_lora\.(down|up)"), WeightsKind.DOMAIN_ADAPTER),

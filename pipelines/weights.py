@@ -29,6 +29,8 @@ FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_mode
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
 #: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's and LeReS's.
 _WRAPPERS = ("state_dict", "controlnet", "string_to_param", "model", "depth_model")
+#: Dicts that published pickles have beside each other: IP-Adapters' two halves.
+_PARTS = ("image_proj", "ip_adapter")
 _ALIGNMENT = 64  # bytes, torch's own
 
 
@@ -251,8 +253,11 @@ def _unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
         inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
     ):
         content = inner
-    tensors = content.items() if isinstance(content, dict) else ()
-    return {str(name): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+    tensors = dict(content) if isinstance(content, dict) else {}
+    for part in _PARTS:
+        inside = tensors.pop(part, None)
+        tensors |= {f"{part}.{name}": tensor for name, tensor in inside.items()} if isinstance(inside, dict) else {}
+    return {str(name): tensor for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
 def _load(path: Path) -> object:

@@ -56,6 +56,21 @@ def ldm_unet(name: str, first_upsampler: int) -> str:
     return f"{'input' if side == 'down' else 'output'}_blocks.{3 * block + layer + (side == 'down')}.{part}.{rest}"
 
 
+def ldm_control(name: str) -> str:
+    """The published name of a ControlNet's tensor, without its prefix."""
+    if match := re.match(r"controlnet_down_blocks\.(\d+)\.(.*)", name):
+        return f"zero_convs.{match[1]}.0.{match[2]}"
+    if match := re.match(r"controlnet_cond_embedding\.blocks\.(\d+)\.(.*)", name):
+        return f"input_hint_block.{2 * int(match[1]) + 2}.{match[2]}"
+    ends = {
+        r"^controlnet_mid_block\.": "middle_block_out.0.",
+        r"^controlnet_cond_embedding\.conv_in\.": "input_hint_block.0.",
+        r"^controlnet_cond_embedding\.conv_out\.": "input_hint_block.14.",
+    }
+    renamed = replaced(name, ends)
+    return renamed if renamed != name else ldm_unet(name, 1)
+
+
 _OPEN_CLIP = {
     r"^text_model\.": "",
     r"^embeddings\.token_embedding\.": "token_embedding.",

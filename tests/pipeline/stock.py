@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from pipelines.conditions import NO_CONDITIONS, Conditions
 from pipelines.denoise import build_scheduler, denoise, first_state
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, applied
@@ -29,7 +30,9 @@ def encode(
     )
 
 
-def our_latents(components: Components, request: GenerationRequest) -> torch.Tensor:
+def our_latents(
+    components: Components, request: GenerationRequest, conditions: Conditions = NO_CONDITIONS
+) -> torch.Tensor:
     """The clip after our last step, float32 [1, 4, F, h, w]."""
     scheduler = build_scheduler(request, components.scheduler_config)
     generator = seeded_generator(request.seed)
@@ -37,11 +40,15 @@ def our_latents(components: Components, request: GenerationRequest) -> torch.Ten
     text = encode(components, request.prompt, request.negative_prompt)
     start = first_state(noise, generator, scheduler)
     with applied(components, request):
-        *_, last = denoise(request, unet=components.unet, scheduler=scheduler, text=text, state=start)
+        *_, last = denoise(
+            request, unet=components.unet, scheduler=scheduler, text=text, state=start, conditions=conditions
+        )
     return last.state.latents
 
 
-def stock_run(pipe: Any, components: Components, request: GenerationRequest, output_type: str) -> Any:
+def stock_run(
+    pipe: Any, components: Components, request: GenerationRequest, output_type: str, **options: object
+) -> Any:
     """What a stock pipeline over these components makes of a request."""
     pipe.set_progress_bar_config(disable=True)
     with applied(components, request):
@@ -55,4 +62,5 @@ def stock_run(pipe: Any, components: Components, request: GenerationRequest, out
             guidance_scale=request.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(request.seed),
             output_type=output_type,
+            **options,
         ).frames

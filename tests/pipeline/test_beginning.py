@@ -40,7 +40,7 @@ def clip() -> ArrayClip:
 
 @pytest.fixture
 def ends(clip) -> ClipInputs:
-    return ClipInputs(first_frame=ArrayClip(clip.pictures[:1]), last_frame=ArrayClip(clip.pictures[-1:]))
+    return ClipInputs(first_frame=ArrayClip(clip.array[:1]), last_frame=ArrayClip(clip.array[-1:]))
 
 
 def request_for(**settings) -> GenerationRequest:
@@ -155,13 +155,13 @@ def test_at_full_strength_nothing_of_the_source_is_read(store, clip):
     made, _ = run(request, inputs=ClipInputs(source=clip), store=store)
     plain, _ = run(request_for(), store=store)
     assert np.array_equal(made, plain)
-    assert clip.asked == []
+    assert clip.reads == []
 
 
 def test_less_strength_stays_closer_to_the_source(store, clip):
     def distance(strength: float) -> float:
         made, _ = run(request_for(source_video=SOURCE, strength=strength), inputs=ClipInputs(source=clip), store=store)
-        return float(np.abs(made.astype(float) - clip.pictures[:8]).mean())
+        return float(np.abs(made.astype(float) - clip.array[:8]).mean())
 
     near, far = distance(0.2), distance(0.99)
     assert near < far / 2
@@ -175,8 +175,8 @@ def test_outside_a_mask_every_pixel_stays(store, clip, strength):
         source_video=SOURCE, mask=MASK, strength=strength, prompt="a blue circle on a yellow background"
     )
     made, _ = run(request, inputs=ClipInputs(source=clip, mask=ArrayClip(mask)), store=store)
-    assert np.array_equal(made[:, :, : SIDE // 2], clip.pictures[:8, :, : SIDE // 2])
-    inside = np.abs(made[:, :, SIDE // 2 + 8 :].astype(float) - clip.pictures[:8, :, SIDE // 2 + 8 :]).mean()
+    assert np.array_equal(made[:, :, : SIDE // 2], clip.array[:8, :, : SIDE // 2])
+    inside = np.abs(made[:, :, SIDE // 2 + 8 :].astype(float) - clip.array[:8, :, SIDE // 2 + 8 :]).mean()
     assert inside > 10
 
 
@@ -184,7 +184,7 @@ def test_a_black_mask_gives_the_source_back(store, clip):
     nothing = ArrayClip(np.zeros((8, SIDE, SIDE, 3), np.uint8))
     request = request_for(source_video=SOURCE, mask=MASK)
     made, _ = run(request, inputs=ClipInputs(source=clip, mask=nothing), store=store)
-    assert np.array_equal(made, clip.pictures[:8])
+    assert np.array_equal(made, clip.array[:8])
 
 
 def test_a_run_that_was_cut_goes_on_to_the_same_clip(store, ends):

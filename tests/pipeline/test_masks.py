@@ -50,6 +50,6 @@ def test_a_latent_cell_changes_if_any_of_its_pixels_may():
 
 
 def test_a_moving_mask_is_read_frame_by_frame():
-    moving = ArrayClip(np.concatenate([box(0, 8).pictures, box(8, 16).pictures, box(16, 24).pictures]))
+    moving = ArrayClip(np.concatenate([box(0, 8).array, box(8, 16).array, box(16, 24).array]))
     found = latent_masks(request_for(mask_feather=0), moving)
     assert [found[0, 0, i].nonzero().tolist() for i in range(3)] == [[[0, 0]], [[1, 1]], [[2, 2]]]

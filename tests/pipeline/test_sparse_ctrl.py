@@ -156,6 +156,6 @@ def test_a_folder_of_another_model_and_a_missing_file_are_refused(published, tmp
 def refusal(path: Path) -> str:
     with pytest.raises(WeightsError) as error:
         load_sparse_ctrl(path)
-    assert str(error.value).startswith("controlnet must ")
+    assert str(error.value).startswith("controls must ")
     assert str(path.parent) not in str(error.value)
     return str(error.value)

@@ -7,15 +7,31 @@ kind of layer they meet in the real files.
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    DDIMScheduler,
+    MotionAdapter,
+    SparseControlNetModel,
+    UNet2DConditionModel,
+)
 from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
-from tests.pipeline.published_names import bare, ldm_unet, ldm_vae, open_clip, replaced
+from tests.pipeline.published_names import bare, ldm_control, ldm_unet, ldm_vae, open_clip, replaced
 
 CHANNELS = (16, 32, 64, 64)
 XL_CHANNELS = (16, 32, 64)
@@ -200,6 +216,91 @@ def tiny_decoder(seed: int = 7) -> AutoencoderTiny:
             num_encoder_blocks=(1, 1, 1, 1),
             num_decoder_blocks=(1, 1, 1, 1),
         ).eval()
+
+
+def control_net(unet: UNet2DConditionModel, seed: int = 20, **config: object) -> ControlNetModel:
+    """A small ControlNet for a UNet, whose last layers are no zeros any more, as in a trained one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16)).eval()
+        for layer in (net.controlnet_cond_embedding.conv_out, *net.controlnet_down_blocks, net.controlnet_mid_block):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+            torch.nn.init.normal_(layer.bias, std=0.1)
+    net.register_to_config(**config)
+    return net
+
+
+def sparse_control(unet: UNet2DConditionModel, kind: str, seed: int = 21) -> SparseControlNetModel:
+    """A small SparseCtrl encoder for a UNet, "rgb" or "scribble", whose last layers are no zeros any more."""
+    names = ("block_out_channels", "cross_attention_dim", "layers_per_block", "norm_num_groups", "attention_head_dim")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = SparseControlNetModel(
+            **{name: unet.config[name] for name in names},
+            down_block_types=[name.replace("2D", "Motion") for name in unet.config.down_block_types],
+            conditioning_channels=4 if kind == "rgb" else 3,
+            use_simplified_condition_embedding=kind == "rgb",
+            conditioning_embedding_out_channels=(8, 8, 16, 16),
+        ).eval()
+        for name, parameter in encoder.named_parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3 if "motion" in name else 0.1)
+    return encoder
+
+
+def image_encoder(seed: int = 30, *, width: int = 40) -> CLIPVisionModelWithProjection:
+    """A small CLIP for pictures of 32×32; `width` is that of its one vector a picture."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = CLIPVisionConfig(
+            hidden_size=48,
+            intermediate_size=64,
+            projection_dim=width,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=32,
+            patch_size=8,
+        )
+        return CLIPVisionModelWithProjection(config).eval()
+
+
+def ip_adapter(layers: Sequence[tuple[int, int]], kind: str, seed: int = 31) -> dict[str, torch.Tensor]:
+    """A small IP-Adapter, "base" or "plus", under the names its authors publish.
+
+    Args:
+        layers: Width and text width of each cross-attention layer of the UNet.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    width, inner, seen = layers[0][1], 64, 48
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) / shape[-1] ** 0.5
+
+    def norm(name: str, size: int) -> dict[str, torch.Tensor]:
+        return {f"{name}.weight": 1 + random(size), f"{name}.bias": random(size)}
+
+    def linear(name: str, out: int, into: int) -> dict[str, torch.Tensor]:
+        return {f"{name}.weight": random(out, into), f"{name}.bias": random(out)}
+
+    if kind == "base":
+        weights = linear("proj", 4 * width, 40) | norm("norm", width)
+    else:
+        weights = {"latents": random(1, 6, inner)} | linear("proj_in", inner, seen) | linear("proj_out", width, inner)
+        weights |= norm("norm_out", width)
+        for i in range(4):
+            weights |= norm(f"layers.{i}.0.norm1", inner) | norm(f"layers.{i}.0.norm2", inner)
+            weights |= norm(f"layers.{i}.1.0", inner)
+            sizes = {"0.to_q": (64, 64), "0.to_kv": (128, 64), "0.to_out": (64, 64), "1.1": (256, 64), "1.3": (64, 256)}
+            weights |= {f"layers.{i}.{name}.weight": random(*size) for name, size in sizes.items()}
+    own = {f"image_proj.{name}": tensor for name, tensor in weights.items()}
+    for i, size in enumerate(layers):
+        own |= {f"ip_adapter.{2 * i + 1}.to_{part}_ip.weight": random(*size) for part in "kv"}
+    return own
+
+
+def published_control(net: ControlNetModel) -> dict[str, torch.Tensor]:
+    """A ControlNet under the names its authors publish."""
+    return {f"control_model.{ldm_control(name)}": tensor.clone() for name, tensor in net.state_dict().items()}
 
 
 def vae_checkpoint(base: TinyBase) -> dict[str, torch.Tensor]:

@@ -17,6 +17,12 @@ def _no_gpu_no_models(monkeypatch):
     monkeypatch.delenv("MODELS_DIR", raising=False)
 
 
+PREPROCESSORS = {
+    "canny", "depth_anything", "depth_midas", "lineart", "lineart_anime", "mlsd", "none", "normal_bae", "openpose",
+    "scribble", "segment", "shuffle", "softedge_hed", "tile",
+}  # fmt: skip
+
+
 @pytest.fixture
 def models_dir(tmp_path, monkeypatch):
     root = tmp_path / "models"
@@ -45,11 +51,33 @@ def test_every_base_model_s_own_settings_make_a_request(base):
 
 
 def test_every_entry_says_in_one_line_what_it_is_and_under_which_licence():
-    for entry in (*catalog.base_models(), *catalog.motion_modules(), *catalog.loras()):
+    entries = (*catalog.base_models(), *catalog.motion_modules(), *catalog.loras())
+    for entry in (*entries, *catalog.controlnets(), *catalog.ip_adapters()):
         assert "\n" not in entry.description
         assert entry.description.endswith(".")
         assert entry.label
         assert entry.licence
+
+
+def test_control_models_name_preprocessors_and_ip_adapters_their_image_encoder():
+    nets, adapters = catalog.controlnets(), catalog.ip_adapters()
+    assert {name for net in nets for name in net.preprocessors} == PREPROCESSORS
+    assert all(net.preprocessors for net in nets)
+    assert {adapter.image_encoder for adapter in adapters} == {"models/image_encoder"}
+    for entries in (nets, adapters):
+        assert len({entry.id for entry in entries}) == len(entries)
+
+
+def test_control_models_on_this_disk_are_found_and_image_encoders_are_none(models_dir):
+    for name in ("controlnets/a.pth", "ip_adapters/b.bin", "ip_adapters/image_encoder/model.safetensors"):
+        (models_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (models_dir / name).write_bytes(b"")
+    (models_dir / "controlnets" / "folder").mkdir()
+    (models_dir / "controlnets" / "folder" / "config.json").write_text("{}")
+    assert [entry.id for entry in catalog.controlnets() if entry.source == "local"] == ["a.pth", "folder"]
+    assert [entry.id for entry in catalog.ip_adapters() if entry.source == "local"] == ["b.bin"]
+    assert catalog.find_controlnet("a.pth").label == "a"
+    assert catalog.find_ip_adapter("b.bin").image_encoder is None
 
 
 def test_the_demo_model_lies_in_the_assets():

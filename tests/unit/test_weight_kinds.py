@@ -37,5 +37,9 @@ def test_a_sparse_ctrl_encoder_is_no_motion_module():
     assert tell_kind(["controlnet_cond_embedding.weight", f"{T}.norm.weight"]) is WeightsKind.SPARSE_CTRL
 
 
+def test_an_ip_adapter_is_told_by_its_two_halves():
+    assert tell_kind(["image_proj.latents", "ip_adapter.1.to_k_ip.weight"]) is WeightsKind.IP_ADAPTER
+
+
 def test_every_kind_has_a_place():
     assert BELONGS.keys() == set(WeightsKind)
