@@ -125,7 +125,8 @@ def test_one_picture_is_followed_by_all_frames(store, components, nets):
     request, picture = request_for({"model": "one"}), noise_clip(1)
     all_frames = ArrayClip(picture.frames([0] * FRAMES))
     theirs = stock(components, request, [nets["one"]], all_frames)
-    assert torch.allclose(ours(store, components, request, picture), theirs, atol=1e-5)
+    found = ours(store, components, request, picture)
+    assert torch.allclose(found, theirs, atol=1e-5), f"max |d| = {(found - theirs).abs().max():.2e}"
 
 
 @pytest.mark.parametrize(
