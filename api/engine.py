@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.inputs import complete_from_source, open_inputs
 from pipelines import catalog
 from pipelines.events import Event
 from pipelines.request import GenerationRequest
@@ -42,7 +43,7 @@ def build_request(**values: Any) -> GenerationRequest:
     Raises:
         InvalidRequestError: A value breaks its field's rule, or the catalog does not know the model.
     """
-    return GenerationRequest.build(**catalog.complete(values))
+    return GenerationRequest.build(**catalog.complete(complete_from_source(values)))
 
 
 def extend_request(recipe: str, frames: int | None) -> GenerationRequest:
@@ -88,8 +89,10 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             recipe=request.to_json(),
         )
 
+    inputs = yield from open_inputs(request)
     checkpoints = os.environ.get(CHECKPOINT_DIR)
-    yield from generate(request, open_writer=open_writer, checkpoints=Path(checkpoints) if checkpoints else None)
+    kept = Path(checkpoints) if checkpoints else None
+    yield from generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from diffusers import SchedulerMixin
 
 from pipelines.clip_inputs import ClipInputs, FrameClip
-from pipelines.denoise import DenoiseState, first_state
+from pipelines.denoise import DenoiseState, first_state, first_step
 from pipelines.encode import encode_frames
 from pipelines.errors import InvalidRequestError
 from pipelines.image_hold import hold_weights
@@ -30,22 +30,6 @@ class Beginning(NamedTuple):
     kept: Kept | None = None
 
 
-def first_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a request begins at; those before it are what `strength` leaves out.
-
-    Raises:
-        InvalidRequestError: No step is left.
-    """
-    if not _starts_from_pictures(request):
-        return 0
-    left = min(int(steps * request.strength), steps)  # as diffusers counts them
-    if not left:
-        raise InvalidRequestError(
-            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
-        )
-    return steps - left
-
-
 def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler: SchedulerMixin) -> Beginning:
     """Draw the noise of a clip and lay what is given under it.
 
@@ -56,7 +40,7 @@ def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler
     generator = seeded_generator(request.seed)
     noise = clip_noise(request, generator)
     start = first_step(request, len(scheduler.timesteps))
-    if not _starts_from_pictures(request) and not request.mask:
+    if not request.starts_from_pictures and not request.mask:
         return Beginning(first_state(noise, generator, scheduler))
     if request.first_frame:
         under, held = _held(request, inputs, vae, noise)
@@ -64,7 +48,7 @@ def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler
     else:
         under = held = _encoded(request, inputs, vae)
     kept = _kept(request, inputs, held, noise)
-    if _starts_from_pictures(request):
+    if request.starts_from_pictures:
         latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
     else:
         latents = noise * scheduler.init_noise_sigma
@@ -89,11 +73,6 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
                 f"{name} must have 1 frame or at least num_frames ({request.num_frames}), got {clip.num_frames}. "
                 "Lower 'Frames', or choose a longer clip."
             )
-
-
-def _starts_from_pictures(request: GenerationRequest) -> bool:
-    """Whether something shines through the noise. At full strength nothing of a source does."""
-    return bool(request.first_frame) or bool(request.source_video and request.strength < 1)
 
 
 def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:

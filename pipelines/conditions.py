@@ -22,7 +22,7 @@ class UNetCall:
     Args:
         sample: Noisy latents [B, 4, L, h, w] on the UNet's device: B windows, twice when guided, the negative first.
         t: The timestep.
-        part: The share of the steps that is done before this one, and with it.
+        part: The share of the steps that is done before this one, and with it; of those that `strength` leaves.
         clips: The frames of each window, all of one length L.
         guided: Whether the windows go through twice.
         states: Text states [B·L, T, D].

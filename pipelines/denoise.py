@@ -116,6 +116,22 @@ def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Sched
     return scheduler
 
 
+def first_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a clip begins at; those before it are what `strength` leaves out.
+
+    Raises:
+        InvalidRequestError: No step is left.
+    """
+    if not request.starts_from_pictures:
+        return 0
+    left = min(int(steps * request.strength), steps)  # as diffusers counts them
+    if not left:
+        raise InvalidRequestError(
+            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
+        )
+    return steps - left
+
+
 def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin) -> DenoiseState:
     """The state before the first step: noise at the sampler's own scale."""
     return DenoiseState(0, noise * scheduler.init_noise_sigma, generator.get_state())
@@ -148,13 +164,15 @@ def denoise(
     _recall(scheduler, state.scheduler_memory)
     latents = state.latents
     steps = len(scheduler.timesteps)
+    begun = first_step(request, steps)
     for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
         iteration, step = divmod(done_before, steps)
         if iteration > state.iteration:
             state = _next_iteration(request, state, generator, scheduler)
             latents = state.latents
         t = scheduler.timesteps[step]
-        predict = partial(_predict, unet, text, request, conditions, t, (step / steps, (step + 1) / steps))
+        part = (step - begun) / (steps - begun), (step + 1 - begun) / (steps - begun)
+        predict = partial(_predict, unet, text, request, conditions, t, part)
         prediction = torch.zeros(latents.shape)
         *calls, last = _calls(plan_windows(request, step), windows_a_call)
         for windows in calls:

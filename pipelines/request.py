@@ -746,6 +746,11 @@ class GenerationRequest(BaseModel):
         return self.closed_loop in (ClosedLoop.PROMPTS, ClosedLoop.FULL) and self.num_frames > self.context_length
 
     @property
+    def starts_from_pictures(self) -> bool:
+        """Whether pictures shine through the noise it begins at. At full strength nothing of a source clip does."""
+        return bool(self.first_frame) or bool(self.source_video and self.strength < 1)
+
+    @property
     def plays_back(self) -> bool:
         """Whether the clip is written forth and back, in 2 · num_frames - 2 frames (num_frames of 1 or 2)."""
         return self.closed_loop is ClosedLoop.FULL and self.num_frames <= self.context_length

@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
-from pipelines.beginning import begin, first_step
+from pipelines.beginning import begin
 from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import build_scheduler, denoise
+from pipelines.denoise import build_scheduler, denoise, first_step
 from pipelines.encode import encode_frames
 from pipelines.errors import InvalidRequestError
 from pipelines.latents import initial_noise, seeded_generator

@@ -1,0 +1,211 @@
+"""The pictures and clips of a request: kept under their hash when they come, opened when the engine needs them."""
+
+import os
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controlnet.control_cache import ControlCache
+from controlnet.control_clip import prepare_control
+from controlnet.preprocessors import options_of
+from media.frame_file import FrameFile
+from media.input_store import InputStore, pictures_in
+from media.inputs import Cut, InputFacts
+from pipelines.clip_inputs import ClipInputs, FrameClip
+from pipelines.control_units import ControlUnit
+from pipelines.errors import InvalidRequestError
+from pipelines.events import Progress, Stage
+from pipelines.image_fit import ImageFit
+from pipelines.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from controlnet.control_cache import ControlClip
+
+INPUTS_DIR = "INPUTS_DIR"
+"""The environment variable that names the operator's folder for inputs; a temporary one without it."""
+
+
+@cache
+def input_store() -> InputStore:
+    """Where this process keeps what it is given."""
+    return InputStore(_folder() / "inputs")
+
+
+@cache
+def _control_cache() -> ControlCache:
+    return ControlCache(_folder() / "controls")
+
+
+@cache
+def _folder() -> Path:
+    given = os.environ.get(INPUTS_DIR)
+    return Path(given) if given else Path(_temporary().name)
+
+
+@cache
+def _temporary() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="inputs-")  # goes with the process
+
+
+def keep(paths: Sequence[Path], *, field: str) -> str:
+    """Keep a file, or several pictures as one clip in the order of their names; what a request calls them.
+
+    Args:
+        paths: Uploaded files, or such as the caller vouches for; none of them is changed.
+        field: The field of the request they are for.
+
+    Returns:
+        The hash, empty for no files.
+
+    Raises:
+        InvalidRequestError: A file is of no kind that is read, damaged or too large.
+    """
+    if not paths:
+        return ""
+    store = input_store()
+    return store.add(paths[0], field=field) if len(paths) == 1 else store.add_frames(paths, field=field)
+
+
+def keep_own(path: Path, *, field: str) -> str:
+    """Keep a file, or the pictures of a folder, that the operator names on the command line."""
+    return keep(pictures_in(path) if path.is_dir() else [path], field=field)
+
+
+def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill the number of frames (absent, None or 0) and the frame rate (absent or None) from the source clip.
+
+    The shortest of source, mask and own clips of control units decides; single pictures don't count.
+
+    Args:
+        values: Fields of a request by name.
+
+    Raises:
+        InvalidRequestError: An input is not here any more, or can't be used.
+    """
+    filled = dict(values)
+    source = filled.get("source_video")
+    if not source:
+        return filled
+    if not filled.get("num_frames"):
+        filled.pop("num_frames", None)
+    cut = _source_cut(filled)
+    facts = input_store().probe(source, field="source_video")
+    if "num_frames" not in filled:
+        others = {"mask": filled.get("mask")} | {
+            f"controls {number}": dict(unit).get("clip") for number, unit in enumerate(filled.get("controls") or (), 1)
+        }
+        counts = [len(facts.places(cut))]
+        counts += [input_store().probe(one, field=name).num_frames for name, one in others.items() if one]
+        longer = [count for count in counts if count > 1]
+        if longer:
+            filled["num_frames"] = min(longer)
+    if filled.get("fps") is None and (rate := facts.fps_of(cut)):
+        filled["fps"] = rate
+    return filled
+
+
+def source_facts(source: str) -> InputFacts:
+    """What a source clip is."""
+    return input_store().probe(source, field="source_video")
+
+
+def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInputs]:
+    """Open what a request names, and make what its control units follow.
+
+    Closing the generator cancels; nothing half-made stays.
+
+    Raises:
+        InvalidRequestError: An input is not here any more or can't be used, or a unit has nothing to follow.
+        WeightsError: A preprocessor's weights can't be had.
+    """
+    for number, unit in enumerate(request.controls, start=1):
+        options_of(unit, number=number)
+    if request.source_video or request.first_frame or request.controls or request.image_prompts:
+        yield Progress(Stage.PREPROCESS, 0, 1, note="Reading pictures and clips")
+    source = None
+    if request.source_video:
+        source = _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
+    controls = []
+    for number, unit in enumerate(request.controls, start=1):
+        controls.append((yield from _control(request, unit, source, number)))
+    return ClipInputs(
+        first_frame=_picture(request, request.first_frame, "first_frame"),
+        last_frame=_picture(request, request.last_frame, "last_frame"),
+        source=source,
+        mask=_open(request, request.mask, Cut(grey=True), "mask") if request.mask else None,
+        controls=tuple(controls),
+        image_prompts=tuple(
+            tuple(input_store().open(sha256, Cut(max_frames=1), field="image_prompts") for _, sha256 in unit.pictures)
+            for unit in request.image_prompts
+        ),
+    )
+
+
+def preview_control(request: GenerationRequest, number: int = 1) -> "Generator[Progress, None, ControlClip]":
+    """What one of a request's control units would follow; the generation takes it from the cache.
+
+    Args:
+        number: Which unit, from 1.
+    """
+    unit = request.controls[number - 1]
+    options_of(unit, number=number)
+    source = None
+    if request.source_video and not unit.clip:
+        source = _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
+    return (yield from _control(request, unit, source, number))
+
+
+def _control(
+    request: GenerationRequest, unit: ControlUnit, source: FrameFile | None, number: int
+) -> "Generator[Progress, None, ControlClip]":
+    clip: FrameClip | None = source
+    digest = f"{request.source_video} {request.source_start} {request.source_every} {request.image_fit}"
+    if unit.clip:
+        clip = input_store().open(unit.clip, Cut(max_frames=request.num_frames), field=f"controls {number}")
+        digest = unit.clip
+    if clip is None:
+        raise InvalidRequestError(
+            f"controls must have a clip to follow, got none for unit {number}. Give it its own, or a source clip."
+        )
+    return (
+        yield from prepare_control(
+            unit,
+            clip,
+            width=request.width,
+            height=request.height,
+            seed=request.seed,
+            cache=_control_cache(),
+            device=_device(),
+            digest=f"{digest} {clip.num_frames} {clip.width} {clip.height}",
+        )
+    )
+
+
+def _device() -> str:
+    from pipelines.generate import default_store  # brings torch
+
+    return default_store().device
+
+
+def _source_cut(values: Mapping[str, Any]) -> Cut:
+    return Cut(start=int(values.get("source_start") or 0), every=int(values.get("source_every") or 1))
+
+
+def _picture(request: GenerationRequest, sha256: str, field: str) -> FrameFile | None:
+    return _open(request, sha256, Cut(max_frames=1), field) if sha256 else None
+
+
+def _open(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> FrameFile:
+    """Decoded in the size of the result, and no more frames than it has."""
+    wanted = Cut(
+        cut.start,
+        cut.every,
+        min(cut.max_frames, request.num_frames),
+        request.width,
+        request.height,
+        ImageFit(request.image_fit),
+        cut.grey,
+    )
+    return input_store().open(sha256, wanted, field=field)
