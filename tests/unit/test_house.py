@@ -15,8 +15,8 @@ ROOMS = {
     "pipelines": {"pipelines"},
     "controlnet": {"controlnet", "pipelines"},
     "media": {"media", "pipelines"},
-    "api": {"api", "media", "pipelines"},
-    "ui": {"ui", "api", "media", "pipelines"},
+    "api": {"api", "controlnet", "media", "pipelines"},
+    "ui": {"ui", "api", "controlnet", "media", "pipelines"},
 }
 EVERY_ROOM = {"app", "ui", "api", "controlnet", "pipelines", "media", "scripts", "tests"}
 
