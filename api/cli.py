@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from api.batch import build_batch
+from api.cli_inputs import add_input_options, keep_inputs
 from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
 from pipelines.errors import InvalidRequestError, UserError
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     try:
         _keep_runs_in(options.pop("checkpoints", None))
         count = _seeds_and_count(options)
+        keep_inputs(options)
         values = _recipe_values(options) | options
         requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     """One option for every field. Values stay text: the request checks them, in its own words."""
     parser = _OneLineParser(
         prog="python -m api",
-        description="Make a clip from words.",
+        description="Make a clip from words, pictures and clips.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in FIELDS:
         if name not in ("prompt", "formats"):
             parser.add_argument(f"--{name.replace('_', '-')}", type=_whole_or_text, metavar="X", help=_help(name))
+    add_input_options(parser)
     return parser
 
 

@@ -4,6 +4,9 @@
                                                  motion still happens
     python -m scripts.measure_pictures inpaint   a mask: what stays outside, and whether the inside is what was asked
 
+    python -m scripts.measure_pictures control   a shape that moves: how well the edges agree, at several weights
+                                                 and parts of the steps
+
 Pictures and source clips are drawn by the procedural world; detectors read the results back. Prints Markdown.
 """
 
@@ -17,14 +20,17 @@ import numpy as np
 
 from pipelines.clip_inputs import ClipInputs
 from scripts.train_demo.captions import plain_caption
+from scripts.train_demo.control_net import canny_hint, edge_overlap, scribble_hint
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.score import held_out_prompts, make_frames, wilson
 from scripts.train_demo.vae import SIDE
-from scripts.train_demo.world import COLOURS, Scene, pose, render
+from scripts.train_demo.world import CLIP_FRAMES, COLOURS, Scene, pose, render, sample_scene
 from tests.clips import ArrayClip
 
 PSNR_OF_EQUAL = 99.0  # dB, in place of infinity
 _A_HASH = "0" * 64  # the inputs are handed over opened, so any name does
+ENOUGH = 0.8  # of the edges, with a tolerance of 2 pixels
+FULLY_MEASURED = 2  # of the controls; of the others a fifth of the clips
 _MARGIN = 0.06  # of the side, around the shape that a mask covers
 
 
@@ -83,9 +89,47 @@ def measure_inpaint(count: int, settings: dict[str, object]) -> list[np.ndarray]
     return clips
 
 
+def measure_control(count: int, settings: dict[str, object]) -> list[np.ndarray]:
+    """A shape goes round; its edges are followed. Prints the table, returns the clips at full weight."""
+    units: dict[str, dict[str, object]] = {
+        "canny, weight 1": {"model": "demo-canny"},
+        "scribble, weight 1": {"model": "demo-scribble"},
+        "canny, weight 0": {"model": "demo-canny", "weight": 0},
+        "canny, first half of the steps": {"model": "demo-canny", "end": 0.5},
+        "canny, second half of the steps": {"model": "demo-canny", "start": 0.5},
+    }
+    print("| control | clips | edges in common: mean | least | clips of at least 0.8 |\n|---|---|---|---|---|")
+    clips = []
+    for number, (name, unit) in enumerate(units.items()):
+        overlaps = []
+        for seed in range(count if number < FULLY_MEASURED else max(1, count // 5)):
+            scene, frames = moving_shape(np.random.default_rng((7, seed)))
+            edges = [canny_hint(frame) for frame in frames]
+            drawn = np.random.default_rng((8, seed))
+            hints = [scribble_hint(frame, drawn) for frame in frames] if "scribble" in name else edges
+            clip = ArrayClip(np.repeat(np.stack(hints)[..., None], 3, axis=3))
+            prompt = f"a {scene.colour} {scene.shape} on a {scene.background} background"
+            made = make_frames(prompt, seed, inputs=ClipInputs(controls=(clip,)), controls=[unit], **settings)
+            overlaps.append(np.mean([edge_overlap(*pair) for pair in zip(edges, made, strict=True)]))
+            if number == 0:
+                clips.append(made)
+        enough = share([overlap >= ENOUGH for overlap in overlaps])
+        print(f"| {name} | {len(overlaps)} | {np.mean(overlaps):.3f} | {min(overlaps):.3f} | {enough} |", flush=True)
+    return clips
+
+
+def moving_shape(rng: np.random.Generator) -> tuple[Scene, np.ndarray]:
+    """A scene whose shape goes a quarter to a whole way round the middle, and its frames uint8 [16, SIDE, SIDE, 3]."""
+    scene = replace(sample_scene(rng, ground="plain", camera="still", motion="static"), radius=rng.uniform(0.16, 0.26))
+    begin, turn, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 1) * rng.choice([-1, 1]), rng.uniform(0.1, 0.22)
+    angles = begin + 2 * np.pi * turn * np.linspace(0, 1, CLIP_FRAMES)
+    ways = [replace(scene, x=0.5 + far * np.cos(one), y=0.5 + far * np.sin(one)) for one in angles]
+    return scene, np.concatenate([render(one, frames=[8], height=SIDE, width=SIDE) for one in ways])
+
+
 def mask_clip(scene: Scene) -> np.ndarray:
     """White squares around a scene's moving shape, uint8 [F, SIDE, SIDE, 3]."""
-    masks = np.zeros((len(range(16)), SIDE, SIDE, 3), np.uint8)
+    masks = np.zeros((CLIP_FRAMES, SIDE, SIDE, 3), np.uint8)
     for frame, mask in enumerate(masks):
         x, y, radius, _ = pose(scene, frame)
         left, top, right, bottom = (
@@ -96,7 +140,7 @@ def mask_clip(scene: Scene) -> np.ndarray:
     return masks
 
 
-MEASURES = {"ends": measure_ends, "inpaint": measure_inpaint}
+MEASURES = {"ends": measure_ends, "inpaint": measure_inpaint, "control": measure_control}
 
 
 def main() -> None:
