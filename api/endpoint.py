@@ -1,4 +1,4 @@
-"""The endpoint `/txt2vid` for `gradio_client` and REST: the request's fields in, video and recipe out."""
+"""The endpoints `/txt2vid`, `/img2vid` and `/vid2vid`: the request's fields in, video and recipe out."""
 
 import inspect
 import json
@@ -12,15 +12,16 @@ import gradio as gr
 from api.batch import MAX_CLIPS, build_batch
 from api.engine import MakeClip, run_folder
 from api.faults import faults_in_words
-from api.fields import FIELDS, signature
+from api.fields import signature
+from api.modes import FILE_FIELDS, SOURCE_FRAMES, Mode, keep_uploads
 from pipelines.events import Clip
 from pipelines.request import GenerationRequest
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any]]
 
 
-def txt2vid_endpoint(make_clip: MakeClip) -> Callable[..., Iterator[Answer]]:
-    """The function to publish with `gr.api`.
+def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Answer]]:
+    """The function to publish with `gr.api`, under the name of the mode.
 
     It streams `(None, {"stage", "step", "total", "note", "eta_s"})` while it works, so that a caller can follow and
     cancel it; the last value is `(video, recipe)`, which is what `predict` returns. Of several clips each comes as
@@ -28,22 +29,36 @@ def txt2vid_endpoint(make_clip: MakeClip) -> Callable[..., Iterator[Answer]]:
 
     Args:
         make_clip: The engine.
+        mode: Which fields it takes.
     """
 
-    def txt2vid(*args: Any, **kwargs: Any) -> Iterator[Answer]:
+    def endpoint(*args: Any, **kwargs: Any) -> Iterator[Answer]:
         with faults_in_words(), run_folder() as folder:
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             count = values.pop("batch_count", 1)
-            for request in build_batch(values, batch_count=count):
+            for request in build_batch(keep_uploads(mode, values), batch_count=count):
                 yield from _answers(make_clip, request, folder)
 
-    shape = signature()
-    count = inspect.Parameter("batch_count", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=1, annotation=int)
-    shape = shape.replace(parameters=[*shape.parameters.values(), count])
-    txt2vid.__doc__ = _description()
-    txt2vid.__annotations__ = {name: p.annotation for name, p in shape.parameters.items()}
-    txt2vid.__signature__ = shape.replace(return_annotation=tuple[gr.FileData, dict[str, Any]])  # type: ignore[attr-defined]
-    return txt2vid
+    shape = _signature(mode)
+    endpoint.__name__ = mode.value
+    endpoint.__doc__ = _description(mode)
+    endpoint.__annotations__ = {name: p.annotation for name, p in shape.parameters.items()}
+    endpoint.__signature__ = shape  # type: ignore[attr-defined]
+    return endpoint
+
+
+def _signature(mode: Mode) -> inspect.Signature:
+    def more(name: str, default: object, kind: object) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+
+    file = gr.FileData | None
+    parameters = dict(signature(mode.fields).parameters)
+    parameters |= {name: more(name, None, file) for name in FILE_FIELDS if name in parameters}
+    if mode is Mode.VID2VID:  # the source's own, where nothing else is said
+        parameters |= {"num_frames": more("num_frames", 0, int), "fps": more("fps", None, float | str | None)}
+        parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
+    parameters["batch_count"] = more("batch_count", 1, int)
+    return inspect.Signature(list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any]])
 
 
 def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path) -> Iterator[Answer]:
@@ -58,12 +73,14 @@ def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path) -> I
                 yield None, {**told, "eta_s": event.eta_s}
 
 
-def _description() -> str:
+def _description(mode: Mode) -> str:
     """Help for every parameter, in the form that gradio's own documentation pages read."""
-    lines = [f"    {name}: {GenerationRequest.model_fields[name].description}" for name in FIELDS]
+    lines = [f"    {name}: {GenerationRequest.model_fields[name].description}" for name in mode.fields]
+    if mode is Mode.VID2VID:
+        lines.append("    source_frames: Single pictures in the place of a source clip, in the order of their names.")
     lines.append(f"    batch_count: How many clips to make, 1 to {MAX_CLIPS}, each with the next seed.")
     return (
-        "Make a clip from words. What is left out takes the chosen model's own default.\n\n"
+        f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"
         "Returns:\n    The video file, and the recipe: the whole request, with the seed that was used. "
         "Of several clips the stream has such a pair for each, and the last is returned.\n"

@@ -2,10 +2,13 @@
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
 from types import GenericAlias
 from typing import Any, Literal, get_args, get_origin
+
+import pydantic
 
 from pipelines.catalog_entries import BaseModel, MotionModule
 from pipelines.request import INPUT_FIELDS, RANDOM_SEED, GenerationRequest
@@ -29,6 +32,8 @@ def json_type(name: str) -> Any:
         return float | str
     if annotation == tuple[int, ...]:
         return list[int]
+    if get_origin(annotation) is tuple and issubclass(get_args(annotation)[0], pydantic.BaseModel):
+        return list[dict[str, Any]]
     if get_origin(annotation) is tuple:
         return GenericAlias(list, (_literal(get_args(annotation)[0]),))
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
@@ -45,10 +50,10 @@ def json_default(name: str) -> Any:
     return GenerationRequest(seed=0).model_dump(mode="json")[name]
 
 
-def signature() -> inspect.Signature:
-    """The request's fields as the parameters of a function, all with defaults."""
+def signature(names: Sequence[str] = FIELDS) -> inspect.Signature:
+    """Fields of the request as the parameters of a function, all with defaults."""
     parameters = []
-    for name in FIELDS:
+    for name in names:
         default = json_default(name)
         kind = json_type(name) if default is not None else json_type(name) | None
         parameters.append(

@@ -9,7 +9,6 @@ import json
 import math
 import re
 import secrets
-from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
@@ -30,6 +29,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
 from pipelines.knobs import Sha256, knob
 from pipelines.prompt_travel import plan_travel
+from pipelines.request_faults import fault_in_words, shown
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_NUM_FRAMES = 10_000
@@ -58,8 +58,6 @@ INPUT_FIELDS = (
     "image_prompts",
 )
 """The fields about pictures and clips that a clip is made from or steered by."""
-_VALUE_SHOWN = 60
-_FIELDS_SHOWN = 8
 
 
 class Scheduler(StrEnum):
@@ -664,7 +662,7 @@ class GenerationRequest(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as err:
-            raise InvalidRequestError(_in_words(err)) from err
+            raise InvalidRequestError(fault_in_words(err, cls)) from err
 
     def to_json(self) -> str:
         """The recipe: one line of JSON, keys in field order."""
@@ -680,9 +678,9 @@ class GenerationRequest(BaseModel):
         try:
             values = json.loads(text)
         except ValueError as err:
-            raise InvalidRequestError(f"recipe must be JSON, got {_shown(text)}. Paste a whole recipe.") from err
+            raise InvalidRequestError(f"recipe must be JSON, got {shown(text)}. Paste a whole recipe.") from err
         if not isinstance(values, dict):
-            raise InvalidRequestError(f"recipe must be a JSON object, got {_shown(text)}. Paste a whole recipe.")
+            raise InvalidRequestError(f"recipe must be a JSON object, got {shown(text)}. Paste a whole recipe.")
         return cls.build(**values)
 
     def extended_by(self, frames: int) -> Self:
@@ -778,32 +776,3 @@ def field_bounds(name: str) -> tuple[float | None, float | None]:
 def _extra(field: FieldInfo) -> dict[str, Any]:
     assert isinstance(field.json_schema_extra, dict)
     return field.json_schema_extra
-
-
-def _in_words(err: ValidationError) -> str:
-    """The first broken rule, in the house's form."""
-    first = err.errors(include_url=False)[0]
-    if first["type"] == "value_error" and not first["loc"]:
-        return str(first["ctx"]["error"])
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        known = GenerationRequest.model_fields
-        alike = [one for one in known if name in one] or get_close_matches(name, known) or known
-        return (
-            f"{name} must be a field of the request, got {name}={_shown(first['input'])}. "
-            f"Known fields: {', '.join(list(alike)[:_FIELDS_SHOWN])}, …"
-        )
-    rule = first["msg"].removeprefix("Value error, ")
-    rule = re.sub(
-        r"^(Input|String|List|Tuple|Value) should (be |have )?",
-        lambda m: "be " if m[2] != "have " else "have ",
-        rule,
-    )
-    rule = rule.removeprefix("must ")
-    fix = _extra(GenerationRequest.model_fields[name])["fix"]
-    return f"{name} must {rule}, got {_shown(first['input'])}. {fix}."
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return f"{len(text):,} characters" if len(text) > 4 * _VALUE_SHOWN else text[:_VALUE_SHOWN]

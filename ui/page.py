@@ -4,8 +4,9 @@ from typing import Any
 
 import gradio as gr
 
-from api.endpoint import txt2vid_endpoint
+from api.endpoint import clip_endpoint
 from api.engine import MakeClip
+from api.modes import Mode
 from ui.txt2vid import build_txt2vid
 
 GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
@@ -28,9 +29,6 @@ def build_page(make_clip: MakeClip) -> gr.Blocks:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
         with gr.Tab("Text to video", id="txt2vid"):
             build_txt2vid(make_clip, GPU_QUEUE)
-        gr.api(
-            txt2vid_endpoint(make_clip),
-            api_name="txt2vid",
-            **GPU_QUEUE,
-        )
+        for mode in Mode:
+            gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
     return page

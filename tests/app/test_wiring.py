@@ -9,8 +9,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from api.endpoint import txt2vid_endpoint
+from api.endpoint import clip_endpoint
 from api.fields import FIELDS, MODEL_FIELDS
+from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui.controls import CHOICE_LABELS, build_control
@@ -40,7 +41,7 @@ def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(pag
 
 
 def test_only_the_clean_endpoint_is_public(page):
-    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid"]
+    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid", "/img2vid", "/vid2vid"]
 
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
@@ -108,7 +109,7 @@ def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
 
 
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
-    parameters = inspect.signature(txt2vid_endpoint(FakeEngine().make_clip)).parameters
+    parameters = inspect.signature(clip_endpoint(FakeEngine().make_clip, Mode.TXT2VID)).parameters
     assert parameters["seed"].default == -1
     left_open = {name for name in FIELDS if parameters[name].default is None}
     assert left_open == {"base_model", *MODEL_FIELDS}
@@ -118,7 +119,7 @@ def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_
 def test_the_endpoint_explains_every_parameter(page):
     described = page.get_api_info()["named_endpoints"]["/txt2vid"]
     assert "Make a clip" in described["description"]
-    doc = txt2vid_endpoint(FakeEngine().make_clip).__doc__
+    doc = clip_endpoint(FakeEngine().make_clip, Mode.TXT2VID).__doc__
     assert all(f"    {name}: " in doc for name in FIELDS)
 
 

@@ -1,0 +1,67 @@
+"""What a broken rule of a request is called, in the house's form: field, rule, value, remedy. No torch."""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+_VALUE_SHOWN = 60
+_FIELDS_SHOWN = 8
+
+
+def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
+    """The first broken rule.
+
+    A part of a unit is told as `controls 1: weight must …`.
+
+    Args:
+        model: What was to be made; every field of it tells its remedy.
+    """
+    first = err.errors(include_url=False)[0]
+    if first["type"] == "value_error" and not first["loc"]:
+        return str(first["ctx"]["error"])
+    name, *inner = first["loc"]
+    fields = model.model_fields
+    if inner and isinstance(inner[0], int):
+        unit = get_args(fields[str(name)].annotation)[0]
+        if isinstance(unit, type) and issubclass(unit, BaseModel):
+            where = f"{name} {inner[0] + 1}"
+            if first["type"] == "value_error" and len(inner) == 1:
+                return f"{where}: {first['ctx']['error']}"
+            return (
+                f"{where}: {_told(first, str(inner[1]), unit.model_fields)}" if inner[1:] else _not_a_unit(where, first)
+            )
+    return _told(first, str(name), fields)
+
+
+def shown(value: object) -> str:
+    """A value, shortened."""
+    text = value if isinstance(value, str) else repr(value)
+    return f"{len(text):,} characters" if len(text) > 4 * _VALUE_SHOWN else text[:_VALUE_SHOWN]
+
+
+def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) -> str:
+    got = shown(first["input"])
+    if first["type"] == "extra_forbidden":
+        alike = [one for one in fields if name in one] or get_close_matches(name, fields) or list(fields)
+        known = ", ".join(alike[:_FIELDS_SHOWN])
+        return f"{name} must be a field of the request, got {name}={got}. Known fields: {known}, …"
+    rule = re.sub(
+        r"^(Input|String|List|Tuple|Value|Dictionary) should (be |have )?",
+        lambda match: "be " if match[2] != "have " else "have ",
+        first["msg"].removeprefix("Value error, "),
+    )
+    extra = fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return f"{name} must {rule.removeprefix('must ')}, got {got}. {extra['fix']}."
+
+
+def _of_unit(first: Mapping[str, Any], inner: Sequence[int | str], unit: type[BaseModel]) -> str:
+    if inner:
+        return f": {_told(first, str(inner[0]), unit.model_fields)}"
+    if first["type"] == "value_error":
+        return f": {first['ctx']['error']}"
+    return f" must be an object with a model and its settings, got {shown(first['input'])}. Change it."
