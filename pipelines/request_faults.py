@@ -28,12 +28,7 @@ def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
     if inner and isinstance(inner[0], int):
         unit = get_args(fields[str(name)].annotation)[0]
         if isinstance(unit, type) and issubclass(unit, BaseModel):
-            where = f"{name} {inner[0] + 1}"
-            if first["type"] == "value_error" and len(inner) == 1:
-                return f"{where}: {first['ctx']['error']}"
-            return (
-                f"{where}: {_told(first, str(inner[1]), unit.model_fields)}" if inner[1:] else _not_a_unit(where, first)
-            )
+            return f"{name} {inner[0] + 1}{_of_unit(first, inner[1:], unit)}"
     return _told(first, str(name), fields)
 
 
