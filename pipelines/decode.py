@@ -14,18 +14,20 @@ CELLS_A_CHUNK = 1024
 PREVIEW_CELLS = 1024
 
 
-def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
+def decode_frames(vae: AnyVae, latents: torch.Tensor, *, backwards: bool = False) -> Iterator[np.ndarray]:
     """Decode a clip in chunks of constant size.
 
     Args:
         latents: float32 [1, 4, F, h, w], any device.
+        backwards: From the last chunk to the first; the frames of each are in the order of time, and the same ones.
 
     Yields:
         uint8 [n, H, W, 3].
     """
     frames = latents[0].transpose(0, 1)
     size = max(1, CELLS_A_CHUNK // (frames.shape[-1] * frames.shape[-2]))
-    for part in frames.split(size):
+    chunks = frames.split(size)
+    for part in reversed(chunks) if backwards else chunks:
         yield _decode(vae, part)
 
 

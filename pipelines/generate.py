@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -220,22 +219,37 @@ def _write(
     start: float,
     warnings: tuple[str, ...],
 ) -> Iterator[Event]:
-    done = 0
-    to_play_back: list[np.ndarray] = []  # at most a window of frames
+    back = request.frames_played_back
+    total = request.num_frames + len(back)
     with open_writer(request) as writer:
-        # Each part by itself, in the chunks that it was decoded in before: so its frames are the same bit for bit.
-        parts = state.latents.tensor_split(request.extended_from, dim=2)
-        for decoded in chain.from_iterable(decode_frames(components.vae, part) for part in parts):
-            frames = composite(request, decoded, inputs, done)
+        for first, frames in _decoded(request, inputs, components.vae, state.latents):
             writer.write(frames)
-            if request.plays_back:
-                to_play_back.extend(frames)
-            done += len(frames)
             work.frames_decoded(len(frames))
-            yield Progress(Stage.DECODE, done, request.num_frames, work.eta_s())
-        for frame in to_play_back[-2:0:-1]:  # the ends stand once: the first follows by itself when it repeats
-            writer.write(frame[None])
+            yield Progress(Stage.DECODE, first + len(frames), total, work.eta_s())
+        # Decoded once more, for to keep the frames would take memory that grows with the clip.
+        for first, frames in _decoded(request, inputs, components.vae, state.latents, backwards=True) if back else ():
+            wanted = [frame - first for frame in back if first <= frame < first + len(frames)]
+            writer.write(frames[wanted])
+            work.frames_decoded(len(wanted))
+            yield Progress(Stage.DECODE, total - max(0, first - back[-1]), total, work.eta_s())
     yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start, warnings)
+
+
+def _decoded(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, backwards: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Finished frames, chunk by chunk, and the number of the first of each.
+
+    Parts that an extension added are decoded by themselves, in the chunks that they were decoded in before: so their
+    frames are the same bit for bit.
+    """
+    parts = latents.tensor_split(request.extended_from, dim=2)
+    at = request.num_frames if backwards else 0
+    for part in reversed(parts) if backwards else parts:
+        for frames in decode_frames(vae, part, backwards=backwards):
+            first = at - len(frames) if backwards else at
+            yield first, composite(request, frames, inputs, first)
+            at = first if backwards else at + len(frames)
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
@@ -284,7 +298,7 @@ class _Work:
         iterations_left = request.iterations - state.iteration
         windows = iterations_left * count_all_windows(request, steps) - count_windows(request.first_clip, state.step)
         frames = min(request.context_length, request.num_frames)
-        total = windows * frames + DECODE_COST * request.num_frames
+        total = windows * frames + DECODE_COST * (request.num_frames + len(request.frames_played_back))
         return cls(windows, frames, total, time.monotonic())
 
     def windows_through(self, count: int) -> None:

@@ -90,6 +90,20 @@ class ClosedLoop(StrEnum):
     FULL = "full"
 
 
+class Reverse(StrEnum):
+    """Whether the clip is played back to its beginning, and which of the frames that would then stand twice go.
+
+    The head is the first of the frames played back, the last frame once more; the tail is the last of them, the first
+    frame once more.
+    """
+
+    OFF = "off"
+    APPEND = "append"
+    DROP_HEAD = "drop_head"
+    DROP_TAIL = "drop_tail"
+    DROP_BOTH = "drop_both"
+
+
 class ContextFuse(StrEnum):
     """What the windows count where they overlap."""
 
@@ -560,6 +574,12 @@ class GenerationRequest(BaseModel):
         max_length=2,
         fix="Use at most 2",
     )
+    reverse: Reverse = knob(
+        Reverse.OFF,
+        label="Boomerang",
+        help="Play the clip back to its beginning behind its end. The last frame then stands twice, and where the "
+        "clip repeats the first one, too: drop the head, the tail or both of the part played back.",
+    )
     formats: tuple[OutputFormat, ...] = knob(
         (OutputFormat.MP4,),
         label="Formats",
@@ -749,9 +769,22 @@ class GenerationRequest(BaseModel):
         return bool(self.first_frame) or bool(self.source_video and self.strength < 1)
 
     @property
-    def plays_back(self) -> bool:
-        """Whether the clip is written forth and back, in 2 · num_frames - 2 frames (num_frames of 1 or 2)."""
-        return self.closed_loop is ClosedLoop.FULL and self.num_frames <= self.context_length
+    def frames_played_back(self) -> range:
+        """The frames written behind the last one, from the end to the beginning.
+
+        A fully closed clip that fits into one window is no ring to it: it is played back without head and tail.
+
+        Example:
+            >>> list(GenerationRequest.build(num_frames=4, reverse="drop_both", seed=0).frames_played_back)
+            [2, 1]
+        """
+        reverse = self.reverse
+        if reverse is Reverse.OFF and self.closed_loop is ClosedLoop.FULL and self.num_frames <= self.context_length:
+            reverse = Reverse.DROP_BOTH
+        if reverse is Reverse.OFF:
+            return range(0)
+        drops_head, drops_tail = (reverse in (one, Reverse.DROP_BOTH) for one in (Reverse.DROP_HEAD, Reverse.DROP_TAIL))
+        return range(self.num_frames - 1 - drops_head, drops_tail - 1, -1)
 
 
 def field_label(name: str) -> str:

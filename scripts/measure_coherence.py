@@ -108,6 +108,27 @@ def row(name: Sequence[object], said: Sequence[str], settings: dict[str, object]
     return f"| {' | '.join(cells)} |"
 
 
+LOOPS: dict[str, dict[str, object]] = {
+    "open": {},
+    "closed loop, full": {"closed_loop": "full"},
+    "boomerang, append": {"reverse": "append"},
+    "boomerang, drop head": {"reverse": "drop_head"},
+    "boomerang, drop tail": {"reverse": "drop_tail"},
+    "boomerang, drop both": {"reverse": "drop_both"},
+}
+
+
+def print_loops(said: Sequence[str], settings: dict[str, object]) -> None:
+    """How every kind of loop closes, and whether it stops at the turn: means over the clips."""
+    print("| loop | frames written | last to first | at the turn |\n|---|---|---|---|")
+    for name, loop in LOOPS.items():
+        clips = [make_frames(prompt, seed, **loop, **settings) for seed, prompt in enumerate(said)]
+        turns = [changes(clip)[len(clip) // 2 - 1] / max(np.median(changes(clip)), _NO_CHANGE) for clip in clips]
+        jump = np.mean([loop_jump(clip) for clip in clips])
+        at_turn = f"{np.mean(turns):.2f}" if "boomerang" in name else "-"
+        print(f"| {name} | {len(clips[0])} | {jump:.2f} | {at_turn} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2, help="prompts; every one is made open and closed for each row")
@@ -117,8 +138,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, nargs="+", default=ROUNDS, help="of FreeInit")
     parser.add_argument("--schedules", nargs="+", default=list(ContextSchedule), choices=list(ContextSchedule))
     parser.add_argument("--steps", type=int, help="denoising steps; the model's own if not given")
+    parser.add_argument("--loops", action="store_true", help="compare the kinds of loops instead, at each length")
     args = parser.parse_args()
     said = list(prompts(args.count, args.motions))
+    if args.loops:
+        steps = {"num_inference_steps": args.steps} if args.steps else {}
+        for num_frames in args.lengths:
+            print_loops(said, {"num_frames": num_frames, **steps})
+        return
     print(
         "| frames | noise | FreeInit rounds | windows | same shape | same colour | speed spread | jump at borders "
         "| last to first |\n|---|---|---|---|---|---|---|---|---|"

@@ -63,7 +63,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "free_init_spatial_stop",
         "free_init_temporal_stop",
     ),
-    "Output": ("fps", "formats"),
+    "Output": ("fps", "reverse", "formats"),
 }
 """The accordions, closed at first, and the fields in each."""
 

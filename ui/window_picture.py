@@ -88,7 +88,7 @@ def draw_windows(request: GenerationRequest) -> str:
 def _caption(request: GenerationRequest) -> str:
     frames, length = request.num_frames, request.context_length
     if frames <= length:
-        back = " The clip is then played backwards, too." if request.plays_back else ""
+        back = " The clip is then played backwards, too." if request.frames_played_back else ""
         return f"The clip fits into one window: all frames go through the model together.{back}"
     part = f" Of {frames:,} frames the first {MOST_FRAMES} are drawn." if frames > MOST_FRAMES else ""
     return f"A row is one window: frames that go through the model together. The fuller, the more they count.{part}"

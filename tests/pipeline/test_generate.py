@@ -168,3 +168,21 @@ def test_what_does_not_fit_is_refused_before_any_frame(store: ModelStore, settin
 def test_an_empty_prompt_is_allowed(store: ModelStore):
     frames, _ = run(small(prompt=""), store=store)
     assert len(frames) == 6
+
+
+@pytest.mark.parametrize(
+    ("reverse", "expected"),
+    [
+        ("append", [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]),
+        ("drop_head", [0, 1, 2, 3, 4, 3, 2, 1, 0]),
+        ("drop_tail", [0, 1, 2, 3, 4, 4, 3, 2, 1]),
+        ("drop_both", [0, 1, 2, 3, 4, 3, 2, 1]),
+    ],
+)
+def test_a_boomerang_plays_the_same_frames_back(reverse, expected, store, monkeypatch):
+    monkeypatch.setattr("pipelines.decode.CELLS_A_CHUNK", 2 * 64)  # chunks of two frames, so that they are cut, too
+    values = {"prompt": "a star", "seed": 1, "width": 64, "height": 64, "num_inference_steps": 1}
+    forth, _ = run(GenerationRequest.build(num_frames=5, **values), store=store)
+    both, events = run(GenerationRequest.build(num_frames=5, reverse=reverse, **values), store=store)
+    assert np.array_equal(both, forth[expected])
+    assert events[-2].step == events[-2].total == len(expected)

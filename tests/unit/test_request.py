@@ -153,4 +153,20 @@ def test_bounds_are_read_from_the_field():
 def test_a_closed_loop_closes_prompts_of_long_clips_and_plays_short_ones_back(closed_loop, long_clip, short_clip):
     for num_frames, expected in ((17, long_clip), (16, short_clip)):
         request = GenerationRequest.build(num_frames=num_frames, closed_loop=closed_loop)
-        assert (request.closes_prompts, request.plays_back) == expected
+        assert (request.closes_prompts, len(request.frames_played_back) > 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("reverse", "lengths"),
+    [
+        ("off", (1, 2, 16)),
+        ("append", (2, 4, 32)),
+        ("drop_head", (1, 3, 31)),
+        ("drop_tail", (1, 3, 31)),
+        ("drop_both", (1, 2, 30)),
+    ],
+)
+def test_a_boomerang_is_as_long_as_it_says(reverse, lengths):
+    for num_frames, expected in zip((1, 2, 16), lengths, strict=True):
+        request = GenerationRequest.build(num_frames=num_frames, reverse=reverse)
+        assert num_frames + len(request.frames_played_back) == expected
