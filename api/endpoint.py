@@ -37,7 +37,7 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             count = values.pop("batch_count", 1)
             for request in build_batch(keep_uploads(mode, values), batch_count=count):
-                yield from _answers(make_clip, request, folder)
+                yield from _answers(make_clip, request, folder, mode)
 
     shape = _signature(mode)
     endpoint.__name__ = mode.value
@@ -61,13 +61,14 @@ def _signature(mode: Mode) -> inspect.Signature:
     return inspect.Signature(list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any]])
 
 
-def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path) -> Iterator[Answer]:
+def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path, mode: Mode) -> Iterator[Answer]:
     with closing(make_clip(request, folder)) as events:
         for event in events:
             if isinstance(event, Clip):
                 for warning in event.warnings:
                     gr.Warning(warning)
-                yield gr.FileData(path=str(event.files[0])).model_dump(), json.loads(event.recipe)
+                recipe = {name: value for name, value in json.loads(event.recipe).items() if name in mode.fields}
+                yield gr.FileData(path=str(event.files[0])).model_dump(), recipe
             else:
                 told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
                 yield None, {**told, "eta_s": event.eta_s}
@@ -82,6 +83,7 @@ def _description(mode: Mode) -> str:
     return (
         f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"
-        "Returns:\n    The video file, and the recipe: the whole request, with the seed that was used. "
+        "Returns:\n    The video file, and the recipe: all that this endpoint takes, with the seed that was used and files "
+        "by their hashes. "
         "Of several clips the stream has such a pair for each, and the last is returned.\n"
     )

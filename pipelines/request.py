@@ -685,8 +685,8 @@ class GenerationRequest(BaseModel):
             raise InvalidRequestError(fault_in_words(err, cls)) from err
 
     def to_json(self) -> str:
-        """The recipe: one line of JSON, keys in field order."""
-        return self.model_dump_json()
+        """The recipe: one line of JSON, keys in field order; without those about inputs if there are none."""
+        return self.model_dump_json(exclude=None if self.has_inputs else set(INPUT_FIELDS))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -762,6 +762,11 @@ class GenerationRequest(BaseModel):
         A clip that fits into one window is not closed.
         """
         return self.closed_loop in (ClosedLoop.PROMPTS, ClosedLoop.FULL) and self.num_frames > self.context_length
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether it names pictures or clips, to begin at or to be steered by."""
+        return bool(self.first_frame or self.source_video or self.controls or self.image_prompts)
 
     @property
     def starts_from_pictures(self) -> bool:

@@ -89,7 +89,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     z, p = 1.96, hits / count
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return 100 * (middle - half), 100 * (middle + half)
+    return max(0.0, 100 * (middle - half)), 100 * (middle + half)
 
 
 def table(results: list[tuple[Scene, str, Reading, np.ndarray]]) -> str:

@@ -75,15 +75,8 @@ def test_a_clip_begins_and_ends_with_the_pictures(client, files):
     assert len(made) == 6
     for frame, name in ((made[0], "first.png"), (made[-1], "last.png")):
         assert psnr(frame, np.asarray(Image.open(files / name))) > 22  # small for the model's autoencoder
-    again, _ = client.predict(**recipe_values(recipe, "img2vid"), api_name="/img2vid")
+    again, _ = client.predict(**recipe, api_name="/img2vid")
     assert np.array_equal(frames_of(again), made)
-
-
-def recipe_values(recipe: dict, mode: str) -> dict:
-    """What an endpoint takes of a recipe; files are named by their hashes."""
-    from api.modes import Mode
-
-    return {name: value for name, value in recipe.items() if name in Mode(mode).fields}
 
 
 def test_a_source_gives_its_length_and_rate_and_stays_outside_the_mask(client, files):
