@@ -83,7 +83,6 @@ def _description(mode: Mode) -> str:
     return (
         f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"
-        "Returns:\n    The video file, and the recipe: all that this endpoint takes, with the seed that was used, files "
-        "by their hashes. "
-        "Of several clips the stream has such a pair for each, and the last is returned.\n"
+        "Returns:\n    The video file, and the recipe: all that this endpoint takes, with the seed that was used and "
+        "files by their hashes. Of several clips the stream has such a pair for each, and the last is returned.\n"
     )

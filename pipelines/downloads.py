@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from huggingface_hub import constants, model_info, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
     HTTPError,
     LocalEntryNotFoundError,
@@ -206,7 +206,7 @@ def _require_intact(path: Path, *, name: str, field: str) -> None:
 
 def _is_reachable(repo: str, revision: str) -> bool:
     try:
-        model_info(repo, revision=revision, timeout=_ASKING_S)
+        HfApi().model_info(repo, revision=revision, timeout=_ASKING_S)
     except HTTPError:
         return False
     return True
