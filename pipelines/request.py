@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.errors import InvalidRequestError
@@ -58,6 +59,7 @@ INPUT_FIELDS = (
     "image_prompts",
 )
 """The fields about pictures and clips that a clip is made from or steered by."""
+_PARTS: dict[str, type[BaseModel]] = {"controls": ControlUnit, "image_prompts": ImagePrompt}
 _VALUE_SHOWN = 60
 _FIELDS_SHOWN = 8
 
@@ -659,7 +661,8 @@ class GenerationRequest(BaseModel):
             ...
             pipelines.errors.InvalidRequestError: num_frames must be greater than or equal to 1, got 0. Change 'Frames'.
         """
-        if values.get("seed", RANDOM_SEED) == RANDOM_SEED:
+        # As text, too: a page's box for one seed or several sends text.
+        if values.get("seed", RANDOM_SEED) == RANDOM_SEED or str(values["seed"]).strip() == str(RANDOM_SEED):
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         try:
             return cls.model_validate(values)
@@ -786,6 +789,8 @@ def _in_words(err: ValidationError) -> str:
     if first["type"] == "value_error" and not first["loc"]:
         return str(first["ctx"]["error"])
     name = str(first["loc"][0])
+    if len(first["loc"]) > 1 and name in _PARTS:
+        return _part_in_words(name, first)
     if first["type"] == "extra_forbidden":
         known = GenerationRequest.model_fields
         alike = [one for one in known if name in one] or get_close_matches(name, known) or known
@@ -793,15 +798,32 @@ def _in_words(err: ValidationError) -> str:
             f"{name} must be a field of the request, got {name}={_shown(first['input'])}. "
             f"Known fields: {', '.join(list(alike)[:_FIELDS_SHOWN])}, …"
         )
-    rule = first["msg"].removeprefix("Value error, ")
+    fix = _extra(GenerationRequest.model_fields[name])["fix"]
+    return f"{name} must {_rule(first)}, got {_shown(first['input'])}. {fix}."
+
+
+def _part_in_words(name: str, broken: ErrorDetails) -> str:
+    """A rule broken by one of the control units or image prompts, which are counted from 1."""
+    _, index, *inner = broken["loc"]
+    place = f"{name} {int(index) + 1}"
+    if broken["type"] == "value_error" and not inner:
+        return f"{place} {broken['ctx']['error']}"
+    fields = _PARTS[name].model_fields
+    if not inner or inner[0] not in fields:
+        got = inner[0] if inner else broken["input"]
+        return f"{place} must have known fields, got {_shown(got)}. They are {', '.join(fields)}."
+    fix = _extra(fields[str(inner[0])])["fix"]
+    return f"{place} {inner[0]} must {_rule(broken)}, got {_shown(broken['input'])}. {fix}."
+
+
+def _rule(broken: ErrorDetails) -> str:
+    rule = broken["msg"].removeprefix("Value error, ")
     rule = re.sub(
         r"^(Input|String|List|Tuple|Value) should (be |have )?",
         lambda m: "be " if m[2] != "have " else "have ",
         rule,
     )
-    rule = rule.removeprefix("must ")
-    fix = _extra(GenerationRequest.model_fields[name])["fix"]
-    return f"{name} must {rule}, got {_shown(first['input'])}. {fix}."
+    return rule.removeprefix("must ")
 
 
 def _shown(value: object) -> str:
