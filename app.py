@@ -9,6 +9,7 @@ from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
+from api.control_preview import preview_clip
 from api.engine import make_clip, warm
 from pipelines.catalog import DROPPED_DIR
 from ui.page import build_page
@@ -46,7 +47,8 @@ def private_paths() -> list[str]:
 
 _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
-demo = build_page(spaces.GPU(duration=GPU_SECONDS)(make_clip))
+lent = spaces.GPU(duration=GPU_SECONDS)
+demo = build_page(lent(make_clip), lent(preview_clip))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
 
 if __name__ == "__main__":

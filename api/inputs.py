@@ -11,13 +11,15 @@ from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.preprocessors import options_of
 from media.frame_file import FrameFile
+from media.input_files import InputKind, sniff
 from media.input_store import InputStore, pictures_in
-from media.inputs import Cut, InputFacts
+from media.inputs import Cut, InputFacts, named
+from media.picture_zip import has_image_and_mask
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
-from pipelines.image_fit import ImageFit
+from pipelines.image_fit import Frames, ImageFit
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -68,6 +70,21 @@ def keep(paths: Sequence[Path], *, field: str) -> str:
     return store.add(paths[0], field=field) if len(paths) == 1 else store.add_frames(paths, field=field)
 
 
+def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[str, str]:
+    """Keep a source clip as `keep` does; a zip with folders `image` and `mask` is taken apart.
+
+    Returns:
+        The hash of the source, and that of the mask; empty where there is none.
+
+    Raises:
+        InvalidRequestError: As `keep`; or a zip has not as many masks as pictures.
+    """
+    with named(field):
+        if len(paths) == 1 and sniff(paths[0]) is InputKind.ZIP and has_image_and_mask(paths[0]):
+            return input_store().add_image_and_mask(paths[0], field=field)
+    return keep(paths, field=field), ""
+
+
 def keep_own(path: Path, *, field: str) -> str:
     """Keep a file, or the pictures of a folder, that the operator names on the command line."""
     return keep(pictures_in(path) if path.is_dir() else [path], field=field)
@@ -109,6 +126,23 @@ def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
 def source_facts(source: str) -> InputFacts:
     """What a source clip is."""
     return input_store().probe(source, field="source_video")
+
+
+def first_picture(source: str, *, start: int = 0) -> Frames:
+    """The frame a source clip is used from, in its own size.
+
+    Args:
+        source: Its hash.
+        start: Frames left out before it.
+
+    Returns:
+        uint8 [h, w, 3].
+
+    Raises:
+        InvalidRequestError: It is not here any more, or has no such frame.
+    """
+    clip = input_store().open(source, Cut(start=start, max_frames=1), field="source_video")
+    return clip.frames([0])[0]
 
 
 def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInputs]:

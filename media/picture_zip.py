@@ -209,6 +209,17 @@ def split_image_and_mask(path: Path) -> tuple[list[str], list[str]]:
     return images, masks
 
 
+def has_image_and_mask(path: Path) -> bool:
+    """Whether a zip has pictures in a folder `mask` as well as in a folder `image`.
+
+    Raises:
+        BadInputError: It is no whole zip of pictures.
+    """
+    with PictureZip(path) as pictures:
+        folders = {PurePosixPath(name.replace("\\", "/")).parent.name.lower() for name in pictures.names}
+    return {"image", "mask"} <= folders
+
+
 def _check_index(path: Path) -> None:
     """Refuse a zip whose index alone would fill the memory: Python reads all of it before anyone can count."""
     size = path.stat().st_size

@@ -677,7 +677,8 @@ class GenerationRequest(BaseModel):
             ...
             pipelines.errors.InvalidRequestError: num_frames must be greater than or equal to 1, got 0. Change 'Frames'.
         """
-        if values.get("seed", RANDOM_SEED) == RANDOM_SEED:
+        # As text, too: a page's box for one seed or several sends text.
+        if values.get("seed", RANDOM_SEED) == RANDOM_SEED or str(values["seed"]).strip() == str(RANDOM_SEED):
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         try:
             return cls.model_validate(values)

@@ -15,7 +15,7 @@ _FIELDS_SHOWN = 8
 def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
     """The first broken rule.
 
-    A part of a unit is told as `controls 1: weight must …`.
+    A part of a unit is told as `controls 1 weight must …`.
 
     Args:
         model: What was to be made; every field of it tells its remedy.
@@ -55,8 +55,10 @@ def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) 
 
 
 def _of_unit(first: Mapping[str, Any], inner: Sequence[int | str], unit: type[BaseModel]) -> str:
-    if inner:
-        return f": {_told(first, str(inner[0]), unit.model_fields)}"
-    if first["type"] == "value_error":
-        return f": {first['ctx']['error']}"
-    return f" must be an object with a model and its settings, got {shown(first['input'])}. Change it."
+    fields = unit.model_fields
+    if first["type"] == "value_error" and not inner:
+        return f" {first['ctx']['error']}"
+    if not inner or inner[0] not in fields:
+        got = shown(inner[0] if inner else first["input"])
+        return f" must have known fields, got {got}. They are {', '.join(fields)}."
+    return f" {_told(first, str(inner[0]), fields)}"

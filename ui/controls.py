@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, get_args, get_origin
 
 import gradio as gr
+from pydantic import BaseModel
 
 from api.fields import json_default
 from pipelines import catalog
@@ -111,8 +112,8 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     if annotation is str:
         # The length is checked by the request, whose message says what to do; the box must not cut silently.
         return gr.Textbox(lines=_PROMPT_LINES.get(name, 1), max_lines=8, **shared)
-    if annotation in (int, float, Fraction):
-        return _number(name, shared)
+    if annotation in (bool, int, float, Fraction):
+        return gr.Checkbox(**shared) if annotation is bool else _number(name, shared)
     raise TypeError(f"No control is known for the field {name!r} of type {annotation!r}.")
 
 
@@ -159,6 +160,23 @@ def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[st
         for entry in (catalog.vaes() if name == "vae" else catalog.motion_modules())
         if None in (family, entry.family) or family == entry.family
     ]
+
+
+def control_model_choices(name: str, base_model: str) -> Sequence[tuple[str, str]]:
+    """Label and id of the control models ("controls") or IP-Adapters ("image_prompts") that may fit a base model."""
+    family = catalog.find_base_model(base_model).family
+    return [
+        (entry.label, entry.id)
+        for entry in (catalog.controlnets() if name == "controls" else catalog.ip_adapters())
+        if None in (family, entry.family) or family == entry.family
+    ]
+
+
+def words_of(kind: type[BaseModel], name: str) -> dict[str, str]:
+    """Label and help of a field of a request, or of a part of one, for its component."""
+    field = kind.model_fields[name]
+    assert isinstance(field.json_schema_extra, dict)
+    return {"label": str(field.json_schema_extra["label"]), "info": str(field.description)}
 
 
 def allows_any() -> bool:

@@ -1,13 +1,14 @@
-"""The page: one Blocks that composes the tabs and publishes the endpoints."""
+"""The page: one Blocks that composes the studio and publishes the endpoints."""
 
 from typing import Any
 
 import gradio as gr
 
+from api.control_preview import MakePreview, preview_clip
 from api.endpoint import clip_endpoint
 from api.engine import MakeClip
 from api.modes import Mode
-from ui.txt2vid import build_txt2vid
+from ui.studio import build_studio
 
 GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
 """Every event that makes a clip shares this: one generation at a time on a device, others wait in line."""
@@ -16,19 +17,19 @@ _SWEEP_EVERY_S = 3600
 _KEEP_FILES_S = 24 * 3600
 
 
-def build_page(make_clip: MakeClip) -> gr.Blocks:
+def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) -> gr.Blocks:
     """Compose the page around an engine.
 
     Args:
         make_clip: Makes the clip of a request in a folder and tells how it goes; closing it stops it.
+        make_preview: Makes what the first control unit of a request follows, in the same way.
 
     Returns:
         The page, to be queued and launched with `ui.theme.page_looks()`.
     """
     with gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
-        with gr.Tab("Text to video", id="txt2vid"):
-            build_txt2vid(make_clip, GPU_QUEUE)
+        build_studio(make_clip, make_preview, GPU_QUEUE)
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
     return page

@@ -19,15 +19,19 @@ _CSS = """
 @media (max-width: 800px) {
   #studio { grid-template-columns: minmax(0, 1fr); grid-template-rows: none;
     grid-template-areas: "ask" "result" "settings"; }
+  #modes [role=tablist] button { padding-inline: .4rem; }
   /* One row of examples that scrolls by itself, so that the clip stays near the button. */
   #ask .gallery { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem; }
   #ask .gallery > * { flex: none; }
 }
 
 /* Help texts differ in length; the boxes below them still stand on one line. */
-#num_frames label, #seed label, #batch_count label { display: flex; flex-direction: column; height: 100%; }
-#num_frames label > :last-child, #seed label > :last-child, #batch_count label > :last-child { margin-top: auto; }
-#status .html-container, #preview .html-container { padding: 0 !important; }
+:is(#num_frames, #seed, #batch_count, #source_start, #source_every) label { display: flex; flex-direction: column;
+  height: 100%; }
+:is(#num_frames, #seed, #batch_count, #source_start, #source_every) label > :last-child { margin-top: auto; }
+#status .html-container, #preview .html-container, #source_told .html-container { padding: 0 !important; }
+.note { margin: 0; } .note p { margin: 0; color: var(--block-info-text-color); font-size: var(--text-sm); }
+#modes .tabitem { padding: .75rem 0 0; border: none; }
 
 .told { min-height: 2.4rem; color: var(--body-text-color); }
 .told p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .25rem 1rem;
@@ -44,6 +48,16 @@ _CSS = """
 .windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }
 .windows svg { display: block; width: 100%; color: var(--color-accent);
   background: var(--background-fill-secondary); }
+
+.hold { margin: 0; color: var(--body-text-color); font-size: var(--text-sm); }
+.hold figcaption { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin-bottom: .3rem; }
+.hold figcaption span::before { content: ""; display: inline-block; width: .7rem; height: .7rem;
+  margin-right: .4rem; border-radius: 2px; background: var(--border-color-primary); }
+.hold figcaption .first::before { background: #4f6bed; } .hold figcaption .last::before { background: #d97706; }
+.hold svg { display: block; width: 100%; height: 5rem; border-radius: var(--radius-sm);
+  background: var(--border-color-primary); }
+.hold g.first { fill: #4f6bed; } .hold g.last { fill: #d97706; }
+.hold p { display: flex; justify-content: space-between; margin: .15rem 0 0; }
 
 .travel { margin: 0; color: var(--body-text-color); font-size: var(--text-sm); }
 .travel figcaption { color: var(--block-info-text-color); margin-bottom: .2rem; }

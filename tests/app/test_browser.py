@@ -2,15 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
+import numpy as np
 import pytest
+from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
+from media.write import open_clip  # noqa: E402
+from pipelines.request import OutputFormat  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
-from ui.txt2vid import EXAMPLES  # noqa: E402
+from ui.studio import EXAMPLES  # noqa: E402
 
 CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
@@ -196,3 +201,65 @@ def test_no_serious_barrier_beyond_gradios_own(visit, scheme):
     for rule in serious:
         targets = [" ".join(map(str, node["target"])) for node in rule["nodes"]]
         assert not [target for target in targets if "told" in target or "model_line" in target]
+
+
+def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine: FakeEngine, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(path)
+    page = visit(width=390, height=844)
+    page.get_by_role("tab", name="Image to video").click()
+    page.locator("#first_frame input[type=file]").set_input_files(path)
+    page.locator("#first_frame img").wait_for(timeout=WAIT_MS)
+    open_section(page, "How long the pictures hold")
+    fading = page.locator("#hold svg")
+    expect(fading).to_have_attribute("aria-label", re.compile("first picture 100%"))
+    before = fading.get_attribute("aria-label")
+    holds = page.locator("#latent_scale input[type=number]")
+    holds.fill("4")
+    holds.press("Tab")
+    expect(fading).not_to_have_attribute("aria-label", before)
+    assert page.evaluate(WIDER_THAN_SCREEN) <= 0
+    start(page, "a star")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    begun = engine.requests[-1]
+    assert (len(begun.first_frame), begun.latent_scale) == (64, 4)
+    page.get_by_role("tab", name="Text to video").click()
+    expect(page.locator("#steering")).to_be_hidden()
+    start(page, "a star again")
+    expect(page.locator("#status")).to_contain_text("Step", timeout=WAIT_MS)
+    (again,) = (request for request in engine.requests if request.prompt == "a star again")
+    assert again.first_frame == ""
+
+
+def test_a_clip_is_made_from_a_clip_with_a_painted_mask_and_a_control_unit(visit, engine: FakeEngine, tmp_path):
+    with open_clip(
+        tmp_path, stem="clip", formats=(OutputFormat.MP4,), fps=Fraction(25, 2), width=96, height=64, recipe=""
+    ) as writer:
+        writer.write(np.tile(np.uint8([[40], [200]]).repeat(32, 0)[None, :, :, None], (10, 1, 96, 3)))
+    page = visit(width=390, height=844)
+    page.get_by_role("tab", name="Video to video").click()
+    page.locator("#source_video input[type=file]").set_input_files(tmp_path / "clip.mp4")
+    expect(page.locator("#source_told")).to_contain_text("96 × 64 pixels, 10 frames, 12.5", timeout=WAIT_MS)
+    expect(page.locator("#num_frames input")).to_have_value("10")
+    open_section(page, "Mask")
+    canvas = page.locator("#mask_painting canvas").first
+    canvas.scroll_into_view_if_needed(timeout=WAIT_MS)
+    page.wait_for_timeout(1000)  # the picture arrives on the canvas, which tells nobody
+    box = canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 30, middle[1] + 10, steps=5)
+    page.mouse.up()
+    page.locator("#use_painting").click()
+    expect(page.locator("#mask")).to_contain_text("painted-mask", timeout=WAIT_MS)
+    open_section(page, "Control units")
+    page.locator("#control_1_enabled input").check()
+    page.locator("#control_1_preview").click()
+    page.wait_for_function(VIDEO_PLAYS.replace("#video", "#control_1_video"), timeout=3 * WAIT_MS)  # torch is imported
+    assert page.evaluate(WIDER_THAN_SCREEN) <= 0
+    start(page, "a circle")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    made = engine.requests[-1]
+    assert (len(made.source_video), len(made.mask), made.num_frames, made.fps) == (64, 64, 10, Fraction(25, 2))
+    assert [(unit.model, unit.preprocessor) for unit in made.controls] == [("demo-canny", "canny")]

@@ -35,7 +35,7 @@ def by_id(page: gr.Blocks, elem_id: str) -> list[Block]:
 
 def test_the_page_shows_a_clip_s_warnings_beside_it():
     page = build_page(FakeEngine(step_s=0).make_clip)
-    (event,) = (e for e in page.fns.values() if e.concurrency_id == "gpu" and e.api_visibility == "private")
+    (event,) = (e for e in page.fns.values() if e.name == "generate")
     values = ["warn me" if control.elem_id == "prompt" else control.value for control in event.inputs]
     (told,) = (value for block, value in list(event.fn(*values))[-1].items() if block.elem_id == "status")
     assert "Done: 16 frames" in told

@@ -14,9 +14,36 @@ from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from ui.control_units import PARTS, UNITS, part
 from ui.controls import CHOICE_LABELS, build_control
+from ui.img2vid import FADING
+from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
-from ui.txt2vid import EXAMPLES, SETTINGS
+from ui.studio import EXAMPLES, SETTINGS
+
+TAB_INPUTS = [
+    "mode",
+    "first_frame",
+    "last_frame",
+    "latent_scale",
+    "latent_power",
+    "latent_scale_last",
+    "latent_power_last",
+    "noise_floor",
+    "exact_ends",
+    "source_video",
+    "source_files",
+    "source_start",
+    "source_every",
+    "mask",
+    "mask_feather",
+    "strength",
+    "image_fit",
+]
+UNIT_INPUTS = [part(number, name) for number in range(1, UNITS + 1) for name in PARTS]
+IMAGE_PROMPT_INPUTS = [
+    f"image_prompt_{name}" for name in ("model", "picture", "last_picture", "weight", "start", "end")
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +55,40 @@ def generation_events(page: gr.Blocks) -> list:
     return [event for event in page.fns.values() if event.concurrency_id == "gpu"]
 
 
+def generate_event(page: gr.Blocks):
+    (found,) = (event for event in page.fns.values() if event.name == "generate")
+    return found
+
+
+def extend_event(page: gr.Blocks):
+    (found,) = (event for event in page.fns.values() if event.name == "extend")
+    return found
+
+
+def on_the_page(event, **values) -> list:
+    """What the page sends at first, with some of it changed."""
+    sent = {control.elem_id: control.value for control in event.inputs} | values
+    assert len(sent) == len(event.inputs)
+    return list(sent.values())
+
+
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
-    extending, private, public = sorted(
-        generation_events(page), key=lambda event: (len(event.inputs), event.api_visibility)
-    )
-    assert [control.elem_id for control in extending.inputs] == ["recipe", "more_frames"]
-    given = [*fields, "batch_count"]
+    assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames"]
+    (public,) = (event for event in generation_events(page) if event.api_visibility == "public")
+    assert list(inspect.signature(public.fn).parameters) == [*fields, "batch_count"]
+    private = generate_event(page)
+    given = [control.elem_id for control in private.inputs]
     assert list(inspect.signature(private.fn).parameters) == given
-    assert [control.elem_id for control in private.inputs] == given
-    assert list(inspect.signature(public.fn).parameters) == given
+    assert given[: len(fields) + 1] == [*fields, "batch_count"]
+    assert given[len(fields) + 1 :] == [*TAB_INPUTS, *UNIT_INPUTS, *IMAGE_PROMPT_INPUTS]
+
+
+def test_previews_send_what_generate_sends(page):
+    given = [control.elem_id for control in generate_event(page).inputs]
+    previews = [event for event in generation_events(page) if event.name == "preview_unit"]
+    assert len(previews) == UNITS
+    assert all([control.elem_id for control in event.inputs] == given for event in previews)
 
 
 def test_only_the_clean_endpoint_is_public(page):
@@ -46,13 +97,13 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 3
+    assert len(events) == 3 + UNITS
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 
 def test_extend_goes_on_with_the_clip_on_show():
     engine = FakeEngine(step_s=0)
-    (event,) = (event for event in generation_events(build_page(engine.make_clip)) if len(event.inputs) == 2)
+    event = extend_event(build_page(engine.make_clip))
     recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
     *_, last = event.fn(recipe, 8)
     shown = {control.elem_id: value for control, value in last.items()}
@@ -65,11 +116,9 @@ def test_extend_goes_on_with_the_clip_on_show():
 
 def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
     engine = FakeEngine(step_s=0)
-    page = build_page(engine.make_clip)
-    (event,) = (event for event in generation_events(page) if event.inputs[-1].elem_id == "batch_count")
+    event = generate_event(build_page(engine.make_clip))
     shown = []
-    values = {"prompt": "x", "seed": "7, 42", "num_inference_steps": 2}
-    for update in event.fn(*map(values.get, FIELDS), 1):
+    for update in event.fn(*on_the_page(event, prompt="x", seed="7, 42", num_inference_steps=2)):
         told = {control.elem_id: value for control, value in update.items()}
         if "used_seed" in told:
             shown.append(told)
@@ -85,8 +134,8 @@ def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
 
 def test_a_batch_can_be_stopped_between_two_clips():
     engine = FakeEngine(step_s=0)
-    (event,) = (e for e in generation_events(build_page(engine.make_clip)) if e.inputs[-1].elem_id == "batch_count")
-    updates = event.fn(*({"prompt": "x", "num_inference_steps": 1}.get(name) for name in FIELDS), 3)
+    event = generate_event(build_page(engine.make_clip))
+    updates = event.fn(*on_the_page(event, prompt="x", num_inference_steps=1, batch_count=3))
     next(update for update in updates if any(control.elem_id == "used_seed" for control in update))
     updates.close()
     assert len(engine.requests) == 1
@@ -127,9 +176,11 @@ def test_every_field_has_one_place_on_the_page():
     in_sight = ["prompt", "negative_prompt", "num_frames", "seed"]
     placed = in_sight + [name for names in SETTINGS.values() for name in names]
     assert sorted(placed) == sorted(FIELDS)
+    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "source_files"}
+    assert on_tabs == set(INPUT_FIELDS)
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", [*FIELDS, *FADING, *SHARED, "source_start", "source_every", "mask_feather"])
 def test_a_control_says_what_the_request_says(name):
     control = build_control(name)
     field = GenerationRequest.model_fields[name]

@@ -36,6 +36,7 @@ def test_a_drawn_seed_is_followed_by_the_next_and_those_in_a_list_are_drawn_each
     assert seven == 7
     assert one != other
     assert seeds("") != seeds("")
+    assert seeds("-1") != seeds(" -1 ")
 
 
 def test_clips_of_a_batch_differ_in_their_seed_alone():

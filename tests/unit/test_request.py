@@ -170,3 +170,23 @@ def test_a_boomerang_is_as_long_as_it_says(reverse, lengths):
     for num_frames, expected in zip((1, 2, 16), lengths, strict=True):
         request = GenerationRequest.build(num_frames=num_frames, reverse=reverse)
         assert num_frames + len(request.frames_played_back) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"controls": [{"model": "x"}, {"model": "x", "weight": 9}]}, "controls 2 weight must be from 0 to 4"),
+        (
+            {"controls": [{"model": "x", "start": 0.5, "end": 0.2}]},
+            "controls 1 end must be above start (0.5), got 0.2.",
+        ),
+        ({"controls": [{"model": "x", "falloff": [3]}]}, "controls 1 falloff must be less than or equal to 1, got 3."),
+        ({"controls": [{"model": "x", "wait": 3}]}, "controls 1 must have known fields, got wait. They are model,"),
+        ({"controls": [3]}, "controls 1 must have known fields, got 3. They are model,"),
+        ({"image_prompts": [{"model": "x", "pictures": []}]}, "image_prompts 1 pictures must have at least 1 item"),
+    ],
+)
+def test_a_refusal_of_a_part_says_which_and_what_of_it(fields, words):
+    with pytest.raises(InvalidRequestError) as refused:
+        GenerationRequest.build(seed=0, **fields)
+    assert str(refused.value).startswith(words)

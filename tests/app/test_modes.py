@@ -1,0 +1,200 @@
+"""What the page's values become: the open tab's inputs count, the others' don't."""
+
+import zipfile
+from fractions import Fraction
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from api.control_preview import preview_clip
+from api.engine import build_request
+from api.inputs import input_store, keep, keep_source
+from controlnet.preprocessors import PREPROCESSORS
+from media.write import open_clip
+from pipelines.errors import InvalidRequestError
+from pipelines.request import GenerationRequest, OutputFormat
+from tests.app.fake_engine import FakeEngine
+from tests.app.test_wiring import generate_event, on_the_page
+from ui.control_units import MOST_OPTIONS, control_fields, part, preprocessor_choices
+from ui.hold_picture import hold_html
+from ui.modes import preview_fields, request_fields
+from ui.page import build_page
+from ui.vid2vid import _source_told
+
+
+@pytest.fixture(scope="module")
+def at_first():
+    event = generate_event(build_page(FakeEngine().make_clip))
+    names = [control.elem_id for control in event.inputs]
+    return lambda **values: dict(zip(names, on_the_page(event, **{"seed": "7"} | values), strict=True))
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    return tmp_path
+
+
+def picture(folder, level=80, name="picture.png") -> dict:
+    Image.fromarray(np.full((48, 64, 3), level, np.uint8)).save(folder / name)
+    return {"path": str(folder / name)}
+
+
+def clip(folder, num_frames=10, fps=Fraction(25, 2)) -> dict:
+    with open_clip(folder, stem="clip", formats=(OutputFormat.MP4,), fps=fps, width=64, height=48, recipe="") as writer:
+        writer.write(np.full((num_frames, 48, 64, 3), 90, np.uint8))
+    return {"path": str(folder / "clip.mp4")}
+
+
+def test_the_first_tab_makes_a_request_of_words_whatever_the_others_hold(at_first, uploads):
+    values = at_first(prompt="a star", first_frame=picture(uploads), control_1_enabled=True, strength=0.3)
+    request = build_request(**request_fields(values))
+    assert request == build_request(**request_fields(at_first(prompt="a star")))
+    assert (request.first_frame, request.controls, request.strength) == ("", (), 0.8)
+
+
+def test_pictures_of_the_second_tab_are_kept_by_their_content(at_first, uploads):
+    first, last = picture(uploads), picture(uploads, 200, "last.png")
+    values = at_first(
+        mode="img2vid", first_frame=first, last_frame=last, latent_scale=12, strength=0.5, exact_ends=False
+    )
+    request = build_request(**request_fields(values))
+    assert request.first_frame != request.last_frame
+    assert input_store().probe(request.first_frame).width == 64
+    assert (request.latent_scale, request.strength, request.exact_ends) == (12, 0.5, False)
+    other = build_request(**request_fields(values | {"mode": "vid2vid", "source_video": clip(uploads)}))
+    assert (other.first_frame, other.latent_scale) == ("", 32)
+    assert other.source_video
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("img2vid", "first_frame must be given in 'Image to video', got none."),
+        ("vid2vid", "source_video must be given in 'Video to video', got none."),
+        ("else", "mode must be one of txt2vid, img2vid, vid2vid, got else."),
+    ],
+)
+def test_a_tab_without_what_it_needs_is_refused(at_first, mode, words):
+    with pytest.raises(InvalidRequestError) as refused:
+        request_fields(at_first(mode=mode))
+    assert str(refused.value).startswith(words)
+
+
+def test_a_path_that_was_not_uploaded_is_refused_by_the_name_of_its_field(at_first, uploads):
+    for values, field in (
+        ({"mode": "img2vid", "first_frame": "/etc/passwd"}, "first_frame"),
+        ({"mode": "vid2vid", "source_video": {"path": "/etc/passwd"}}, "source_video"),
+        ({"mode": "vid2vid", "source_video": clip(uploads), "mask": [{"path": "/etc/passwd"}]}, "mask"),
+        ({"mode": "img2vid", "control_2_enabled": True, "control_2_clip": [{"path": "/etc/passwd"}]}, "controls 2"),
+        ({"image_prompt_model": "x", "image_prompt_picture": {"path": "/etc/passwd"}}, "image_prompts"),
+    ):
+        with pytest.raises(InvalidRequestError, match=rf"^{field} must be an uploaded file, got something else\."):
+            request_fields(at_first(**values))
+
+
+def test_a_clip_and_pictures_are_not_one_source(at_first, uploads):
+    values = at_first(mode="vid2vid", source_video=clip(uploads), source_files=[picture(uploads)])
+    with pytest.raises(InvalidRequestError, match=r"^source_video must be one clip, got a clip and other files\."):
+        request_fields(values)
+
+
+def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_first, uploads):
+    picture(uploads), picture(uploads, 255, "white.png")
+    with zipfile.ZipFile(uploads / "both.zip", "w") as packed:
+        for index in range(3):
+            packed.write(uploads / "picture.png", f"image/{index}.png")
+            packed.write(uploads / "white.png", f"mask/{index}.png")
+    assert all(keep_source([uploads / "both.zip"]))
+    values = at_first(mode="vid2vid", source_files=[{"path": str(uploads / "both.zip")}])
+    request = build_request(**request_fields(values))
+    assert input_store().probe(request.mask).num_frames == input_store().probe(request.source_video).num_frames == 3
+    own = build_request(**request_fields(values | {"mask": [{"path": str(uploads / "white.png")}]}))
+    assert own.source_video == request.source_video
+    assert own.mask == keep([uploads / "white.png"], field="mask")
+
+
+def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
+    told, frames, fps, painted = _source_told(clip(uploads), None, 1, 2)
+    assert "64 × 48 pixels, 10 frames, 12.5 frames per second, 0.8\N{NO-BREAK SPACE}s. 5 of them are used." in told
+    assert (frames, fps) == (5, 6.25)
+    assert painted["background"].shape == (48, 64, 3)
+    assert GenerationRequest.build(fps=float(Fraction(30000, 1001))).fps == Fraction(30000, 1001)
+    refused, *others = _source_told(clip(uploads), None, 99, 1)
+    assert "source_start must be below the length of the clip (10 frames), got 99." in refused
+    assert others == [gr.skip()] * 3
+    _, _, fast, _ = _source_told(clip(uploads, 4, Fraction(240)), None, 0, 1)
+    assert fast == 120
+
+
+def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
+    values = at_first(
+        mode="img2vid",
+        control_1_enabled=True,
+        control_1_preprocessor="canny",
+        control_1_option_1=50,
+        control_1_clip=[picture(uploads)],
+        control_1_weight="0: 1, 8: 0.2",
+        control_1_end=0.5,
+        control_1_key_frames="0, 8,-1",
+        control_1_falloff="0.5,",
+        control_1_guess_mode=True,
+    )
+    (unit,) = build_request(**request_fields(values)).controls
+    assert (unit.model, unit.preprocessor, unit.options) == ("demo-canny", "canny", {"low": 50, "high": 200})
+    assert (unit.weight, unit.end, unit.guess_mode) == (((0, 1.0), (8, 0.2)), 0.5, True)
+    assert (unit.key_frames, unit.falloff) == ((0, 8, -1), (0.5,))
+    assert input_store().probe(unit.clip).num_frames == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("key_frames", "0, x", "controls 2 key_frames must be whole numbers with commas between, got 0, x."),
+        ("falloff", "a", "controls 2 falloff must be numbers with commas between, got a."),
+        ("model", None, "controls 2 must have a model, got none."),
+    ],
+)
+def test_a_unit_s_refusal_says_which_unit(at_first, name, value, words):
+    with pytest.raises(InvalidRequestError) as refused:
+        control_fields(at_first(control_2_enabled=True, **{part(2, name): value}))
+    assert str(refused.value).startswith(words)
+
+
+def test_there_are_sliders_for_every_preprocessor_and_unavailable_ones_are_not_offered():
+    assert max(len(one.options) for one in PREPROCESSORS.values()) == MOST_OPTIONS
+    offered = [name for _, name in preprocessor_choices("")]
+    assert set(offered) == {one.id for one in PREPROCESSORS.values() if not one.unavailable}
+    assert preprocessor_choices("lllyasviel/control_v11f1p_sd15_depth")[0][1] == "depth_anything"
+
+
+def test_an_image_prompt_travels_from_its_first_picture_to_its_last(at_first, uploads):
+    first, last = picture(uploads), picture(uploads, 200, "last.png")
+    values = at_first(image_prompt_model="x", image_prompt_picture=first, image_prompt_last_picture=last, num_frames=24)
+    (unit,) = build_request(**request_fields(values)).image_prompts
+    assert [frame for frame, _ in unit.pictures] == [0, 23]
+    for missing, words in (("model", "a model, got none"), ("picture", "a picture for the first frame, got none")):
+        with pytest.raises(InvalidRequestError, match=rf"^image_prompts must have {words}\."):
+            request_fields(values | {f"image_prompt_{missing}": None})
+
+
+def test_a_preview_is_a_video_of_what_the_unit_follows(at_first, uploads, tmp_path):
+    values = at_first(mode="vid2vid", source_video=clip(uploads), control_2_preprocessor="invert", width=64, height=64)
+    request = build_request(**preview_fields(values, 2))
+    assert [unit.preprocessor for unit in request.controls] == ["invert"]
+    *_, made = preview_clip(request, tmp_path / "run")
+    assert made.read_bytes()[4:8] == b"ftyp"
+    with pytest.raises(InvalidRequestError, match="controls must have a clip to follow, got none for unit 1"):
+        list(preview_clip(build_request(**preview_fields(values | {"mode": "img2vid"}, 2)), tmp_path))
+
+
+def test_the_hold_is_drawn_for_each_picture_and_says_what_breaks_a_rule():
+    one, both = (hold_html({"num_frames": 8}, has_last=has_last) for has_last in (False, True))
+    assert "Last frame" not in one
+    assert one.count("<rect") == 8
+    assert both.count("<rect") == 14
+    assert "frame 7: first picture 0%, last picture 100%, noise 0%" in both
+    assert hold_html({"num_frames": 1000}, has_last=False).count("<rect") <= 128
+    assert "latent_scale must be" in hold_html({"latent_scale": 0}, has_last=False)

@@ -1,0 +1,105 @@
+"""The button that shows what a control unit's model would follow."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from api.batch import build_batch
+from api.control_preview import MakePreview
+from api.engine import run_folder
+from api.faults import faults_in_words
+from ui.modes import preview_fields
+from ui.progress import message_html, progress_html
+
+_MADE = "This is what the model follows."
+_WAITING = "Waiting for a turn …"
+
+
+@dataclass(frozen=True)
+class UnitPreview:
+    """A unit's button and what it shows.
+
+    Args:
+        number: Which unit, from 1.
+    """
+
+    number: int
+    button: gr.Button
+    status: gr.HTML
+    video: gr.Video
+
+
+def place_preview(number: int) -> UnitPreview:
+    """Lay out the button, in the unit's accordion."""
+    button = gr.Button("Preview", elem_id=f"control_{number}_preview", size="sm")
+    status = gr.HTML(elem_id=f"control_{number}_status", padding=False, visible=False)
+    video = gr.Video(
+        label="What the model follows",
+        elem_id=f"control_{number}_video",
+        interactive=False,
+        autoplay=True,
+        loop=True,
+        buttons=["download"],
+        visible=False,
+        height=240,
+    )
+    return UnitPreview(number, button, status, video)
+
+
+def wire_preview(
+    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
+) -> None:
+    """Connect the button.
+
+    Args:
+        preview: The unit's.
+        make_preview: Makes the clip and its file.
+        queue: As for clips: a preprocessor may need the device.
+        inputs: The components whose values go into a request; their `elem_id`s are the names.
+    """
+    names = [str(control.elem_id) for control in inputs]
+    seen: list[Block] = [preview.button, preview.status, preview.video]
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    waiting = preview.button.click(
+        lambda: _told(preview, message_html(_WAITING), is_running=True), None, seen, queue=False, **plain
+    )
+    running = waiting.then(
+        _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **plain
+    )
+    # Also after a call that was refused before it started, as by a full queue.
+    running.then(lambda: gr.update(interactive=True), None, preview.button, queue=False, **plain)
+
+
+def _previewer(
+    preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
+) -> Callable[..., Iterator[dict[Block, Any]]]:
+    def preview_unit(*values: Any) -> Iterator[dict[Block, Any]]:
+        given = dict(zip(names, values, strict=True))
+        try:
+            with faults_in_words(), run_folder() as folder:
+                request = build_batch(preview_fields(given, preview.number))[0]
+                with closing(make_preview(request, folder)) as events:
+                    for event in events:
+                        if isinstance(event, Path):
+                            shown = {preview.video: gr.update(value=str(event), visible=True)}
+                            yield _told(preview, message_html(_MADE)) | shown
+                        else:
+                            yield _told(preview, progress_html(event), is_running=True)
+        except gr.Error as err:
+            yield _told(preview, message_html(err.message, is_error=True))
+            raise
+
+    return preview_unit
+
+
+def _told(preview: UnitPreview, status: str, *, is_running: bool = False) -> dict[Block, Any]:
+    return {
+        preview.status: gr.update(value=status, visible=True),
+        preview.button: gr.update(interactive=not is_running),
+    }

@@ -1,0 +1,223 @@
+"""Control units on the page: an accordion each, with a preview of what the model would follow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.faults import faults_in_words
+from api.inputs import keep
+from api.uploads import uploaded_paths
+from controlnet.preprocessors import PREPROCESSORS, Preprocessor
+from pipelines import catalog
+from pipelines.control_units import ControlUnit
+from pipelines.errors import InvalidRequestError
+from pipelines.image_fit import ImageFit
+from ui.controls import CHOICE_LABELS, allows_any, control_model_choices, words_of
+
+UNITS = 2
+"""How many the page shows; a request may have more."""
+
+MOST_OPTIONS = 3
+"""Sliders of a unit for its preprocessor's options; no preprocessor has more."""
+
+PARTS = (
+    "enabled",
+    "model",
+    "preprocessor",
+    *(f"option_{number}" for number in range(1, MOST_OPTIONS + 1)),
+    "clip",
+    "weight",
+    "start",
+    "end",
+    "fit",
+    "key_frames",
+    "falloff",
+    "guess_mode",
+)
+"""What a unit's components are called, after `control_1_` or `control_2_`."""
+
+NO_MODEL_FITS = "None fits this base model."
+
+_PLAIN: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "preprocess": False,  # else choices would be compared with the lists the page was built with
+    "queue": False,
+}
+
+
+def part(number: int, name: str) -> str:
+    """What a unit's component is called.
+
+    Example:
+        >>> part(2, "weight")
+        'control_2_weight'
+    """
+    return f"control_{number}_{name}"
+
+
+def build_unit(number: int, base_model: str) -> dict[str, Component]:
+    """Lay out a unit in the accordion that is being built.
+
+    Args:
+        number: Which it is, from 1.
+        base_model: Id of the one that the models are to fit.
+
+    Returns:
+        Its components by their `elem_id`.
+    """
+    models = control_model_choices("controls", base_model)
+    model = models[0][1] if models else ""
+    choices = preprocessor_choices(model)
+    chosen = choices[0][1]
+    made: dict[str, Component] = {}
+
+    def place(name: str, kind: type[Component], **more: Any) -> None:
+        said = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
+        made[name] = kind(**said | more, elem_id=part(number, name), interactive=True)
+
+    place("enabled", gr.Checkbox, label="Use this unit", value=False)
+    free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
+    place("model", gr.Dropdown, choices=models, value=model or None, **_model_help(models), **free)
+    info = f"{words_of(ControlUnit, 'preprocessor')['info']} Megabytes are what some download at first."
+    place("preprocessor", gr.Dropdown, choices=choices, value=chosen, info=info, filterable=False)
+    for slot, told in enumerate(_option_settings(chosen), start=1):
+        place(f"option_{slot}", gr.Slider, buttons=[], **told)
+    label = f"{words_of(ControlUnit, 'clip')['label']} or pictures"
+    made["clip"] = gr.File(label=label, file_count="multiple", elem_id=part(number, "clip"), height=130)
+    gr.Markdown(words_of(ControlUnit, "clip")["info"], elem_classes="note")
+    place("weight", gr.Textbox, value="1", max_lines=1)
+    with gr.Row():
+        place("start", gr.Slider, value=0, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
+        place("end", gr.Slider, value=1, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
+    place("fit", gr.Dropdown, choices=[(CHOICE_LABELS[fit], fit.value) for fit in ImageFit], value=ImageFit.CROP.value)
+    place("key_frames", gr.Textbox, value="", max_lines=1)
+    place("falloff", gr.Textbox, value="", max_lines=1)
+    place("guess_mode", gr.Checkbox, value=False)
+    return {part(number, name): made[name] for name in PARTS}
+
+
+def wire_unit(number: int, found: Mapping[str, Component], base_model: Component) -> None:
+    """Let the models follow the base model, the preprocessors the model, and the options the preprocessor."""
+    model, preprocessor = found[part(number, "model")], found[part(number, "preprocessor")]
+    sliders = [found[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
+    model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
+    preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
+    base_model.input(_for_base_model, base_model, [model, preprocessor, *sliders], **_PLAIN)
+
+
+def fitting_control_models(base_model: str) -> Any:
+    """The list of models, looked up again; what is chosen stays."""
+    models = control_model_choices("controls", base_model)
+    return gr.update(choices=models, **_model_help(models))
+
+
+def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
+    """Label and id of the preprocessors that can be used, those made for a model first.
+
+    Args:
+        model: Id of the model; empty for none.
+
+    Example:
+        >>> [name for _, name in preprocessor_choices("demo-canny")][:3]
+        ['canny', 'lineart_standard', 'none']
+    """
+    own = catalog.find_controlnet(model).preprocessors if model else ()
+    usable = [one for one in PREPROCESSORS.values() if not one.unavailable]
+    usable.sort(key=lambda one: own.index(one.id) if one.id in own else len(own))
+    return [(_preprocessor_label(one), one.id) for one in usable]
+
+
+def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """The control units of a request from the page's values.
+
+    Args:
+        values: The components' values by name.
+        numbers: Which units, whether they are switched on or not; those that are if not given.
+
+    Raises:
+        InvalidRequestError: A unit's numbers are none, or its clip can't be used.
+    """
+    if numbers is None:
+        numbers = [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
+    return [_unit(number, values) for number in numbers]
+
+
+def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    def value(name: str) -> Any:
+        return values.get(part(number, name))
+
+    field = f"controls {number}"
+    if not value("model"):
+        raise InvalidRequestError(f"{field} must have a model, got none. Choose one, or switch the unit off.")
+    chosen = PREPROCESSORS.get(value("preprocessor"))
+    options = chosen.options if chosen else ()
+    return {
+        "model": value("model"),
+        "preprocessor": value("preprocessor") or "",
+        "options": {option.name: value(f"option_{slot}") for slot, option in enumerate(options, start=1)},
+        "clip": keep(uploaded_paths(value("clip"), field), field=field),
+        "weight": value("weight"),
+        "start": value("start"),
+        "end": value("end"),
+        "fit": value("fit"),
+        "key_frames": _numbers(value("key_frames"), int, f"{field} key_frames", "Write 0, 8, 15."),
+        "falloff": _numbers(value("falloff"), float, f"{field} falloff", "Write 0.5, 0.25."),
+        "guess_mode": bool(value("guess_mode")),
+    }
+
+
+def _numbers(text: str | None, kind: type[int] | type[float], field: str, fix: str) -> list[float]:
+    try:
+        return [kind(one) for one in (text or "").split(",") if one.strip()]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise InvalidRequestError(f"{field} must be {what} with commas between, got {str(text)[:60]}. {fix}") from None
+
+
+def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {"info": words_of(ControlUnit, "model")["info"] if models else NO_MODEL_FITS}
+
+
+def _preprocessor_label(one: Preprocessor) -> str:
+    return f"{one.label} · {one.size_mb:,} MB" if one.weights else one.label
+
+
+def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
+    """What the sliders are for a preprocessor: as many as it has options, the others out of sight."""
+    known = PREPROCESSORS.get(preprocessor)
+    options = known.options if known else ()
+    shown = [
+        {
+            "label": option.label,
+            "info": option.help,
+            "minimum": option.low,
+            "maximum": option.high,
+            "step": option.step,
+            "value": option.default,
+            "visible": True,
+        }
+        for option in options
+    ]
+    unused: dict[str, Any] = {"label": "Option", "info": None, "minimum": 0, "maximum": 1, "step": 1, "value": 0}
+    return shown + [unused | {"visible": False}] * (MOST_OPTIONS - len(shown))
+
+
+def _for_preprocessor(preprocessor: str) -> list[Any]:
+    return [gr.update(**told) for told in _option_settings(preprocessor)]
+
+
+def _for_model(model: str | None) -> list[Any]:
+    with faults_in_words():
+        choices = preprocessor_choices(model or "")
+    chosen = choices[0][1]
+    return [gr.update(choices=choices, value=chosen), *_for_preprocessor(chosen)]
+
+
+def _for_base_model(base_model: str) -> list[Any]:
+    with faults_in_words():
+        models = control_model_choices("controls", base_model)
+    model = models[0][1] if models else None
+    return [gr.update(choices=models, value=model, **_model_help(models)), *_for_model(model)]

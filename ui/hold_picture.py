@@ -1,0 +1,99 @@
+"""A picture of how the first and the last frame of a clip fade: their shares, and the noise's, over the frames."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.errors import InvalidRequestError
+from pipelines.image_hold import hold_weights
+from pipelines.request import GenerationRequest
+from ui.progress import message_html
+
+HOLD_FIELDS = (
+    "num_frames",
+    "latent_power",
+    "latent_scale",
+    "latent_power_last",
+    "latent_scale_last",
+    "noise_floor",
+)
+"""The numbers that decide the shares; whether there is a last frame is the other thing."""
+
+MOST_COLUMNS = 128  # beyond it a column is narrower than 4 pixels; of a longer clip so many frames are drawn
+
+_SOME_PICTURE = "0" * 64
+
+
+def follow_hold(controls: Mapping[str, Component], last_frame: Component, picture: gr.HTML) -> None:
+    """Draw anew whenever one of the controls of `HOLD_FIELDS` changes, or a last frame comes or goes."""
+    inputs = [*(controls[name] for name in HOLD_FIELDS), last_frame]
+    gr.on(
+        [control.change for control in inputs],
+        lambda *values: hold_html(dict(zip(HOLD_FIELDS, values[:-1], strict=True)), has_last=bool(values[-1])),
+        inputs,
+        picture,
+        queue=False,
+        trigger_mode="always_last",
+        preprocess=False,  # the request checks the values, and its words name the field
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def hold_html(values: Mapping[str, Any], *, has_last: bool) -> str:
+    """The picture for values of controls, or the sentence that says which of them breaks its rule.
+
+    Args:
+        values: Any of `HOLD_FIELDS`; absent ones are the request's defaults.
+        has_last: Whether there is a last frame.
+
+    Example:
+        >>> "frame 15" in hold_html({"num_frames": 16}, has_last=False)
+        True
+    """
+    pictures = {"first_frame": _SOME_PICTURE} | ({"last_frame": _SOME_PICTURE} if has_last else {})
+    try:
+        request = GenerationRequest.build(seed=0, **pictures, **dict(values))
+    except InvalidRequestError as err:
+        return message_html(str(err), is_error=True)
+    return draw_hold(hold_weights(request), has_last=has_last)
+
+
+def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool) -> str:
+    """Columns of the frames: the first picture's share below, the last one's above, noise between them.
+
+    Args:
+        weights: As `hold_weights` gives them.
+        has_last: Whether there is a last frame.
+    """
+    count = len(weights)
+    places = [round(i * (count - 1) / (MOST_COLUMNS - 1)) for i in range(MOST_COLUMNS)]
+    shown = [weights[place] for place in places] if count > MOST_COLUMNS else weights
+    first = "".join(_column(x, 1 - a, a) for x, (a, _) in enumerate(shown))
+    last = "".join(_column(x, 0, b) for x, (_, b) in enumerate(shown))
+    legend = '<span class="first">First frame</span>'
+    legend += '<span class="last">Last frame</span>' if has_last else ""
+    return (
+        f'<figure class="hold"><figcaption>{legend}<span class="noise">Noise, made anew</span></figcaption>'
+        f'<svg role="img" aria-label="{html.escape(_in_words(weights, has_last=has_last))}" '
+        f'viewBox="0 0 {len(shown)} 1" preserveAspectRatio="none">'
+        f'<g class="first">{first}</g><g class="last">{last}</g></svg>'
+        f"<p><span>frame 0</span><span>frame {count - 1:,}</span></p></figure>"
+    )
+
+
+def _column(x: int, top: float, height: float) -> str:
+    return f'<rect x="{x}" y="{top:.3f}" width="1" height="{height:.3f}"/>' if height > 0 else ""
+
+
+def _in_words(weights: Sequence[tuple[float, float]], *, has_last: bool) -> str:
+    """What a screen reader says: the shares at both ends and in the middle."""
+    told = []
+    for place in sorted({0, len(weights) // 2, len(weights) - 1}):
+        first, last = weights[place]
+        shares = f"first picture {first:.0%}" + (f", last picture {last:.0%}" if has_last else "")
+        told.append(f"frame {place:,}: {shares}, noise {1 - first - last:.0%}")
+    return "; ".join(told)

@@ -1,0 +1,64 @@
+"""The tab "Image to video": the pictures a clip begins and ends with, and how long they hold it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.inputs import keep
+from api.uploads import uploaded_paths
+from pipelines.request import GenerationRequest
+from ui.controls import build_control, words_of
+from ui.hold_picture import hold_html
+
+FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
+"""The fields of the accordion, in its order."""
+
+_PICTURE_HEIGHT = 190
+
+
+def build_img2vid() -> tuple[dict[str, Component], gr.HTML]:
+    """Lay out what the tab adds.
+
+    Returns:
+        Its components by their `elem_id`, which are fields of the request, and the place where the hold is drawn.
+    """
+    found: dict[str, Component] = {}
+    with gr.Row():
+        for name in ("first_frame", "last_frame"):
+            found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
+    gr.Markdown(str(GenerationRequest.model_fields["last_frame"].description), elem_classes="note")
+    with gr.Accordion("How long the pictures hold", open=False):
+        picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
+        for name in FADING:
+            found[name] = build_control(name)
+    return found, picture
+
+
+def build_picture(name: str, label: str) -> gr.Image:
+    """A place for a picture: chosen, dropped, pasted or taken."""
+    return gr.Image(
+        type="filepath",
+        sources=["upload", "clipboard", "webcam"],
+        label=label,
+        elem_id=name,
+        height=_PICTURE_HEIGHT,
+        min_width=130,
+        buttons=[],
+        interactive=True,
+    )
+
+
+def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's fields from the tab's values.
+
+    Raises:
+        InvalidRequestError: A picture is none.
+    """
+    pictures = {
+        name: keep(uploaded_paths(values[name], name), field=name)
+        for name in ("first_frame", "last_frame")
+        if values[name]
+    }
+    return pictures | {name: values[name] for name in FADING}

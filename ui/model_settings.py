@@ -1,0 +1,114 @@
+"""What choosing models changes on the page: their lines, the settings they bring, the lists of what fits them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.faults import faults_in_words
+from api.fields import MODEL_FIELDS
+from pipelines import catalog
+from pipelines.catalog_entries import BaseModel
+from pipelines.motion_families import ADVISED_ON, advise
+from pipelines.request import GenerationRequest
+from ui.control_units import UNITS, fitting_control_models, part
+from ui.controls import model_choices
+from ui.image_prompts import fitting_adapters
+from ui.loras import fitting_loras
+from ui.progress import message_html
+
+
+def wire_models(
+    controls: dict[str, Component], model_told: gr.Markdown, motion_told: gr.Markdown, advice: gr.HTML
+) -> None:
+    """Choosing a model brings its own settings; a setting that is known to fail with it is told at once."""
+    # Without preprocessing: it would compare with the lists the page was built with, and they change.
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    settings = [controls[name] for name in MODEL_FIELDS]
+    base, motion = controls["base_model"], controls["motion_module"]
+    base.input(_base_settings, base, [model_told, motion_told, controls["vae"], *settings], **plain)
+    motion.input(_motion_settings, [base, motion], [motion_told, *settings], **plain)
+    judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
+    for control in judged:
+        control.change(_advice, judged, advice, **plain)
+
+
+def _base_settings(base_model: str) -> list[Any]:
+    """What changes when another base model is chosen: the lines about the models, and all they decide."""
+    with faults_in_words():
+        own = catalog.complete({"base_model": base_model})
+        model = catalog.find_base_model(base_model)
+    modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
+    return [
+        model_line(model),
+        motion_line(own["motion_module"]),
+        gr.update(value="", choices=model_choices("vae", base_model)),
+        *(modules if name == "motion_module" else _setting(own, name) for name in MODEL_FIELDS),
+    ]
+
+
+def wire_lists(
+    refresh: gr.Button, controls: Mapping[str, Component], picker: Component, inputs: Mapping[str, Component]
+) -> None:
+    """Let a button look up the lists of models again."""
+    units = [inputs[part(number, "model")] for number in range(1, UNITS + 1)]
+    lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
+    refresh.click(
+        _lists,
+        controls["base_model"],
+        [*lists, *units, inputs["image_prompt_model"]],
+        api_visibility="private",
+        show_progress="hidden",
+        preprocess=False,
+    )
+
+
+def _lists(base_model: str) -> list[Any]:
+    """The lists of models and LoRAs, looked up again; what is chosen stays."""
+    with faults_in_words():
+        modules = model_choices("motion_module", base_model)
+    return [
+        gr.update(choices=model_choices("base_model")),
+        gr.update(choices=modules),
+        gr.update(choices=model_choices("vae", base_model)),
+        fitting_loras(base_model),
+        *[fitting_control_models(base_model)] * UNITS,
+        fitting_adapters(base_model),
+    ]
+
+
+def _motion_settings(base_model: str, motion_module: str) -> list[Any]:
+    """What changes when another motion module is chosen: its line, and what it or the base model decides."""
+    with faults_in_words():
+        own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
+    picture = ("width", "height")  # may have been set on purpose, and no motion module has an opinion on them
+    return [
+        motion_line(motion_module),
+        *(gr.skip() if name in picture else _setting(own, name) for name in MODEL_FIELDS),
+    ]
+
+
+def _setting(own: dict[str, Any], name: str) -> Any:
+    return own.get(name, GenerationRequest.model_fields[name].default)
+
+
+def _advice(motion_module: str, *settings: Any) -> Any:
+    """What is known to fail with these settings, or nothing."""
+    with faults_in_words():
+        family = catalog.find_motion_module(motion_module).known_family
+    told = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
+    return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))
+
+
+def motion_line(motion_module: str) -> str:
+    """What a motion module is, in words."""
+    entry = catalog.find_motion_module(motion_module)
+    family = entry.known_family
+    known = f"{family.name}: {family.in_words}." if family else "What it is, is found out when it is loaded."
+    return f"{entry.description} {known}"
+
+
+def model_line(model: BaseModel) -> str:
+    """What a base model is, in words."""
+    return f"**{model.label}**: {model.description}"

@@ -1,0 +1,90 @@
+"""The tabs: what a clip is made from. Only what the open one shows counts; the others keep their values unused."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from api.fields import FIELDS
+from pipelines.errors import InvalidRequestError
+from ui.control_units import control_fields
+from ui.image_prompts import image_prompt_fields
+from ui.img2vid import img2vid_fields
+from ui.vid2vid import vid2vid_fields
+
+SHARED = ("strength", "image_fit")
+"""Fields of both tabs with pictures or clips."""
+
+PREVIEWED = ("width", "height", "num_frames", "fps", "seed")
+"""The fields of every tab that decide what a control unit follows."""
+
+
+class Mode(StrEnum):
+    """What a clip is made from."""
+
+    TXT2VID = "txt2vid"
+    IMG2VID = "img2vid"
+    VID2VID = "vid2vid"
+
+
+LABELS = {
+    Mode.TXT2VID: "Text to video",
+    Mode.IMG2VID: "Image to video",
+    Mode.VID2VID: "Video to video",
+}
+"""What the tabs are called."""
+
+
+def request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request from all values of the page.
+
+    Args:
+        values: The values of the components by their `elem_id`, the open tab as `mode` among them.
+
+    Raises:
+        InvalidRequestError: A file is none that can be read, or the tab has nothing to start from.
+    """
+    mode = _read_mode(values["mode"])
+    given = {name: values[name] for name in FIELDS}
+    given["image_prompts"] = image_prompt_fields(values)
+    if mode is Mode.TXT2VID:
+        return given
+    given |= _inputs(mode, values) | {"controls": control_fields(values)}
+    _check_start(mode, given)
+    return given
+
+
+def preview_fields(values: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The fields that decide what one control unit follows, switched on or not; it becomes the request's only one.
+
+    Raises:
+        InvalidRequestError: A file is none that can be read.
+    """
+    mode = _read_mode(values["mode"])
+    names = ("source_video", "source_start", "source_every", "image_fit")
+    inputs = _inputs(mode, values) if mode is Mode.VID2VID else {}
+    return (
+        {name: values[name] for name in PREVIEWED}
+        | {name: inputs[name] for name in names if name in inputs}
+        | {"controls": control_fields(values, [number])}
+    )
+
+
+def _inputs(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
+    own = img2vid_fields(values) if mode is Mode.IMG2VID else vid2vid_fields(values)
+    return own | {name: values[name] for name in SHARED}
+
+
+def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
+    """Refuse a tab without its picture or clip, unless something else on it steers the clip."""
+    name, label = ("first_frame", "First frame") if mode is Mode.IMG2VID else ("source_video", "Source clip")
+    if given.get(name) or given.get("last_frame") or given["controls"] or given["image_prompts"]:
+        return
+    raise InvalidRequestError(
+        f"{name} must be given in '{LABELS[mode]}', got none. Choose a '{label}', or go to '{LABELS[Mode.TXT2VID]}'."
+    )
+
+
+def _read_mode(value: object) -> Mode:
+    if value in list(Mode):
+        return Mode(str(value))
+    raise InvalidRequestError(f"mode must be one of {', '.join(Mode)}, got {str(value)[:60]}. Choose a tab.")

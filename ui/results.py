@@ -1,0 +1,153 @@
+"""The side of the page where the clip appears: its widgets, and what they show while it is made and afterwards."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.engine import MakeClip, run_folder
+from api.faults import faults_in_words
+from pipelines.events import Clip, Progress
+from pipelines.request import GenerationRequest
+from ui.progress import duration_text, message_html, preview_html, progress_html
+
+WAITING = "Waiting for a turn …"
+NOT_STARTED = "Not started. The message says why; try again."
+
+Update = dict[Block, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The widgets a generation writes to."""
+
+    status: gr.HTML
+    preview: gr.HTML
+    video: gr.Video
+    picture: gr.Image
+    facts: gr.Column
+    files: gr.File
+    used_seed: gr.Number
+    reuse: gr.Button
+    more_frames: gr.Number
+    extend: gr.Button
+    recipe: gr.Code
+    generate: gr.Button
+    cancel: gr.Button
+
+    def all(self) -> list[Block]:
+        """Every one of them, for the outputs of an event."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
+    """Lay out the widgets beside the buttons that are elsewhere on the page."""
+    hint = message_html("Write a prompt and press Generate (Ctrl+Enter).")
+    status = gr.HTML(hint, elem_id="status", padding=False)
+    preview = gr.HTML(elem_id="preview", visible=False, padding=False)
+    video = gr.Video(label="Clip", elem_id="video", interactive=False, autoplay=True, loop=True, buttons=["download"])
+    picture = gr.Image(
+        label="Clip", elem_id="picture", interactive=False, visible=False, buttons=["download", "fullscreen"]
+    )
+    with gr.Column(visible=False) as facts:
+        files = gr.File(label="Files", elem_id="files", interactive=False, file_count="multiple")
+        with gr.Row(equal_height=True):
+            used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
+            reuse = gr.Button("Reuse seed", elem_id="reuse_seed", scale=1, min_width=130)
+        with gr.Row(equal_height=True):
+            more_frames = gr.Number(
+                16, label="Frames to add", elem_id="more_frames", precision=0, minimum=1, scale=3, interactive=True
+            )
+            extend = gr.Button("Extend", elem_id="extend", scale=1, min_width=130)
+        with gr.Accordion("Recipe", open=False):
+            recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
+    seen = (status, preview, video, picture, facts, files)
+    return Results(*seen, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
+
+
+def shown(make_clip: MakeClip, results: Results, build: Callable[[], list[GenerationRequest]]) -> Iterator[Update]:
+    """Make clips one after the other and show how it goes, then what came of each."""
+    try:
+        with faults_in_words(), run_folder() as folder:
+            requests = build()
+            files: list[str] = []
+            for number, request in enumerate(requests, start=1):
+                place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
+                with closing(make_clip(request, folder)) as events:
+                    for event in events:
+                        if not isinstance(event, Clip):
+                            yield _on_the_way(results, event, place)
+                            continue
+                        update = _finished(results, event, request.seed)
+                        if place:
+                            files += map(str, event.files)
+                            update |= _one_of_several(results, files, goes_on=number < len(requests))
+                        yield update
+    except gr.Error as err:
+        yield idle(results, err.message, is_error=True)
+        raise
+
+
+def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
+    update: Update = {results.status: progress_html(progress, clip=place)}
+    if progress.preview is not None:  # it takes the place of the empty video
+        update[results.preview] = gr.update(value=preview_html(progress.preview), visible=True)
+        update[results.video] = gr.update(visible=False)
+    return update
+
+
+def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Update:
+    """What differs from a single clip: all files of the clips so far are there, and buttons wait for the last."""
+    return {
+        results.files: gr.update(value=list(files), visible=True),
+        results.generate: gr.update(interactive=not goes_on),
+        results.extend: gr.update(interactive=not goes_on),
+        results.cancel: gr.update(interactive=goes_on),
+    }
+
+
+def waiting(results: Results) -> Update:
+    """What is seen from the press until the engine says something."""
+    return {
+        results.status: message_html(WAITING),
+        results.preview: gr.update(value="", visible=False),
+        results.video: gr.update(value=None, visible=True),
+        results.picture: gr.update(value=None, visible=False),
+        results.facts: gr.update(visible=False),
+        results.files: None,
+        results.generate: gr.update(interactive=False),
+        results.cancel: gr.update(interactive=True),
+    }
+
+
+def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
+    """What is seen when nothing runs: a line of text, and the buttons as they were."""
+    return {
+        results.status: message_html(text, is_error=is_error),
+        results.preview: gr.update(value="", visible=False),
+        results.video: gr.update(visible=True),
+        results.generate: gr.update(interactive=True),
+        results.extend: gr.update(interactive=True),
+        results.cancel: gr.update(interactive=False),
+    }
+
+
+def _finished(results: Results, clip: Clip, seed: int) -> Update:
+    """Show the clip: a video if one was written, else the moving picture, else only the files."""
+    by_suffix = {path.suffix.lower(): str(path) for path in clip.files}
+    video = by_suffix.pop(".mp4", None)
+    picture = None if video else by_suffix.get(".gif")
+    done = f"Done: {clip.num_frames} frames in {duration_text(clip.seconds)}."
+    return {
+        **idle(results, " ".join([done, *clip.warnings])),
+        results.video: gr.update(value=video, visible=video is not None),
+        results.picture: gr.update(value=picture, visible=picture is not None),
+        results.files: gr.update(value=list(by_suffix.values()), visible=bool(by_suffix)),
+        results.used_seed: seed,
+        results.facts: gr.update(visible=True),
+        results.recipe: json.dumps(json.loads(clip.recipe), indent=2, ensure_ascii=False),
+    }

@@ -1,0 +1,252 @@
+"""The studio: tabs for what a clip is made from, over one set of controls that all of them share."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.batch import MAX_CLIPS, build_batch
+from api.control_preview import MakePreview
+from api.engine import MakeClip, extend_request
+from api.fields import FIELDS
+from pipelines import catalog
+from pipelines.errors import InvalidRequestError
+from pipelines.request import GenerationRequest, field_label
+from ui.control_preview import wire_preview
+from ui.controls import build_control
+from ui.image_prompts import build_image_prompt, wire_image_prompt
+from ui.loras import build_lora_picker
+from ui.model_settings import model_line, motion_line, wire_lists, wire_models
+from ui.modes import request_fields
+from ui.results import NOT_STARTED, WAITING, Results, Update, idle, place_results, shown, waiting
+from ui.tabs import place_tabs, wire_tabs
+from ui.timeline_picture import timeline_html
+from ui.window_picture import follow_windows, windows_html
+
+EXAMPLES: dict[str, str] = {
+    "red circle moving right": "a red circle moving right on a blue background",
+    "growing pink heart": "a pink heart growing on a black background",
+    "green triangle moving up": "a green triangle moving up on a white background",
+    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
+    "cyan square moving left": "a cyan square moving left on an orange background",
+    "shrinking white cross": "a big white cross shrinking on a red background",
+    "blue triangle moving right": "a big blue triangle moving right on a yellow background",
+    "purple heart moving down": "a purple heart moving down on a cyan background",
+}
+"""Prompts that the demo model can draw, by what their buttons say."""
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "Model": ("base_model", "motion_module", "vae"),
+    "Prompt travel": ("prompt_blend", "prompt_hold"),
+    "Motion": ("motion_scale", "motion_effect", "motion_norm"),
+    "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
+    "Long clips": (
+        "context_schedule",
+        "context_length",
+        "context_overlap",
+        "context_stride",
+        "closed_loop",
+        "context_fuse",
+        "inner_length",
+        "inner_overlap",
+        "extended_from",
+    ),
+    "Noise": (
+        "noise_layout",
+        "free_init_iterations",
+        "free_init_filter",
+        "free_init_order",
+        "free_init_spatial_stop",
+        "free_init_temporal_stop",
+    ),
+    "Output": ("fps", "reverse", "formats"),
+}
+"""The accordions, closed at first, and the fields in each."""
+
+_TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
+
+
+def build_studio(
+    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any]
+) -> tuple[dict[str, Component], dict[str, Component]]:
+    """Lay out the studio and wire it, inside the Blocks that is being built.
+
+    Args:
+        make_clip: The engine.
+        make_preview: Makes what a control unit follows.
+        queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+
+    Returns:
+        The control of every field that words alone need, by its name, in the request's order; and the components
+        of the tabs, of control units and of image prompts, by their `elem_id`.
+    """
+    model = catalog.default_base_model()
+    model_told = gr.Markdown(model_line(model), elem_id="model_line")
+    own = catalog.complete({"base_model": model.id})
+    found: dict[str, Component] = {}
+
+    def place(name: str) -> None:
+        found[name] = build_control(name, own.get(name), base_model=model.id)
+
+    with gr.Column(elem_id="studio"):
+        with gr.Column(elem_id="ask"):
+            tabs = place_tabs(model.id)
+            place("prompt")
+            timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
+            with gr.Row():
+                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+                cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            advice = gr.HTML(elem_id="advice", visible=False, padding=False)
+            _place_examples(found["prompt"])
+        with gr.Column(elem_id="result"):
+            results = place_results(generate, cancel)
+        with gr.Column(elem_id="settings"):
+            place("negative_prompt")
+            with gr.Row():
+                place("num_frames")
+                place("seed")
+                batch_count = _place_batch_count()
+            with gr.Accordion("Image prompts", open=False):
+                image_prompt = build_image_prompt(model.id)
+            for title, names in SETTINGS.items():
+                with gr.Accordion(title, open=False):
+                    for name in names:
+                        place(name)
+                    if "context_length" in names:
+                        windows = gr.HTML(windows_html(own), elem_id="windows", padding=False)
+                    if "base_model" in names:
+                        motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
+                        picker = build_lora_picker(found["prompt"], found["base_model"])
+                        refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
+    controls = {name: found[name] for name in FIELDS}
+    inputs = tabs.inputs | image_prompt
+    everything = [*controls.values(), batch_count, *inputs.values()]
+    _wire(make_clip, queue, everything, results)
+    for preview in tabs.previews:
+        wire_preview(preview, make_preview, queue, everything)
+    wire_models(controls, model_told, motion_told, advice)
+    follow_windows(controls, windows)
+    _wire_timeline(controls, timeline)
+    wire_tabs(tabs, controls)
+    wire_image_prompt(inputs, controls["base_model"])
+    wire_lists(refresh, controls, picker, inputs)
+    return controls, inputs
+
+
+def _place_examples(prompt: Component) -> None:
+    gr.Examples(
+        [[words] for words in EXAMPLES.values()],
+        inputs=prompt,
+        example_labels=list(EXAMPLES),
+        label="Try one",
+        cache_examples=False,  # else a Space would set it
+        api_visibility="private",
+        elem_id="examples",
+    )
+
+
+def _place_batch_count() -> gr.Number:
+    return gr.Number(
+        1,
+        label="Clips",
+        info=f"How many clips one press makes, each with the next seed. 1 to {MAX_CLIPS}.",
+        elem_id="batch_count",
+        interactive=True,
+    )
+
+
+def _wire(
+    make_clip: MakeClip,
+    queue: dict[str, Any],
+    inputs: list[Component],
+    results: Results,
+) -> None:
+    """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    making = {
+        results.generate: (_handler(make_clip, results, [str(control.elem_id) for control in inputs]), inputs),
+        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
+    }
+    running = []
+    for button, (handler, given) in making.items():
+        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **plain)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        running.append(pressed.then(handler, given, results.all(), preprocess=False, **queue, **plain))
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        running[-1].failure(
+            lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+            results.status,
+            results.all(),
+            queue=False,
+            **plain,
+        )
+    seed = next(one for one in inputs if one.elem_id == "seed")
+    results.reuse.click(None, results.used_seed, seed, js="(seed) => String(seed)", **plain)
+    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
+    results.cancel.click(None, None, None, cancels=running, **plain).then(
+        lambda files: idle(results, f"Cancelled. {'Finished clips were' if files else 'Nothing was'} kept."),
+        results.files,
+        results.all(),
+        queue=False,
+        preprocess=False,
+        **plain,
+    )
+
+
+def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
+    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
+    drawn = [controls[name] for name in ("prompt", "negative_prompt", *_TIMELINE_FIELDS)]
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    gr.on(
+        [control.change for control in drawn],
+        _timeline,
+        drawn,
+        timeline,
+        queue=False,
+        trigger_mode="always_last",
+        **plain,
+    )
+
+
+def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
+    """The keys of both prompts; nothing without keys, or while the other values can't be used."""
+    pictures = ""
+    with suppress(InvalidRequestError):
+        request = GenerationRequest.build(seed=0, **dict(zip(_TIMELINE_FIELDS, values, strict=True)))
+        pictures = "".join(
+            timeline_html(
+                text or "",
+                num_frames=request.num_frames,
+                field=name,
+                label=field_label(name),
+                hold=request.prompt_hold,
+                closed=request.closes_prompts,
+            )
+            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+        )
+    return gr.update(value=pictures, visible=bool(pictures))
+
+
+def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Callable[..., Iterator[Update]]:
+    """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
+
+    def generate(*values: Any) -> Iterator[Update]:
+        given = dict(zip(names, values, strict=True))
+        count = given["batch_count"]
+        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count))
+
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
+    return generate
+
+
+def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
+    """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
+
+    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
+        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)])
+
+    return extend

@@ -1,0 +1,94 @@
+"""The tabs for what a clip is made from, and below them what those with pictures or clips share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from ui.control_preview import UnitPreview, place_preview
+from ui.control_units import UNITS, build_unit, wire_unit
+from ui.controls import build_control
+from ui.hold_picture import follow_hold
+from ui.img2vid import build_img2vid
+from ui.modes import LABELS, SHARED, Mode
+from ui.vid2vid import MaskPainter, build_vid2vid, wire_vid2vid
+
+
+@dataclass(frozen=True)
+class ModeTabs:
+    """What the tabs hold.
+
+    Args:
+        inputs: The components whose values go into a request, by their `elem_id`; the first is the open tab.
+        previews: The preview of each control unit.
+        others: What shows something and is no input.
+    """
+
+    inputs: dict[str, Component]
+    previews: list[UnitPreview]
+    others: "_Others"
+
+
+@dataclass(frozen=True)
+class _Others:
+    tabs: dict[Mode, gr.Tab]
+    steering: gr.Column
+    hold: gr.HTML
+    source_told: gr.HTML
+    painter: MaskPainter
+
+
+def place_tabs(base_model: str) -> ModeTabs:
+    """Lay out the tabs.
+
+    Args:
+        base_model: Id of the one whose control models are listed at first.
+    """
+    mode = gr.Textbox(Mode.TXT2VID.value, label="Mode", elem_id="mode", visible="hidden")
+    inputs: dict[str, Component] = {"mode": mode}
+    tabs: dict[Mode, gr.Tab] = {}
+
+    def tab(kind: Mode) -> gr.Tab:
+        tabs[kind] = gr.Tab(LABELS[kind], id=kind.value, elem_id=f"tab_{kind.value}")
+        return tabs[kind]
+
+    with gr.Tabs(elem_id="modes", overflow_behavior="wrap"):
+        with tab(Mode.TXT2VID):
+            gr.Markdown("Words alone make the clip.", elem_classes="note")
+        with tab(Mode.IMG2VID):
+            pictures, hold = build_img2vid()
+        with tab(Mode.VID2VID):
+            source, told, painter = build_vid2vid()
+    inputs |= pictures | source
+    previews = []
+    with gr.Column(visible=False, elem_id="steering") as steering:
+        with gr.Row():
+            inputs |= {name: build_control(name) for name in SHARED}
+        with gr.Accordion("Control units", open=False, elem_id="control_units"):
+            for number in range(1, UNITS + 1):
+                with gr.Accordion(f"Unit {number}", open=number == 1):
+                    inputs |= build_unit(number, base_model)
+                    previews.append(place_preview(number))
+    return ModeTabs(inputs, previews, _Others(tabs, steering, hold, told, painter))
+
+
+def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
+    """Connect the tabs with the controls they share.
+
+    Args:
+        placed: The tabs.
+        controls: The control of every field that words alone need.
+    """
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    parts = placed.others
+    for kind, tab in parts.tabs.items():
+        # Which tab is open is known in the browser, so that Generate can't come before the answer of a server.
+        tab.select(None, None, placed.inputs["mode"], js=f"() => '{kind.value}'", **plain)
+        tab.select(lambda shown=kind is not Mode.TXT2VID: gr.update(visible=shown), None, parts.steering, **plain)
+    num_frames = {"num_frames": controls["num_frames"]}
+    follow_hold(placed.inputs | num_frames, placed.inputs["last_frame"], parts.hold)
+    wire_vid2vid(placed.inputs, parts.source_told, parts.painter, controls)
+    for number in range(1, UNITS + 1):
+        wire_unit(number, placed.inputs, controls["base_model"])

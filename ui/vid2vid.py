@@ -1,0 +1,184 @@
+"""The tab "Video to video": the clip to start from, and where it may change."""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.components import Component
+from PIL import Image
+
+from api.engine import run_folder
+from api.faults import faults_in_words
+from api.inputs import first_picture, keep, keep_source, source_facts
+from api.uploads import uploaded_paths
+from media.inputs import Cut, InputFacts
+from pipelines.errors import InvalidRequestError
+from pipelines.request import MAX_NUM_FRAMES, GenerationRequest, field_bounds
+from ui.controls import build_control, words_of
+from ui.mask_drawing import mask_of_strokes
+from ui.progress import message_html
+
+SOURCE = ("source_video", "source_files", "source_start", "source_every")
+"""The components that decide which frames the source has."""
+
+NO_SOURCE = "No clip yet."
+_MAX_FPS = int(field_bounds("fps")[1] or 0)
+_PAINTED_SIDE = 768  # the picture to paint on is no larger, whatever the clip is
+
+
+def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, "MaskPainter"]:
+    """Lay out what the tab adds.
+
+    Returns:
+        Its components by their `elem_id`, the line that says what the source is, and where a mask is painted.
+    """
+    found: dict[str, Component] = {}
+    found["source_video"] = gr.Video(
+        label=words_of(GenerationRequest, "source_video")["label"],
+        sources=["upload"],
+        elem_id="source_video",
+        height=240,
+        buttons=[],
+        interactive=True,
+    )
+    found["source_files"] = gr.File(
+        label="Or pictures, a GIF or a zip",
+        file_count="multiple",
+        elem_id="source_files",
+        height=130,
+    )
+    told = gr.HTML(message_html(NO_SOURCE), elem_id="source_told", padding=False)
+    with gr.Row():
+        found["source_start"] = build_control("source_start")
+        found["source_every"] = build_control("source_every")
+    with gr.Accordion("Mask: change only a part", open=False):
+        label = f"{words_of(GenerationRequest, 'mask')['label']}: pictures, a clip or a zip"
+        found["mask"] = gr.File(label=label, file_count="multiple", elem_id="mask", height=130)
+        note = "A zip with folders image and mask as the source brings its own, unless there is one here."
+        gr.Markdown(f"{words_of(GenerationRequest, 'mask')['info']} {note}", elem_classes="note")
+        found["mask_feather"] = build_control("mask_feather")
+        painter = MaskPainter()
+    return found, told, painter
+
+
+class MaskPainter:
+    """Where a mask is painted on the source's first picture; its button puts it into the field for the mask."""
+
+    def __init__(self) -> None:
+        self.editor = gr.ImageEditor(
+            label="Or paint it",
+            type="numpy",
+            sources=[],
+            brush=gr.Brush(colors=["#ffffff"], default_color="#ffffff", color_mode="fixed"),
+            layers=False,
+            transforms=[],
+            buttons=[],
+            elem_id="mask_painting",
+            height=360,
+            interactive=True,
+        )
+        gr.Markdown("Paint on the source's first frame what may change, then press the button.", elem_classes="note")
+        self.use = gr.Button("Use what is painted as the mask", elem_id="use_painting", size="sm")
+
+    def wire(self, mask: Component) -> None:
+        """Let the button fill the mask's field, so that there is one place where a mask comes from."""
+        self.use.click(_painted, self.editor, mask, api_visibility="private", show_progress="hidden")
+
+
+def wire_vid2vid(
+    found: Mapping[str, Component], told: gr.HTML, painter: MaskPainter, shared: Mapping[str, Any]
+) -> None:
+    """Say what the source is, and bring its length, rate and first picture, whenever it changes.
+
+    Args:
+        found: The tab's components.
+        told: The line about the source.
+        painter: Where a mask is painted.
+        shared: The controls of `num_frames` and `fps`.
+    """
+    inputs = [found[name] for name in SOURCE]
+    gr.on(
+        [control.change for control in inputs],
+        _source_told,
+        inputs,
+        [told, shared["num_frames"], shared["fps"], painter.editor],
+        trigger_mode="always_last",
+        preprocess=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    painter.wire(found["mask"])
+
+
+def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's fields from the tab's values.
+
+    Raises:
+        InvalidRequestError: A file is none that can be read, or there are two sources.
+    """
+    source, own_mask = _kept_source(values["source_video"], values["source_files"])
+    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask
+    names = ("source_start", "source_every", "mask_feather")
+    return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
+
+
+def facts_in_words(facts: InputFacts, frames: int) -> str:
+    """What a source is, for people.
+
+    Args:
+        facts: As probed.
+        frames: How many of its frames are used.
+    """
+    told = [f"{facts.width} × {facts.height} pixels", f"{facts.num_frames:,} frames"]
+    if facts.fps and facts.duration_s is not None:
+        told += [f"{float(facts.fps):.5g} frames per second", f"{float(facts.duration_s):.1f}\N{NO-BREAK SPACE}s"]
+    used = "" if frames == facts.num_frames else f" {frames:,} of them are used."
+    return f"{', '.join(told)}.{used}"
+
+
+def _kept_source(video: object, files: object) -> tuple[str, str]:
+    if video and files:
+        raise InvalidRequestError("source_video must be one clip, got a clip and other files. Remove one of them.")
+    return keep_source(uploaded_paths(video or files, "source_video"))
+
+
+def _source_told(video: object, files: object, start: object, every: object) -> tuple[Any, Any, Any, Any]:
+    """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
+    kept = gr.skip()
+    try:
+        with faults_in_words():
+            source, _ = _kept_source(video, files)
+            if not source:
+                return message_html(NO_SOURCE), kept, kept, None
+            request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
+            cut = Cut(start=request.source_start, every=request.source_every)
+            facts = source_facts(source)
+            frames = len(facts.places(cut))
+            picture = _to_paint_on(source, cut.start)
+    except gr.Error as err:
+        return message_html(err.message, is_error=True), kept, kept, kept
+    text, rate = facts_in_words(facts, frames), facts.fps_of(cut)
+    if rate and rate > _MAX_FPS:
+        text += f" The result plays more slowly: it has at most {_MAX_FPS} frames per second."
+    length = min(frames, MAX_NUM_FRAMES) if frames > 1 else kept  # a single picture says nothing about the result
+    return message_html(text), length, _as_number(min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
+
+
+def _as_number(rate: Fraction) -> float:
+    """As a number the request turns back into the same ratio."""
+    return int(rate) if rate.denominator == 1 else float(rate)
+
+
+def _to_paint_on(source: str, start: int) -> dict[str, Any]:
+    picture = Image.fromarray(first_picture(source, start=start))
+    picture.thumbnail((_PAINTED_SIDE, _PAINTED_SIDE))
+    return {"background": np.asarray(picture), "layers": [], "composite": None}
+
+
+def _painted(painting: dict[str, Any] | None) -> Iterator[list[str]]:
+    with faults_in_words(), run_folder() as folder:
+        path = folder / "painted-mask.png"
+        Image.fromarray(mask_of_strokes((painting or {}).get("layers", []))).save(path)
+        yield [str(path)]  # copied by gradio before the folder goes
