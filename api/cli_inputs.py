@@ -1,6 +1,7 @@
 """Pictures, clips, control units and image prompts on the command line."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +52,13 @@ def keep_inputs(options: dict[str, Any]) -> None:
     Raises:
         UserError: A file is not there or can't be used, or a unit is not written as it must be.
     """
+    packed = Path(options.get("source_video") or "")
+    if packed.is_file() and not options.get("mask"):  # a zip may bring its masks
+        from api.inputs import keep_source
+
+        options["source_video"], options["mask"] = keep_source([packed])
     for name in FILE_FIELDS:
-        if options.get(name):
+        if options.get(name) and not re.fullmatch("[0-9a-f]{64}", options[name]):
             options[name] = _kept(options[name], name)
     for field, option in UNIT_FIELDS.items():
         texts = options.pop(option, None)

@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
 from api.batch import MAX_CLIPS, build_batch
-from api.engine import MakeClip, run_folder
+from api.control_preview import MakePreview
+from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
 from api.fields import signature
 from api.modes import FILE_FIELDS, SOURCE_FRAMES, Mode, keep_uploads
@@ -59,6 +60,57 @@ def _signature(mode: Mode) -> inspect.Signature:
         parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
     parameters["batch_count"] = more("batch_count", 1, int)
     return inspect.Signature(list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any]])
+
+
+def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Answer]]:
+    """The function to publish with `gr.api` as `/preprocess`: what a control unit would follow, as a video.
+
+    It streams `(None, {"stage", "step", "total", "note"})` while it works; the last value is `(video, {})`.
+
+    Args:
+        make_preview: Makes the clip and its file.
+    """
+
+    def preprocess(
+        clip: gr.FileData,
+        preprocessor: str = "canny",
+        options: dict[str, Any] | None = None,
+        width: int = 512,
+        height: int = 512,
+        num_frames: int = 0,
+        fit: Literal["crop", "pad", "stretch"] = "crop",
+        seed: int = -1,
+    ) -> Iterator[Answer]:
+        """Show what a preprocessor makes of a clip or picture.
+
+        Args:
+            clip: The clip or picture.
+            preprocessor: Which; `none` leaves it as it is.
+            options: Its numbers by name, such as `{"low": 80}` for canny.
+            width: Of the result, pixels.
+            height: Of the result, pixels.
+            num_frames: At most so many; 0 for all.
+            fit: What is done with another shape.
+            seed: For preprocessors that draw at random.
+
+        Returns:
+            The control clip.
+        """
+        with faults_in_words(), run_folder() as folder:
+            unit = {"model": "none", "preprocessor": preprocessor, "options": options or {}, "fit": fit}
+            values = {"width": width, "height": height, "num_frames": num_frames, "seed": seed}
+            source = keep_uploads(Mode.VID2VID, {"source_video": clip})
+            request = build_request(**source, **values, controls=[unit], image_fit=fit)
+            with closing(make_preview(request, folder)) as events:
+                for event in events:
+                    if isinstance(event, Path):
+                        yield gr.FileData(path=str(event)).model_dump(), {}
+                    else:
+                        told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
+                        yield None, told
+
+    preprocess.__annotations__["return"] = tuple[gr.FileData, dict[str, Any]]
+    return preprocess
 
 
 def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path, mode: Mode) -> Iterator[Answer]:

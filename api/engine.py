@@ -12,12 +12,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.inputs import complete_from_source, open_inputs
+from api.inputs import complete_from_source, open_inputs, put_sound
 from pipelines import catalog
-from pipelines.events import Event
+from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -92,7 +93,14 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     inputs = yield from open_inputs(request)
     checkpoints = os.environ.get(CHECKPOINT_DIR)
     kept = Path(checkpoints) if checkpoints else None
-    yield from generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept)
+    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
+        yield _with_sound(request, event) if isinstance(event, Clip) and request.keep_audio else event
+
+
+def _with_sound(request: GenerationRequest, clip: Clip) -> Clip:
+    videos = [path for path in clip.files if path.suffix == ".mp4"] if request.source_video else []
+    complaints = (put_sound(request, path) for path in videos)
+    return replace(clip, warnings=(*clip.warnings, *filter(None, complaints)))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.preprocessors import options_of
+from media.audio import add_audio
 from media.frame_file import FrameFile
 from media.input_files import InputKind, sniff
 from media.input_store import InputStore, pictures_in
@@ -175,6 +176,27 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
             for unit in request.image_prompts
         ),
     )
+
+
+def put_sound(request: GenerationRequest, clip: Path) -> str:
+    """Put the source clip's sound under an MP4 that was made from it.
+
+    Returns:
+        Why there is none, in words for people; empty if there is.
+    """
+    facts = source_facts(request.source_video)
+    if request.fps != facts.fps_of(_source_cut(request.model_dump())):
+        return "The sound was left out: it fits only at the source's own frame rate."
+    with_sound = clip.with_suffix(".sound.mp4")
+    path = input_store().path(request.source_video, field="source_video")
+    with named("source_video"):
+        added = add_audio(
+            clip, path, with_sound, start=request.source_start, num_frames=request.num_frames, fps=request.fps
+        )
+    if not added:
+        return "The source clip has no sound."
+    with_sound.replace(clip)
+    return ""
 
 
 def preview_control(request: GenerationRequest, number: int = 1) -> "Generator[Progress, None, ControlClip]":

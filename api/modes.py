@@ -37,7 +37,8 @@ class Mode(StrEnum):
                 Mode.TXT2VID: (),
                 Mode.IMG2VID: ("first_frame", "last_frame", *_HOLD, "strength", "image_fit", *_STEERING),
                 Mode.VID2VID: (
-                    *("source_video", "source_start", "source_every", "strength", "image_fit", "mask", "mask_feather"),
+                    *("source_video", "source_start", "source_every", "keep_audio", "strength", "image_fit"),
+                    *("mask", "mask_feather"),
                     *_STEERING,
                 ),
             }[self]
@@ -60,6 +61,11 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(values)
     frames = found.pop(SOURCE_FRAMES, None)
+    packed = found.get("source_video")
+    if isinstance(packed, Mapping) and not found.get("mask"):  # a zip may bring its masks
+        from api.inputs import keep_source
+
+        found["source_video"], found["mask"] = keep_source([uploaded_path(packed, "source_video")])
     for name in FILE_FIELDS:
         if name in found:
             found[name] = _kept(found[name], name)

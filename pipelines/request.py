@@ -50,6 +50,7 @@ INPUT_FIELDS = (
     "source_video",
     "source_start",
     "source_every",
+    "keep_audio",
     "strength",
     "image_fit",
     "mask",
@@ -531,6 +532,11 @@ class GenerationRequest(BaseModel):
         ge=1,
         le=1_000,
         step=1,
+    )
+    keep_audio: bool = knob(
+        False,
+        label="Keep the sound",
+        help="Put the source clip's sound under the result, in MP4s at the source's frame rate.",
     )
     strength: float = knob(
         0.8,

@@ -1,10 +1,10 @@
 """The tabs: what a clip is made from. Only what the open one shows counts; the others keep their values unused."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 from api.fields import FIELDS
+from api.modes import Mode
 from pipelines.errors import InvalidRequestError
 from ui.control_units import control_fields
 from ui.image_prompts import image_prompt_fields
@@ -16,14 +16,6 @@ SHARED = ("strength", "image_fit")
 
 PREVIEWED = ("width", "height", "num_frames", "fps", "seed")
 """The fields of every tab that decide what a control unit follows."""
-
-
-class Mode(StrEnum):
-    """What a clip is made from."""
-
-    TXT2VID = "txt2vid"
-    IMG2VID = "img2vid"
-    VID2VID = "vid2vid"
 
 
 LABELS = {

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from api.control_preview import MakePreview, preview_clip
-from api.endpoint import clip_endpoint
+from api.endpoint import clip_endpoint, preprocess_endpoint
 from api.engine import MakeClip
 from api.modes import Mode
 from ui.studio import build_studio
@@ -32,4 +32,5 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) ->
         build_studio(make_clip, make_preview, GPU_QUEUE)
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
+        gr.api(preprocess_endpoint(make_preview), api_name="preprocess", **GPU_QUEUE)
     return page

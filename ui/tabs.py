@@ -7,12 +7,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from api.modes import Mode
 from ui.control_preview import UnitPreview, place_preview
 from ui.control_units import UNITS, build_unit, wire_unit
 from ui.controls import build_control
 from ui.hold_picture import follow_hold
 from ui.img2vid import build_img2vid
-from ui.modes import LABELS, SHARED, Mode
+from ui.modes import LABELS, SHARED
 from ui.vid2vid import MaskPainter, build_vid2vid, wire_vid2vid
 
 

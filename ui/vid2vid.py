@@ -53,6 +53,7 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, "MaskPainter"]:
     with gr.Row():
         found["source_start"] = build_control("source_start")
         found["source_every"] = build_control("source_every")
+    found["keep_audio"] = build_control("keep_audio")
     with gr.Accordion("Mask: change only a part", open=False):
         label = f"{words_of(GenerationRequest, 'mask')['label']}: pictures, a clip or a zip"
         found["mask"] = gr.File(label=label, file_count="multiple", elem_id="mask", height=130)
@@ -120,7 +121,7 @@ def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     source, own_mask = _kept_source(values["source_video"], values["source_files"])
     mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask
-    names = ("source_start", "source_every", "mask_feather")
+    names = ("source_start", "source_every", "keep_audio", "mask_feather")
     return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
 
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -12,7 +14,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from api.engine import make_clip
-from media.read import probe, read_frames
+from media.inputs import probe_input
+from media.read import probe, read_frames, read_recipe
 from media.write import open_clip
 from pipelines.request import OutputFormat
 from scripts.train_demo.world import Scene, render
@@ -113,6 +116,48 @@ def test_a_unit_may_bring_its_own_picture(client, files):
         prompt=PROMPT, seed=3, num_frames=4, first_frame=first, controls=[unit], **SMALL, api_name="/img2vid"
     )
     assert len(recipe["controls"][0]["clip"]) == 64
+
+
+def test_a_zip_of_pictures_and_masks_is_taken_apart(client, files, tmp_path):
+    packed = tmp_path / "both.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(1, 4):
+            archive.write(files / "frames" / f"{number}.png", f"image/{number}.png")
+            archive.write(files / "mask.png", f"mask/{number}.png")
+    clip, recipe = client.predict(
+        prompt=PROMPT, seed=3, source_video=handle_file(packed), strength=1, **SMALL, api_name="/vid2vid"
+    )
+    assert recipe["num_frames"] == 3
+    assert len(recipe["mask"]) == 64
+    source = np.stack([np.asarray(Image.open(files / "frames" / f"{number}.png")) for number in range(1, 4)])
+    assert np.array_equal(frames_of(clip)[:, :, :32], source[:, :, :32])
+
+
+def test_the_sound_stays_with_its_source(client):
+    source = next(Path(gradio.__file__).parent.glob("media_assets/videos/b.mp4"))
+    values = {"prompt": "x", "seed": 3, "source_video": handle_file(source), "num_frames": 8, "keep_audio": True}
+    clip, recipe = client.predict(**values, **SMALL | {"formats": ["MP4"]}, api_name="/vid2vid")
+    assert recipe["fps"] == 30
+    assert probe_input(Path(clip)).has_audio
+    assert read_recipe(Path(clip))
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "options"), [("canny", {"low": 50, "high": 150}), ("invert", None), ("none", {})]
+)
+def test_a_control_clip_can_be_seen_beforehand(client, files, preprocessor, options):
+    video, _ = client.predict(
+        clip=handle_file(files / "source.mp4"),
+        preprocessor=preprocessor,
+        options=options,
+        width=64,
+        height=64,
+        api_name="/preprocess",
+    )
+    made, source = read_frames(Path(video)), read_frames(files / "source.mp4")
+    assert made.shape == source.shape
+    expected = {"canny": made.mean() < 60, "invert": psnr(255 - made, source) > 25, "none": psnr(made, source) > 25}
+    assert expected[preprocessor]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ TAB_INPUTS = [
     "source_files",
     "source_start",
     "source_every",
+    "keep_audio",
     "mask",
     "mask_feather",
     "strength",
@@ -75,8 +76,12 @@ def on_the_page(event, **values) -> list:
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames"]
-    (public,) = (event for event in generation_events(page) if event.api_visibility == "public")
-    assert list(inspect.signature(public.fn).parameters) == [*fields, "batch_count"]
+    public = {event.name: event for event in generation_events(page) if event.api_visibility == "public"}
+    assert list(inspect.signature(public["txt2vid"].fn).parameters) == [*fields, "batch_count"]
+    for mode in (Mode.IMG2VID, Mode.VID2VID):
+        given = list(inspect.signature(public[mode].fn).parameters)
+        assert [name for name in given if name not in ("source_frames", "batch_count")] == list(mode.fields)
+        assert given[: len(fields)] == fields
     private = generate_event(page)
     given = [control.elem_id for control in private.inputs]
     assert list(inspect.signature(private.fn).parameters) == given
@@ -92,12 +97,12 @@ def test_previews_send_what_generate_sends(page):
 
 
 def test_only_the_clean_endpoint_is_public(page):
-    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid", "/img2vid", "/vid2vid"]
+    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid", "/img2vid", "/vid2vid", "/preprocess"]
 
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 3 + UNITS
+    assert len(events) == 2 + UNITS + len(Mode) + 1  # generate, extend; previews; an endpoint each; /preprocess
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 
