@@ -292,7 +292,7 @@ def test_a_run_goes_on_where_it_ended(store):
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(store, unit, pictures, reason, monkeypatch):
-    monkeypatch.setattr("pipelines.generate.denoise", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr("pipelines.generate.denoise_extended", lambda *_, **__: pytest.fail("it began"))
     request = request_for({"model": "one"} | unit)
     with pytest.raises(InvalidRequestError, match=r"^controls must ") as error:
         run(request, store=store, inputs=ClipInputs(controls=(noise_clip(pictures),)))
