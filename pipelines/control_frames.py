@@ -75,7 +75,7 @@ def plan_control(unit: ControlUnit, request: GenerationRequest, *, pictures: int
         (0, 15)
     """
     num_frames = request.num_frames
-    keys = tuple(_place(key, unit, num_frames) for key in unit.key_frames)
+    keys = tuple(_place(key, unit, request) for key in unit.key_frames)
     if len(set(keys)) != len(keys):
         raise InvalidRequestError(
             f"controls must name each key frame once, got {_listed(unit.key_frames)} for '{unit.model}' in a clip of "
@@ -90,13 +90,15 @@ def plan_control(unit: ControlUnit, request: GenerationRequest, *, pictures: int
     return ControlPlan(unit, num_frames, pictures, keys, is_ring(request))
 
 
-def _place(key: int, unit: ControlUnit, num_frames: int) -> int:
-    if not -num_frames <= key < num_frames:
+def _place(key: int, unit: ControlUnit, request: GenerationRequest) -> int:
+    """The frame of a key; an extension leaves the end that it is counted from where it was."""
+    end = request.lengths[0]
+    if not -end <= key < request.num_frames:
         raise InvalidRequestError(
-            f"controls must have key frames from {-num_frames} to {num_frames - 1}, got {key} for '{unit.model}'. "
+            f"controls must have key frames from {-end} to {request.num_frames - 1}, got {key} for '{unit.model}'. "
             "Change 'Key frames'."
         )
-    return key % num_frames
+    return key + end if key < 0 else key
 
 
 def _listed(numbers: Sequence[int]) -> str:

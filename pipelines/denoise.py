@@ -156,7 +156,7 @@ def denoise(
     Args:
         windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
             device has memory for them, the same frames but for rounding.
-        kept: What stays as it is, put back after every step.
+        kept: What stays as it is, put back after every step and before an iteration's first.
         conditions: What steers the clip beside its prompts.
     """
     generator = torch.Generator("cpu")
@@ -170,6 +170,8 @@ def denoise(
         if iteration > state.iteration:
             state = _next_iteration(request, state, generator, scheduler)
             latents = state.latents
+            if kept:
+                kept.put_back(latents, scheduler, step)
         t = scheduler.timesteps[step]
         part = (step - begun) / (steps - begun), (step + 1 - begun) / (steps - begun)
         predict = partial(_predict, unet, text, request, conditions, t, part)

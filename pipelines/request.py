@@ -446,8 +446,8 @@ class GenerationRequest(BaseModel):
         label="Extended from",
         help="For a clip that continues a shorter one: the frames that one had, such as 16, or 16, 32 if it was "
         "extended before. They are made as they were, and the others behind them, a quarter of a window at a time, so "
-        "that they follow from the three quarters in front. Keys of prompts are those of the first clip. Empty makes "
-        "the whole clip at once.",
+        "that they follow from the three quarters in front. Keys of prompts are those of the first clip, and so are "
+        "key frames counted from the end. Empty makes the whole clip at once.",
         max_length=MAX_EXTENSIONS,
         fix="Give the lengths that the clip had, from the first on",
     )

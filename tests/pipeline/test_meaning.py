@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from pipelines.catalog import complete
+from pipelines.clip_inputs import ClipInputs
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from scripts.measure_pictures import ENOUGH, moving_shape
+from scripts.train_demo.control_net import canny_hint, edge_overlap, scribble_hint
 from scripts.train_demo.detect import Reading, read_clip
+from tests.clips import ArrayClip
 from tests.pipeline.sink import run
 
 CASES = [
@@ -25,8 +29,12 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def readings() -> list[Reading]:
-    store = ModelStore("cpu", torch.float32)
+def store() -> ModelStore:
+    return ModelStore("cpu", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def readings(store: ModelStore) -> list[Reading]:
     found = []
     for seed, (prompt, *_) in enumerate(CASES):
         request = GenerationRequest.build(**complete({"prompt": prompt, "seed": seed, "base_model": "demo"}))
@@ -47,3 +55,25 @@ def test_clips_show_what_their_prompts_say(readings: list[Reading], attribute: s
 
 def test_the_ground_stays_still(readings: list[Reading]):
     assert np.mean([seen.flicker for seen in readings]) <= 3
+
+
+def edges_followed(store: ModelStore, unit: dict[str, object]) -> float:
+    """Share of edges that a clip has in common with those of a moving shape, which a unit is given."""
+    scene, shown = moving_shape(np.random.default_rng((7, 0)))
+    edges = [canny_hint(frame) for frame in shown]
+    drawn = np.random.default_rng((8, 0))
+    hints = [scribble_hint(frame, drawn) for frame in shown] if unit["model"] == "demo-scribble" else edges
+    prompt = f"a {scene.colour} {scene.shape} on a {scene.background} background"
+    values = complete({"prompt": prompt, "seed": 0, "base_model": "demo", "controls": [unit]})
+    clip = ArrayClip(np.repeat(np.stack(hints)[..., None], 3, axis=3))
+    made, _ = run(GenerationRequest.build(**values), store=store, inputs=ClipInputs(controls=(clip,)))
+    return float(np.mean([edge_overlap(*pair) for pair in zip(edges, made, strict=True)]))
+
+
+@pytest.mark.parametrize("model", ["demo-canny", "demo-scribble"])
+def test_a_shape_goes_where_its_edges_go(store: ModelStore, model: str):
+    assert edges_followed(store, {"model": model}) >= ENOUGH
+
+
+def test_edges_that_weigh_nothing_are_not_followed(store: ModelStore):
+    assert edges_followed(store, {"model": "demo-canny", "weight": 0}) < 0.5

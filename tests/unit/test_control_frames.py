@@ -24,6 +24,12 @@ def test_pictures_belong_to_key_frames_in_turn():
     assert [found.picture_at(frame) for frame in (0, 3, 12, 15)] == [1, 1, 0, 0]
 
 
+def test_the_end_that_key_frames_are_counted_from_stays_where_it_was_in_an_extension():
+    assert plan(2, {"key_frames": [-1, 18]}, num_frames=20, extended_from=16).keys == (15, 18)
+    with pytest.raises(InvalidRequestError, match="key frames from -16 to 19, got -17"):
+        plan(1, {"key_frames": [-17]}, num_frames=20, extended_from=16)
+
+
 def test_with_a_picture_for_each_frame_neighbours_follow_their_own():
     assert plan(16, {"key_frames": [4], "falloff": [0.5]}).picture_at(5) == 5
 
