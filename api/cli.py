@@ -14,9 +14,10 @@ from api.batch import build_batch
 from api.cli_inputs import add_input_options, keep_inputs
 from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
-from pipelines.request import GenerationRequest, OutputFormat
+from pipelines.request import GenerationRequest
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

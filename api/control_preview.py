@@ -6,8 +6,9 @@ from pathlib import Path
 
 from api.inputs import preview_control
 from controlnet.control_clip import CHUNK
+from pipelines.choices import OutputFormat
 from pipelines.events import Progress
-from pipelines.request import GenerationRequest, OutputFormat
+from pipelines.request import GenerationRequest
 
 MakePreview = Callable[[GenerationRequest, Path], Generator[Progress | Path, None, None]]
 

@@ -1,6 +1,6 @@
 """Names that sd-webui-animatediff uses for our choices. They exist here alone."""
 
-from pipelines.request import ClosedLoop
+from pipelines.choices import ClosedLoop
 
 CLOSED_LOOPS: dict[str, ClosedLoop] = {
     "N": ClosedLoop.OFF,

@@ -12,8 +12,9 @@ from media.gif_comment import read_gif_comment
 from media.mp4 import read_mp4_recipe
 from media.png import DamagedZipError, iter_png_frames, read_png_facts, read_png_recipe
 from media.video import list_video
+from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
-from pipelines.request import MAX_NUM_FRAMES, OutputFormat
+from pipelines.request import MAX_NUM_FRAMES
 
 MAX_READ_BYTES = 4 << 30
 """Most that `read_frames` puts in memory."""

@@ -17,8 +17,8 @@ from media.formats import ClipSpec, FormatWriter
 from media.gif import MAX_GIF_FPS, GifWriter
 from media.mp4 import Mp4Writer
 from media.png import PngWriter
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
-from pipelines.request import OutputFormat
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""

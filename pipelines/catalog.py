@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from pipelines.architecture import Architecture
 from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
+from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.models_folder import (
     local_base_models,
@@ -27,7 +28,7 @@ from pipelines.models_folder import (
     local_vaes,
     loras_in,
 )
-from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from pipelines.request import GenerationRequest
 
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"

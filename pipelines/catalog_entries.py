@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.choices import MotionNorm, Scheduler
 from pipelines.motion_families import FAMILIES, MotionFamily
-from pipelines.request import MotionNorm, Scheduler
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 Source = Literal["folder", "hub", "local"]

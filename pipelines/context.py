@@ -13,7 +13,8 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
-from pipelines.request import ClosedLoop, ContextFuse, ContextSchedule, GenerationRequest
+from pipelines.choices import ClosedLoop, ContextFuse, ContextSchedule
+from pipelines.request import GenerationRequest
 
 _PHASE_BITS = 64
 _SHUFFLED_TENTHS = 1  # of the steps, in the composite schedule

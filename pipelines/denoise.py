@@ -23,6 +23,7 @@ from diffusers import (
     UNetMotionModel,
 )
 
+from pipelines.choices import Scheduler
 from pipelines.conditions import NO_CONDITIONS, Conditions, UNetCall
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
@@ -32,7 +33,7 @@ from pipelines.kept import Kept
 from pipelines.lora_travel import set_strengths_at_frames
 from pipelines.motion import set_motion
 from pipelines.prompts import TextStates
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 
 _SCHEDULERS: dict[Scheduler, Any] = {
     Scheduler.DDIM: DDIMScheduler,

@@ -6,8 +6,9 @@ of the clip show through. Giving it those of a finished clip makes the next one 
 
 import torch
 
+from pipelines.choices import FreeInitFilter
 from pipelines.latents import clip_noise, seeded_generator
-from pipelines.request import FreeInitFilter, GenerationRequest
+from pipelines.request import GenerationRequest
 
 
 def renewed_noise(

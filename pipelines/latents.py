@@ -2,7 +2,8 @@
 
 import torch
 
-from pipelines.request import MAX_NUM_FRAMES, GenerationRequest, NoiseLayout
+from pipelines.choices import NoiseLayout
+from pipelines.request import MAX_NUM_FRAMES, GenerationRequest
 
 LATENT_CHANNELS = 4
 VAE_SCALE_FACTOR = 8

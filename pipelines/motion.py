@@ -26,11 +26,12 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
+from pipelines.choices import MotionNorm
 from pipelines.context import Frames, Window, plan_inner_windows
 from pipelines.errors import WeightsError
 from pipelines.motion_families import MotionFamily, SpatialNorm
 from pipelines.motion_files import FIELD, NORM_GROUPS, inspect_motion
-from pipelines.request import GenerationRequest, MotionNorm
+from pipelines.request import GenerationRequest
 from pipelines.schedules import is_constant, values_at
 
 PLACES = 64  # frames the one UNet has positions for; no published module has more

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipelines.architecture import Architecture
-from pipelines.request import Scheduler
+from pipelines.choices import Scheduler
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -14,10 +14,10 @@ import torch
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.base_builds import TextEncoder
+from pipelines.choices import PromptBlend
 from pipelines.errors import InvalidRequestError
 from pipelines.lora_travel import set_strengths_at_text
 from pipelines.prompt_travel import PromptTravel
-from pipelines.request import PromptBlend
 
 EMPHASIS = 1.1
 MAX_CHUNKS = 16  # of 75 tokens: 1,200 tokens; cross-attention cost grows with them

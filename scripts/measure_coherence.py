@@ -17,8 +17,9 @@ from itertools import product
 import numpy as np
 
 from pipelines.catalog import complete
+from pipelines.choices import ClosedLoop, ContextSchedule, NoiseLayout
 from pipelines.context import plan_windows
-from pipelines.request import ClosedLoop, ContextSchedule, GenerationRequest, NoiseLayout
+from pipelines.request import GenerationRequest
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.score import make_frames

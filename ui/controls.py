@@ -12,23 +12,20 @@ from pydantic import BaseModel
 
 from api.fields import json_default
 from pipelines import catalog
-from pipelines.image_fit import ImageFit
-from pipelines.request import (
+from pipelines.choices import (
     ClosedLoop,
     ContextFuse,
     ContextSchedule,
     FreeInitFilter,
-    GenerationRequest,
     MotionNorm,
     NoiseLayout,
     OutputFormat,
     PromptBlend,
     Reverse,
     Scheduler,
-    field_bounds,
-    field_label,
-    field_step,
 )
+from pipelines.image_fit import ImageFit
+from pipelines.request import GenerationRequest, field_bounds, field_label, field_step
 from pipelines.schedules import Keys
 
 _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can

@@ -12,7 +12,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
 from media.write import open_clip  # noqa: E402
-from pipelines.request import OutputFormat  # noqa: E402
+from pipelines.choices import OutputFormat  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
 from ui.studio import EXAMPLES  # noqa: E402

@@ -17,7 +17,7 @@ from api.engine import make_clip
 from media.inputs import probe_input
 from media.read import probe, read_frames, read_recipe
 from media.write import open_clip
-from pipelines.request import OutputFormat
+from pipelines.choices import OutputFormat
 from scripts.train_demo.world import Scene, render
 from tests.app.conftest import served
 from ui.page import build_page

@@ -13,8 +13,9 @@ from api.engine import build_request
 from api.inputs import input_store, keep, keep_source
 from controlnet.preprocessors import PREPROCESSORS
 from media.write import open_clip
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, OutputFormat
+from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import generate_event, on_the_page
 from ui.control_units import MOST_OPTIONS, control_fields, part, preprocessor_choices

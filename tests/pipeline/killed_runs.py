@@ -24,10 +24,11 @@ import torch
 
 from pipelines import checkpoint
 from pipelines.checkpoint import Checkpoint
+from pipelines.choices import Scheduler
 from pipelines.events import Clip
 from pipelines.generate import generate
 from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames
 
 REQUEST = GenerationRequest.build(

@@ -6,13 +6,14 @@ import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
 from pipelines.beginning import begin
+from pipelines.choices import MotionNorm, Scheduler
 from pipelines.clip_inputs import ClipInputs
 from pipelines.denoise import build_scheduler, denoise, first_step
 from pipelines.encode import encode_frames
 from pipelines.errors import InvalidRequestError
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, ModelStore, applied
-from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from pipelines.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip
 from tests.pipeline.sink import run

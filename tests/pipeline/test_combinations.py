@@ -16,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
 from pipelines.adapter_files import cross_attentions
+from pipelines.choices import Scheduler
 from pipelines.clip_inputs import ClipInputs
 from pipelines.denoise import DenoiseState
 from pipelines.encode import encode_frames
@@ -23,7 +24,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.masks import latent_masks
 from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 from scripts.train_demo.control_net import canny_hint
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip

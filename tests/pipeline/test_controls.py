@@ -12,6 +12,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from pipelines.choices import MotionNorm
 from pipelines.clip_inputs import ClipInputs
 from pipelines.conditions import Conditions, UNetCall
 from pipelines.control_frames import plan_control
@@ -19,7 +20,7 @@ from pipelines.control_nets import DenseControl
 from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest, MotionNorm
+from pipelines.request import GenerationRequest
 from pipelines.steering import build_conditions, weights_of
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny

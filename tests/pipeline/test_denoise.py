@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from pipelines import denoise as loop
+from pipelines.choices import Scheduler
 from pipelines.context import count_windows
 from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.events import Progress, Stage
 from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import run
 
 SHAPE = (1, 4, 7, 9, 9)  # 2,268 values: no multiple of what torch draws at once

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from pipelines.catalog import complete
+from pipelines.choices import NoiseLayout, Scheduler
 from pipelines.context import plan_extension
 from pipelines.denoise import DenoiseState
 from pipelines.events import Progress, Stage
 from pipelines.latents import clip_noise, later_noise, seeded_generator
 from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest, NoiseLayout, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import run
 
 CLIP = {

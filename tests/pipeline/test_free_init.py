@@ -7,13 +7,14 @@ import pytest
 import torch
 from diffusers.pipelines.free_init_utils import FreeInitMixin
 
+from pipelines.choices import FreeInitFilter, NoiseLayout, Scheduler
 from pipelines.denoise import DenoiseState
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Event, Progress, Stage
 from pipelines.free_init import low_pass, renewed_noise
 from pipelines.latents import clip_noise, seeded_generator
 from pipelines.models import ModelStore
-from pipelines.request import FreeInitFilter, GenerationRequest, NoiseLayout, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents, stock_run
 from tests.pipeline.test_parity import request_for, stock_pipe

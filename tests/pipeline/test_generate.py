@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.choices import ContextSchedule, MotionNorm, Scheduler
 from pipelines.denoise import DenoiseState
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.generate import generate
 from pipelines.models import ModelStore
-from pipelines.request import ContextSchedule, GenerationRequest, MotionNorm, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames, run
 
 SMALL = {

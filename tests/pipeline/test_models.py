@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines import catalog
+from pipelines.choices import MotionNorm
 from pipelines.errors import InvalidRequestError
 from pipelines.models import ModelStore, applied
-from pipelines.request import GenerationRequest, MotionNorm
+from pipelines.request import GenerationRequest
 from pipelines.weights import read_weights
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V2, V3, assert_same, refusal_of

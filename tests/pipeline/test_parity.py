@@ -5,9 +5,10 @@ import pytest
 import torch
 from diffusers import AnimateDiffPipeline
 
+from pipelines.choices import MotionNorm, Scheduler
 from pipelines.denoise import build_scheduler
 from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest, MotionNorm, Scheduler
+from pipelines.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents, stock_run
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from pipelines.choices import PromptBlend
 from pipelines.models import Components, ModelStore
 from pipelines.prompt_travel import plan_travel
 from pipelines.prompts import encode_prompts, parse_weights
-from pipelines.request import PromptBlend
 
 
 @pytest.fixture(scope="module")

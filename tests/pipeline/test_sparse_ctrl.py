@@ -8,8 +8,8 @@ import torch
 from diffusers import SparseControlNetModel
 from safetensors.torch import save_file
 
+from pipelines.choices import MotionNorm
 from pipelines.errors import WeightsError
-from pipelines.request import MotionNorm
 from pipelines.sparse_ctrl import load_sparse_ctrl
 from pipelines.weights import read_weights
 from tests.pipeline import original

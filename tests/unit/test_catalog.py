@@ -7,8 +7,9 @@ import pytest
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
 from pipelines.architecture import Architecture
+from pipelines.choices import Scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from media.inputs import Cut, InputKind, check_length, open_input, probe_input
 from media.write import open_clip
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
-from pipelines.request import OutputFormat
 from tests.unit.clips import greys, levels_of, picture_bytes, png, zipped
 
 

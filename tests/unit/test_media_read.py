@@ -17,8 +17,8 @@ from media.gif_comment import copy_with_comment, read_gif_comment
 from media.mp4 import from_ffmetadata, to_ffmetadata
 from media.read import iter_frames, probe, read_frames, read_recipe
 from media.write import open_clip
+from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
-from pipelines.request import OutputFormat
 
 ALL = tuple(OutputFormat)
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)

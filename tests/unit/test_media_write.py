@@ -14,8 +14,8 @@ from PIL import Image
 from media.ffmpeg import FFmpegError, FrameFeed
 from media.read import iter_frames, probe, read_frames
 from media.write import ClipWriter, check_output, open_clip
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
-from pipelines.request import OutputFormat
 
 ALL = tuple(OutputFormat)
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
@@ -218,7 +218,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from media.write import open_clip
-from pipelines.request import OutputFormat
+from pipelines.choices import (OutputFormat)
 folder, num_frames = Path(sys.argv[1]), int(sys.argv[2])
 picture = np.random.default_rng(0).integers(0, 256, (1, 160, 160, 3), np.uint8)
 with open_clip(folder, stem="clip", formats=list(OutputFormat), fps=Fraction(24), width=160, height=160,

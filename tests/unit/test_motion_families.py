@@ -2,8 +2,9 @@
 
 import pytest
 
+from pipelines.choices import Scheduler
 from pipelines.motion_families import ANIMATE_LCM, FAMILIES, LIGHTNING, V3, advise
-from pipelines.request import GenerationRequest, Scheduler
+from pipelines.request import GenerationRequest
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

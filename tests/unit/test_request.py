@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.choices import ContextSchedule, OutputFormat, PromptBlend, Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.prompt_travel import has_keys
-from pipelines.request import (
-    MAX_SEED,
-    ContextSchedule,
-    GenerationRequest,
-    OutputFormat,
-    PromptBlend,
-    Scheduler,
-    field_bounds,
-)
+from pipelines.request import MAX_SEED, GenerationRequest, field_bounds
 
 texts = st.text(max_size=80).filter(lambda text: not has_keys(text)) | st.just("head\n0: a\n-1:: b\ntail")
 requests = st.builds(
