@@ -79,7 +79,6 @@ def generate(
     Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
 
     Args:
-        inputs: The clips and pictures that the request names.
         open_writer: Opens the sink of the frames, only once there are frames to write.
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.

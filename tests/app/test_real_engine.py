@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from api.engine import build_request, make_clip
+from api.inputs import keep
 from media.read import probe, read_frames, read_recipe
 from pipelines.events import Clip, Progress, Stage
 from tests.app.conftest import served
@@ -110,12 +112,19 @@ def test_an_empty_prompt_is_allowed(real):
     assert recipe["prompt"] == ""
 
 
+def test_reading_pictures_and_clips_is_a_stage_of_its_own(tmp_path):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "first.png")
+    first = keep([tmp_path / "first.png"], field="first_frame")
+    *told, _ = make_clip(build_request(prompt=PROMPT, seed=1, first_frame=first, **SMALL), tmp_path)
+    assert list(dict.fromkeys(event.stage for event in told)) == list(Stage)
+
+
 def test_the_engine_tells_every_stage_with_a_preview_and_ends_with_the_clip(tmp_path):
     request = build_request(prompt=PROMPT, seed=1, formats=["GIF", "MP4", "PNG"], **SMALL)
     *told, clip = make_clip(request, tmp_path)
     assert isinstance(clip, Clip)
     assert all(isinstance(event, Progress) for event in told)
-    assert list(dict.fromkeys(event.stage for event in told)) == list(Stage)
+    assert list(dict.fromkeys(event.stage for event in told)) == [one for one in Stage if one is not Stage.PREPROCESS]
     assert any(event.preview is not None for event in told)
     assert [path.suffix for path in clip.files] == [".gif", ".mp4", ".zip"]
     assert sorted(tmp_path.iterdir()) == sorted(clip.files)
