@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from api.inputs import keep_own, keep_source
 from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.errors import InvalidRequestError, UserError
-from pipelines.request import INPUT_FIELDS, GenerationRequest
+from pipelines.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
 
-FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
 UNIT_FIELDS = {"controls": "control", "image_prompts": "image_prompt"}
 """Fields that hold several units, and the option that adds one of them."""
 _MOVING = ("source_video", "mask")
@@ -54,8 +54,6 @@ def keep_inputs(options: dict[str, Any]) -> None:
     """
     packed = Path(options.get("source_video") or "")
     if packed.is_file() and not options.get("mask"):  # a zip may bring its masks
-        from api.inputs import keep_source
-
         options["source_video"], options["mask"] = keep_source([packed])
     for name in FILE_FIELDS:
         if options.get(name) and not re.fullmatch("[0-9a-f]{64}", options[name]):
@@ -68,8 +66,6 @@ def keep_inputs(options: dict[str, Any]) -> None:
 
 
 def _kept(text: str, field: str) -> str:
-    from api.inputs import keep_own  # brings the readers, which only clips with inputs need
-
     path = Path(text)
     if not path.exists():
         raise UserError(f"{field} must be a file or folder, got {text}. Check the path.")

@@ -14,9 +14,9 @@ from api.control_preview import MakePreview
 from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
 from api.fields import signature
-from api.modes import FILE_FIELDS, SOURCE_FRAMES, Mode, keep_uploads
+from api.modes import SOURCE_FRAMES, Mode, keep_uploads
 from pipelines.events import Clip
-from pipelines.request import GenerationRequest
+from pipelines.request import FILE_FIELDS, GenerationRequest
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any]]
 

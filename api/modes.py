@@ -5,8 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 from api.fields import FIELDS
+from api.inputs import keep, keep_source
 from api.uploads import uploaded_path, uploaded_paths
 from pipelines.errors import InvalidRequestError
+from pipelines.request import FILE_FIELDS
 
 _STEERING = ("controls", "image_prompts")
 _HOLD = ("latent_power", "latent_scale", "latent_power_last", "latent_scale_last", "noise_floor", "exact_ends")
@@ -47,7 +49,6 @@ class Mode(StrEnum):
 
 SOURCE_FRAMES = "source_frames"
 """A parameter beside the fields: single pictures in the place of a source clip."""
-FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
 
 
 def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,8 +64,6 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
     frames = found.pop(SOURCE_FRAMES, None)
     packed = found.get("source_video")
     if isinstance(packed, Mapping) and not found.get("mask"):  # a zip may bring its masks
-        from api.inputs import keep_source
-
         found["source_video"], found["mask"] = keep_source([uploaded_path(packed, "source_video")])
     for name in FILE_FIELDS:
         if name in found:
@@ -72,8 +71,6 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
     if frames:
         if found.get("source_video"):
             raise InvalidRequestError("source_frames must come without a source_video, got both. Leave one out.")
-        from api.inputs import keep
-
         found["source_video"] = keep(uploaded_paths(frames, SOURCE_FRAMES), field=SOURCE_FRAMES)
     for name, needed in ((Mode.IMG2VID, "first_frame"), (Mode.VID2VID, "source_video")):
         if mode is name and not found.get(needed):
@@ -85,8 +82,6 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(value: object, field: str) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    from api.inputs import keep  # brings the readers, which only clips with inputs need
-
     return keep([uploaded_path(value, field)], field=field)
 
 

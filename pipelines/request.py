@@ -70,6 +70,8 @@ INPUT_FIELDS = (
     "image_prompts",
 )
 """The fields about pictures and clips that a clip is made from or steered by."""
+FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
+"""Those that name a file."""
 
 
 def _to_fraction(value: object) -> Fraction:
