@@ -6,6 +6,7 @@ ends of the clip or all outside a mask, is put back after every step, noised as 
 (RePaint's known region, arXiv:2201.09865).
 """
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 import torch
@@ -13,8 +14,9 @@ from diffusers import SchedulerMixin
 
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.denoise import DenoiseState, first_state, first_step
-from pipelines.encode import encode_frames
+from pipelines.encode import encode_frames, encoding
 from pipelines.errors import InvalidRequestError
+from pipelines.events import Progress, Stage
 from pipelines.image_hold import hold_weights
 from pipelines.kept import Kept
 from pipelines.latents import clip_noise, seeded_generator
@@ -30,8 +32,15 @@ class Beginning(NamedTuple):
     kept: Kept | None = None
 
 
-def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler: SchedulerMixin) -> Beginning:
+def begin(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler: SchedulerMixin
+) -> Generator[Progress, None, Beginning]:
     """Draw the noise of a clip and lay what is given under it.
+
+    Closing the generator stops it between a few frames of the source.
+
+    Yields:
+        How much of a source clip is encoded.
 
     Raises:
         InvalidRequestError: An input has too few frames, or no step is left.
@@ -46,7 +55,7 @@ def begin(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler
         under, held = _held(request, inputs, vae, noise)
         noise = clip_noise(request, generator, iteration=1)
     else:
-        under = held = _encoded(request, inputs, vae)
+        under = held = yield from _encoded(request, inputs, vae)
     kept = _kept(request, inputs, held, noise)
     if request.starts_from_pictures:
         latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
@@ -75,12 +84,18 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
             )
 
 
-def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:
+def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> Generator[Progress, None, torch.Tensor]:
     """Latents of the source, float32 [1, 4, F, h, w]; a single picture is encoded once."""
     assert inputs.source is not None
     if inputs.source.num_frames == 1:
         return _picture(request, inputs.source, vae).expand(-1, -1, request.num_frames, -1, -1)
-    return encode_frames(vae, request, inputs.source, range(request.num_frames))
+    work = encoding(vae, request, inputs.source, range(request.num_frames))
+    while True:
+        try:
+            yield Progress(Stage.ENCODE, next(work), request.num_frames, note="Reading the source clip")
+        except StopIteration as end:
+            latents: torch.Tensor = end.value
+            return latents
 
 
 def _picture(request: GenerationRequest, picture: FrameClip, vae: AnyVae) -> torch.Tensor:

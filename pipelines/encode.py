@@ -1,6 +1,7 @@
 """Pictures to latents, a few frames at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,14 +14,26 @@ from pipelines.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
 
+_Result = TypeVar("_Result")
+
 
 def encode_frames(vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> torch.Tensor:
-    """Encode frames of a clip at the size of the result.
+    """Encode a few frames of a clip at the size of the result, as `encoding` does, at once."""
+    return finished(encoding(vae, request, clip, indices))
+
+
+def encoding(
+    vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]
+) -> Generator[int, None, torch.Tensor]:
+    """Encode frames of a clip at the size of the result, a few at a time.
 
     The mode of the encoder's distribution is taken, not a draw from it, so that the same picture is the same latents.
 
     Args:
         indices: Which frames, in this order; of a single picture it is always that one.
+
+    Yields:
+        How many are encoded.
 
     Returns:
         float32 [1, 4, len(indices), h, w] on the CPU.
@@ -31,7 +44,18 @@ def encode_frames(vae: AnyVae, request: GenerationRequest, clip: FrameClip, indi
     for start in range(0, len(indices), chunk):
         pictures = fitted_frames(request, clip, indices[start : start + chunk])
         latents[0, :, start : start + len(pictures)] = _encode(vae, pictures).transpose(0, 1)
+        yield start + len(pictures)
     return latents
+
+
+def finished(work: Generator[object, None, _Result]) -> _Result:
+    """What a generator returns at its end; what it yields before is dropped."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
 
 
 def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> Frames:

@@ -116,7 +116,7 @@ def generate(
     weights = {**plan.weights, **steering_weights}
     checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, weights)
     steps = len(scheduler.timesteps)
-    state, kept = begin(request.first_clip, inputs, components.vae, scheduler)
+    state, kept = yield from begin(request.first_clip, inputs, components.vae, scheduler)
     found = resume_from or checkpoint.load()
     warnings = (*_advice(request, components), *plan.warnings)
     if found:

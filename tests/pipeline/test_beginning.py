@@ -9,14 +9,16 @@ from pipelines.beginning import begin
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.clip_inputs import ClipInputs
 from pipelines.denoise import build_scheduler, denoise, first_step
-from pipelines.encode import encode_frames
+from pipelines.encode import encode_frames, finished
 from pipelines.errors import InvalidRequestError
+from pipelines.events import Progress
+from pipelines.generate import generate
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, ModelStore, applied
 from pipelines.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip
-from tests.pipeline.sink import run
+from tests.pipeline.sink import KeptFrames, run
 from tests.pipeline.stock import encode
 
 FIRST, LAST, SOURCE, MASK = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
@@ -65,7 +67,7 @@ def test_a_source_clip_is_remade_as_stock_does(components, clip, scheduler):
         scheduler=scheduler, source_video=SOURCE, strength=0.6, motion_norm=MotionNorm.DIFFUSERS, num_inference_steps=6
     )
     ours_scheduler = build_scheduler(request, components.scheduler_config)
-    start = begin(request, ClipInputs(source=clip), components.vae, ours_scheduler)
+    start = finished(begin(request, ClipInputs(source=clip), components.vae, ours_scheduler))
     assert start.state.step == 3
     text = encode(components, request.prompt, "")
     with applied(components, request):
@@ -101,10 +103,24 @@ def test_a_source_clip_is_remade_as_stock_does(components, clip, scheduler):
 def test_the_noised_source_is_what_the_sampler_makes_of_it(components, clip):
     request = request_for(source_video=SOURCE, strength=0.6)
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = begin(request, ClipInputs(source=clip), components.vae, scheduler).state
+    found = finished(begin(request, ClipInputs(source=clip), components.vae, scheduler)).state
     clean = encode_frames(components.vae, request, clip, range(8))
     noise = initial_noise(seeded_generator(5), num_frames=8, height=SIDE, width=SIDE)
     assert torch.equal(found.latents, scheduler.add_noise(clean, noise, scheduler.timesteps[2:3]))
+
+
+def test_reading_a_source_tells_how_far_it_is_and_can_be_stopped(store, clip, monkeypatch):
+    monkeypatch.setattr("pipelines.encode.CELLS_A_CHUNK", 2 * 64)  # two frames at a time
+    request = request_for(source_video=SOURCE)
+    _, events = run(request, inputs=ClipInputs(source=clip), store=store)
+    told = [event for event in events if isinstance(event, Progress) and event.note == "Reading the source clip"]
+    assert [(event.step, event.total) for event in told] == [(2, 8), (4, 8), (6, 8), (8, 8)]
+    clip.reads.clear()
+    stopped = generate(request, open_writer=KeptFrames().opener(), inputs=ClipInputs(source=clip), store=store)
+    for event in stopped:
+        if event.note == "Reading the source clip":
+            stopped.close()
+    assert clip.reads == [[0, 1]]
 
 
 def test_encoding_is_the_same_whatever_the_chunks(components, clip, monkeypatch):
@@ -120,7 +136,7 @@ def test_the_blend_is_the_seed_programs(components, ends):
         first_frame=FIRST, last_frame=LAST, noise_floor=0, exact_ends=False, strength=1, num_frames=48
     )
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = begin(request, ends, components.vae, scheduler).state.latents
+    found = finished(begin(request, ends, components.vae, scheduler)).state.latents
     first, last = (encode_frames(components.vae, request, one, [0]) for one in (ends.first_frame, ends.last_frame))
     generator = seeded_generator(5)
     noise, noising = (initial_noise(generator, num_frames=48, height=SIDE, width=SIDE) for _ in range(2))
