@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.inputs import complete_from_source, open_inputs, put_sound
+from api.inputs import complaints, complete_from_source, open_inputs, put_sound
 from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
@@ -94,13 +94,17 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     checkpoints = os.environ.get(CHECKPOINT_DIR)
     kept = Path(checkpoints) if checkpoints else None
     for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
-        yield _with_sound(request, event) if isinstance(event, Clip) and request.keep_audio else event
+        if isinstance(event, Clip):
+            yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
+        else:
+            yield event
 
 
-def _with_sound(request: GenerationRequest, clip: Clip) -> Clip:
-    videos = [path for path in clip.files if path.suffix == ".mp4"] if request.source_video else []
-    complaints = (put_sound(request, path) for path in videos)
-    return replace(clip, warnings=(*clip.warnings, *filter(None, complaints)))
+def _put_sounds(request: GenerationRequest, clip: Clip) -> list[str]:
+    """Put the source's sound under the clip's videos where it is wished; why there is none, if there is none."""
+    wished = request.source_video and request.keep_audio
+    videos = [path for path in clip.files if path.suffix == ".mp4"] if wished else []
+    return [why for path in videos if (why := put_sound(request, path))]
 
 
 @contextmanager

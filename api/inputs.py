@@ -104,7 +104,7 @@ def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     filled = dict(values)
     source = filled.get("source_video")
-    if not source:
+    if not source or (filled.get("num_frames") and filled.get("fps") is not None):
         return filled
     if not filled.get("num_frames"):
         filled.pop("num_frames", None)
@@ -159,9 +159,7 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
         options_of(unit, number=number)
     if request.source_video or request.first_frame or request.controls or request.image_prompts:
         yield Progress(Stage.PREPROCESS, 0, 1, note="Reading pictures and clips")
-    source = None
-    if request.source_video:
-        source = _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
+    source = _source(request)
     controls = []
     for number, unit in enumerate(request.controls, start=1):
         controls.append((yield from _control(request, unit, source, number)))
@@ -176,6 +174,18 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
             for unit in request.image_prompts
         ),
     )
+
+
+def complaints(inputs: ClipInputs) -> list[str]:
+    """What is wrong with files that could be used all the same, in words for people."""
+    clips = {
+        "First frame": inputs.first_frame,
+        "Last frame": inputs.last_frame,
+        "Source clip": inputs.source,
+        "Mask": inputs.mask,
+    }
+    told = {name: clip.complaint for name, clip in clips.items() if isinstance(clip, FrameFile)}
+    return [f"{name}: {complaint}" for name, complaint in told.items() if complaint]
 
 
 def put_sound(request: GenerationRequest, clip: Path) -> str:
@@ -207,10 +217,7 @@ def preview_control(request: GenerationRequest, number: int = 1) -> "Generator[P
     """
     unit = request.controls[number - 1]
     options_of(unit, number=number)
-    source = None
-    if request.source_video and not unit.clip:
-        source = _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
-    return (yield from _control(request, unit, source, number))
+    return (yield from _control(request, unit, None if unit.clip else _source(request), number))
 
 
 def _control(
@@ -247,6 +254,12 @@ def _device() -> str:
 
 def _source_cut(values: Mapping[str, Any]) -> Cut:
     return Cut(start=int(values.get("source_start") or 0), every=int(values.get("source_every") or 1))
+
+
+def _source(request: GenerationRequest) -> FrameFile | None:
+    if not request.source_video:
+        return None
+    return _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
 
 
 def _picture(request: GenerationRequest, sha256: str, field: str) -> FrameFile | None:

@@ -92,8 +92,7 @@ def find_motion_module(model_id: str) -> MotionModule:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    named = _on_the_hub(model_id)
-    return _find("motion_module", model_id, motion_modules(), MotionModule(**named) if named else None)
+    return _find("motion_module", model_id, motion_modules(), _named(MotionModule, model_id))
 
 
 def find_vae(model_id: str) -> Vae:
@@ -102,8 +101,7 @@ def find_vae(model_id: str) -> Vae:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    named = _on_the_hub(model_id)
-    return _find("vae", model_id, vaes(), Vae(**named) if named else None)
+    return _find("vae", model_id, vaes(), _named(Vae, model_id))
 
 
 def find_controlnet(model_id: str) -> ControlNet:
@@ -112,8 +110,7 @@ def find_controlnet(model_id: str) -> ControlNet:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    named = _on_the_hub(model_id)
-    return _find("controls", model_id, controlnets(), ControlNet(**named) if named else None)
+    return _find("controls", model_id, controlnets(), _named(ControlNet, model_id))
 
 
 def find_ip_adapter(model_id: str) -> IPAdapter:
@@ -122,8 +119,7 @@ def find_ip_adapter(model_id: str) -> IPAdapter:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    named = _on_the_hub(model_id)
-    return _find("image_prompts", model_id, ip_adapters(), IPAdapter(**named) if named else None)
+    return _find("image_prompts", model_id, ip_adapters(), _named(IPAdapter, model_id))
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -260,6 +256,12 @@ def _on_the_hub(model_id: str) -> dict[str, Any] | None:
         "file": named["file"],
         "licence": "See the repository",
     }
+
+
+def _named(kind: type[_AnyEntry], model_id: str) -> _AnyEntry | None:
+    """A record of what an id names on the Hub, where the operator allows any."""
+    named = _on_the_hub(model_id)
+    return kind(**named) if named else None
 
 
 def _free_base_model(model_id: str) -> BaseModel | None:

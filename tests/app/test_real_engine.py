@@ -119,6 +119,19 @@ def test_reading_pictures_and_clips_is_a_stage_of_its_own(tmp_path):
     assert list(dict.fromkeys(event.stage for event in told)) == list(Stage)
 
 
+def test_a_source_clip_that_is_cut_off_is_used_and_told(tmp_path):
+    whole, cut = tmp_path / "whole.gif", tmp_path / "cut.gif"
+    noise = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), np.uint8)
+    first, *more = [Image.fromarray(frame) for frame in noise]
+    first.save(whole, save_all=True, append_images=more, duration=50)
+    cut.write_bytes(whole.read_bytes()[:9_000])
+    values = {"prompt": PROMPT, "seed": 1, **SMALL | {"num_frames": 3}}
+    for path, told in ((cut, ["Source clip: It is damaged or cut off; "]), (whole, [])):
+        source = keep([path], field="source_video")
+        *_, clip = make_clip(build_request(source_video=source, **values), tmp_path)
+        assert [warning[: len(start)] for warning, start in zip(clip.warnings, told, strict=True)] == told
+
+
 def test_the_engine_tells_every_stage_with_a_preview_and_ends_with_the_clip(tmp_path):
     request = build_request(prompt=PROMPT, seed=1, formats=["GIF", "MP4", "PNG"], **SMALL)
     *told, clip = make_clip(request, tmp_path)
