@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from controlnet.preprocessors import Spread
+from controlnet.preprocessor import Spread
 from pipelines.image_fit import Frames
 
 Maps = npt.NDArray[np.float32]

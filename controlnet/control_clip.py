@@ -14,7 +14,8 @@ import numpy as np
 
 from controlnet.clip_range import as_grey_frames, clip_range
 from controlnet.control_cache import ControlCache, ControlClip, RawMaps
-from controlnet.preprocessors import Filter, Preprocessor, Setting, Spread, get_preprocessor, options_of
+from controlnet.preprocessor import Filter, Preprocessor, Setting, Spread
+from controlnet.preprocessors import get_preprocessor, options_of
 from pipelines.clip_inputs import FrameClip
 from pipelines.control_units import ControlUnit
 from pipelines.events import Progress, Stage

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from controlnet.networks import as_imagenet, from_aux, load_network, load_transformer, on_frames
 from controlnet.pixel_filters import as_bytes
-from controlnet.preprocessors import Filter, Setting
+from controlnet.preprocessor import Filter, Setting
 
 
 def midas(setting: Setting) -> Filter:

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from controlnet.networks import from_aux, load_network, on_frames, working_size
 from controlnet.pixel_filters import as_rgb
-from controlnet.preprocessors import Filter, Setting
+from controlnet.preprocessor import Filter, Setting
 from pipelines.image_fit import Frames
 
 _SHADES = 2  # above black, that "safe" leaves

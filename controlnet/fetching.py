@@ -3,16 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from controlnet.preprocessors import (
-    MODEL_CONFIG,
-    MODEL_WEIGHTS,
-    OFFLINE,
-    Filter,
-    Preprocessor,
-    Setting,
-    Weights,
-    weights_wanted,
-)
+from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Preprocessor, Setting, Weights
+from controlnet.preprocessors import OFFLINE, weights_wanted
 from pipelines.downloads import fetch
 
 _INSTEAD = f"Choose a preprocessor that needs no download ({', '.join(OFFLINE)})"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from controlnet.preprocessors import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
+from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
 from pipelines.image_fit import Frames
 from pipelines.weights import not_whole, read_model, read_weights, require_layout, settle
 

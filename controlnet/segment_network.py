@@ -3,7 +3,7 @@
 import numpy as np
 
 from controlnet.networks import as_imagenet, from_aux, load_transformer, on_frames
-from controlnet.preprocessors import Filter, Setting
+from controlnet.preprocessor import Filter, Setting
 from pipelines.image_fit import Frames
 
 

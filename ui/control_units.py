@@ -9,7 +9,8 @@ from gradio.components import Component
 from api.faults import faults_in_words
 from api.inputs import keep
 from api.uploads import uploaded_paths
-from controlnet.preprocessors import PREPROCESSORS, Preprocessor
+from controlnet.preprocessor import Preprocessor
+from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError

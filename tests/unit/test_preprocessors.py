@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from controlnet.clip_range import as_grey_frames, clip_range
-from controlnet.preprocessors import OFFLINE, PREPROCESSORS, Setting, Spread, get_preprocessor, options_of
+from controlnet.preprocessor import Setting, Spread
+from controlnet.preprocessors import OFFLINE, PREPROCESSORS, get_preprocessor, options_of
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import Frames
