@@ -25,6 +25,7 @@ VIDEO_PLAYS = """() => {
 WIDER_THAN_SCREEN = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 GRADIO_BASELINE = {"aria-prohibited-attr", "color-contrast"}  # its media box and footer; ours are checked below
 WAIT_MS = 20_000
+SETTLE_MS = 300  # Gradio may set values once more just after drawing: 2 of 60 that were typed within it were lost
 expect = playwright.expect
 
 pytestmark = [
@@ -57,6 +58,7 @@ def visit(chromium, url) -> Iterator:
         page.route("**/*", hermetic)
         page.goto(f"{url}?__theme={scheme}", wait_until="domcontentloaded")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
+        page.wait_for_timeout(SETTLE_MS)
         return page
 
     yield go
@@ -73,6 +75,7 @@ def start(page, prompt: str) -> None:
 def open_section(page, title: str) -> None:
     """Open an accordion; its button's name ends with an arrow sign."""
     page.get_by_role("button", name=re.compile(rf"^{title}\b")).click()
+    page.wait_for_timeout(SETTLE_MS)
 
 
 def test_a_clip_is_previewed_while_it_is_made_and_then_plays(visit):
