@@ -79,7 +79,7 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     check_output(request.formats, request.fps)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
-    def open_writer(request: GenerationRequest) -> "ClipWriter":
+    def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
         return open_clip(
             folder,
             stem=stem,
@@ -87,7 +87,7 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             fps=request.fps,
             width=request.width,
             height=request.height,
-            recipe=request.to_json(),
+            recipe=recipe,
         )
 
     inputs = yield from open_inputs(request)

@@ -18,7 +18,7 @@ from media.timing import Timing
 from media.video import VideoReader
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit, fitted
-from pipelines.request import MAX_NUM_FRAMES
+from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
 MAX_STORED_BYTES = 8 << 30
 """Most that the frames of one input take on the disk: 10,000 of 512 × 512 pixels."""

@@ -14,7 +14,7 @@ from media.png import DamagedZipError, iter_png_frames, read_png_facts, read_png
 from media.video import list_video
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
-from pipelines.request import MAX_NUM_FRAMES
+from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
 MAX_READ_BYTES = 4 << 30
 """Most that `read_frames` puts in memory."""

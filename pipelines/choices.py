@@ -90,9 +90,67 @@ class MotionNorm(StrEnum):
     DIFFUSERS = "diffusers"
 
 
+class HiresMethod(StrEnum):
+    """How a clip becomes larger before its second pass."""
+
+    LATENT = "latent"
+    PIXEL = "pixel"
+
+
+class Interpolation(StrEnum):
+    """Who draws the frames between the frames that were made."""
+
+    OFF = "off"
+    FLOW = "flow"
+    FILM = "film"
+
+
+class ColorMatch(StrEnum):
+    """Whose colours all frames of a clip take on."""
+
+    OFF = "off"
+    FIRST = "first"
+    SOURCE = "source"
+
+
 class OutputFormat(StrEnum):
     """Kinds of files a clip can be written as."""
 
     MP4 = "MP4"
     GIF = "GIF"
+    WEBP = "WEBP"
+    WEBM = "WEBM"
+    APNG = "APNG"
     PNG = "PNG"
+    TXT = "TXT"
+
+
+class Mp4Preset(StrEnum):
+    """How long the MP4's encoder looks for a smaller file, as libx264 calls it."""
+
+    VERYSLOW = "veryslow"
+    SLOWER = "slower"
+    SLOW = "slow"
+    MEDIUM = "medium"
+    FAST = "fast"
+    FASTER = "faster"
+    VERYFAST = "veryfast"
+    SUPERFAST = "superfast"
+    ULTRAFAST = "ultrafast"
+
+
+class Mp4Tune(StrEnum):
+    """What kind of pictures the MP4's encoder is to expect, as libx264 calls it."""
+
+    NONE = "none"
+    FILM = "film"
+    ANIMATION = "animation"
+    GRAIN = "grain"
+
+
+class GifOptimize(StrEnum):
+    """Whether gifsicle makes a GIF smaller, and whether pixels may change for it."""
+
+    OFF = "off"
+    LOSSLESS = "lossless"
+    LOSSY = "lossy"

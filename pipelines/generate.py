@@ -34,6 +34,7 @@ from pipelines.prompts import encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
+from pipelines.version import VERSION
 
 #: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
 DECODE_COST = 1.13
@@ -51,7 +52,8 @@ class FrameSink(Protocol):
     def write(self, frames: np.ndarray) -> None: ...
 
 
-OpenWriter = Callable[[GenerationRequest], AbstractContextManager[FrameSink]]
+OpenWriter = Callable[[GenerationRequest, str], AbstractContextManager[FrameSink]]
+"""Opens the sink of a request's frames; the text is the recipe that its files carry."""
 
 
 @cache
@@ -161,7 +163,10 @@ def generate(
             note = _place_of(step, request, steps).capitalize()
             yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
         warnings += tuple(checkpoint.warnings)
-        yield from _write(request, inputs, components, state, open_writer, work, start, warnings)
+        read = {**components.weights, **weights}
+        recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": read})
+        sink = yield from _write(request, inputs, components.vae, state.latents, open_writer(request, recipe), work)
+    yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
     checkpoint.remove()  # only now, when the caller has the clip
 
 
@@ -211,27 +216,33 @@ def _load_steering(
 def _write(
     request: GenerationRequest,
     inputs: ClipInputs,
-    components: Components,
-    state: DenoiseState,
-    open_writer: OpenWriter,
+    vae: AnyVae,
+    latents: torch.Tensor,
+    opened: AbstractContextManager[FrameSink],
     work: "_Work",
-    start: float,
-    warnings: tuple[str, ...],
-) -> Iterator[Event]:
+) -> Generator[Event, None, FrameSink]:
+    """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
+    total = request.num_frames + len(request.frames_played_back)
+    one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
+    done = 0
+    with opened as sink:
+        for frames in _played(request, inputs, vae, latents):
+            for piece in frames[:, None] if one_by_one else frames[None]:
+                sink.write(piece)
+                done += len(piece)
+                work.frames_decoded(len(piece))
+                yield Progress(Stage.DECODE, done, total, work.eta_s())
+    return sink
+
+
+def _played(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
+    """Finished frames in the order they are played, chunk by chunk."""
+    for _, frames in _decoded(request, inputs, vae, latents):
+        yield frames
+    # Decoded once more, for to keep the frames would take memory that grows with the clip.
     back = request.frames_played_back
-    total = request.num_frames + len(back)
-    with open_writer(request) as writer:
-        for first, frames in _decoded(request, inputs, components.vae, state.latents):
-            writer.write(frames)
-            work.frames_decoded(len(frames))
-            yield Progress(Stage.DECODE, first + len(frames), total, work.eta_s())
-        # Decoded once more, for to keep the frames would take memory that grows with the clip.
-        for first, frames in _decoded(request, inputs, components.vae, state.latents, backwards=True) if back else ():
-            wanted = [frame - first for frame in back if first <= frame < first + len(frames)]
-            writer.write(frames[wanted])
-            work.frames_decoded(len(wanted))
-            yield Progress(Stage.DECODE, total - max(0, first - back[-1]), total, work.eta_s())
-    yield Clip(writer.files, request.to_json(), writer.num_frames, time.monotonic() - start, warnings)
+    for first, frames in _decoded(request, inputs, vae, latents, backwards=True) if back else ():
+        yield frames[[frame - first for frame in back if first <= frame < first + len(frames)]]
 
 
 def _decoded(

@@ -3,7 +3,8 @@
 import torch
 
 from pipelines.choices import NoiseLayout
-from pipelines.request import MAX_NUM_FRAMES, GenerationRequest
+from pipelines.request import GenerationRequest
+from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
 LATENT_CHANNELS = 4
 VAE_SCALE_FACTOR = 8

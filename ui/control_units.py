@@ -15,7 +15,7 @@ from pipelines import catalog
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
-from ui.controls import CHOICE_LABELS, allows_any, control_model_choices, words_of
+from ui.controls import allows_any, choice_label, control_model_choices, words_of
 
 UNITS = 2
 """How many the page shows; a request may have more."""
@@ -93,7 +93,7 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     with gr.Row():
         place("start", gr.Slider, value=0, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
         place("end", gr.Slider, value=1, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
-    place("fit", gr.Dropdown, choices=[(CHOICE_LABELS[fit], fit.value) for fit in ImageFit], value=ImageFit.CROP.value)
+    place("fit", gr.Dropdown, choices=[(choice_label(fit), fit.value) for fit in ImageFit], value=ImageFit.CROP.value)
     place("key_frames", gr.Textbox, value="", max_lines=1)
     place("falloff", gr.Textbox, value="", max_lines=1)
     place("guess_mode", gr.Checkbox, value=False)

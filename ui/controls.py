@@ -14,10 +14,16 @@ from api.fields import json_default
 from pipelines import catalog
 from pipelines.choices import (
     ClosedLoop,
+    ColorMatch,
     ContextFuse,
     ContextSchedule,
     FreeInitFilter,
+    GifOptimize,
+    HiresMethod,
+    Interpolation,
     MotionNorm,
+    Mp4Preset,
+    Mp4Tune,
     NoiseLayout,
     OutputFormat,
     PromptBlend,
@@ -31,53 +37,70 @@ from pipelines.schedules import Keys
 _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can
 _PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
 
-CHOICE_LABELS: dict[StrEnum, str] = {
-    Scheduler.DDIM: "DDIM",
-    Scheduler.EULER: "Euler",
-    Scheduler.EULER_A: "Euler ancestral",
-    Scheduler.DPMPP_2M: "DPM++ 2M",
-    Scheduler.LCM: "LCM",
-    PromptBlend.LERP: "Straight (lerp)",
-    PromptBlend.SLERP: "Along an arc (slerp)",
-    ContextSchedule.UNIFORM: "Uniform",
-    ContextSchedule.STATIC: "Static",
-    ContextSchedule.LOOPED: "Looped",
-    ContextSchedule.BATCHED: "Batched",
-    ContextSchedule.SHUFFLE: "Shuffle",
-    ContextSchedule.COMPOSITE: "Composite",
-    ClosedLoop.OFF: "Off",
-    ClosedLoop.WINDOWS: "Windows",
-    ClosedLoop.PROMPTS: "Windows and prompts",
-    ClosedLoop.FULL: "Full",
-    Reverse.OFF: "Off",
-    Reverse.APPEND: "Append",
-    Reverse.DROP_HEAD: "Append, drop head",
-    Reverse.DROP_TAIL: "Append, drop tail",
-    Reverse.DROP_BOTH: "Append, drop both",
-    ContextFuse.PYRAMID: "Pyramid",
-    ContextFuse.FLAT: "Flat",
-    ContextFuse.OVERLAP_LINEAR: "Overlap linear",
-    ContextFuse.RELATIVE: "Relative",
-    ContextFuse.LAST: "Last",
-    NoiseLayout.ONE_DRAW: "One draw",
-    NoiseLayout.FRAME_SEEDS: "Frame seeds",
-    NoiseLayout.REPEAT: "Repeat",
-    NoiseLayout.SHUFFLE: "Shuffle",
-    NoiseLayout.CONSTANT: "Constant",
-    FreeInitFilter.BUTTERWORTH: "Butterworth",
-    FreeInitFilter.GAUSSIAN: "Gaussian",
-    FreeInitFilter.IDEAL: "Ideal",
-    FreeInitFilter.BOX: "Box",
-    MotionNorm.ORIGINAL: "Original",
-    MotionNorm.DIFFUSERS: "As diffusers",
-    ImageFit.CROP: "Crop",
-    ImageFit.PAD: "Pad",
-    ImageFit.STRETCH: "Stretch",
-    OutputFormat.MP4: "MP4 video",
-    OutputFormat.GIF: "GIF",
-    OutputFormat.PNG: "PNG frames (zip)",
-}
-"""What people read for a choice; ids stay in the values."""
+_LABELS: tuple[tuple[StrEnum, str], ...] = (
+    (Scheduler.DDIM, "DDIM"),
+    (Scheduler.EULER, "Euler"),
+    (Scheduler.EULER_A, "Euler ancestral"),
+    (Scheduler.DPMPP_2M, "DPM++ 2M"),
+    (Scheduler.LCM, "LCM"),
+    (PromptBlend.LERP, "Straight (lerp)"),
+    (PromptBlend.SLERP, "Along an arc (slerp)"),
+    (ContextSchedule.UNIFORM, "Uniform"),
+    (ContextSchedule.STATIC, "Static"),
+    (ContextSchedule.LOOPED, "Looped"),
+    (ContextSchedule.BATCHED, "Batched"),
+    (ContextSchedule.SHUFFLE, "Shuffle"),
+    (ContextSchedule.COMPOSITE, "Composite"),
+    (ClosedLoop.OFF, "Off"),
+    (ClosedLoop.WINDOWS, "Windows"),
+    (ClosedLoop.PROMPTS, "Windows and prompts"),
+    (ClosedLoop.FULL, "Full"),
+    (Reverse.OFF, "Off"),
+    (Reverse.APPEND, "Append"),
+    (Reverse.DROP_HEAD, "Append, drop head"),
+    (Reverse.DROP_TAIL, "Append, drop tail"),
+    (Reverse.DROP_BOTH, "Append, drop both"),
+    (ContextFuse.PYRAMID, "Pyramid"),
+    (ContextFuse.FLAT, "Flat"),
+    (ContextFuse.OVERLAP_LINEAR, "Overlap linear"),
+    (ContextFuse.RELATIVE, "Relative"),
+    (ContextFuse.LAST, "Last"),
+    (NoiseLayout.ONE_DRAW, "One draw"),
+    (NoiseLayout.FRAME_SEEDS, "Frame seeds"),
+    (NoiseLayout.REPEAT, "Repeat"),
+    (NoiseLayout.SHUFFLE, "Shuffle"),
+    (NoiseLayout.CONSTANT, "Constant"),
+    (FreeInitFilter.BUTTERWORTH, "Butterworth"),
+    (FreeInitFilter.GAUSSIAN, "Gaussian"),
+    (FreeInitFilter.IDEAL, "Ideal"),
+    (FreeInitFilter.BOX, "Box"),
+    (MotionNorm.ORIGINAL, "Original"),
+    (MotionNorm.DIFFUSERS, "As diffusers"),
+    (ImageFit.CROP, "Crop"),
+    (ImageFit.PAD, "Pad"),
+    (ImageFit.STRETCH, "Stretch"),
+    (OutputFormat.MP4, "MP4 video"),
+    (OutputFormat.GIF, "GIF"),
+    (HiresMethod.LATENT, "Latent"),
+    (HiresMethod.PIXEL, "Pixel"),
+    (Interpolation.OFF, "Off"),
+    (Interpolation.FLOW, "Flow"),
+    (Interpolation.FILM, "FILM"),
+    (ColorMatch.OFF, "Off"),
+    (ColorMatch.FIRST, "First frame"),
+    (ColorMatch.SOURCE, "Source clip"),
+    (OutputFormat.WEBP, "WebP"),
+    (OutputFormat.WEBM, "WebM video"),
+    (OutputFormat.APNG, "APNG"),
+    (OutputFormat.PNG, "PNG frames (zip)"),
+    (OutputFormat.TXT, "Recipe (text)"),
+    *((preset, preset.capitalize()) for preset in Mp4Preset),
+    *((tune, tune.capitalize()) for tune in Mp4Tune),
+    (GifOptimize.OFF, "Off"),
+    (GifOptimize.LOSSLESS, "Without loss"),
+    (GifOptimize.LOSSY, "With loss"),
+)
+_LABEL_OF = {(type(choice), choice.value): label for choice, label in _LABELS}  # kinds may share an id
 
 
 def build_control(name: str, value: Any = None, *, base_model: str | None = None) -> gr.components.Component:
@@ -143,7 +166,7 @@ def _info(name: str) -> str:
 
 
 def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
-    return [(CHOICE_LABELS[choice], choice.value) for choice in kind]
+    return [(choice_label(choice), choice.value) for choice in kind]
 
 
 def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
@@ -167,6 +190,11 @@ def control_model_choices(name: str, base_model: str) -> Sequence[tuple[str, str
         for entry in (catalog.controlnets() if name == "controls" else catalog.ip_adapters())
         if None in (family, entry.family) or family == entry.family
     ]
+
+
+def choice_label(choice: StrEnum) -> str:
+    """What people read for a choice; ids stay in the values."""
+    return _LABEL_OF[type(choice), choice.value]
 
 
 def words_of(kind: type[BaseModel], name: str) -> dict[str, str]:

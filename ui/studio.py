@@ -62,7 +62,29 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "free_init_spatial_stop",
         "free_init_temporal_stop",
     ),
-    "Output": ("fps", "reverse", "formats"),
+    "Larger and smoother": (
+        "hires_scale",
+        "hires_strength",
+        "hires_method",
+        "upscale_by",
+        "upscaler",
+        "interpolation",
+        "interpolation_frames",
+        "keep_duration",
+        "color_match",
+    ),
+    "Output": ("fps", "reverse", "formats", "loop_count", "max_file_mb"),
+    "Files": (
+        "mp4_crf",
+        "mp4_preset",
+        "mp4_tune",
+        "webm_crf",
+        "webp_quality",
+        "webp_lossless",
+        "gif_palette",
+        "gif_optimize",
+        "gif_lossiness",
+    ),
 }
 """The accordions, closed at first, and the fields in each."""
 

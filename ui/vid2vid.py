@@ -15,7 +15,8 @@ from api.inputs import first_picture, keep, keep_source, source_facts
 from api.uploads import uploaded_paths
 from media.inputs import Cut, InputFacts
 from pipelines.errors import InvalidRequestError
-from pipelines.request import MAX_NUM_FRAMES, GenerationRequest, field_bounds
+from pipelines.request import GenerationRequest, field_bounds
+from pipelines.request_fields.clip import MAX_NUM_FRAMES
 from ui.controls import build_control, words_of
 from ui.mask_drawing import mask_of_strokes
 from ui.progress import message_html

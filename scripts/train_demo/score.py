@@ -70,7 +70,7 @@ def make_frames(prompt: str, seed: int, *, inputs: ClipInputs = NO_INPUTS, **set
     sink = FramesInMemory()
 
     @contextmanager
-    def keep(_: GenerationRequest) -> Iterator[FramesInMemory]:
+    def keep(_: GenerationRequest, __: str) -> Iterator[FramesInMemory]:
         yield sink
 
     for _ in generate(request, open_writer=keep, inputs=inputs):

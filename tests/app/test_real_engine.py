@@ -4,6 +4,7 @@ The clips are small and of few steps: whether pictures are good is measured else
 be the same ones.
 """
 
+import hashlib
 import json
 import re
 import signal
@@ -23,6 +24,7 @@ from api.engine import build_request, make_clip
 from api.inputs import keep
 from media.read import probe, read_frames, read_recipe
 from pipelines.events import Clip, Progress, Stage
+from pipelines.version import VERSION
 from tests.app.conftest import served
 from ui.page import build_page
 
@@ -65,7 +67,12 @@ def test_a_call_gives_a_playable_video_that_carries_its_recipe(made):
     info = probe(Path(video))
     assert (info.num_frames, info.width, info.height, info.fps) == (4, 64, 64, 8)
     assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
-    assert json.loads(read_recipe(Path(video))) == recipe
+    in_file = json.loads(read_recipe(Path(video)))
+    made_with = in_file.pop("made_with")
+    assert in_file == recipe
+    assert made_with["app"] == f"AnimateDiff Studio {VERSION}"
+    unet = ROOT / "assets/demo/unet/diffusion_pytorch_model.safetensors"
+    assert made_with["weights"]["unet"] == hashlib.sha256(unet.read_bytes()).hexdigest()
     assert recipe["seed"] == 11
 
 

@@ -15,7 +15,7 @@ from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui.control_units import PARTS, UNITS, part
-from ui.controls import CHOICE_LABELS, build_control
+from ui.controls import build_control, choice_label
 from ui.img2vid import FADING
 from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
@@ -204,7 +204,7 @@ def test_every_choice_has_a_label():
     kinds = [field.annotation for field in GenerationRequest.model_fields.values()]
     choices = [choice for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum) for choice in kind]
     assert len(choices) > 30
-    assert all(CHOICE_LABELS[choice] for choice in choices)
+    assert all(choice_label(choice) for choice in choices)
 
 
 def test_examples_use_only_words_the_demo_model_knows():

@@ -17,6 +17,7 @@ class KeptFrames:
     def __init__(self) -> None:
         self.files: tuple[Path, ...] = ()
         self.parts: list[np.ndarray] = []
+        self.recipe = ""
         self.left_with: type[BaseException] | None = None
 
     @property
@@ -32,7 +33,8 @@ class KeptFrames:
 
     def opener(self) -> OpenWriter:
         @contextmanager
-        def open_writer(_: GenerationRequest) -> Iterator[KeptFrames]:
+        def open_writer(_: GenerationRequest, recipe: str) -> Iterator[KeptFrames]:
+            self.recipe = recipe
             try:
                 yield self
             except BaseException as err:

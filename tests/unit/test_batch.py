@@ -4,7 +4,7 @@ import pytest
 
 from api.batch import MAX_CLIPS, build_batch
 from pipelines.errors import InvalidRequestError
-from pipelines.request import MAX_SEED
+from pipelines.request_fields.clip import MAX_SEED
 
 
 def seeds(seed: object, count: object = None) -> list[int]:
