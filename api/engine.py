@@ -85,8 +85,8 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             stem=stem,
             formats=request.formats,
             fps=request.fps,
-            width=request.width,
-            height=request.height,
+            width=request.clip_size[0],
+            height=request.clip_size[1],
             recipe=recipe,
         )
 

@@ -236,8 +236,8 @@ def _control(
         yield from prepare_control(
             unit,
             clip,
-            width=request.width,
-            height=request.height,
+            width=request.clip_size[0],
+            height=request.clip_size[1],
             seed=request.seed,
             cache=_control_cache(),
             device=_device(),
@@ -272,8 +272,7 @@ def _open(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> Fram
         cut.start,
         cut.every,
         min(cut.max_frames, request.num_frames),
-        request.width,
-        request.height,
+        *request.clip_size,
         ImageFit(request.image_fit),
         cut.grey,
     )

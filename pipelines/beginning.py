@@ -13,7 +13,7 @@ import torch
 from diffusers import SchedulerMixin
 
 from pipelines.clip_inputs import ClipInputs, FrameClip
-from pipelines.denoise import DenoiseState, first_state, first_step
+from pipelines.denoise import DenoiseState, first_state
 from pipelines.encode import encode_frames, encoding
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
@@ -21,6 +21,7 @@ from pipelines.image_hold import hold_weights
 from pipelines.kept import Kept
 from pipelines.latents import clip_noise, seeded_generator
 from pipelines.masks import latent_masks
+from pipelines.passes import enlarging
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
 
@@ -61,9 +62,66 @@ def begin(
         latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
     else:
         latents = noise * scheduler.init_noise_sigma
+    return _begun(start, latents, generator, scheduler, kept)
+
+
+def begin_again(
+    request: GenerationRequest,
+    inputs: ClipInputs,
+    vae: AnyVae,
+    scheduler: SchedulerMixin,
+    before: DenoiseState,
+) -> Generator[Progress, None, Beginning]:
+    """Enlarge a finished clip and noise it for a second pass, as image-to-image does with a picture.
+
+    Args:
+        request: The second pass, as `passes_of` has it.
+        before: The first pass after its last step; its generator goes on.
+
+    Yields:
+        How much is enlarged, and how much of a source clip is encoded.
+    """
+    generator = torch.Generator("cpu")
+    generator.set_state(before.generator_state)
+    under = yield from enlarging(request, vae, before.latents)
+    noise = clip_noise(request, generator, iteration=2)  # 0 and 1 are a beginning's own
+    kept = None
+    if request.mask:
+        kept = _kept(request, inputs, (yield from _encoded(request, inputs, vae)), noise)
+    elif request.first_frame and request.exact_ends:
+        kept = _kept(request, inputs, _ends(request, inputs, vae), noise)
+    start = second_step(request, len(scheduler.timesteps))
+    latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
+    return _begun(start, latents, generator, scheduler, kept)
+
+
+def first_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a clip begins at; those before it are what `strength` leaves out.
+
+    Raises:
+        InvalidRequestError: No step is left.
+    """
+    if not request.starts_from_pictures:
+        return 0
+    left = min(int(steps * request.strength), steps)  # as diffusers counts them
+    if not left:
+        raise InvalidRequestError(
+            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
+        )
+    return steps - left
+
+
+def second_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a second pass begins at; the request has seen to it that one is left."""
+    return steps - min(int(steps * request.strength), steps)
+
+
+def _begun(
+    start: int, latents: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin, kept: Kept | None
+) -> Beginning:
     if kept:
         kept.put_back(latents, scheduler, start)
-    return Beginning(DenoiseState(start, latents, generator.get_state()), kept)
+    return Beginning(DenoiseState(start, latents, generator.get_state(), begun=start), kept)
 
 
 def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
@@ -107,15 +165,19 @@ def _held(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The pictures blended into the noise, float32 [1, 4, F, h, w], and the latents of the clip's ends [1, 4, 1 or 2,
     h, w]."""
-    assert inputs.first_frame is not None
-    first = _picture(request, inputs.first_frame, vae)
-    last = _picture(request, inputs.last_frame, vae) if inputs.last_frame else first[:, :, :0]
+    ends = _ends(request, inputs, vae)
     weights = torch.tensor(hold_weights(request))
     a, b = (part[:, None, None] for part in weights.unbind(1))
-    blended = noise * (1 - a - b) + first * a
+    blended = noise * (1 - a - b) + ends[:, :, :1] * a
     if inputs.last_frame:
-        blended += last * b
-    return blended, torch.cat([first, last], dim=2)
+        blended += ends[:, :, 1:] * b
+    return blended, ends
+
+
+def _ends(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:
+    """Latents of the first and, where there is one, the last picture, float32 [1, 4, 1 or 2, h, w]."""
+    pictures = [picture for picture in (inputs.first_frame, inputs.last_frame) if picture]
+    return torch.cat([_picture(request, picture, vae) for picture in pictures], dim=2)
 
 
 def _kept(request: GenerationRequest, inputs: ClipInputs, held: torch.Tensor, noise: torch.Tensor) -> Kept | None:

@@ -60,6 +60,7 @@ class DenoiseState:
         generator_state: State of the clip's random generator.
         scheduler_memory: What a multistep scheduler remembers of earlier steps.
         iteration: Iterations of FreeInit before the present one.
+        begun: The step that it began at: those before it are what `strength` leaves out.
     """
 
     step: int
@@ -67,6 +68,7 @@ class DenoiseState:
     generator_state: torch.Tensor
     scheduler_memory: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
+    begun: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of tensors and plain values, fit for `torch.save` and a `weights_only` load."""
@@ -117,22 +119,6 @@ def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Sched
     return scheduler
 
 
-def first_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a clip begins at; those before it are what `strength` leaves out.
-
-    Raises:
-        InvalidRequestError: No step is left.
-    """
-    if not request.starts_from_pictures:
-        return 0
-    left = min(int(steps * request.strength), steps)  # as diffusers counts them
-    if not left:
-        raise InvalidRequestError(
-            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
-        )
-    return steps - left
-
-
 def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin) -> DenoiseState:
     """The state before the first step: noise at the sampler's own scale."""
     return DenoiseState(0, noise * scheduler.init_noise_sigma, generator.get_state())
@@ -165,7 +151,7 @@ def denoise(
     _recall(scheduler, state.scheduler_memory)
     latents = state.latents
     steps = len(scheduler.timesteps)
-    begun = first_step(request, steps)
+    begun = state.begun
     for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
         iteration, step = divmod(done_before, steps)
         if iteration > state.iteration:
@@ -186,7 +172,7 @@ def denoise(
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         if kept:
             kept.put_back(latents, scheduler, step + 1)
-        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration)
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, begun)
         yield DenoiseStep(step, len(last), state, estimate, iteration)
 
 

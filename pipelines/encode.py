@@ -43,7 +43,7 @@ def encoding(
     chunk = max(1, CELLS_A_CHUNK // (cells[0] * cells[1]))
     for start in range(0, len(indices), chunk):
         pictures = fitted_frames(request, clip, indices[start : start + chunk])
-        latents[0, :, start : start + len(pictures)] = _encode(vae, pictures).transpose(0, 1)
+        latents[0, :, start : start + len(pictures)] = encode_pictures(vae, pictures).transpose(0, 1)
         yield start + len(pictures)
     return latents
 
@@ -66,8 +66,8 @@ def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence
 
 
 @torch.no_grad()
-def _encode(vae: AnyVae, pictures: np.ndarray) -> torch.Tensor:
-    """uint8 [n, H, W, 3] to float32 [n, 4, h, w]."""
+def encode_pictures(vae: AnyVae, pictures: np.ndarray) -> torch.Tensor:
+    """Pictures uint8 [n, H, W, 3], sides divisible by 8, to latents float32 [n, 4, H/8, W/8] on the CPU."""
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     encoded = vae.encode(pixels.to(vae.device, vae.dtype))
     latents = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mode()

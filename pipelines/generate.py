@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -12,35 +12,34 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pipelines.beginning import begin, check_inputs
+from pipelines.beginning import begin, begin_again, check_inputs, first_step, second_step
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.conditions import Conditions
-from pipelines.context import count_windows, plan_extension
-from pipelines.decode import decode_frames, preview_frame
+from pipelines.context import plan_extension
+from pipelines.control_models import LoadedControl
+from pipelines.decode import decode_frames
 from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
-from pipelines.extend import count_all_windows, denoise_extended
+from pipelines.extend import denoise_extended
+from pipelines.image_prompts import LoadedAdapter
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
-from pipelines.prompts import encode_prompts
+from pipelines.passes import inputs_of, passes_of
+from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 from pipelines.version import VERSION
+from pipelines.work import Previews, Work
 
-#: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
-DECODE_COST = 1.13
 _NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts at its beginning."
-#: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
-PREVIEW_SHARE = 0.05
 
 
 class FrameSink(Protocol):
@@ -85,7 +84,7 @@ def generate(
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
         resume_from: A state `on_state` was given for this very request; its steps are not done again. Not for a
-            request that extends a clip.
+            request that extends a clip or has two passes.
         on_state: Called with the state after every step; of an extension, as `denoise_extended` yields them.
         checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
             from its last finished step when it is asked for again. One that extends a clip is not kept, which the
@@ -97,10 +96,11 @@ def generate(
     Raises:
         InvalidRequestError: The request doesn't fit the model.
         WeightsError: A model can't be loaded.
-        ValueError: `resume_from` is given for a request that extends a clip.
+        ValueError: `resume_from` is given for a request that extends a clip or has two passes.
     """
-    if resume_from and request.extended_from:
-        raise ValueError("A run that extends a clip can't be resumed from a state")
+    passes = passes_of(request)
+    if resume_from and (request.extended_from or len(passes) > 1):
+        raise ValueError("A run that extends a clip, or has two passes, can't be resumed from a state")
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
     if motion.known_family:
@@ -112,24 +112,25 @@ def generate(
     store = store or default_store()
     components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
-    scheduler = build_scheduler(request, components.scheduler_config)
+    steps = len(build_scheduler(request, components.scheduler_config).timesteps)
+    begins = [first_step(passes[0], steps), *(second_step(one, steps) for one in passes[1:])]
     plan = yield from _plan_loras(request.first_clip, entries, components)
-    conditions, steering_weights = yield from _load_steering(request, inputs, store, components)
-    weights = {**plan.weights, **steering_weights}
-    checkpoint = _open_checkpoint(None if request.extended_from else checkpoints, request, components, weights)
-    steps = len(scheduler.timesteps)
-    state, kept = yield from begin(request.first_clip, inputs, components.vae, scheduler)
-    found = resume_from or checkpoint.load()
+    controls = yield from following(partial(store.load_controls, request, components))
+    adapters = yield from following(partial(store.load_adapters, request, components))
+    weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
+    folder = None if request.extended_from else checkpoints
+    runs = [_open_checkpoint(folder, one, components, weights) for one in passes]
+    found = [resume_from or run.load() for run in runs]
     warnings = (*_advice(request, components), *plan.warnings)
-    if found:
-        state = found
-        warnings += (
-            f"Going on from {_place(request, state.step, state.iteration, steps)}, where an earlier run ended.",
-        )
+    for one, state in reversed(list(zip(passes, found, strict=True))):
+        if state:
+            place = _place(one, state.step, state.iteration, steps)
+            warnings += (f"Going on from {_pass(one, passes)}{place}, where an earlier run ended.",)
+            break
     if request.extended_from and checkpoints:
         warnings += (_NOT_KEPT,)
     with applied(components, request, plan):
-        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *checkpoint.warnings)))
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
@@ -140,41 +141,105 @@ def generate(
             zero_empty_negative=components.zero_empty_negative,
             tokens=plan.tokens,
         )
-        work = _Work.plan(request, steps=steps, state=state)
-        previews = _Previews(components.vae)
+        before = [
+            (state.iteration, state.step) if state else (0, begun) for state, begun in zip(found, begins, strict=True)
+        ]
+        work = Work.plan(passes, steps=steps, before=before)
+        maker = _Maker(inputs, store, components, controls, adapters, text, work, Previews(components.vae), on_state)
+        state = None
+        for one, run, known in zip(passes, runs, found, strict=True):
+            state = yield from maker.make(one, state, known, run, note=_pass(one, passes))
+        assert state
+        warnings += _complaints(runs)
+        recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
+        writer = open_writer(request, recipe)
+        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, work)
+    yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
+    for run in runs:
+        run.remove()  # only now, when the caller has the clip
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What the passes of a clip share."""
+
+    inputs: ClipInputs
+    store: ModelStore
+    components: Components
+    controls: tuple[LoadedControl, ...]
+    adapters: tuple[LoadedAdapter, ...]
+    text: TextStates
+    work: Work
+    previews: Previews
+    on_state: Callable[[DenoiseState], None] | None
+
+    def make(
+        self,
+        one: GenerationRequest,
+        before: DenoiseState | None,
+        found: DenoiseState | None,
+        run: Checkpoint,
+        note: str,
+    ) -> Generator[Event, None, DenoiseState]:
+        """Denoise one pass.
+
+        Args:
+            before: The pass before it, finished; None for the first.
+            found: Where an earlier run of this pass ended.
+            run: Where its states are kept.
+            note: What comes before each place in words.
+
+        Returns:
+            The state after the last step.
+        """
+        parts, inputs = self.components, inputs_of(one, self.inputs)
+        scheduler = build_scheduler(one, parts.scheduler_config)
+        conditions = build_conditions(one, inputs, controls=self.controls, adapters=self.adapters, vae=parts.vae)
+        if before is None:
+            state, kept = yield from begin(one.first_clip, inputs, parts.vae, scheduler)
+        else:
+            state, kept = yield from begin_again(one, inputs, parts.vae, scheduler, before)
+        state = found or state
+        steps = len(scheduler.timesteps)
         for step in denoise_extended(
-            request,
-            unet=components.unet,
+            one,
+            unet=parts.unet,
             scheduler=scheduler,
-            text=text,
+            text=self.text,
             state=state,
-            windows_a_call=store.windows_a_call,
+            windows_a_call=self.store.windows_a_call,
             kept=kept,
             conditions=conditions,
         ):
-            work.windows_through(step.windows)
+            self.work.windows_through(one, step.windows)
             preview = None
             if step.state:
                 state = step.state
-                if on_state:
-                    on_state(state)
-                checkpoint.save(state)
-                preview = previews.next(step.estimate)
-            note = _place_of(step, request, steps).capitalize()
-            yield Progress(Stage.DENOISE, work.windows_done, work.windows_total, work.eta_s(), preview, note)
-        warnings += tuple(checkpoint.warnings)
-        read = {**components.weights, **weights}
-        recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": read})
-        sink = yield from _write(request, inputs, components.vae, state.latents, open_writer(request, recipe), work)
-    yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
-    checkpoint.remove()  # only now, when the caller has the clip
+                if self.on_state:
+                    self.on_state(state)
+                run.save(state)
+                preview = self.previews.next(step.estimate)
+            told = f"{note}{_place_of(step, one, steps)}"
+            told = told[0].upper() + told[1:]
+            yield Progress(
+                Stage.DENOISE, self.work.windows_done, self.work.windows_total, self.work.eta_s(), preview, told
+            )
+        return state
+
+
+def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> str:
+    """Which pass it is, in words that go before a step's."""
+    return f"pass {passes.index(one) + 1} of {len(passes)}, " if len(passes) > 1 else ""
+
+
+def _complaints(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
+    return tuple(told for run in runs for told in run.warnings)
 
 
 def _open_checkpoint(
-    folder: Path | None, request: GenerationRequest, components: Components, added: Mapping[str, str]
+    folder: Path | None, request: GenerationRequest, components: Components, weights: Mapping[str, str]
 ) -> Checkpoint:
     unet = components.unet
-    weights = {**components.weights, **added}
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 
@@ -203,23 +268,13 @@ def _plan_loras(
     return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
 
 
-def _load_steering(
-    request: GenerationRequest, inputs: ClipInputs, store: ModelStore, components: Components
-) -> Generator[Event, None, tuple[Conditions, dict[str, str]]]:
-    """What steers the clip beside its prompts, and what was read for it -> sha256."""
-    controls = yield from following(partial(store.load_controls, request, components))
-    adapters = yield from following(partial(store.load_adapters, request, components))
-    built = build_conditions(request, inputs, controls=controls, adapters=adapters, vae=components.vae)
-    return built, weights_of(controls, adapters)
-
-
 def _write(
     request: GenerationRequest,
     inputs: ClipInputs,
     vae: AnyVae,
     latents: torch.Tensor,
     opened: AbstractContextManager[FrameSink],
-    work: "_Work",
+    work: Work,
 ) -> Generator[Event, None, FrameSink]:
     """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
     total = request.num_frames + len(request.frames_played_back)
@@ -273,53 +328,3 @@ def _check_window(request: GenerationRequest, max_positions: int) -> None:
             f"{name} must be at most the {max_positions} positions of the motion module "
             f"{request.motion_module!r}, got {value}. {fix}."
         )
-
-
-@dataclass
-class _Previews:
-    """Pictures on the way, as long as they cost next to nothing; the first at once."""
-
-    vae: AnyVae
-    started: float = field(default_factory=time.monotonic)
-    spent: float = 0.0
-
-    def next(self, estimate: torch.Tensor | None) -> np.ndarray | None:
-        begun = time.monotonic()
-        if estimate is None or self.spent > PREVIEW_SHARE * (begun - self.started):
-            return None
-        picture = preview_frame(self.vae, estimate)
-        self.spent += time.monotonic() - begun
-        return picture
-
-
-@dataclass
-class _Work:
-    """Planned and finished work; one unit is a frame through the UNet. The totals come from the plan itself."""
-
-    windows_total: int
-    units_a_window: int
-    units_total: float
-    started: float
-    windows_done: int = 0
-    units_done: float = 0.0
-
-    @classmethod
-    def plan(cls, request: GenerationRequest, *, steps: int, state: DenoiseState) -> "_Work":
-        iterations_left = request.iterations - state.iteration
-        windows = iterations_left * count_all_windows(request, steps) - count_windows(request.first_clip, state.step)
-        frames = min(request.context_length, request.num_frames)
-        total = windows * frames + DECODE_COST * (request.num_frames + len(request.frames_played_back))
-        return cls(windows, frames, total, time.monotonic())
-
-    def windows_through(self, count: int) -> None:
-        self.windows_done += count
-        self.units_done += count * self.units_a_window
-
-    def frames_decoded(self, count: int) -> None:
-        self.units_done += DECODE_COST * count
-
-    def eta_s(self) -> float | None:
-        """Seconds left at the pace so far; None before anything is done."""
-        if not self.units_done:
-            return None
-        return (time.monotonic() - self.started) / self.units_done * max(0.0, self.units_total - self.units_done)

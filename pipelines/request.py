@@ -129,6 +129,11 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             )
         if self.color_match is ColorMatch.SOURCE and not self.source_video:
             raise ValueError("color_match must not be source without a source_video, got source. Choose another.")
+        if self.hires_scale > 1 and int(self.num_inference_steps * self.hires_strength) < 1:
+            raise ValueError(
+                f"hires_strength must leave at least one of the {self.num_inference_steps} steps, got "
+                f"{self.hires_strength:g}. Raise 'Second pass strength'."
+            )
         if self.hires_scale > 1 and self.extended_from:
             raise ValueError(
                 f"hires_scale must be 1 for a clip that is extended, got {self.hires_scale:g}. Make the clip at "

@@ -5,10 +5,10 @@ import pytest
 import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
-from pipelines.beginning import begin
+from pipelines.beginning import begin, first_step
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import build_scheduler, denoise, first_step
+from pipelines.denoise import build_scheduler, denoise
 from pipelines.encode import encode_frames, finished
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress
