@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -141,6 +142,15 @@ class InputStore:
             return self._keep(bundle)
 
     def _keep(self, path: Path) -> str:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):
+            os.utime(self._folder / sha256)  # in use
+            return sha256
+        return self._copied(path)
+
+    def _copied(self, path: Path) -> str:
+        """Copy a file and name the copy by its own bytes: the file may have changed since it was looked at."""
         digest = hashlib.sha256()
         with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
             part = Path(folder) / "part"
