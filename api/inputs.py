@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from media.audio import add_audio
 from media.frame_file import FrameFile
 from media.input_files import InputKind, sniff
 from media.input_store import InputStore, pictures_in
-from media.inputs import Cut, InputFacts, named
+from media.inputs import WHOLE, Cut, InputFacts, cut_beside, named
 from media.picture_zip import has_image_and_mask
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.control_units import ControlUnit
@@ -152,13 +153,15 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
     Closing the generator cancels; nothing half-made stays.
 
     Raises:
-        InvalidRequestError: An input is not here any more or can't be used, or a unit has nothing to follow.
+        InvalidRequestError: An input is not here any more or can't be used, the mask has another length than the
+            source, or a unit has nothing to follow.
         WeightsError: A preprocessor's weights can't be had.
     """
     for number, unit in enumerate(request.controls, start=1):
         options_of(unit, number=number)
     if request.source_video or request.first_frame or request.controls or request.image_prompts:
         yield Progress(Stage.PREPROCESS, 0, 1, note="Reading pictures and clips")
+    mask_cut = _mask_cut(request) if request.mask else WHOLE  # refused before anything is decoded
     source = _source(request)
     controls = []
     for number, unit in enumerate(request.controls, start=1):
@@ -167,7 +170,7 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
         first_frame=_picture(request, request.first_frame, "first_frame"),
         last_frame=_picture(request, request.last_frame, "last_frame"),
         source=source,
-        mask=_open(request, request.mask, Cut(grey=True), "mask") if request.mask else None,
+        mask=_open(request, request.mask, replace(mask_cut, grey=True), "mask") if request.mask else None,
         controls=tuple(controls),
         image_prompts=tuple(
             tuple(input_store().open(sha256, Cut(max_frames=1), field="image_prompts") for _, sha256 in unit.pictures)
@@ -254,6 +257,17 @@ def _device() -> str:
 
 def _source_cut(values: Mapping[str, Any]) -> Cut:
     return Cut(start=int(values.get("source_start") or 0), every=int(values.get("source_every") or 1))
+
+
+def _mask_cut(request: GenerationRequest) -> Cut:
+    """How the mask is cut to stay beside the source."""
+    return cut_beside(
+        source_facts(request.source_video),
+        _source_cut(request.model_dump()),
+        input_store().probe(request.mask, field="mask"),
+        num_frames=request.num_frames,
+        field="mask",
+    )
 
 
 def _source(request: GenerationRequest) -> FrameFile | None:

@@ -141,17 +141,32 @@ def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Pat
         return _stored(reader, _facts(kind, reader), cut, folder)
 
 
-def check_length(field: str, num_frames: int, source_frames: int) -> None:
-    """Refuse a mask, or whatever goes along with a source clip, of another length.
+def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: int, field: str) -> Cut:
+    """How a mask, or whatever goes frame by frame with a source clip, is cut to stay beside it.
+
+    One of the whole source's length is cut as the source is. One that has a frame for each that is left of the
+    source, or for each of the clip that is made, was cut before and serves as it is; so does a single picture.
+
+    Args:
+        source: The source clip.
+        cut: How that is cut.
+        beside: What goes with it.
+        num_frames: Frames of the clip that is made.
+        field: What the errors call what goes with it.
 
     Raises:
-        InvalidRequestError: It has neither one frame nor as many as the source.
+        InvalidRequestError: It has another length, or nothing is left of the source.
     """
-    if num_frames not in (1, source_frames):
-        raise InvalidRequestError(
-            f"{field} must have 1 frame or as many as the source clip ({source_frames:,}), got {num_frames:,}. "
-            "Choose another file or change its length."
-        )
+    left = len(source.places(cut))
+    if beside.num_frames == source.num_frames > 1:
+        return Cut(start=cut.start, every=cut.every)
+    if beside.num_frames in (1, left, num_frames):
+        return WHOLE
+    whole = f"{source.num_frames:,}" if left == source.num_frames else f"{source.num_frames:,}, {left:,} when cut"
+    raise InvalidRequestError(
+        f"{field} must have 1 frame, as many as the source clip ({whole}) or as many as the result ({num_frames:,}), "
+        f"got {beside.num_frames:,}. Choose another file or set 'Frames' to its length."
+    )
 
 
 @contextmanager
