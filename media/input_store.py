@@ -5,14 +5,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from media.frame_file import FrameFile
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
-from media.inputs import WHOLE, Cut, InputFacts, named, open_input, probe_input
+from media.inputs import WHOLE, Cut, Decoded, InputFacts, decoding, named, open_input, probe_input
 from media.picture_zip import PictureZip, is_picture_name, split_image_and_mask, write_bundle
 from media.pictures import MAX_PICTURE_BYTES
 from pipelines.errors import InvalidRequestError
@@ -114,6 +114,10 @@ class InputStore:
             InvalidRequestError: As `probe`, or the cut takes no frame or too many.
         """
         return open_input(self.path(sha256, field=field), cut, field=field, folder=self._folder)
+
+    def decoding(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> Generator[Decoded, None, FrameFile]:
+        """The same, telling how far it is; closing the generator ends it."""
+        return decoding(self.path(sha256, field=field), cut, field=field, folder=self._folder)
 
     def path(self, sha256: str, *, field: str = "file") -> Path:
         """Where an input is, to be read at once: it may go when others come.

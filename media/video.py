@@ -1,7 +1,7 @@
 """Videos from anybody: what ffmpeg says of them without decoding, and their frames by place and size."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -135,7 +135,7 @@ class VideoReader:
         """When the first frame is shown; sound may begin earlier."""
         return self._listing.starts[0] * self._listing.tick
 
-    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Generator[Frames, None, None]:
         """Yield the frames at these places of the timing, in this size, width first, uint8 [height, width, 3].
 
         A file that is damaged on the way ends there, and `complaint` says so.

@@ -1,18 +1,20 @@
-"""The inputs of a request, opened: what goes with what."""
+"""The inputs of a request, opened: what goes with what, how it is told, and what is left when it is cancelled."""
 
 from fractions import Fraction
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from api.inputs import keep, open_inputs
+from api.inputs import keep, open_inputs, preview_control
 from media.input_files import InputKind
 from media.inputs import WHOLE, Cut, InputFacts, cut_beside
 from pipelines.errors import InvalidRequestError
+from pipelines.events import Stage
 from pipelines.image_fit import ImageFit, fitted
 from pipelines.request import GenerationRequest
-from tests.unit.clips import levels_of, png, zipped
+from tests.unit.clips import greys, levels_of, png, video, zipped
 
 SOURCE_FRAMES = 12
 
@@ -98,3 +100,28 @@ def test_a_mask_of_another_size_is_fitted_as_the_source_is(kept, tmp_path, fit):
     mask = keep([tmp_path / "mask.png"], field="mask")
     _, opened = finished(open_inputs(request_for(source_video=kept(1), mask=mask, num_frames=2, image_fit=fit)))
     assert (opened.mask.frames([0])[0] == fitted(shape, width=64, height=64, fit=fit)).all()
+
+
+def test_decoding_tells_how_far_it_is(tmp_path):
+    source = keep([video(tmp_path / "clip.mp4", greys(range(20, 60)))], field="source_video")
+    events, opened = finished(open_inputs(request_for(source_video=source, num_frames=20)))
+    assert opened.source.num_frames == 20
+    assert {event.stage for event in events} == {Stage.PREPROCESS}
+    assert [(event.step, event.total, event.note) for event in events] == [
+        (0, 1, "Reading pictures and clips"),
+        (8, 20, "Reading the source clip, frame 8 of 20"),
+        (16, 20, "Reading the source clip, frame 16 of 20"),
+    ]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["source", "own clip"])
+def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, own):
+    path = video(tmp_path / "clip.mp4", greys(list(range(20, 220)) * 10, width=256, height=256))
+    sha256 = keep([path], field="source_video")
+    unit = {"model": "x", "preprocessor": "invert"} | ({"clip": sha256} if own else {})
+    request = request_for(num_frames=2_000, controls=[unit], **({} if own else {"source_video": sha256}))
+    before = psutil.Process().children()
+    work = preview_control(request)
+    assert (next(work).step, len(psutil.Process().children())) == (8, len(before) + 1)
+    work.close()
+    assert psutil.Process().children() == before
