@@ -246,7 +246,7 @@ def _control(
         digest = unit.clip
     if clip is None:
         raise InvalidRequestError(
-            f"controls must have a clip to follow, got none for unit {number}. Give it its own, or a source clip."
+            f"controls {number} must have a clip to follow, got none. Give it its own, or a source clip."
         )
     return (
         yield from prepare_control(

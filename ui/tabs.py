@@ -9,7 +9,7 @@ from gradio.components import Component
 
 from api.modes import Mode
 from ui.control_preview import UnitPreview, place_preview
-from ui.control_units import UNITS, build_unit, wire_unit
+from ui.control_units import UNITS, build_unit, wire_units
 from ui.controls import build_control
 from ui.hold_picture import follow_hold
 from ui.img2vid import build_img2vid
@@ -91,5 +91,4 @@ def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
     num_frames = {"num_frames": controls["num_frames"]}
     follow_hold(placed.inputs | num_frames, placed.inputs["last_frame"], parts.hold)
     wire_vid2vid(placed.inputs, parts.source_told, parts.painter, controls)
-    for number in range(1, UNITS + 1):
-        wire_unit(number, placed.inputs, controls["base_model"])
+    wire_units(placed.inputs, controls["base_model"])
