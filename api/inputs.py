@@ -133,9 +133,9 @@ def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def source_facts(source: str) -> InputFacts:
-    """What a source clip is."""
-    return input_store().probe(source, field="source_video")
+def source_facts(source: str, *, field: str = "source_video") -> InputFacts:
+    """What a source clip, or the input of another field, is."""
+    return input_store().probe(source, field=field)
 
 
 def first_picture(source: str, *, start: int = 0) -> Frames:

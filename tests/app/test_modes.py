@@ -23,6 +23,7 @@ from ui.control_units import MOST_OPTIONS, UNITS, control_fields, part, preproce
 from ui.hold_picture import hold_html
 from ui.modes import preview_fields, request_fields
 from ui.page import build_page
+from ui.source_size import size_like
 from ui.vid2vid import _source_told
 
 
@@ -129,6 +130,40 @@ def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
     assert others == [gr.skip()] * 3
     _, _, fast, _ = _source_told(clip(uploads, 4, Fraction(240)), None, 0, 1)
     assert fast == 120
+
+
+def size_event(button: str):
+    page = build_page(FakeEngine().make_clip)
+    ids = {number: block.elem_id for number, block in page.blocks.items()}
+    return next(one for one in page.fns.values() if any(ids[number] == button for number, _ in one.targets if number))
+
+
+def test_the_size_of_the_source_or_the_first_frame_is_taken_with_the_area_there_was(uploads):
+    source, first = size_event("source_size"), size_event("first_frame_size")
+    assert [one.elem_id for one in source.outputs] == ["width", "height"]
+    assert source.fn(clip(uploads), None, 512, 512) == (592, 440)  # of 64 x 48
+    assert source.fn(None, [picture(uploads)], 256, 512) == (416, 312)
+    assert first.fn(picture(uploads), 64, 64) == (88, 64)
+    for event, given, words in (
+        (source, (None, None, 512, 512), "source_video must be given, got none."),
+        (first, (None, 512, 512), "first_frame must be given, got none."),
+        (first, (picture(uploads), 512, None), "height must be"),
+    ):
+        with pytest.raises(gr.Error) as refused:
+            event.fn(*given)
+        assert refused.value.message.startswith(words)
+
+
+@pytest.mark.parametrize("shape", [(16, 9), (1, 1), (1, 16), (4000, 250), (4096, 4096), (999, 500), (1, 3)])
+@pytest.mark.parametrize("area", [64 * 64, 512 * 512, 768 * 512, 1024 * 1024])
+def test_a_taken_size_is_one_that_a_request_may_have_and_stays_when_it_is_taken_again(shape, area):
+    width, height = size_like(*shape, area=area)
+    request = GenerationRequest.build(seed=0, width=width, height=height)
+    assert (request.width, request.height) == (width, height)
+    assert abs(width / height * shape[1] / shape[0] - 1) < 0.07  # 4 pixels of 64
+    assert width * height < max(1.04 * area, 64 * 64 * 1.03 * max(shape) / min(shape))
+    again = size_like(*shape, area=width * height)
+    assert size_like(*shape, area=again[0] * again[1]) == again
 
 
 def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
