@@ -32,7 +32,7 @@ def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     with gr.Row():
         for name in ("first_frame", "last_frame"):
             found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
-    take_size = place_size_button("first_frame_size")
+    take_size = place_size_button("first_frame_size", "Take the first frame's size")
     gr.Markdown(str(GenerationRequest.model_fields["last_frame"].description), elem_classes="note")
     with gr.Accordion("How long the pictures hold", open=False):
         picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)

@@ -14,11 +14,12 @@ from pipelines.request import GenerationRequest, field_bounds
 ReadFacts = Callable[..., InputFacts]
 
 _MULTIPLE = 8
+_TOLD_S = 4
 
 
-def place_size_button(elem_id: str) -> gr.Button:
+def place_size_button(elem_id: str, text: str = "Take its size") -> gr.Button:
     """Lay out the button."""
-    return gr.Button("Take its size", elem_id=elem_id, size="sm")
+    return gr.Button(text, elem_id=elem_id, size="sm")
 
 
 def wire_size_button(
@@ -39,7 +40,9 @@ def wire_size_button(
         with faults_in_words():
             facts = read_facts(*given)
             now = GenerationRequest.build(seed=0, width=width, height=height)
-        return size_like(facts.width, facts.height, area=now.width * now.height)
+        taken = size_like(facts.width, facts.height, area=now.width * now.height)
+        gr.Info("{} × {} pixels are set in 'Picture'.".format(*taken), duration=_TOLD_S)  # which may be closed
+        return taken
 
     button.click(take_size, [*files, *size], size, preprocess=False, api_visibility="private", show_progress="hidden")
 
