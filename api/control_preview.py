@@ -7,7 +7,7 @@ from pathlib import Path
 from api.inputs import preview_control
 from controlnet.control_clip import CHUNK
 from pipelines.choices import OutputFormat
-from pipelines.events import Progress
+from pipelines.events import Progress, Stage
 from pipelines.request import GenerationRequest
 
 MakePreview = Callable[[GenerationRequest, Path], Generator[Progress | Path, None, None]]
@@ -41,5 +41,7 @@ def preview_clip(request: GenerationRequest, folder: Path) -> Generator[Progress
     )
     with writer:
         for start in range(0, clip.num_frames, CHUNK):
-            writer.write(clip.frames(range(start, min(start + CHUNK, clip.num_frames))))
+            frames = range(start, min(start + CHUNK, clip.num_frames))
+            writer.write(clip.frames(frames))
+            yield Progress(Stage.PREPROCESS, frames.stop, clip.num_frames, note="Writing the preview")
     yield writer.files[0]

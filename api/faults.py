@@ -1,7 +1,7 @@
 """What a visitor of the page or the endpoint is told when something goes wrong."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gradio as gr
@@ -13,12 +13,16 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def faults_in_words() -> Iterator[None]:
-    """Pass a `UserError` on word for word; log anything else in full and show only a general sentence."""
+def faults_in_words(in_words: Callable[[str], str] = str) -> Iterator[None]:
+    """Pass a `UserError` on word for word; log anything else in full and show only a general sentence.
+
+    Args:
+        in_words: Puts its text into the words of whoever is told.
+    """
     try:
         yield
     except UserError as err:
-        raise gr.Error(str(err), print_exception=False) from err
+        raise gr.Error(in_words(str(err)), print_exception=False) from err
     except gr.Error:
         raise
     except Exception as err:

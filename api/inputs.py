@@ -3,6 +3,8 @@
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from media.audio import add_audio
 from media.frame_file import FrameFile
 from media.input_files import InputKind, sniff
 from media.input_store import InputStore, pictures_in
-from media.inputs import Cut, InputFacts, named
+from media.inputs import WHOLE, Cut, Decoded, InputFacts, cut_beside, named
 from media.picture_zip import has_image_and_mask
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.control_units import ControlUnit
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
 
 INPUTS_DIR = "INPUTS_DIR"
 """The environment variable that names the operator's folder for inputs; a temporary one without it."""
+
+_IN_WORDS = {
+    "first_frame": "the first frame",
+    "last_frame": "the last frame",
+    "source_video": "the source clip",
+    "mask": "the mask",
+}
 
 
 @cache
@@ -124,9 +133,9 @@ def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def source_facts(source: str) -> InputFacts:
-    """What a source clip is."""
-    return input_store().probe(source, field="source_video")
+def source_facts(source: str, *, field: str = "source_video") -> InputFacts:
+    """What a source clip, or the input of another field, is."""
+    return input_store().probe(source, field=field)
 
 
 def first_picture(source: str, *, start: int = 0) -> Frames:
@@ -151,23 +160,28 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
 
     Closing the generator cancels; nothing half-made stays.
 
+    Yields:
+        How many frames of an input are decoded, and how far what is made of them is.
+
     Raises:
-        InvalidRequestError: An input is not here any more or can't be used, or a unit has nothing to follow.
+        InvalidRequestError: An input is not here any more or can't be used, the mask has another length than the
+            source, or a unit has nothing to follow.
         WeightsError: A preprocessor's weights can't be had.
     """
     for number, unit in enumerate(request.controls, start=1):
         options_of(unit, number=number)
     if request.source_video or request.first_frame or request.controls or request.image_prompts:
         yield Progress(Stage.PREPROCESS, 0, 1, note="Reading pictures and clips")
-    source = _source(request)
+    mask_cut = _mask_cut(request) if request.mask else WHOLE  # refused before anything is decoded
+    source = yield from _source(request)
     controls = []
     for number, unit in enumerate(request.controls, start=1):
         controls.append((yield from _control(request, unit, source, number)))
     return ClipInputs(
-        first_frame=_picture(request, request.first_frame, "first_frame"),
-        last_frame=_picture(request, request.last_frame, "last_frame"),
+        first_frame=(yield from _read(request, request.first_frame, Cut(max_frames=1), "first_frame")),
+        last_frame=(yield from _read(request, request.last_frame, Cut(max_frames=1), "last_frame")),
         source=source,
-        mask=_open(request, request.mask, Cut(grey=True), "mask") if request.mask else None,
+        mask=(yield from _read(request, request.mask, replace(mask_cut, grey=True), "mask")),
         controls=tuple(controls),
         image_prompts=tuple(
             tuple(input_store().open(sha256, Cut(max_frames=1), field="image_prompts") for _, sha256 in unit.pictures)
@@ -217,7 +231,8 @@ def preview_control(request: GenerationRequest, number: int = 1) -> "Generator[P
     """
     unit = request.controls[number - 1]
     options_of(unit, number=number)
-    return (yield from _control(request, unit, None if unit.clip else _source(request), number))
+    source = None if unit.clip else (yield from _source(request))
+    return (yield from _control(request, unit, source, number))
 
 
 def _control(
@@ -226,11 +241,12 @@ def _control(
     clip: FrameClip | None = source
     digest = f"{request.source_video} {request.source_start} {request.source_every} {request.image_fit}"
     if unit.clip:
-        clip = input_store().open(unit.clip, Cut(max_frames=request.num_frames), field=f"controls {number}")
+        cut, field = Cut(max_frames=request.num_frames), f"controls {number}"
+        clip = yield from _told(input_store().decoding(unit.clip, cut, field=field), field)
         digest = unit.clip
     if clip is None:
         raise InvalidRequestError(
-            f"controls must have a clip to follow, got none for unit {number}. Give it its own, or a source clip."
+            f"controls {number} must have a clip to follow, got none. Give it its own, or a source clip."
         )
     return (
         yield from prepare_control(
@@ -256,24 +272,43 @@ def _source_cut(values: Mapping[str, Any]) -> Cut:
     return Cut(start=int(values.get("source_start") or 0), every=int(values.get("source_every") or 1))
 
 
-def _source(request: GenerationRequest) -> FrameFile | None:
-    if not request.source_video:
-        return None
-    return _open(request, request.source_video, _source_cut(request.model_dump()), "source_video")
-
-
-def _picture(request: GenerationRequest, sha256: str, field: str) -> FrameFile | None:
-    return _open(request, sha256, Cut(max_frames=1), field) if sha256 else None
-
-
-def _open(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> FrameFile:
-    """Decoded in the size of the result, and no more frames than it has."""
-    wanted = Cut(
-        cut.start,
-        cut.every,
-        min(cut.max_frames, request.num_frames),
-        *request.clip_size,
-        ImageFit(request.image_fit),
-        cut.grey,
+def _mask_cut(request: GenerationRequest) -> Cut:
+    """How the mask is cut to stay beside the source."""
+    return cut_beside(
+        source_facts(request.source_video),
+        _source_cut(request.model_dump()),
+        input_store().probe(request.mask, field="mask"),
+        num_frames=request.num_frames,
+        field="mask",
     )
-    return input_store().open(sha256, wanted, field=field)
+
+
+def _source(request: GenerationRequest) -> Generator[Progress, None, FrameFile | None]:
+    return (yield from _read(request, request.source_video, _source_cut(request.model_dump()), "source_video"))
+
+
+def _read(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> Generator[Progress, None, FrameFile | None]:
+    """Decoded in the size of the result, and no more frames than it has; None where the request names nothing."""
+    if not sha256:
+        return None
+    wanted = replace(
+        cut,
+        max_frames=min(cut.max_frames, request.num_frames),
+        width=request.clip_size[0],
+        height=request.clip_size[1],
+        fit=ImageFit(request.image_fit),
+    )
+    return (yield from _told(input_store().decoding(sha256, wanted, field=field), field))
+
+
+def _told(work: Generator[Decoded, None, FrameFile], field: str) -> Generator[Progress, None, FrameFile]:
+    """Tell for people how far the decoding of an input is."""
+    with closing(work):
+        while True:
+            try:
+                done, total = next(work)
+            except StopIteration as end:
+                frames: FrameFile = end.value
+                return frames
+            note = f"Reading {_IN_WORDS.get(field, 'the clip to follow')}, frame {done:,} of {total:,}"
+            yield Progress(Stage.PREPROCESS, done, total, note=note)

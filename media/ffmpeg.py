@@ -1,11 +1,13 @@
 """The one place that runs ffmpeg: frames into it, frames and text out of it, and never left running."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Timer
 from typing import Self
 
 import imageio_ffmpeg
@@ -22,6 +24,7 @@ FIRST_VIDEO = "0:V:0"
 """The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
 
 _ERROR_SHOWN = 600
+_SAID_BYTES = 1 << 16
 # The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
 _PIPE_BYTES = 1 << 20
 # A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that
@@ -82,6 +85,39 @@ def run_ffmpeg(
     if done.returncode:
         raise _failure(done.returncode, done.stderr)
     return done
+
+
+def run_bounded(*args: str, max_said: int, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg on a file from anybody, as `run_ffmpeg`, but end it once it has complained enough.
+
+    A clip without one good picture is complained about at every packet: a few megabytes of it held ffmpeg for 23 s.
+
+    Args:
+        args: Everything after the general options.
+        max_said: Bytes of messages after which ffmpeg is killed and counts as failed.
+        timeout_s: After this many seconds, too.
+
+    Raises:
+        FFmpegError: It failed, said too much or took too long.
+    """
+    said = b""
+    with TemporaryFile() as output:  # not a pipe: only messages are read while it runs
+        process = subprocess.Popen(_command(*args), stdout=output, stderr=subprocess.PIPE)
+        too_late = Timer(timeout_s, process.kill)
+        too_late.start()
+        try:
+            with process:
+                assert process.stderr is not None
+                while len(said) <= max_said and (more := os.read(process.stderr.fileno(), _SAID_BYTES)):
+                    said += more
+                if len(said) > max_said:
+                    process.kill()
+        finally:
+            too_late.cancel()
+        if process.returncode:
+            raise _failure(process.returncode, said)
+        output.seek(0)
+        return subprocess.CompletedProcess(process.args, 0, output.read(), said)
 
 
 class FrameFeed:

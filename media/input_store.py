@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from media.frame_file import FrameFile
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
-from media.inputs import WHOLE, Cut, InputFacts, named, open_input, probe_input
+from media.inputs import WHOLE, Cut, Decoded, InputFacts, decoding, named, open_input, probe_input
 from media.picture_zip import PictureZip, is_picture_name, split_image_and_mask, write_bundle
 from media.pictures import MAX_PICTURE_BYTES
 from pipelines.errors import InvalidRequestError
@@ -114,6 +115,10 @@ class InputStore:
         """
         return open_input(self.path(sha256, field=field), cut, field=field, folder=self._folder)
 
+    def decoding(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> Generator[Decoded, None, FrameFile]:
+        """The same, telling how far it is; closing the generator ends it."""
+        return decoding(self.path(sha256, field=field), cut, field=field, folder=self._folder)
+
     def path(self, sha256: str, *, field: str = "file") -> Path:
         """Where an input is, to be read at once: it may go when others come.
 
@@ -141,6 +146,15 @@ class InputStore:
             return self._keep(bundle)
 
     def _keep(self, path: Path) -> str:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):
+            os.utime(self._folder / sha256)  # in use
+            return sha256
+        return self._copied(path)
+
+    def _copied(self, path: Path) -> str:
+        """Copy a file and name the copy by its own bytes: the file may have changed since it was looked at."""
         digest = hashlib.sha256()
         with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
             part = Path(folder) / "part"

@@ -1,11 +1,11 @@
 """The one door for pictures, clips and sequences from anybody: what they are, and their frames as asked for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from pipelines.request_fields.clip import MAX_NUM_FRAMES
 MAX_STORED_BYTES = 8 << 30
 """Most that the frames of one input take on the disk: 10,000 of 512 × 512 pixels."""
 
+_TOLD_EVERY = 8  # frames; 8 of 4096 x 4096 pixels take about a second
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -49,6 +50,13 @@ class Cut:
 
 
 WHOLE = Cut()
+
+
+class Decoded(NamedTuple):
+    """How many frames of an input are decoded, and how many are wanted."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class _Reader(Protocol):
     @property
     def timing(self) -> Timing | None: ...
 
-    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]: ...
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Generator[Frames, None, None]: ...
 
 
 def probe_input(path: Path, *, field: str = "file") -> InputFacts:
@@ -122,9 +130,22 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
 
 
 def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None) -> FrameFile:
+    """Decode the wanted frames of a file, as `decoding` does, at once."""
+    work = decoding(path, cut, field=field, folder=folder)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            frames: FrameFile = end.value
+            return frames
+
+
+def decoding(
+    path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None
+) -> Generator[Decoded, None, FrameFile]:
     """Decode the wanted frames of a file once, in the wanted size, into a file that is read from then on.
 
-    Memory holds a frame at a time, whatever the length.
+    Memory holds a frame at a time, whatever the length. Closing the generator ends it and leaves nothing behind.
 
     Args:
         path: The file, which may come from anybody.
@@ -132,26 +153,44 @@ def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Pat
         field: What the errors call the file.
         folder: Where the frames are kept until nobody needs them.
 
+    Yields:
+        How far it is, every few frames.
+
     Raises:
         InvalidRequestError: As `probe_input`; or there is no frame where the cut starts, the frames would take
             too much room, or not one can be decoded.
     """
     with named(field):
         kind, reader = _opened(path)
-        return _stored(reader, _facts(kind, reader), cut, folder)
+        return (yield from _stored(reader, _facts(kind, reader), cut, folder))
 
 
-def check_length(field: str, num_frames: int, source_frames: int) -> None:
-    """Refuse a mask, or whatever goes along with a source clip, of another length.
+def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: int, field: str) -> Cut:
+    """How a mask, or whatever goes frame by frame with a source clip, is cut to stay beside it.
+
+    One of the whole source's length is cut as the source is. One that has a frame for each that is left of the
+    source, or for each of the clip that is made, was cut before and serves as it is; so does a single picture.
+
+    Args:
+        source: The source clip.
+        cut: How that is cut.
+        beside: What goes with it.
+        num_frames: Frames of the clip that is made.
+        field: What the errors call what goes with it.
 
     Raises:
-        InvalidRequestError: It has neither one frame nor as many as the source.
+        InvalidRequestError: It has another length, or nothing is left of the source.
     """
-    if num_frames not in (1, source_frames):
-        raise InvalidRequestError(
-            f"{field} must have 1 frame or as many as the source clip ({source_frames:,}), got {num_frames:,}. "
-            "Choose another file or change its length."
-        )
+    left = len(source.places(cut))
+    if beside.num_frames == source.num_frames > 1:
+        return Cut(start=cut.start, every=cut.every)
+    if beside.num_frames in (1, left, num_frames):
+        return WHOLE
+    whole = f"{source.num_frames:,}" if left == source.num_frames else f"{source.num_frames:,}, {left:,} when cut"
+    raise InvalidRequestError(
+        f"{field} must have 1 frame, as many as the source clip ({whole}) or as many as the result ({num_frames:,}), "
+        f"got {beside.num_frames:,}. Choose another file or set 'Frames' to its length."
+    )
 
 
 @contextmanager
@@ -188,7 +227,7 @@ def _facts(kind: InputKind, reader: _Reader) -> InputFacts:
     )
 
 
-def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -> FrameFile:
+def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -> Generator[Decoded, None, FrameFile]:
     places = facts.places(cut)
     width, height = cut.width or facts.width, cut.height or facts.height
     num_bytes = len(places) * width * height * 3
@@ -199,9 +238,12 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
         )
     stored = FrameFile(width=width, height=height, fps=facts.fps_of(cut), folder=folder)
     try:
-        for frame in reader.iter_frames(places, _decoded_size(facts, width, height, cut.fit)):
-            new = fitted(frame, width=width, height=height, fit=cut.fit)
-            stored.append(_grey(new) if cut.grey else new)
+        with closing(reader.iter_frames(places, _decoded_size(facts, width, height, cut.fit))) as frames:
+            for frame in frames:
+                new = fitted(frame, width=width, height=height, fit=cut.fit)
+                stored.append(_grey(new) if cut.grey else new)
+                if stored.num_frames % _TOLD_EVERY == 0:
+                    yield Decoded(stored.num_frames, len(places))
         if not stored.num_frames:
             raise BadInputError("must have frames that can be read, got none. Choose another file.")
     except BaseException:

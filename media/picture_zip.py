@@ -8,7 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -130,7 +130,11 @@ class PictureZipReader:
         self.num_pictures = len(self._names)
         self.timing = Timing(fps, True, self.num_pictures) if fps else None
 
-    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:  # noqa: ARG002 - they keep theirs
+    def iter_frames(
+        self,
+        places: range,
+        size: tuple[int, int],  # noqa: ARG002 - they keep theirs
+    ) -> Generator[Frames, None, None]:
         """Yield the pictures at these places.
 
         Raises:

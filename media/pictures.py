@@ -3,7 +3,7 @@
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import accumulate, islice
@@ -123,7 +123,11 @@ class PictureReader:
         if len(durations) > 1:
             self.timing = timing_of(self._starts, self._end, self._tick)
 
-    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:  # noqa: ARG002 - they keep theirs
+    def iter_frames(
+        self,
+        places: range,
+        size: tuple[int, int],  # noqa: ARG002 - they keep theirs
+    ) -> Generator[Frames, None, None]:
         """Yield the frames at these places of the timing."""
         if self.timing is None:
             with opened_picture(self._path) as picture:

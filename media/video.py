@@ -1,7 +1,7 @@
 """Videos from anybody: what ffmpeg says of them without decoding, and their frames by place and size."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from media.ffmpeg import (
     FFmpegError,
     FrameReader,
     Frames,
-    run_ffmpeg,
+    run_bounded,
     safe_input,
 )
 from media.input_files import CHOOSE_ANOTHER, BadInputError
@@ -22,6 +22,10 @@ from media.timing import Timing, timing_of
 
 MAX_LISTED_FRAMES = 200_000
 """Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""
+
+MAX_SAID_BYTES = 2 << 20
+"""Most that ffmpeg may say before it shows a picture: some 10,000 broken frames, more than clips begin with that were
+cut off before."""
 
 # Stream, decode time, show time, duration, size, checksum, and flags if there are any but "key frame".
 _PACKET = re.compile(r"^0, *(-?\d+), *(-?\d+), *(\d+), *\d+, *\w+(?:, F=0x(\w+))?", re.MULTILINE)
@@ -68,10 +72,13 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
     Raises:
         FFmpegError: There is no moving picture in the file, or none that can be decoded.
     """
-    done = run_ffmpeg(
+    done = run_bounded(
         *("-v", "info", *safe_input(path)),
-        *("-map", FIRST_VIDEO, "-c", "copy", "-frames:v", str(max_frames), "-f", "framecrc", "pipe:1"),
+        # Written in blocks: line by line, 200,000 take half as long again, and the longer the busier the machine is.
+        *("-map", FIRST_VIDEO, "-c", "copy", "-frames:v", str(max_frames)),
+        *("-flush_packets", "0", "-f", "framecrc", "pipe:1"),
         *("-map", FIRST_VIDEO, "-vf", "showinfo=checksum=0", "-frames:v", "1", "-f", "null", "-"),
+        max_said=MAX_SAID_BYTES,
         timeout_s=READ_TIMEOUT_S,
     )
     packets, said = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
@@ -128,7 +135,7 @@ class VideoReader:
         """When the first frame is shown; sound may begin earlier."""
         return self._listing.starts[0] * self._listing.tick
 
-    def iter_frames(self, places: range, size: tuple[int, int]) -> Iterator[Frames]:
+    def iter_frames(self, places: range, size: tuple[int, int]) -> Generator[Frames, None, None]:
         """Yield the frames at these places of the timing, in this size, width first, uint8 [height, width, 3].
 
         A file that is damaged on the way ends there, and `complaint` says so.

@@ -1,8 +1,9 @@
-"""The button that shows what a control unit's model would follow."""
+"""The button that shows what a control unit's model would follow, and the one that stops it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import run_folder
 from api.faults import faults_in_words
+from ui.control_units import units_as_seen
 from ui.modes import preview_fields
 from ui.progress import message_html, progress_html
 
 _MADE = "This is what the model follows."
+_CANCELLED = "Cancelled."
 _WAITING = "Waiting for a turn …"
 
 
 @dataclass(frozen=True)
 class UnitPreview:
-    """A unit's button and what it shows.
+    """A unit's buttons and what they show.
 
     Args:
         number: Which unit, from 1.
@@ -31,13 +34,24 @@ class UnitPreview:
 
     number: int
     button: gr.Button
+    cancel: gr.Button
     status: gr.HTML
     video: gr.Video
 
 
 def place_preview(number: int) -> UnitPreview:
-    """Lay out the button, in the unit's accordion."""
-    button = gr.Button("Preview", elem_id=f"control_{number}_preview", size="sm")
+    """Lay out the buttons, in the unit's accordion; Cancel is there only while there is something to cancel."""
+    with gr.Row():
+        button = gr.Button("Preview", elem_id=f"control_{number}_preview", size="sm", scale=3, min_width=120)
+        cancel = gr.Button(
+            "Cancel",
+            variant="stop",
+            elem_id=f"control_{number}_cancel",
+            size="sm",
+            scale=1,
+            min_width=80,
+            visible=False,
+        )
     status = gr.HTML(elem_id=f"control_{number}_status", padding=False, visible=False)
     video = gr.Video(
         label="What the model follows",
@@ -49,13 +63,13 @@ def place_preview(number: int) -> UnitPreview:
         visible=False,
         height=240,
     )
-    return UnitPreview(number, button, status, video)
+    return UnitPreview(number, button, cancel, status, video)
 
 
 def wire_preview(
     preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
 ) -> None:
-    """Connect the button.
+    """Connect the buttons.
 
     Args:
         preview: The unit's.
@@ -64,7 +78,7 @@ def wire_preview(
         inputs: The components whose values go into a request; their `elem_id`s are the names.
     """
     names = [str(control.elem_id) for control in inputs]
-    seen: list[Block] = [preview.button, preview.status, preview.video]
+    seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     waiting = preview.button.click(
         lambda: _told(preview, message_html(_WAITING), is_running=True), None, seen, queue=False, **plain
@@ -73,7 +87,11 @@ def wire_preview(
         _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **plain
     )
     # Also after a call that was refused before it started, as by a full queue.
-    running.then(lambda: gr.update(interactive=True), None, preview.button, queue=False, **plain)
+    running.then(lambda: _buttons(preview, is_running=False), None, seen, queue=False, **plain)
+    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
+    preview.cancel.click(None, None, None, cancels=running, **plain).then(
+        lambda: _told(preview, message_html(_CANCELLED)), None, seen, queue=False, **plain
+    )
 
 
 def _previewer(
@@ -81,8 +99,9 @@ def _previewer(
 ) -> Callable[..., Iterator[dict[Block, Any]]]:
     def preview_unit(*values: Any) -> Iterator[dict[Block, Any]]:
         given = dict(zip(names, values, strict=True))
+        in_words = partial(units_as_seen, numbers=[preview.number])  # the only one of its request
         try:
-            with faults_in_words(), run_folder() as folder:
+            with faults_in_words(in_words), run_folder() as folder:
                 request = build_batch(preview_fields(given, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
                     for event in events:
@@ -99,7 +118,8 @@ def _previewer(
 
 
 def _told(preview: UnitPreview, status: str, *, is_running: bool = False) -> dict[Block, Any]:
-    return {
-        preview.status: gr.update(value=status, visible=True),
-        preview.button: gr.update(interactive=not is_running),
-    }
+    return {preview.status: gr.update(value=status, visible=True)} | _buttons(preview, is_running=is_running)
+
+
+def _buttons(preview: UnitPreview, *, is_running: bool) -> dict[Block, Any]:
+    return {preview.button: gr.update(interactive=not is_running), preview.cancel: gr.update(visible=is_running)}

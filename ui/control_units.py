@@ -1,5 +1,6 @@
 """Control units on the page: an accordion each, with a preview of what the model would follow."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
 from ui.controls import allows_any, choice_label, control_model_choices, words_of
 
-UNITS = 2
-"""How many the page shows; a request may have more."""
+UNITS = 4
+"""How many the page shows: as many as a request may have."""
 
 MOST_OPTIONS = 3
 """Sliders of a unit for its preprocessor's options; no preprocessor has more."""
@@ -37,7 +38,7 @@ PARTS = (
     "falloff",
     "guess_mode",
 )
-"""What a unit's components are called, after `control_1_` or `control_2_`."""
+"""What a unit's components are called, after `control_1_`, `control_2_`, …."""
 
 NO_MODEL_FITS = "None fits this base model."
 
@@ -100,13 +101,16 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     return {part(number, name): made[name] for name in PARTS}
 
 
-def wire_unit(number: int, found: Mapping[str, Component], base_model: Component) -> None:
+def wire_units(found: Mapping[str, Component], base_model: Component) -> None:
     """Let the models follow the base model, the preprocessors the model, and the options the preprocessor."""
-    model, preprocessor = found[part(number, "model")], found[part(number, "preprocessor")]
-    sliders = [found[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
-    model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
-    preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
-    base_model.input(_for_base_model, base_model, [model, preprocessor, *sliders], **_PLAIN)
+    chosen: list[Component] = []
+    for number in range(1, UNITS + 1):
+        model, preprocessor = found[part(number, "model")], found[part(number, "preprocessor")]
+        sliders = [found[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
+        model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
+        preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
+        chosen += [model, preprocessor, *sliders]
+    base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, chosen, **_PLAIN)
 
 
 def fitting_control_models(base_model: str) -> Any:
@@ -131,6 +135,35 @@ def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
     return [(_preprocessor_label(one), one.id) for one in usable]
 
 
+def switched_on(values: Mapping[str, Any]) -> list[int]:
+    """The numbers of the units that are used.
+
+    Args:
+        values: The components' values by name.
+    """
+    return [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
+
+
+def units_as_seen(text: str, numbers: Sequence[int]) -> str:
+    """A refusal with the units it names called as on the page, not counted among those of the request.
+
+    Args:
+        text: The refusal.
+        numbers: The page's number of each unit of the request.
+
+    Example:
+        >>> units_as_seen("controls 1 weight must be from 0 to 4, got 9.", [2])
+        'Unit 2 weight must be from 0 to 4, got 9.'
+    """
+
+    def as_seen(found: re.Match[str]) -> str:
+        place = int(found[2])
+        name = "Unit" if found[1] == "controls" else "unit"
+        return f"{name} {numbers[place - 1]}" if 1 <= place <= len(numbers) else found[0]
+
+    return re.sub(r"\b(controls|unit) (\d)\b", as_seen, text)
+
+
 def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """The control units of a request from the page's values.
 
@@ -142,7 +175,7 @@ def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = No
         InvalidRequestError: A unit's numbers are none, or its clip can't be used.
     """
     if numbers is None:
-        numbers = [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
+        numbers = switched_on(values)
     return [_unit(number, values) for number in numbers]
 
 
@@ -150,7 +183,7 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
     def value(name: str) -> Any:
         return values.get(part(number, name))
 
-    field = f"controls {number}"
+    field = f"Unit {number}"
     if not value("model"):
         raise InvalidRequestError(f"{field} must have a model, got none. Choose one, or switch the unit off.")
     chosen = PREPROCESSORS.get(value("preprocessor"))

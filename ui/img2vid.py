@@ -6,11 +6,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from api.inputs import keep
+from api.inputs import keep, source_facts
 from api.uploads import uploaded_paths
+from media.inputs import InputFacts
+from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.controls import build_control, words_of
 from ui.hold_picture import hold_html
+from ui.source_size import place_size_button
 
 FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
 """The fields of the accordion, in its order."""
@@ -18,22 +21,24 @@ FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_las
 _PICTURE_HEIGHT = 190
 
 
-def build_img2vid() -> tuple[dict[str, Component], gr.HTML]:
+def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     """Lay out what the tab adds.
 
     Returns:
-        Its components by their `elem_id`, which are fields of the request, and the place where the hold is drawn.
+        Its components by their `elem_id`, which are fields of the request, the place where the hold is drawn, and the
+        button that takes the first picture's size.
     """
     found: dict[str, Component] = {}
     with gr.Row():
         for name in ("first_frame", "last_frame"):
             found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
+    take_size = place_size_button("first_frame_size", "Take the first frame's size")
     gr.Markdown(str(GenerationRequest.model_fields["last_frame"].description), elem_classes="note")
     with gr.Accordion("How long the pictures hold", open=False):
         picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
         for name in FADING:
             found[name] = build_control(name)
-    return found, picture
+    return found, picture, take_size
 
 
 def build_picture(name: str, label: str) -> gr.Image:
@@ -48,6 +53,17 @@ def build_picture(name: str, label: str) -> gr.Image:
         buttons=[],
         interactive=True,
     )
+
+
+def first_shape(first_frame: object) -> InputFacts:
+    """What the first frame is, from the value of its component.
+
+    Raises:
+        InvalidRequestError: There is none, or it can't be read.
+    """
+    if not first_frame:
+        raise InvalidRequestError("first_frame must be given, got none. Choose a 'First frame'.")
+    return source_facts(keep(uploaded_paths(first_frame, "first_frame"), field="first_frame"), field="first_frame")
 
 
 def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.events import Progress, Stage
 
 STAGE_LABELS: dict[Stage, str] = {
-    Stage.PREPROCESS: "Looking at the clip to follow",
+    Stage.PREPROCESS: "Looking at pictures and clips",
     Stage.LOAD: "Loading the model",
     Stage.ENCODE: "Reading the prompt",
     Stage.DENOISE: "Making the clip",

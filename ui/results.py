@@ -69,10 +69,22 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
     return Results(*seen, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
 
 
-def shown(make_clip: MakeClip, results: Results, build: Callable[[], list[GenerationRequest]]) -> Iterator[Update]:
-    """Make clips one after the other and show how it goes, then what came of each."""
+def shown(
+    make_clip: MakeClip,
+    results: Results,
+    build: Callable[[], list[GenerationRequest]],
+    in_words: Callable[[str], str] = str,
+) -> Iterator[Update]:
+    """Make clips one after the other and show how it goes, then what came of each.
+
+    Args:
+        make_clip: The engine.
+        results: Where it is shown.
+        build: Makes the requests.
+        in_words: Puts a refusal into the page's words.
+    """
     try:
-        with faults_in_words(), run_folder() as folder:
+        with faults_in_words(in_words), run_folder() as folder:
             requests = build()
             files: list[str] = []
             for number, request in enumerate(requests, start=1):

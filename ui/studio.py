@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -16,6 +17,7 @@ from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_preview
+from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.loras import build_lora_picker
@@ -258,7 +260,8 @@ def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Cal
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
         count = given["batch_count"]
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count))
+        in_words = partial(units_as_seen, numbers=switched_on(given))
+        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count), in_words)
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]

@@ -9,12 +9,13 @@ from gradio.components import Component
 
 from api.modes import Mode
 from ui.control_preview import UnitPreview, place_preview
-from ui.control_units import UNITS, build_unit, wire_unit
+from ui.control_units import UNITS, build_unit, wire_units
 from ui.controls import build_control
 from ui.hold_picture import follow_hold
-from ui.img2vid import build_img2vid
+from ui.img2vid import build_img2vid, first_shape
 from ui.modes import LABELS, SHARED
-from ui.vid2vid import MaskPainter, build_vid2vid, wire_vid2vid
+from ui.source_size import wire_size_button
+from ui.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class _Others:
     tabs: dict[Mode, gr.Tab]
     steering: gr.Column
     hold: gr.HTML
+    first_size: gr.Button
     source_told: gr.HTML
+    source_size: gr.Button
     painter: MaskPainter
 
 
@@ -59,9 +62,9 @@ def place_tabs(base_model: str) -> ModeTabs:
         with tab(Mode.TXT2VID):
             gr.Markdown("Words alone make the clip.", elem_classes="note")
         with tab(Mode.IMG2VID):
-            pictures, hold = build_img2vid()
+            pictures, hold, first_size = build_img2vid()
         with tab(Mode.VID2VID):
-            source, told, painter = build_vid2vid()
+            source, told, source_size, painter = build_vid2vid()
     inputs |= pictures | source
     previews = []
     with gr.Column(visible=False, elem_id="steering") as steering:
@@ -72,7 +75,7 @@ def place_tabs(base_model: str) -> ModeTabs:
                 with gr.Accordion(f"Unit {number}", open=number == 1):
                     inputs |= build_unit(number, base_model)
                     previews.append(place_preview(number))
-    return ModeTabs(inputs, previews, _Others(tabs, steering, hold, told, painter))
+    return ModeTabs(inputs, previews, _Others(tabs, steering, hold, first_size, told, source_size, painter))
 
 
 def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
@@ -91,5 +94,7 @@ def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
     num_frames = {"num_frames": controls["num_frames"]}
     follow_hold(placed.inputs | num_frames, placed.inputs["last_frame"], parts.hold)
     wire_vid2vid(placed.inputs, parts.source_told, parts.painter, controls)
-    for number in range(1, UNITS + 1):
-        wire_unit(number, placed.inputs, controls["base_model"])
+    files = [placed.inputs[name] for name in ("source_video", "source_files")]
+    wire_size_button(parts.source_size, source_shape, files, controls)
+    wire_size_button(parts.first_size, first_shape, [placed.inputs["first_frame"]], controls)
+    wire_units(placed.inputs, controls["base_model"])

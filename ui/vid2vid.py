@@ -20,6 +20,7 @@ from pipelines.request_fields.clip import MAX_NUM_FRAMES
 from ui.controls import build_control, words_of
 from ui.mask_drawing import mask_of_strokes
 from ui.progress import message_html
+from ui.source_size import place_size_button
 
 SOURCE = ("source_video", "source_files", "source_start", "source_every")
 """The components that decide which frames the source has."""
@@ -29,11 +30,12 @@ _MAX_FPS = int(field_bounds("fps")[1] or 0)
 _PAINTED_SIDE = 768  # the picture to paint on is no larger, whatever the clip is
 
 
-def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, "MaskPainter"]:
+def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button, "MaskPainter"]:
     """Lay out what the tab adds.
 
     Returns:
-        Its components by their `elem_id`, the line that says what the source is, and where a mask is painted.
+        Its components by their `elem_id`, the line that says what the source is, the button that takes its size, and
+        where a mask is painted.
     """
     found: dict[str, Component] = {}
     found["source_video"] = gr.Video(
@@ -51,6 +53,7 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, "MaskPainter"]:
         height=130,
     )
     told = gr.HTML(message_html(NO_SOURCE), elem_id="source_told", padding=False)
+    take_size = place_size_button("source_size")
     with gr.Row():
         found["source_start"] = build_control("source_start")
         found["source_every"] = build_control("source_every")
@@ -62,7 +65,7 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, "MaskPainter"]:
         gr.Markdown(f"{words_of(GenerationRequest, 'mask')['info']} {note}", elem_classes="note")
         found["mask_feather"] = build_control("mask_feather")
         painter = MaskPainter()
-    return found, told, painter
+    return found, told, take_size, painter
 
 
 class MaskPainter:
@@ -124,6 +127,18 @@ def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask
     names = ("source_start", "source_every", "keep_audio", "mask_feather")
     return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
+
+
+def source_shape(video: object, files: object) -> InputFacts:
+    """What the source is, from the values of its components.
+
+    Raises:
+        InvalidRequestError: There is none, or it can't be read.
+    """
+    source, _ = _kept_source(video, files)
+    if not source:
+        raise InvalidRequestError("source_video must be given, got none. Choose a 'Source clip'.")
+    return source_facts(source)
 
 
 def facts_in_words(facts: InputFacts, frames: int) -> str:

@@ -99,8 +99,24 @@ class ClipFields(BaseModel):
         le=120,
         step=1,
     )
-    width: int = knob(512, label="Width", help="Picture width in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
-    height: int = knob(512, label="Height", help="Picture height in pixels.", ge=64, le=MAX_SIDE, multiple_of=8, step=8)
+    width: int = knob(
+        512,
+        label="Width",
+        help="Picture width in pixels. Pictures and clips that are given are fitted to it.",
+        ge=64,
+        le=MAX_SIDE,
+        multiple_of=8,
+        step=8,
+    )
+    height: int = knob(
+        512,
+        label="Height",
+        help="Picture height in pixels. Pictures and clips that are given are fitted to it.",
+        ge=64,
+        le=MAX_SIDE,
+        multiple_of=8,
+        step=8,
+    )
     base_model: str = knob(
         "demo",
         label="Base model",

@@ -114,7 +114,8 @@ class InputFields(BaseModel):
     mask: Sha256 = knob(
         "",
         label="Mask",
-        help="A picture or clip that says where the source may change: white changes, black stays.",
+        help="A picture, or a clip as long as the source or the result, that says where the source may change: "
+        "white changes, black stays.",
         fix="Choose the mask again",
     )
     mask_feather: int = knob(

@@ -234,6 +234,31 @@ def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine
     assert again.first_frame == ""
 
 
+def test_a_preview_of_a_control_clip_is_cancelled(visit, tmp_path):
+    with open_clip(
+        tmp_path, stem="long", formats=(OutputFormat.MP4,), fps=Fraction(25), width=64, height=64, recipe=""
+    ) as writer:
+        for _ in range(40):
+            writer.write(np.full((50, 64, 64, 3), 90, np.uint8))
+    page = visit()
+    page.get_by_role("tab", name="Video to video").click()
+    page.locator("#source_video input[type=file]").set_input_files(tmp_path / "long.mp4")
+    expect(page.locator("#num_frames input")).to_have_value("2000", timeout=WAIT_MS)
+    open_section(page, "Picture")
+    for side in ("width", "height"):
+        page.locator(f"#{side} input[type=number]").fill("1024")
+    open_section(page, "Control units")
+    expect(page.locator("#control_1_cancel")).to_be_hidden()
+    page.locator("#control_1_preview").click()
+    status = page.locator("#control_1_status")
+    expect(status).to_contain_text(re.compile(r"frame \d+ of 2,000"), timeout=WAIT_MS)
+    page.locator("#control_1_cancel").click()
+    expect(status).to_contain_text("Cancelled.", timeout=WAIT_MS)
+    expect(page.locator("#control_1_cancel")).to_be_hidden()
+    expect(page.locator("#control_1_preview")).to_be_enabled()
+    expect(page.locator("#control_1_video")).to_be_hidden()
+
+
 def test_a_clip_is_made_from_a_clip_with_a_painted_mask_and_a_control_unit(visit, engine: FakeEngine, tmp_path):
     with open_clip(
         tmp_path, stem="clip", formats=(OutputFormat.MP4,), fps=Fraction(25, 2), width=96, height=64, recipe=""

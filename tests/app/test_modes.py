@@ -9,19 +9,21 @@ import pytest
 from PIL import Image
 
 from api.control_preview import preview_clip
-from api.engine import build_request
+from api.engine import build_request, make_clip
 from api.inputs import input_store, keep, keep_source
 from controlnet.preprocessors import PREPROCESSORS
 from media.write import open_clip
+from pipelines import catalog
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import generate_event, on_the_page
-from ui.control_units import MOST_OPTIONS, control_fields, part, preprocessor_choices
+from ui.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
 from ui.hold_picture import hold_html
 from ui.modes import preview_fields, request_fields
 from ui.page import build_page
+from ui.source_size import size_like
 from ui.vid2vid import _source_told
 
 
@@ -89,7 +91,7 @@ def test_a_path_that_was_not_uploaded_is_refused_by_the_name_of_its_field(at_fir
         ({"mode": "img2vid", "first_frame": "/etc/passwd"}, "first_frame"),
         ({"mode": "vid2vid", "source_video": {"path": "/etc/passwd"}}, "source_video"),
         ({"mode": "vid2vid", "source_video": clip(uploads), "mask": [{"path": "/etc/passwd"}]}, "mask"),
-        ({"mode": "img2vid", "control_2_enabled": True, "control_2_clip": [{"path": "/etc/passwd"}]}, "controls 2"),
+        ({"mode": "img2vid", "control_2_enabled": True, "control_2_clip": [{"path": "/etc/passwd"}]}, "Unit 2"),
         ({"image_prompt_model": "x", "image_prompt_picture": {"path": "/etc/passwd"}}, "image_prompts"),
     ):
         with pytest.raises(InvalidRequestError, match=rf"^{field} must be an uploaded file, got something else\."):
@@ -130,6 +132,40 @@ def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
     assert fast == 120
 
 
+def size_event(button: str):
+    page = build_page(FakeEngine().make_clip)
+    ids = {number: block.elem_id for number, block in page.blocks.items()}
+    return next(one for one in page.fns.values() if any(ids[number] == button for number, _ in one.targets if number))
+
+
+def test_the_size_of_the_source_or_the_first_frame_is_taken_with_the_area_there_was(uploads):
+    source, first = size_event("source_size"), size_event("first_frame_size")
+    assert [one.elem_id for one in source.outputs] == ["width", "height"]
+    assert source.fn(clip(uploads), None, 512, 512) == (592, 440)  # of 64 x 48
+    assert source.fn(None, [picture(uploads)], 256, 512) == (416, 312)
+    assert first.fn(picture(uploads), 64, 64) == (88, 64)
+    for event, given, words in (
+        (source, (None, None, 512, 512), "source_video must be given, got none."),
+        (first, (None, 512, 512), "first_frame must be given, got none."),
+        (first, (picture(uploads), 512, None), "height must be"),
+    ):
+        with pytest.raises(gr.Error) as refused:
+            event.fn(*given)
+        assert refused.value.message.startswith(words)
+
+
+@pytest.mark.parametrize("shape", [(16, 9), (1, 1), (1, 16), (4000, 250), (4096, 4096), (999, 500), (1, 3)])
+@pytest.mark.parametrize("area", [64 * 64, 512 * 512, 768 * 512, 1024 * 1024])
+def test_a_taken_size_is_one_that_a_request_may_have_and_stays_when_it_is_taken_again(shape, area):
+    width, height = size_like(*shape, area=area)
+    request = GenerationRequest.build(seed=0, width=width, height=height)
+    assert (request.width, request.height) == (width, height)
+    assert abs(width / height * shape[1] / shape[0] - 1) < 0.07  # 4 pixels of 64
+    assert width * height < max(1.04 * area, 64 * 64 * 1.03 * max(shape) / min(shape))
+    again = size_like(*shape, area=width * height)
+    assert size_like(*shape, area=again[0] * again[1]) == again
+
+
 def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
     values = at_first(
         mode="img2vid",
@@ -153,15 +189,57 @@ def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("key_frames", "0, x", "controls 2 key_frames must be whole numbers with commas between, got 0, x."),
-        ("falloff", "a", "controls 2 falloff must be numbers with commas between, got a."),
-        ("model", None, "controls 2 must have a model, got none."),
+        ("key_frames", "0, x", "Unit 2 key_frames must be whole numbers with commas between, got 0, x."),
+        ("falloff", "a", "Unit 2 falloff must be numbers with commas between, got a."),
+        ("model", None, "Unit 2 must have a model, got none."),
     ],
 )
 def test_a_unit_s_refusal_says_which_unit(at_first, name, value, words):
     with pytest.raises(InvalidRequestError) as refused:
         control_fields(at_first(control_2_enabled=True, **{part(2, name): value}))
     assert str(refused.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ({"weight": "9"}, "Unit 3 weight must be from 0 to 4"),
+        ({"option_1": 999}, "controls must have 'low' from 1 to 255 in unit 3, got 999."),
+        ({"key_frames": "x"}, "Unit 3 key_frames must be whole numbers"),
+        ({}, "Unit 3 must have a clip to follow, got none."),
+    ],
+)
+def test_a_refusal_names_the_unit_that_is_seen_though_the_request_has_no_other(uploads, unit, words):
+    event = generate_event(build_page(make_clip))
+    values = {"mode": "img2vid", "first_frame": picture(uploads), "control_3_enabled": True}
+    sent = on_the_page(event, **values | {part(3, name): value for name, value in unit.items()})
+    with pytest.raises(gr.Error) as refused:
+        list(event.fn(*sent))
+    assert refused.value.message.startswith(words)
+
+
+def test_the_page_shows_as_many_units_as_a_request_may_have():
+    units = [{"model": "demo-canny"}] * UNITS
+    assert len(build_request(seed=0, controls=units).controls) == UNITS
+    with pytest.raises(InvalidRequestError, match="controls"):
+        build_request(seed=0, controls=[*units, *units[:1]])
+
+
+def test_another_base_model_brings_its_own_models_to_every_unit():
+    page = build_page(FakeEngine().make_clip)
+    first, *others = [
+        event
+        for event in page.fns.values()
+        if [one.elem_id for one in event.inputs] == ["base_model"]
+        and part(1, "option_1") in [one.elem_id for one in event.outputs]
+    ]
+    assert others == []
+    made = first.fn(catalog.STABLE_DIFFUSION)
+    assert len(made) == len(first.outputs) == UNITS * (2 + MOST_OPTIONS)
+    by_name = dict(zip([one.elem_id for one in first.outputs], made, strict=True))
+    chosen = {by_name[part(number, "model")]["value"] for number in range(1, UNITS + 1)}
+    assert len(chosen) == 1
+    assert chosen != {"demo-canny"}
 
 
 def test_there_are_sliders_for_every_preprocessor_and_unavailable_ones_are_not_offered():
@@ -187,7 +265,7 @@ def test_a_preview_is_a_video_of_what_the_unit_follows(at_first, uploads, tmp_pa
     assert [unit.preprocessor for unit in request.controls] == ["invert"]
     *_, made = preview_clip(request, tmp_path / "run")
     assert made.read_bytes()[4:8] == b"ftyp"
-    with pytest.raises(InvalidRequestError, match="controls must have a clip to follow, got none for unit 1"):
+    with pytest.raises(InvalidRequestError, match="controls 1 must have a clip to follow, got none"):
         list(preview_clip(build_request(**preview_fields(values | {"mode": "img2vid"}, 2)), tmp_path))
 
 

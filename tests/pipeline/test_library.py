@@ -1,4 +1,7 @@
-"""Every row of the catalog: its tiny twin is published under the true names, found, recognised, and makes a clip."""
+"""Every row of the catalog: its tiny twin is published under the true names, found, recognised, and makes a clip.
+
+Of preprocessors only the names are met here; `test_control_networks` has the networks.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +11,41 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from controlnet.fetching import built_with_weights
+from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Setting
+from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
-from pipelines.catalog_entries import BaseModel, Entry, Lora, MotionModule, Vae
+from pipelines.catalog_entries import BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
+from pipelines.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.errors import WeightsError
 from pipelines.models import ModelStore
 from pipelines.motion_families import Architecture
 from pipelines.request import GenerationRequest
+from tests.clips import noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 from tests.pipeline.sink import run
-from tests.stand_in_hub import serving, use_hub
+from tests.stand_in_hub import StandInHub, serving, use_hub
 
 BASES = [entry for entry in catalog.base_models() if entry.source == "hub"]
 MODULES = [entry for entry in catalog.motion_modules() if entry.source == "hub"]
 LORAS = [entry for entry in catalog.loras() if entry.source == "hub"]
 VAES = [entry for entry in catalog.vaes() if entry.source == "hub"]
+CONTROLS = [entry for entry in catalog.controlnets() if entry.source == "hub"]
+ADAPTERS = [entry for entry in catalog.ip_adapters() if entry.source == "hub"]
+FETCHED = [one for one in PREPROCESSORS.values() if one.weights and not one.unavailable]
+FILES = {
+    "lllyasviel/Annotators": {
+        *("ControlNetHED.pth", "table5_pidinet.pth", "sk_model.pth", "sk_model2.pth", "netG.pth"),
+        *("mlsd_large_512_fp32.pth", "body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
+        *("dpt_hybrid-midas-501f0c75.pt", "ZoeD_M12_N.pt", "res101.pth", "scannet.pt"),
+    },
+    "bdsqlsz/qinglong_controlnet-lllite": {"Annotators/7_model.pth"},
+    "depth-anything/Depth-Anything-V2-Small-hf": {MODEL_CONFIG, MODEL_WEIGHTS[0]},
+    "openmmlab/upernet-convnext-small": {MODEL_CONFIG, MODEL_WEIGHTS[1]},
+}
+"""What the publishers of preprocessors call their files."""
+
 BASE_OF = {"sd15": catalog.STABLE_DIFFUSION, "sdxl": catalog.STABLE_DIFFUSION_XL}
 BASE_MODULES = {family: catalog.find_base_model(base).motion_module for family, base in BASE_OF.items()}
 
@@ -31,7 +55,7 @@ def by_id(entry: Entry) -> str:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Iterator[Path]:
+def hub(tmp_path_factory) -> Iterator[StandInHub]:
     """The whole catalog, tiny, as its publishers have it."""
     root = tmp_path_factory.mktemp("hub")
     sd15, xl = tiny.TinyBase(1), tiny.TinyXL(1)
@@ -45,14 +69,23 @@ def published(tmp_path_factory) -> Iterator[Path]:
         _publish_lora(lora, motion, spatial, root / lora.repo)
     for vae in VAES:
         (tiny.tiny_decoder() if "tae" in vae.id else tiny.TinyBase(9).vae).save_pretrained(root / vae.repo)
+    for control in CONTROLS:
+        _publish_control(control, sd15 if control.family == "sd15" else xl, root / control.repo)
+    for adapter in ADAPTERS:
+        _publish_adapter(adapter, sd15, root / adapter.repo)
+    for repo, names in FILES.items():
+        for name in names:
+            path = root / repo / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"no weights, {name}")  # files of one content are fetched once
     with serving(root) as hub, pytest.MonkeyPatch.context() as patch:
         use_hub(patch, hub.url, tmp_path_factory.mktemp("hub-cache"))
-        yield root
+        yield hub
 
 
 @pytest.fixture(scope="module")
-def store(published) -> ModelStore:
-    assert published.is_dir()
+def store(hub) -> ModelStore:
+    assert hub.root.is_dir()
     return ModelStore("cpu", torch.float32)
 
 
@@ -88,10 +121,43 @@ def test_every_vae_takes_the_place_of_the_base_model_s_own(entry: Vae, store):
     assert "vae" in store.load(settings["base_model"], BASE_MODULES[entry.family], entry.id).weights
 
 
-def clip(store: ModelStore, **settings) -> np.ndarray:
+@pytest.mark.parametrize("entry", CONTROLS, ids=by_id)
+def test_every_control_model_fits_its_base_model_and_steers_the_clip(entry: ControlNet, store):
+    settings = {"base_model": BASE_OF[entry.family]}
+    steered = clip(store, ClipInputs(controls=(noise_clip(1),)), controls=[{"model": entry.id}], **settings)
+    assert (clip(store, **settings) != steered).any()
+    assert all(name in PREPROCESSORS for name in entry.preprocessors)
+
+
+@pytest.mark.parametrize("entry", ADAPTERS, ids=by_id)
+def test_every_image_prompt_fits_its_base_model_and_changes_the_clip(entry: IPAdapter, store):
+    settings = {"base_model": BASE_OF[entry.family]}
+    unit = {"model": entry.id, "pictures": [(0, "1" * 64)]}
+    shown = clip(store, ClipInputs(image_prompts=((noise_clip(1),),)), image_prompts=[unit], **settings)
+    assert (clip(store, **settings) != shown).any()
+
+
+@pytest.mark.parametrize("record", FETCHED, ids=by_id)
+def test_every_preprocessor_s_files_are_found_and_looked_at_before_they_are_used(record, hub):
+    options = {option.name: option.default for option in record.options} | {one.wanted_by: 1 for one in record.weights}
+    with pytest.raises(WeightsError, match=r"^controls must "):
+        built_with_weights(record, Setting(options, 64, 64))
+    fetched = {name for name in hub.downloads if name.startswith(tuple(one.repo for one in record.weights))}
+    assert {f"{one.repo}/{one.name}" for one in record.weights if one.name} <= fetched
+    assert fetched
+
+
+def test_preprocessors_need_no_other_files_than_these():
+    wanted = {(one.repo, one.name) for record in FETCHED for one in record.weights}
+    assert {repo for repo, _ in wanted} == FILES.keys()
+    for repo, names in FILES.items():
+        assert {name for where, name in wanted if where == repo} in (names, {""})
+
+
+def clip(store: ModelStore, inputs: ClipInputs = NO_INPUTS, **settings) -> np.ndarray:
     values = {"prompt": "a red circle", "seed": 1, "num_frames": 2, "num_inference_steps": 1, "width": 64, "height": 64}
     request = GenerationRequest.build(**catalog.complete(values | settings))
-    return run(request, store=store)[0]
+    return run(request, store=store, inputs=inputs)[0]
 
 
 def clip_shape(store: ModelStore, **settings) -> tuple[int, ...]:
@@ -135,6 +201,22 @@ def _publish_lora(entry: Lora, motion: formats.LoraFactors, spatial: formats.Lor
     else:
         weights = formats.kohya_lora(spatial)
     _write(folder / entry.file, weights)
+
+
+def _publish_control(entry: ControlNet, model: tiny.TinyBase | tiny.TinyXL, folder: Path) -> None:
+    if entry.file:
+        encoder = tiny.sparse_control(model.unet, "rgb" if "rgb" in entry.id else "scribble")
+        torch.save({"controlnet": tiny.published_encoder(encoder)}, folder / entry.file)
+    else:
+        pools = {"global_pool_conditions": True} if "shuffle" in entry.id else {}
+        tiny.control_net(model.unet, **pools).save_pretrained(folder)
+
+
+def _publish_adapter(entry: IPAdapter, model: tiny.TinyBase, folder: Path) -> None:
+    layers = [layer for name, layer in model.unet.named_modules() if name.endswith("attn2")]
+    sizes = [tuple(layer.to_k.weight.shape) for layer in layers]
+    _write(folder / entry.file, tiny.ip_adapter(sizes, "plus" if "plus" in entry.id else "base"))
+    tiny.image_encoder().save_pretrained(folder / entry.image_encoder)
 
 
 def _write(path: Path, weights: dict[str, torch.Tensor]) -> None:

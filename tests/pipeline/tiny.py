@@ -7,7 +7,7 @@ kind of layer they meet in the real files.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -182,6 +182,20 @@ def motion_adapter(
 
 def original_names(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
     """A motion module under the names AnimateDiff's authors publish, the position table twice a block."""
+    weights = _original_motion(adapter.state_dict())
+    tables = {name: tensor for name, tensor in weights.items() if name.endswith("pos_encoder.pe")}
+    return weights | {name.replace("blocks.0.pos", "blocks.1.pos"): table.clone() for name, table in tables.items()}
+
+
+def published_encoder(encoder: SparseControlNetModel) -> dict[str, torch.Tensor]:
+    """A SparseCtrl encoder under the names its authors publish; its motion layers attend once, not twice."""
+    weights = encoder.state_dict()
+    motion = {name: tensor for name, tensor in weights.items() if "motion_modules" in name}
+    spatial = {name: tensor.clone() for name, tensor in weights.items() if name not in motion}
+    return {f"module.{name}": tensor for name, tensor in (spatial | _original_motion(motion)).items()}
+
+
+def _original_motion(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     names = {
         r"(motion_modules\.\d+)\.": r"\1.temporal_transformer.",
         r"\.attn1\.": ".attention_blocks.0.",
@@ -191,9 +205,7 @@ def original_names(adapter: MotionAdapter) -> dict[str, torch.Tensor]:
         r"\.norm2\.": ".norms.1.",
         r"\.norm3\.": ".ff_norm.",
     }
-    weights = {replaced(name, names): tensor.clone() for name, tensor in adapter.state_dict().items()}
-    tables = {name: tensor for name, tensor in weights.items() if name.endswith("pos_encoder.pe")}
-    return weights | {name.replace("blocks.0.pos", "blocks.1.pos"): table.clone() for name, table in tables.items()}
+    return {replaced(name, names): tensor.clone() for name, tensor in weights.items()}
 
 
 def hotshot_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

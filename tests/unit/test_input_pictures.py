@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from media.inputs import Cut, InputKind, check_length, open_input, probe_input
+from media.inputs import Cut, InputKind, open_input, probe_input
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
@@ -265,15 +265,6 @@ def test_a_zip_whose_index_would_fill_the_memory_is_refused(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InvalidRequestError, match="must hold at most 65,535 files"):
         probe_input(path)
-
-
-def test_a_mask_goes_with_its_source_or_with_every_frame_of_it():
-    check_length("mask", 1, 24)
-    check_length("mask", 24, 24)
-    with pytest.raises(
-        InvalidRequestError, match=r"mask must have 1 frame or as many as the source clip \(24\), got 23\. Choose"
-    ):
-        check_length("mask", 23, 24)
 
 
 def test_frames_are_read_in_any_order(tmp_path):

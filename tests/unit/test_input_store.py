@@ -31,6 +31,17 @@ def test_a_file_is_found_by_its_hash_whatever_it_was_called(tmp_path, store):
     assert kept(tmp_path / "store") == [sha256]
 
 
+def test_what_is_there_already_is_not_copied_again_but_counts_as_used(tmp_path, store):
+    (tmp_path / "one.png").write_bytes(png(70))
+    (tmp_path / "other.png").write_bytes(png(70))
+    kept_file = tmp_path / "store" / store.add(tmp_path / "one.png")
+    os.utime(kept_file, (1, 1))
+    number = kept_file.stat().st_ino
+    store.add(tmp_path / "other.png")
+    assert kept_file.stat().st_ino == number
+    assert kept_file.stat().st_mtime > 1
+
+
 @pytest.mark.parametrize("sha256", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n", "0" * 63 + "/"])
 def test_what_is_no_hash_never_becomes_a_path(store, sha256):
     with pytest.raises(

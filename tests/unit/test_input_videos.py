@@ -8,9 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from media.ffmpeg import run_ffmpeg
+from media.ffmpeg import FFmpegError, run_bounded, run_ffmpeg
 from media.inputs import Cut, open_input, probe_input
 from media.read import iter_frames
+from media.video import list_video
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit, fitted
 from tests.unit.clips import FILM, H264, greys, levels_of, video
@@ -180,6 +181,30 @@ def test_a_refused_clip_leaves_no_process(tmp_path):
 def test_of_a_video_without_end_only_the_beginning_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr("media.video.MAX_LISTED_FRAMES", 10)
     assert probe_input(video(tmp_path / "clip.mp4", greys(RAMP))).num_frames == 10
+
+
+def test_of_a_video_without_one_good_picture_only_the_beginning_is_looked_at(tmp_path, monkeypatch):
+    path = video(tmp_path / "clip.mp4", greys(RAMP * 50), "-c:v", "mpeg4")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start : start + length] = b"U" * length
+    path.write_bytes(data)
+    with pytest.raises(FFmpegError) as whole:
+        list_video(path, max_frames=2_000)
+    monkeypatch.setattr("media.video.MAX_SAID_BYTES", 10_000)
+    children = psutil.Process().children()
+    with pytest.raises(FFmpegError) as ended:
+        list_video(path, max_frames=2_000)
+    assert len(whole.value.said) > 200_000  # of 2,000 frames
+    assert 10_000 < len(ended.value.said) < 80_000  # of some, then ffmpeg was ended
+    assert psutil.Process().children() == children
+
+
+def test_an_ffmpeg_that_is_not_ready_in_time_is_ended():
+    endless = ("-re", "-f", "lavfi", "-i", "color", "-f", "null", "-")
+    with pytest.raises(FFmpegError, match="exit status -9"):
+        run_bounded(*endless, max_said=1_000, timeout_s=0.1)
 
 
 BAD_VIDEOS = {
