@@ -322,8 +322,8 @@ _ALL = (
         "Faces, MediaPipe",
         "Faces as meshes.",
         follows=("mediapipe_face",),
-        unavailable="MediaPipe 1.2 puts a second OpenCV over ours, and brings neither its model of faces nor the code "
-        "that drew them. "
+        unavailable="Only MediaPipe up to 0.10.21 brings a model of faces, and that needs NumPy 1 and puts a second "
+        "OpenCV over ours. "
         "Choose 'openpose' with 'face' 1, or 'none' with a clip of meshes made elsewhere.",
     ),
 )

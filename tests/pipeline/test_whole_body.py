@@ -15,6 +15,7 @@ from onnx import ModelProto
 
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
+from controlnet.onnx_networks import OnnxNetwork
 from pipelines.control_units import ControlUnit
 from pipelines.errors import WeightsError
 from pipelines.image_fit import Frames
@@ -234,3 +235,20 @@ def test_another_network_is_refused_with_both_shapes(publish, drawn, name, netwo
 def test_numbers_that_are_none_are_refused(publish, drawn):
     text = refusal(publish, drawn, tiny_onnx.detector(width=float("nan"), height=9))
     assert text.startswith("controls must have weights that give finite numbers, got 'yolox_l.onnx'")
+
+
+def test_a_file_of_a_gigabyte_is_not_read(tmp_path):
+    path = tmp_path / DETECTOR
+    with path.open("wb") as file:
+        file.truncate(1_000_000_001)  # a hole: it takes no room on the disk
+    with pytest.raises(WeightsError, match=r"got 'yolox_l\.onnx': it has more than 1000 MB\."):
+        OnnxNetwork(path, "cpu", takes=(1,), gives=[(1,)])
+
+
+def test_where_onnxruntime_has_no_gpu_the_cpu_computes(tmp_path):
+    path = tmp_path / DETECTOR
+    path.write_bytes(tiny_onnx.detector(width=64, height=64).SerializeToString())
+    network = OnnxNetwork(path, "cuda", takes=(1, 3, 640, 640), gives=[(1, 8400, 85)])
+    (seen,) = network(np.full((1, 3, 640, 640), 255, np.float32))
+    assert seen[0, -400:, 4] == pytest.approx(np.ones(400))
+    assert not seen[0, :-400].any()
