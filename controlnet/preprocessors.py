@@ -220,6 +220,21 @@ _ALL = (
         ),
     ),
     Preprocessor(
+        "dwpose",
+        "Pose, DWPose",
+        "Whole bodies as coloured bones, fingers and faces with them.",
+        "controlnet.whole_body:dwpose",
+        follows=("openpose",),
+        options=(
+            _switch("hands", "Hands", "0 leaves fingers out.", 1),
+            _switch("face", "Face", "0 leaves faces' outlines out.", 1),
+        ),
+        weights=(
+            Weights("yzd-v/DWPose", "yolox_l.onnx", 217),
+            Weights("yzd-v/DWPose", "dw-ll_ucoco_384.onnx", 135),
+        ),
+    ),
+    Preprocessor(
         "depth_midas",
         "Depth, MiDaS",
         _NEAR_IS_BRIGHT,
@@ -303,19 +318,12 @@ _ALL = (
         options=(Option("sigma", "Radius", "The blur's standard deviation, pixels.", 9, 0.5, 64, 0.5),),
     ),
     Preprocessor(
-        "dwpose",
-        "Pose, DWPose",
-        "Whole bodies as coloured bones, fingers and faces with them.",
-        follows=("openpose",),
-        unavailable="Its own code needs MMPose, which can't be installed beside this PyTorch, and other packages of it "
-        "put a second OpenCV over ours. Choose 'openpose', with 'hands' 1 and 'face' 1 for whole bodies.",
-    ),
-    Preprocessor(
         "mediapipe_face",
         "Faces, MediaPipe",
         "Faces as meshes.",
         follows=("mediapipe_face",),
-        unavailable="MediaPipe puts a second OpenCV over ours, and no longer has the parts this was drawn with. "
+        unavailable="Only MediaPipe up to 0.10.21 brings a model of faces, and that needs NumPy 1 and puts a second "
+        "OpenCV over ours. "
         "Choose 'openpose' with 'face' 1, or 'none' with a clip of meshes made elsewhere.",
     ),
 )

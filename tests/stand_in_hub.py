@@ -18,7 +18,7 @@ import pytest
 from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-_LARGE = (".safetensors", ".bin", ".ckpt")
+_LARGE = (".safetensors", ".bin", ".ckpt", ".onnx")
 
 
 class StandInHub:

@@ -2,7 +2,7 @@
 
 The files hold random numbers under the true names, so what is tested is that every tensor finds its place, that
 the maps come back in the clip's size and range, and that what was read is what computes. What the published
-weights see in pictures is not tested; nor is ZoeDepth, whose network alone takes 1.4 GB.
+weights see in pictures is not tested.
 """
 
 from collections.abc import Callable, Iterator
@@ -162,6 +162,32 @@ def test_openpose_fetches_hands_and_faces_only_when_asked(hub, publish, seen):
         seen("openpose", hands=1)
 
 
+def sensitive(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A network whose random numbers let what it sees through to its end; with the usual ones all is one grey."""
+    network = build()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    return network
+
+
+@pytest.mark.slow  # 3 minutes and 2 GB: every hand is looked at in four sizes of up to 736 pixels
+def test_hands_and_faces_are_looked_for_on_bodies(publish, seen):
+    """In noise a network of random numbers finds bodies, and on them hands and faces."""
+    body, hand = from_aux("open_pose.model", "bodypose_model", "handpose_model")
+    for name, build in (("body_pose_model", body), ("hand_pose_model", hand)):
+        state = random_state(partial(sensitive, build))
+        publish(f"{name}.pth", {key.split(".", 1)[1]: tensor for key, tensor in state.items()})
+    publish("facenet.pth", random_state(partial(sensitive, from_aux("open_pose.face", "FaceNet"))))
+    bones, hands, faces = seen("openpose"), seen("openpose", hands=1), seen("openpose", face=1)
+    assert bones.any()
+    assert (hands != bones).any()
+    white = (255, 255, 255)  # of faces alone
+    assert (faces == white).all(axis=-1).any()
+    assert not (hands == white).all(axis=-1).any()
+
+
 def test_bodies_hands_and_faces_are_drawn_where_they_are():
     point, body_result, pose_result = from_aux("open_pose", "Keypoint", "BodyResult", "PoseResult")
     neck, shoulder = point(0.5, 0.2), point(0.2, 0.2)
@@ -248,11 +274,17 @@ def anime_network() -> torch.nn.Module:
     return from_aux("lineart_anime", "UnetGenerator")(3, 1, 8, 64, norm_layer=norm)
 
 
-@pytest.mark.slow
+def zoe_network() -> torch.nn.Module:
+    build, get_config = from_aux("zoe", "ZoeDepth", "get_config")
+    return build.build_from_config(get_config("zoedepth", "infer"))
+
+
+@pytest.mark.slow  # up to two minutes, and for ZoeDepth 5 GB
 @pytest.mark.parametrize(
     ("name", "build", "wrapped"),
     [
         ("depth_midas", midas_network, None),
+        ("depth_zoe", zoe_network, "model"),
         ("depth_leres", leres_network, "depth_model"),
         ("normal_bae", normal_network, "model"),
         ("lineart_anime", anime_network, None),

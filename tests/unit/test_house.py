@@ -57,7 +57,8 @@ def test_only_the_page_and_the_endpoint_know_gradio():
 def test_the_page_is_composed_without_loading_torch():
     code = (
         "import sys, app, media.write, pipelines.catalog, pipelines.context, controlnet.control_clip;"
-        "heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules); print(heavy); sys.exit(bool(heavy))"
+        "heavy = {'torch', 'diffusers', 'transformers', 'onnxruntime'} & set(sys.modules);"
+        "print(heavy); sys.exit(bool(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
