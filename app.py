@@ -1,6 +1,6 @@
 """Entry point of the Space and of `make run`: one page, one endpoint, one engine."""
 
-import spaces  # isort: skip - must come before anything that could start CUDA
+import spaces  # noqa: F401 # isort: skip - must come before anything that could start CUDA
 
 import os
 import tempfile
@@ -10,8 +10,9 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 from api.control_preview import preview_clip
-from api.engine import make_clip, warm
+from api.engine import warm
 from api.inputs import INPUTS_DIR
+from api.zero_gpu import lend, lent_engine
 from pipelines.catalog import DROPPED_DIR
 from ui.page import build_page
 from ui.theme import page_looks
@@ -50,8 +51,7 @@ _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the proce
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ.setdefault(INPUTS_DIR, _inputs.name)
-lent = spaces.GPU(duration=GPU_SECONDS)
-demo = build_page(lent(make_clip), lent(preview_clip))
+demo = build_page(lent_engine(limit_s=GPU_SECONDS), lend(preview_clip, limit_s=GPU_SECONDS))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
 
 if __name__ == "__main__":

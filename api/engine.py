@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.inputs import complaints, complete_from_source, open_inputs, put_sound
+from api.inputs import complete_from_source, put_sound
+from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
@@ -60,7 +61,14 @@ def extend_request(recipe: str, frames: int | None) -> GenerationRequest:
     return build_request(**GenerationRequest.from_json(recipe).extended_by(frames or 0).model_dump())
 
 
-def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None, None]:
+def make_clip(
+    request: GenerationRequest,
+    folder: Path,
+    *,
+    take: TakeTurn = take_turn,
+    seconds: float | None = None,
+    was_cut_off: Callable[[Exception], bool] = lambda _: False,
+) -> Generator[Event, None, None]:
     """Make the clip and write its files into `folder`, telling how it goes.
 
     Closing the iterator stops the engine at its next event and leaves no file behind. File names hold the
@@ -69,12 +77,12 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     Args:
         request: What to make.
         folder: An existing folder that the caller owns.
+        take, seconds, was_cut_off: As `make_in_turns` takes them; by default the engine runs here, in one turn.
 
     Raises:
         UserError: The request does not fit the model, its weights, or the formats.
     """
     from media.write import check_output, open_clip
-    from pipelines.generate import generate  # waits for the first clip: it brings torch
 
     check_output(request.formats, request.fps)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
@@ -90,12 +98,17 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             recipe=recipe,
         )
 
-    inputs = yield from open_inputs(request)
-    checkpoints = os.environ.get(CHECKPOINT_DIR)
-    kept = Path(checkpoints) if checkpoints else None
-    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
+    kept = os.environ.get(CHECKPOINT_DIR)
+    for event in make_in_turns(
+        request,
+        take=take,
+        open_writer=open_writer,
+        checkpoints=Path(kept) if kept else None,
+        seconds=None if request.extended_from else seconds,  # an extension is not kept on its way
+        was_cut_off=was_cut_off,
+    ):
         if isinstance(event, Clip):
-            yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
+            yield replace(event, warnings=(*event.warnings, *_put_sounds(request, event)))
         else:
             yield event
 

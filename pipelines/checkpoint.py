@@ -71,6 +71,7 @@ class Checkpoint:
         self._path = folder / f"{key}.checkpoint" if folder else None
         self._started = time.monotonic()
         self._spent = 0.0
+        self._last: DenoiseState | None = None
 
     def load(self) -> DenoiseState | None:
         """The last state kept of this run, None if there is none that is whole; removes old leftovers first."""
@@ -87,9 +88,18 @@ class Checkpoint:
 
     def save(self, state: DenoiseState) -> None:
         """Put this state in the place of the last one, unless that would take more than its share of the time."""
-        begun = time.monotonic()
-        if not self._path or self._spent > SAVE_SHARE * (begun - self._started):
+        if not self._path:
             return
+        self._last = state
+        if self._spent <= SAVE_SHARE * (time.monotonic() - self._started):
+            self.keep_last()
+
+    def keep_last(self) -> None:
+        """Put the last state that `save` was given in the place of the one on disk, if it isn't there already."""
+        state, self._last = self._last, None
+        if not self._path or not state:
+            return
+        begun = time.monotonic()
         try:
             _replace(self._path, _pack(state, self._path.name))
         except OSError as err:  # a full disk is no reason to stop

@@ -14,21 +14,29 @@ CELLS_A_CHUNK = 1024
 PREVIEW_CELLS = 1024
 
 
-def decode_frames(vae: AnyVae, latents: torch.Tensor, *, backwards: bool = False) -> Iterator[np.ndarray]:
+def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
     """Decode a clip in chunks of constant size.
 
     Args:
         latents: float32 [1, 4, F, h, w], any device.
-        backwards: From the last chunk to the first; the frames of each are in the order of time, and the same ones.
 
     Yields:
         uint8 [n, H, W, 3].
     """
-    frames = latents[0].transpose(0, 1)
-    size = max(1, CELLS_A_CHUNK // (frames.shape[-1] * frames.shape[-2]))
-    chunks = frames.split(size)
-    for part in reversed(chunks) if backwards else chunks:
-        yield _decode(vae, part)
+    for frames in decoded_together(latents):
+        yield decode_chunk(vae, latents, frames)
+
+
+def decoded_together(latents: torch.Tensor) -> list[range]:
+    """The chunks of frames that a clip's latents [1, 4, F, h, w] are decoded in, always the same ones."""
+    size = max(1, CELLS_A_CHUNK // (latents.shape[-1] * latents.shape[-2]))
+    num_frames = latents.shape[2]
+    return [range(start, min(start + size, num_frames)) for start in range(0, num_frames, size)]
+
+
+def decode_chunk(vae: AnyVae, latents: torch.Tensor, frames: range) -> np.ndarray:
+    """Decode one of these chunks, uint8 [n, H, W, 3]."""
+    return _decode(vae, latents[0, :, frames.start : frames.stop].transpose(0, 1))
 
 
 def preview_frame(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:

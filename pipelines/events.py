@@ -55,4 +55,22 @@ class Clip:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Finished frames, where the engine hands them over instead of writing them.
+
+    Args:
+        frames: uint8 [n, H, W, 3], the next ones in the order they are played.
+        recipe: The request as JSON, for the files.
+    """
+
+    frames: np.ndarray
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The engine's turn is over before the clip is finished; it goes on in another."""
+
+
 Event = Progress | Clip

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.context import plan_extension
 from pipelines.control_models import LoadedControl
-from pipelines.decode import decode_frames
+from pipelines.decode import decode_chunk, decoded_together
 from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler
 from pipelines.device import choose_device
 from pipelines.downloads import following
@@ -74,6 +74,7 @@ def generate(
     resume_from: DenoiseState | None = None,
     on_state: Callable[[DenoiseState], None] | None = None,
     checkpoints: Path | None = None,
+    frames_done: int | None = None,
 ) -> Iterator[Event]:
     """Make a clip, telling at every step how far it is.
 
@@ -89,6 +90,9 @@ def generate(
         checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
             from its last finished step when it is asked for again. One that extends a clip is not kept, which the
             clip's warnings say: it would take the way of its last frames through all steps.
+        frames_done: For a later turn of a run that takes several: how many frames the turns before have handed over,
+            which are not handed over again. None in the first. A turn ends when the caller closes the iterator; the
+            next one goes on from the last step, if there are `checkpoints`.
 
     Yields:
         `Progress` for every call of the UNet and decoded chunk, and of downloads; one `Clip` at the end.
@@ -123,13 +127,13 @@ def generate(
     found = [resume_from or run.load() for run in runs]
     warnings = (*_advice(request, components), *plan.warnings)
     for one, state in reversed(list(zip(passes, found, strict=True))):
-        if state:
+        if state and frames_done is None:
             place = _place(one, state.step, state.iteration, steps)
             warnings += (f"Going on from {_pass(one, passes)}{place}, where an earlier run ended.",)
             break
     if request.extended_from and checkpoints:
         warnings += (_NOT_KEPT,)
-    with applied(components, request, plan):
+    with applied(components, request, plan), _kept_when_closed(runs):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
         text = encode_prompts(
             components.tokenizers,
@@ -153,7 +157,7 @@ def generate(
         warnings += _complaints(runs)
         recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
         writer = open_writer(request, recipe)
-        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, work)
+        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, work, frames_done or 0)
     yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
     for run in runs:
         run.remove()  # only now, when the caller has the clip
@@ -227,6 +231,17 @@ class _Maker:
         return state
 
 
+@contextmanager
+def _kept_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
+    """Keep the last states of a run that its caller stops."""
+    try:
+        yield
+    except GeneratorExit:
+        for run in runs:
+            run.keep_last()
+        raise
+
+
 def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> str:
     """Which pass it is, in words that go before a step's."""
     return f"pass {passes.index(one) + 1} of {len(passes)}, " if len(passes) > 1 else ""
@@ -275,13 +290,15 @@ def _write(
     latents: torch.Tensor,
     opened: AbstractContextManager[FrameSink],
     work: Work,
+    frames_done: int,
 ) -> Generator[Event, None, FrameSink]:
     """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
     total = request.num_frames + len(request.frames_played_back)
     one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
-    done = 0
+    done = frames_done
+    work.frames_decoded(done)
     with opened as sink:
-        for frames in _played(request, inputs, vae, latents):
+        for frames in _played(request, inputs, vae, latents, skipped=done):
             for piece in frames[:, None] if one_by_one else frames[None]:
                 sink.write(piece)
                 done += len(piece)
@@ -290,31 +307,34 @@ def _write(
     return sink
 
 
-def _played(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
-    """Finished frames in the order they are played, chunk by chunk."""
-    for _, frames in _decoded(request, inputs, vae, latents):
-        yield frames
-    # Decoded once more, for to keep the frames would take memory that grows with the clip.
-    back = request.frames_played_back
-    for first, frames in _decoded(request, inputs, vae, latents, backwards=True) if back else ():
-        yield frames[[frame - first for frame in back if first <= frame < first + len(frames)]]
-
-
-def _decoded(
-    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, backwards: bool = False
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Finished frames, chunk by chunk, and the number of the first of each.
+def _played(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, skipped: int
+) -> Iterator[np.ndarray]:
+    """Finished frames in the order they are played, chunk by chunk.
 
     Parts that an extension added are decoded by themselves, in the chunks that they were decoded in before: so their
-    frames are the same bit for bit.
+    frames are the same bit for bit. What is played back is decoded once more, for to keep the frames would take memory
+    that grows with the clip.
+
+    Args:
+        skipped: Frames at the beginning that are not wanted.
     """
-    parts = latents.tensor_split(request.extended_from, dim=2)
-    at = request.num_frames if backwards else 0
-    for part in reversed(parts) if backwards else parts:
-        for frames in decode_frames(vae, part, backwards=backwards):
-            first = at - len(frames) if backwards else at
-            yield first, composite(request, frames, inputs, first)
-            at = first if backwards else at + len(frames)
+    chunks = []
+    for start, part in zip(
+        (0, *request.extended_from), latents.tensor_split(request.extended_from, dim=2), strict=True
+    ):
+        chunks += [(start, part, frames) for frames in decoded_together(part)]
+    back = set(request.frames_played_back)
+    order = [(chunk, list(chunk[2])) for chunk in chunks]
+    order += [
+        (chunk, [frame for frame in reversed(chunk[2]) if chunk[0] + frame in back]) for chunk in reversed(chunks)
+    ]
+    for (start, part, chunk), frames in order:
+        wanted = frames[skipped:]
+        skipped = max(0, skipped - len(frames))
+        if wanted:
+            decoded = composite(request, decode_chunk(vae, part, chunk), inputs, start + chunk.start)
+            yield decoded[[frame - chunk.start for frame in wanted]]
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:

@@ -1,0 +1,54 @@
+"""ZeroGPU: a device that is lent for seconds. The engine runs there in turns, each of them in a process of its own.
+
+Elsewhere `spaces.GPU` hands a function back as it is, and the engine takes one turn that is as long as it needs.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import spaces
+
+from api.engine import CHECKPOINT_DIR, MakeClip, make_clip
+from api.turns import Turn, TurnEvent, take_turn
+
+MARGIN_S = 6
+"""A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
+
+_CUT_OFF = "GPU task aborted"  # what `spaces` says when the platform has ended a worker
+
+
+def on_zero_gpu() -> bool:
+    """Whether this Space is lent its device."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
+def lend(engine: Callable[..., Any], *, limit_s: int) -> Callable[..., Any]:
+    """A function that runs where the device is, for at most so many seconds."""
+    lent: Callable[..., Any] = spaces.GPU(duration=limit_s)(engine)
+    return lent
+
+
+def lent_engine(*, limit_s: int) -> MakeClip:
+    """The engine for the page and the endpoints of this Space.
+
+    Args:
+        limit_s: Seconds that one turn may hold the device. A clip that takes longer takes several.
+    """
+    if not on_zero_gpu():
+        return make_clip
+    if not os.environ.get(CHECKPOINT_DIR):  # a run must stand somewhere between two turns
+        os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
+    return partial(
+        make_clip, take=lend(_turn, limit_s=limit_s), seconds=max(1, limit_s - MARGIN_S), was_cut_off=_was_cut_off
+    )
+
+
+def _turn(turn: Turn) -> Generator[TurnEvent, None, None]:
+    yield from take_turn(turn)
+
+
+def _was_cut_off(err: Exception) -> bool:
+    return _CUT_OFF in str(err)
