@@ -73,10 +73,11 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     Raises:
         UserError: The request does not fit the model, its weights, or the formats.
     """
+    from finishing.finish import finished, load_finishers
     from media.write import check_output, open_clip
     from pipelines.generate import generate  # waits for the first clip: it brings torch
 
-    check_output(request.formats, request.fps)
+    check_output(request.formats, request.output_fps)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
@@ -84,16 +85,18 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
             folder,
             stem=stem,
             formats=request.formats,
-            fps=request.fps,
-            width=request.width,
-            height=request.height,
+            fps=request.output_fps,
+            width=request.output_size[0],
+            height=request.output_size[1],
             recipe=recipe,
         )
 
+    finishers = yield from load_finishers(request)
     inputs = yield from open_inputs(request)
+    opener = finished(request, inputs, open_writer, finishers)
     checkpoints = os.environ.get(CHECKPOINT_DIR)
     kept = Path(checkpoints) if checkpoints else None
-    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
+    for event in generate(request, open_writer=opener, inputs=inputs, checkpoints=kept):
         if isinstance(event, Clip):
             yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
         else:

@@ -197,6 +197,8 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
     facts = source_facts(request.source_video)
     if request.fps != facts.fps_of(_source_cut(request.model_dump())):
         return "The sound was left out: it fits only at the source's own frame rate."
+    if request.inserted_frames and not request.keep_duration:
+        return "The sound was left out: frames in between make the clip slower than its source."
     with_sound = clip.with_suffix(".sound.mp4")
     path = input_store().path(request.source_video, field="source_video")
     with named("source_video"):

@@ -46,8 +46,11 @@ PREVIEW_SHARE = 0.05
 class FrameSink(Protocol):
     """Where frames go; leaving it cleanly completes the files, leaving it by an exception removes them."""
 
-    files: tuple[Path, ...]
-    num_frames: int
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    @property
+    def num_frames(self) -> int: ...
 
     def write(self, frames: np.ndarray) -> None: ...
 
