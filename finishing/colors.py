@@ -37,7 +37,7 @@ class ColorStage:
         self._by_source = request.color_match is ColorMatch.SOURCE
         self._sized = request.model_copy(update={"width": width, "height": height})  # as inputs are fitted to
         self._numbers = iter((*range(request.num_frames), *request.frames_played_back))
-        self._first: _Moments | None = None
+        self._first: tuple[int, _Moments] | None = None
 
     def take(self, frame: Picture) -> Iterator[Picture]:
         """The frame in the colours it should have."""
@@ -49,11 +49,9 @@ class ColorStage:
             assert self._inputs.source is not None, "the request checks it"
             source = fitted_frames(self._sized, self._inputs.source, [number])[0]
             yield matched(frame, _moments(_to_lab(source), weights), weights)
-        elif self._first is None:
-            self._first = _moments(_to_lab(frame), weights)
-            yield frame
         else:
-            yield matched(frame, self._first, weights)
+            self._first = self._first or (number, _moments(_to_lab(frame), weights))
+            yield frame if number == self._first[0] else matched(frame, self._first[1], weights)
 
     def end(self) -> Iterator[Picture]:
         """Nothing is held back."""

@@ -82,8 +82,10 @@ def lab(frame: np.ndarray) -> np.ndarray:
 
 def test_every_frame_takes_on_the_first_ones_mean_and_spread():
     frames = drifted(scene())
-    out = through(ColorStage(request_for(color_match="first"), NO_INPUTS), frames)
+    request = request_for(color_match="first", reverse="append")
+    out = through(ColorStage(request, NO_INPUTS), frames[[0, 1, 2, 2, 1, 0]])
     assert (out[0] == frames[0]).all()
+    assert (out[:3] == out[:2:-1]).all()
     for number in (1, 2):
         before = np.abs(lab(frames[number]).mean(0) - lab(out[0]).mean(0)).max()
         after = np.abs(lab(out[number]).mean(0) - lab(out[0]).mean(0)).max()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -169,6 +170,20 @@ def test_flow_leaves_what_stands_still():
     drawn = list(draw_between(frame, frame, 3))
     assert len(drawn) == 3
     assert all(np.abs(one.astype(int) - frame).max() <= 1 for one in drawn)
+
+
+def test_flow_draws_the_same_with_any_number_of_threads():
+    pair = render(sample_scene(np.random.default_rng(5), ground="spotted"), frames=[3, 5])
+    threads = cv2.getNumThreads()
+    drawn = []
+    try:
+        for number in (1, 2, 4):
+            cv2.setNumThreads(number)
+            drawn.append(next(draw_between(*pair, 1)))
+    finally:
+        cv2.setNumThreads(threads)
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[0] == drawn[2]).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 200), (33, 17)])
