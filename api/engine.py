@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.inputs import complete_from_source, put_sound
+from api.inputs import complete_from_source, open_compared, put_sound
 from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
 from pipelines.events import Clip, Event
@@ -82,9 +82,10 @@ def make_clip(
     Raises:
         UserError: The request does not fit the model, its weights, or the formats.
     """
+    from finishing.finish import finished, load_finishers
     from media.write import check_output, open_clip
 
-    check_output(request.formats, request.fps)
+    check_output(request.formats, request.output_fps)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
@@ -92,17 +93,19 @@ def make_clip(
             folder,
             stem=stem,
             formats=request.formats,
-            fps=request.fps,
-            width=request.clip_size[0],
-            height=request.clip_size[1],
+            fps=request.output_fps,
+            width=request.output_size[0],
+            height=request.output_size[1],
             recipe=recipe,
         )
 
+    finishers = yield from load_finishers(request)
+    inputs = yield from open_compared(request)
     kept = os.environ.get(CHECKPOINT_DIR)
     for event in make_in_turns(
         request,
         take=take,
-        open_writer=open_writer,
+        open_writer=finished(request, inputs, open_writer, finishers),
         checkpoints=Path(kept) if kept else None,
         seconds=None if request.extended_from else seconds,  # an extension is not kept on its way
         was_cut_off=was_cut_off,

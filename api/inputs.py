@@ -18,7 +18,8 @@ from media.input_files import InputKind, sniff
 from media.input_store import InputStore, pictures_in
 from media.inputs import WHOLE, Cut, Decoded, InputFacts, cut_beside, named
 from media.picture_zip import has_image_and_mask
-from pipelines.clip_inputs import ClipInputs, FrameClip
+from pipelines.choices import ColorMatch
+from pipelines.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
@@ -190,6 +191,21 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
     )
 
 
+def open_compared(request: GenerationRequest) -> Generator[Progress, None, ClipInputs]:
+    """Open what finished frames are compared with: the source clip and its mask where colours are to match.
+
+    Raises:
+        InvalidRequestError: As `open_inputs`.
+    """
+    if request.color_match is ColorMatch.OFF or not request.source_video:
+        return NO_INPUTS
+    mask_cut = _mask_cut(request) if request.mask else WHOLE
+    return ClipInputs(
+        source=(yield from _source(request)),
+        mask=(yield from _read(request, request.mask, replace(mask_cut, grey=True), "mask")),
+    )
+
+
 def complaints(inputs: ClipInputs) -> list[str]:
     """What is wrong with files that could be used all the same, in words for people."""
     clips = {
@@ -211,6 +227,8 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
     facts = source_facts(request.source_video)
     if request.fps != facts.fps_of(_source_cut(request.model_dump())):
         return "The sound was left out: it fits only at the source's own frame rate."
+    if request.inserted_frames and not request.keep_duration:
+        return "The sound was left out: frames in between make the clip slower than its source."
     with_sound = clip.with_suffix(".sound.mp4")
     path = input_store().path(request.source_video, field="source_video")
     with named("source_video"):

@@ -16,15 +16,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.architecture import Architecture
-from pipelines.catalog_entries import ASSETS, BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
+from pipelines.catalog_entries import (
+    ASSETS,
+    BaseModel,
+    ControlNet,
+    Entry,
+    Interpolator,
+    IPAdapter,
+    Lora,
+    MotionModule,
+    Upscaler,
+    Vae,
+)
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.models_folder import (
     local_base_models,
     local_controlnets,
+    local_interpolators,
     local_ip_adapters,
     local_loras,
     local_motion_modules,
+    local_upscalers,
     local_vaes,
     loras_in,
 )
@@ -71,6 +84,16 @@ def controlnets() -> tuple[ControlNet, ...]:
 def ip_adapters() -> tuple[IPAdapter, ...]:
     """The catalog's IP-Adapters, then those in `MODELS_DIR/ip_adapters`, looked up now."""
     return (*_catalog()[5], *local_ip_adapters())
+
+
+def upscalers() -> tuple[Upscaler, ...]:
+    """The catalog's super-resolution networks, then those in `MODELS_DIR/upscalers`, looked up now."""
+    return (*_finishers()[0], *local_upscalers())
+
+
+def film() -> Interpolator:
+    """FILM: the first file in `MODELS_DIR/interpolators`, else the catalog's."""
+    return (*local_interpolators(), *_finishers()[1])[0]
 
 
 def find_base_model(model_id: str) -> BaseModel:
@@ -120,6 +143,15 @@ def find_ip_adapter(model_id: str) -> IPAdapter:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
     return _find("image_prompts", model_id, ip_adapters(), _named(IPAdapter, model_id))
+
+
+def find_upscaler(model_id: str) -> Upscaler:
+    """The super-resolution network with this id.
+
+    Raises:
+        InvalidRequestError: There is none; the text names the nearest ones.
+    """
+    return _find("upscaler", model_id, upscalers(), _free_upscaler(model_id))
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -230,6 +262,13 @@ def _catalog() -> tuple[
     return bases, modules, loras, vaes, nets, adapters
 
 
+@cache
+def _finishers() -> tuple[tuple[Upscaler, ...], tuple[Interpolator, ...]]:
+    entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
+    upscalers = tuple(Upscaler(**entry) for entry in entries["upscalers"])
+    return upscalers, tuple(Interpolator(**entry) for entry in entries["interpolators"])
+
+
 def _has_gpu() -> bool:
     """Whether ZeroGPU lends a card, or an NVIDIA card is here that CUDA_VISIBLE_DEVICES does not hide."""
     if os.environ.get("SPACES_ZERO_GPU"):
@@ -276,6 +315,11 @@ def _free_base_model(model_id: str) -> BaseModel | None:
 def _free_lora(name: str) -> Lora | None:
     named = _on_the_hub(name)
     return Lora(**named) if named and named["file"] else None
+
+
+def _free_upscaler(name: str) -> Upscaler | None:
+    named = _on_the_hub(name)
+    return Upscaler(**named) if named and named["file"] else None
 
 
 def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None, place: str = "") -> _AnyEntry:

@@ -140,3 +140,16 @@ class IPAdapter(Entry):
     """
 
     image_encoder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upscaler(Entry):
+    """A super-resolution network; its architecture and factor are read off the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpolator(Entry):
+    """A network that draws frames in between, a TorchScript archive: a program with its weights.
+
+    It is run as it is, so its origin must be known: the catalog's, by a fixed commit, or the operator's own file.
+    """

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
     HTTPError,
     LocalEntryNotFoundError,
@@ -37,6 +37,7 @@ _T = TypeVar("_T")
 #: Seconds between two events of a download.
 INTERVAL_S = 0.5
 BASE_MODEL_INSTEAD = "Choose the base model 'demo', which ships with the app"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKING_S = 10.0
 _MEGABYTE = 1e6  # as publishers count
@@ -75,6 +76,7 @@ def fetch(
     label = name.rsplit("/", 1)[-1]
     bar: Any = partial(_Bar, watch, label) if watch else None
     try:
+        _ask_for_commit(repo, wanted, revision)
         # For one file too: hf_hub_download tries for 23 s before it admits to be offline, this does not.
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, tqdm_class=bar))
     except (RepositoryNotFoundError, RevisionNotFoundError) as err:  # also gated and private ones
@@ -202,6 +204,18 @@ def _require_intact(path: Path, *, name: str, field: str) -> None:
         f"{field} must be what its publisher has on the Hub, got '{name}' with another sha256. "
         "What arrived was removed; try again or choose another model."
     )
+
+
+def _ask_for_commit(repo: str, wanted: str | Sequence[str], revision: str) -> None:
+    """Ask the Hub for a file at a fixed commit that is not in its cache; raises what the Hub library raises.
+
+    For a branch the library asks by itself. Of a commit it lists the files at once, and offline it goes on trying to
+    for 23 s.
+    """
+    if not isinstance(wanted, str) or not _COMMIT.fullmatch(revision) or constants.HF_HUB_OFFLINE:
+        return
+    if not isinstance(try_to_load_from_cache(repo, wanted, revision=revision), str):
+        HfApi().model_info(repo, revision=revision, timeout=_ASKING_S)
 
 
 def _is_reachable(repo: str, revision: str) -> bool:

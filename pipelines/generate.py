@@ -45,8 +45,11 @@ _NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts a
 class FrameSink(Protocol):
     """Where frames go; leaving it cleanly completes the files, leaving it by an exception removes them."""
 
-    files: tuple[Path, ...]
-    num_frames: int
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    @property
+    def num_frames(self) -> int: ...
 
     def write(self, frames: np.ndarray) -> None: ...
 

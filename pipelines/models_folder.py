@@ -8,6 +8,8 @@ MODELS_DIR/controlnets      ControlNets and SparseCtrls: single files, and diffu
 MODELS_DIR/ip_adapters      IP-Adapters; beside them, if not the catalog's, a folder image_encoder
 MODELS_DIR/loras            LoRAs
 MODELS_DIR/embeddings       textual inversions
+MODELS_DIR/upscalers        super-resolution networks
+MODELS_DIR/interpolators    FILM as a TorchScript archive, which is run: only files you trust
 ```
 
 An id is a path within its folder. It is looked up among what was found and never opened as it came.
@@ -19,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.catalog_entries import BaseModel, ControlNet, IPAdapter, Lora, MotionModule, Vae
+from pipelines.catalog_entries import BaseModel, ControlNet, Interpolator, IPAdapter, Lora, MotionModule, Upscaler, Vae
 from pipelines.motion_families import tell_family
 from pipelines.weight_headers import read_header
 from pipelines.weight_kinds import WeightsKind, tell_kind
@@ -79,6 +81,17 @@ def local_ip_adapters() -> list[IPAdapter]:
 def local_loras() -> list[Lora]:
     """LoRAs and textual inversions on this disk."""
     return [Lora(**_told(name, path, "A file")) for kind in ("loras", "embeddings") for name, path in _found(kind)]
+
+
+def local_upscalers() -> list[Upscaler]:
+    """Super-resolution networks on this disk."""
+    return [Upscaler(**_told(name, path, "A super-resolution network")) for name, path in _found("upscalers")]
+
+
+def local_interpolators() -> list[Interpolator]:
+    """FILM on this disk."""
+    found = _found("interpolators")
+    return [Interpolator(**_told(name, path, "A program")) for name, path in found if path.suffix == ".pt"]
 
 
 def loras_in(folder: str | None) -> list[Lora]:

@@ -120,7 +120,7 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
         "interactive": True,
     }
     annotation = GenerationRequest.model_fields[name].annotation
-    if name in ("base_model", "motion_module", "vae"):
+    if name in ("base_model", "motion_module", "vae", "upscaler"):
         free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
         return gr.Dropdown(choices=model_choices(name, base_model), **free, **shared)
     if name == "seed" or annotation in (Keys, tuple[int, ...]):
@@ -170,9 +170,11 @@ def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
 
 
 def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
-    """Label and id of the models to choose from; of motion modules and VAEs those that may fit a base model."""
+    """Label and id of the models to choose from; motion modules and VAEs only if they may fit a base model."""
     if name == "base_model":
         return [(entry.label, entry.id) for entry in catalog.base_models()]
+    if name == "upscaler":
+        return [("Lanczos", "lanczos"), *((entry.label, entry.id) for entry in catalog.upscalers())]
     family = catalog.find_base_model(base_model).family if base_model else None
     own = [("The base model's own", "")] if name == "vae" else []
     return own + [

@@ -53,7 +53,7 @@ def wire_lists(
 ) -> None:
     """Let a button look up the lists of models again."""
     units = [inputs[part(number, "model")] for number in range(1, UNITS + 1)]
-    lists = [controls["base_model"], controls["motion_module"], controls["vae"], picker]
+    lists = [*(controls[name] for name in ("base_model", "motion_module", "vae", "upscaler")), picker]
     refresh.click(
         _lists,
         controls["base_model"],
@@ -72,6 +72,7 @@ def _lists(base_model: str) -> list[Any]:
         gr.update(choices=model_choices("base_model")),
         gr.update(choices=modules),
         gr.update(choices=model_choices("vae", base_model)),
+        gr.update(choices=model_choices("upscaler")),
         fitting_loras(base_model),
         *[fitting_control_models(base_model)] * UNITS,
         fitting_adapters(base_model),

@@ -23,6 +23,7 @@ from PIL import Image
 from api.engine import build_request, make_clip
 from api.inputs import keep
 from media.read import probe, read_frames, read_recipe
+from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.version import VERSION
 from tests.app.conftest import served
@@ -88,6 +89,37 @@ def test_a_clip_replays_from_the_recipe_inside_it(made, tmp_path):
     video, _ = made
     assert run_command("--recipe", video, folder=tmp_path).returncode == 0
     assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
+
+
+def test_a_clip_is_finished_on_its_way_into_the_file(made, tmp_path):
+    video, recipe = made
+    done = run_command(
+        *("--recipe", json.dumps(recipe | {"interpolation": "flow", "interpolation_frames": 2, "upscale_by": 1.5})),
+        folder=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    info = probe(tmp_path / "clip.mp4")
+    assert (info.num_frames, info.width, info.height, info.fps) == (10, 96, 96, 24)
+    # What was made is still there, only larger.
+    small, large = read_frames(Path(video)).astype(float), read_frames(tmp_path / "clip.mp4").astype(float)[::3]
+    shrunk = np.stack([np.asarray(Image.fromarray(frame.astype(np.uint8)).resize((64, 64))) for frame in large])
+    assert np.abs(shrunk - small).mean() < 4
+
+
+def test_cancelling_between_frames_that_are_being_finished_leaves_no_file(tmp_path):
+    request = build_request(prompt=PROMPT, seed=1, **SMALL, interpolation="flow", upscale_by=2)
+    events = make_clip(request, tmp_path)
+    decoded = (event.step for event in events if isinstance(event, Progress) and event.stage is Stage.DECODE)
+    assert [next(decoded), next(decoded)] == [1, 2]
+    events.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_upscaler_is_refused_before_anything_is_made(tmp_path):
+    request = build_request(prompt=PROMPT, **SMALL, upscale_by=2, upscaler="lanzos")
+    with pytest.raises(InvalidRequestError, match=r"^upscaler must be one of the catalog"):
+        next(make_clip(request, tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path):

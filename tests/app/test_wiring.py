@@ -17,6 +17,7 @@ from tests.app.fake_engine import FakeEngine
 from ui.control_units import PARTS, UNITS, part
 from ui.controls import build_control, choice_label
 from ui.img2vid import FADING
+from ui.model_settings import _lists as looked_up
 from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
 from ui.studio import EXAMPLES, SETTINGS
@@ -198,6 +199,19 @@ def test_a_control_says_what_the_request_says(name):
                 {"context_length": 128, name: end} if name != "context_length" else {name: end, "context_overlap": 0}
             )
             assert GenerationRequest.build(**given)
+
+
+def test_upscalers_are_a_list_that_new_files_join(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    control = build_control("upscaler")
+    assert isinstance(control, gr.Dropdown)
+    assert control.value == "lanczos"
+    assert control.choices[0] == ("Lanczos", "lanczos")
+    (tmp_path / "upscalers").mkdir()
+    (tmp_path / "upscalers" / "sharp.pth").write_bytes(b"")
+    new = ("sharp", "sharp.pth")
+    assert new not in control.choices
+    assert any(new in update.get("choices", ()) for update in looked_up("demo"))
 
 
 def test_every_choice_has_a_label():

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipelines import digests, downloads
 from pipelines.downloads import fetch, following
 from pipelines.errors import WeightsError
 from pipelines.events import Progress, Stage
-from tests.stand_in_hub import StandInHub, serving, use_hub
+from tests.stand_in_hub import COMMIT, StandInHub, serving, use_hub
 
 REPO, NAME = "owner/models", "motion.ckpt"
 FILE = f"{REPO}/{NAME}"
@@ -138,3 +139,14 @@ def test_a_cache_that_can_not_be_written_costs_only_time(monkeypatch, tmp_path):
     monkeypatch.setattr(digests, "_WORTH_KEEPING", 0)
     (tmp_path / "file").write_bytes(CONTENT)
     assert digests.sha256_of(tmp_path / "file") == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_file_at_a_fixed_commit_is_had_from_the_cache_or_refused_at_once_where_there_is_no_hub(hub):
+    path = fetch(REPO, NAME, COMMIT, field="motion_module")
+    assert path.read_bytes() == CONTENT
+    hub.stop()
+    assert fetch(REPO, NAME, COMMIT, field="motion_module") == path
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match="the Hub can't be reached"):
+        fetch(REPO, "other.ckpt", COMMIT, field="motion_module")
+    assert time.monotonic() - start < 10

@@ -15,10 +15,11 @@ ROOMS = {
     "pipelines": {"pipelines"},
     "controlnet": {"controlnet", "pipelines"},
     "media": {"media", "pipelines"},
-    "api": {"api", "controlnet", "media", "pipelines"},
+    "finishing": {"finishing", "pipelines"},
+    "api": {"api", "controlnet", "finishing", "media", "pipelines"},
     "ui": {"ui", "api", "controlnet", "media", "pipelines"},
 }
-EVERY_ROOM = {"app", "ui", "api", "controlnet", "pipelines", "media", "scripts", "tests"}
+EVERY_ROOM = {"app", "ui", "api", "controlnet", "finishing", "pipelines", "media", "scripts", "tests"}
 
 
 def test_the_space_runs_the_gradio_we_pin():
@@ -49,7 +50,7 @@ def test_a_room_imports_only_what_stands_below_it(room: str):
 
 
 def test_only_the_page_and_the_endpoint_know_gradio():
-    for room in ("pipelines", "controlnet", "media"):
+    for room in ("pipelines", "controlnet", "finishing", "media"):
         for path in (ROOT / room).rglob("*.py"):
             assert "gradio" not in path.read_text(), path
 

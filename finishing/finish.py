@@ -1,0 +1,96 @@
+"""The one entry: what a request asks to be done to its finished frames, between the engine and the writers."""
+
+import os
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from finishing.between import BetweenStage, Draw
+from finishing.colors import ColorStage
+from finishing.film import Film, load_film
+from finishing.flow import draw_between
+from finishing.stages import Stage, staged
+from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upscaler
+from pipelines import catalog
+from pipelines.choices import ColorMatch, Interpolation
+from pipelines.clip_inputs import ClipInputs
+from pipelines.downloads import following
+from pipelines.events import Progress
+from pipelines.events import Stage as At
+from pipelines.generate import FrameSink, OpenWriter, default_store
+from pipelines.models import ModelStore
+from pipelines.request import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Finishers:
+    """The networks that one request's frames pass, read; None where it asks for none."""
+
+    film: Film | None = None
+    upscaler: SuperResolution | None = None
+
+
+def load_finishers(request: GenerationRequest, store: ModelStore | None = None) -> Generator[Progress, None, Finishers]:
+    """Fetch and read what finishing needs, telling how downloads go; before the clip is paid for.
+
+    Args:
+        store: Whose device they compute on; this process's own by default.
+
+    Raises:
+        InvalidRequestError: `upscaler` is not one of the list.
+        WeightsError: A network can't be had, is damaged, unsafe or none.
+    """
+    enlarger = None
+    if request.upscaler != LANCZOS:  # looked up even where nothing is enlarged: a name that is wrong is said
+        enlarger = catalog.find_upscaler(request.upscaler)
+    film, upscaler = None, None
+    if request.interpolation is Interpolation.FILM:
+        entry = catalog.film()
+        yield Progress(At.LOAD, 0, 1, note=entry.label)
+        film = yield from following(partial(load_film, entry, _device(store)))
+    if enlarger and request.upscale_by > 1:
+        yield Progress(At.LOAD, 0, 1, note=enlarger.label)
+        upscaler = yield from following(partial(load_upscaler, enlarger, _device(store)))
+    return Finishers(film, upscaler)
+
+
+def _device(store: ModelStore | None) -> str:
+    # Frames are finished by the process that writes them, and on ZeroGPU only the engine's turns have the device.
+    return "cpu" if os.environ.get("SPACES_ZERO_GPU") else (store or default_store()).device
+
+
+def finished(
+    request: GenerationRequest, inputs: ClipInputs, open_writer: OpenWriter, finishers: Finishers
+) -> OpenWriter:
+    """What opens the writer behind all that the request asks for: colours, frames in between, size, in this order.
+
+    The way back (`reverse`) is the engine's: its frames pass here like others. A request that asks for nothing gets
+    the plain writer back.
+
+    Args:
+        inputs: What the request names, opened.
+        open_writer: Opens the sink of the frames as they shall be in the files: `request.output_frames` of
+            `request.output_size`.
+        finishers: What `load_finishers` gave for the request.
+    """
+    if not _stages(request, inputs, finishers):
+        return open_writer
+
+    def open_finished(asked: GenerationRequest, recipe: str) -> AbstractContextManager[FrameSink]:
+        return staged(open_writer(asked, recipe), _stages(request, inputs, finishers))
+
+    return open_finished
+
+
+def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers) -> list[Stage]:
+    """New stages: they hold frames, so every clip has its own."""
+    stages: list[Stage] = []
+    if request.color_match is not ColorMatch.OFF:
+        stages.append(ColorStage(request, inputs))
+    if request.inserted_frames:
+        draw: Draw = finishers.film.draw_between if finishers.film else draw_between
+        stages.append(BetweenStage(draw, request.inserted_frames, loops=request.loops))
+    if request.upscale_by > 1:
+        stages.append(UpscaleStage(request.output_size, finishers.upscaler))
+    return stages
