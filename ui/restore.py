@@ -36,7 +36,7 @@ class RestorePlace(NamedTuple):
 
 def place_restore() -> RestorePlace:
     """Lay it out."""
-    file = gr.File(label="Restore the settings of a clip, picture or recipe", elem_id="restore", height=110)
+    file = gr.File(label="Restore the settings of a clip, picture or recipe", elem_id="restore", height=140)
     return RestorePlace(file, gr.HTML(elem_id="restore_told", visible=False, padding=False))
 
 
