@@ -14,6 +14,8 @@ from api.batch import build_batch
 from api.cli_inputs import add_input_options, keep_inputs
 from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
+from api.infotext import is_infotext
+from api.recipes import read_text, restore
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
@@ -87,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipe",
         metavar="FILE_OR_JSON",
-        help="Make a recipe again: JSON, a file of it, or a clip that carries it. Other options change it.",
+        help="Make a recipe again: JSON, a file of it, or a clip that carries it; or the infotext of another program's "
+        "picture, clip or text, as far as it can be had here. Other options change it.",
     )
     parser.add_argument(
         "--extend",
@@ -169,21 +172,28 @@ def _recipe_values(options: dict[str, Any]) -> dict[str, Any]:
         raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
     if extend is not None:
         return extend_request(_recipe_text(extend, "extend"), frames).model_dump()
-    return {} if recipe is None else GenerationRequest.from_json(_recipe_text(recipe, "recipe")).model_dump()
+    if recipe is None:
+        return {}
+    text = _recipe_text(recipe, "recipe")
+    if not is_infotext(text):  # a recipe that can't be used as it is makes another clip than the one it is of
+        return GenerationRequest.from_json(text).model_dump()
+    restored = restore(text)
+    for note in restored.notes:
+        print(note, file=sys.stderr)  # noqa: T201
+    return dict(restored.values)
 
 
 def _recipe_text(text: str, option: str) -> str:
-    """A recipe given as JSON, as a file of JSON, or as a clip that carries one."""
-    if not text.lstrip().startswith("{"):
-        path = Path(text)
-        if not path.is_file():
-            raise UserError(f"{option} must be JSON or a file, got {text}. Check the path.")
-        if path.suffix.lower() in SUFFIX_FORMATS:
-            from media.read import read_recipe  # only replays need it
-
-            return read_recipe(path)
-        return path.read_text(encoding="utf-8")
-    return text
+    """A recipe given as JSON, or as a file that carries one, whatever its name."""
+    if text.lstrip().startswith("{"):
+        return text
+    try:
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name
+        is_file = False
+    if not is_file:
+        raise UserError(f"{option} must be JSON or a file, got {text[:300]}. Check the path.")
+    return read_text(Path(text).resolve())  # a link of one's own may be followed
 
 
 def _formats(outputs: Sequence[Path]) -> tuple[OutputFormat, ...]:

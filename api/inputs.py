@@ -96,6 +96,15 @@ def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[
     return keep(paths, field=field), ""
 
 
+def is_here(sha256: str) -> bool:
+    """Whether this process still has an input; it counts as used."""
+    try:
+        input_store().path(sha256)
+    except InvalidRequestError:
+        return False
+    return True
+
+
 def keep_own(path: Path, *, field: str) -> str:
     """Keep a file, or the pictures of a folder, that the operator names on the command line."""
     return keep(pictures_in(path) if path.is_dir() else [path], field=field)

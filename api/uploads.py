@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradio.utils import get_upload_folder
-
 from pipelines.errors import InvalidRequestError
 
 
@@ -31,6 +29,8 @@ def uploaded_path(value: object, field: str) -> Path:
         ...
         pipelines.errors.InvalidRequestError: mask must be an uploaded file, got something else. Choose the file again.
     """
+    from gradio.utils import get_upload_folder  # costs seconds that the command line must not wait for
+
     given = value.get("path") if isinstance(value, Mapping) else None
     if isinstance(given, str) and given:
         try:

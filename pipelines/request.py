@@ -28,7 +28,8 @@ from pipelines.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
 from pipelines.request_fields.windows import WindowFields
 
 RANDOM_SEED = -1
-_MADE_WITH = "made_with"
+MADE_WITH = "made_with"
+"""The key of a recipe under which the app and the weights are told; it is no field."""
 INPUT_FIELDS = tuple(InputFields.model_fields)
 """The fields about pictures and clips that a clip is made from or steered by."""
 FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
@@ -170,9 +171,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
                 request, and `from_json` passes over it.
         """
         text = self.model_dump_json(exclude=None if self.has_inputs else set(INPUT_FIELDS))
-        return (
-            text if made_with is None else f'{text[:-1]},"{_MADE_WITH}":{json.dumps(made_with, ensure_ascii=False)}}}'
-        )
+        return text if made_with is None else f'{text[:-1]},"{MADE_WITH}":{json.dumps(made_with, ensure_ascii=False)}}}'
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -187,7 +186,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             raise InvalidRequestError(f"recipe must be JSON, got {shown(text)}. Paste a whole recipe.") from err
         if not isinstance(values, dict):
             raise InvalidRequestError(f"recipe must be a JSON object, got {shown(text)}. Paste a whole recipe.")
-        values.pop(_MADE_WITH, None)
+        values.pop(MADE_WITH, None)
         return cls.build(**values)
 
     def extended_by(self, frames: int) -> Self:

@@ -17,6 +17,7 @@ from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
 from ui.controls import allows_any, choice_label, control_model_choices, words_of
+from ui.kept_inputs import kept_hash
 
 UNITS = 4
 """How many the page shows: as many as a request may have."""
@@ -41,6 +42,7 @@ PARTS = (
 """What a unit's components are called, after `control_1_`, `control_2_`, …."""
 
 NO_MODEL_FITS = "None fits this base model."
+_SHOWN = 60
 
 _PLAIN: dict[str, Any] = {
     "api_visibility": "private",
@@ -179,6 +181,65 @@ def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = No
     return [_unit(number, values) for number in numbers]
 
 
+def unit_values(
+    units: Sequence[Mapping[str, Any]], base_model: str
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
+    """What the accordions show for the units of a request: the other way round than `control_fields`.
+
+    Args:
+        units: As JSON.
+        base_model: Id of the one that the models are to fit.
+
+    Returns:
+        What every component shows by name; label and hash of the files by the component they belong in; and in words
+        what the page has no place for.
+    """
+    shown: dict[str, Any] = {}
+    files: dict[str, tuple[str, str]] = {}
+    notes = [f"Control unit {number} has no place on the page." for number in range(UNITS + 1, len(units) + 1)]
+    models = control_model_choices("controls", base_model)
+    for number in range(1, UNITS + 1):
+        unit = units[number - 1] if number <= len(units) else None
+        values, told = _shown_unit(unit or _at_first(models), models)
+        shown |= {part(number, name): value for name, value in values.items()}
+        shown[part(number, "enabled")] = unit is not None
+        notes += [f"Control unit {number}: {one}" for one in told]
+        if unit and unit["clip"]:
+            files[part(number, "clip")] = (f"Control unit {number}", unit["clip"])
+    return shown, files, notes
+
+
+def _at_first(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    model = models[0][1] if models else ""
+    preprocessor = preprocessor_choices(model)[0][1]
+    return ControlUnit(model=model or "none", preprocessor=preprocessor).model_dump(mode="json")
+
+
+def _shown_unit(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
+    notes = []
+    fits = allows_any() or unit["model"] in [model for _, model in models]
+    choices = preprocessor_choices(unit["model"] if fits else "")
+    chosen = unit["preprocessor"]
+    if not fits and models:
+        notes.append(f"its model '{unit['model'][:_SHOWN]}' does not fit the base model. Choose one.")
+    if chosen not in [name for _, name in choices]:
+        notes.append(f"its preprocessor '{chosen[:_SHOWN]}' can't be used here. Choose another.")
+        chosen = choices[0][1]
+    names = [option.name for option in PREPROCESSORS[chosen].options]
+    options = _option_settings(chosen)
+    for told, name in zip(options, names, strict=False):
+        told["value"] = unit["options"].get(name, told["value"])
+    return {
+        "model": gr.update(choices=models, value=unit["model"] if fits else None, **_model_help(models)),
+        "preprocessor": gr.update(choices=choices, value=chosen),
+        **{f"option_{slot}": gr.update(**told) for slot, told in enumerate(options, start=1)},
+        "clip": None,
+        "weight": str(unit["weight"]),
+        **{name: unit[name] for name in ("start", "end", "fit", "guess_mode")},
+        **{name: ", ".join(map(str, unit[name])) for name in ("key_frames", "falloff")},
+    }, notes
+
+
 def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
     def value(name: str) -> Any:
         return values.get(part(number, name))
@@ -192,7 +253,7 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
         "model": value("model"),
         "preprocessor": value("preprocessor") or "",
         "options": {option.name: value(f"option_{slot}") for slot, option in enumerate(options, start=1)},
-        "clip": keep(uploaded_paths(value("clip"), field), field=field),
+        "clip": keep(uploaded_paths(value("clip"), field), field=field) or kept_hash(values, part(number, "clip")),
         "weight": value("weight"),
         "start": value("start"),
         "end": value("end"),

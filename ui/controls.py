@@ -144,6 +144,22 @@ def _one_line(value: float | str | Sequence[int]) -> str:
     return str(value) if isinstance(value, (int, str)) else ", ".join(map(str, value))
 
 
+def shown_value(name: str, value: Any) -> Any:
+    """What a field's control shows for a value as a recipe has it; the request reads it back as the same.
+
+    Example:
+        >>> shown_value("fps", "25/2"), shown_value("seed", 7), shown_value("extended_from", [16, 32])
+        (12.5, '7', '16, 32')
+    """
+    annotation = GenerationRequest.model_fields[name].annotation
+    if name == "seed" or annotation in (Keys, tuple[int, ...]):
+        return _one_line(value)
+    if annotation is Fraction:
+        rate = Fraction(str(value))
+        return int(rate) if rate.denominator == 1 else float(rate)
+    return value
+
+
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
     """A slider where it can be aimed, else a box. A box has no bounds: the request's own words are better."""
     low, high = field_bounds(name)

@@ -7,9 +7,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from api.faults import faults_in_words
 from pipelines.errors import InvalidRequestError
 from pipelines.image_hold import hold_weights
 from pipelines.request import GenerationRequest
+from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
 
 HOLD_FIELDS = (
@@ -27,12 +29,20 @@ MOST_COLUMNS = 128  # beyond it a column is narrower than 4 pixels; of a longer 
 _SOME_PICTURE = "0" * 64
 
 
-def follow_hold(controls: Mapping[str, Component], last_frame: Component, picture: gr.HTML) -> None:
+def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     """Draw anew whenever one of the controls of `HOLD_FIELDS` changes, or a last frame comes or goes."""
-    inputs = [*(controls[name] for name in HOLD_FIELDS), last_frame]
+    names = [*HOLD_FIELDS, "last_frame", KEPT]
+    inputs = [controls[name] for name in names]
+
+    def drawn(*values: Any) -> str:
+        given = dict(zip(names, values, strict=True))
+        with faults_in_words():
+            has_last = bool(given["last_frame"] or kept_hash(given, "last_frame"))
+        return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last)
+
     gr.on(
         [control.change for control in inputs],
-        lambda *values: hold_html(dict(zip(HOLD_FIELDS, values[:-1], strict=True)), has_last=bool(values[-1])),
+        drawn,
         inputs,
         picture,
         queue=False,

@@ -1,7 +1,7 @@
 """Image prompts on the page: an IP-Adapter with a picture, or two between which it travels."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,6 +15,7 @@ from pipelines.errors import InvalidRequestError
 from ui.control_units import NO_MODEL_FITS
 from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
+from ui.kept_inputs import kept_hash
 
 FIELD = "image_prompts"
 PARTS = ("model", "picture", "last_picture", "weight", "start", "end")
@@ -91,20 +92,59 @@ def image_prompt_fields(values: Mapping[str, Any]) -> list[dict[str, Any]]:
         InvalidRequestError: A picture is none, or the first or the model is missing.
     """
     given = {name: values.get(f"image_prompt_{name}") for name in PARTS}
-    if not given["picture"] and not given["last_picture"]:
+    first, last = (_kept(values, name) for name in ("picture", "last_picture"))
+    if not first and not last:
         return []
-    if not given["picture"]:
+    if not first:
         raise InvalidRequestError(f"{FIELD} must have a picture for the first frame, got none. Choose 'Picture'.")
     if not given["model"]:
         raise InvalidRequestError(f"{FIELD} must have a model, got none. Choose one, or remove the picture.")
-    pictures = [(0, _kept(given["picture"]))]
-    if given["last_picture"]:
-        pictures.append((_last_frame(values["num_frames"]), _kept(given["last_picture"])))
+    pictures = [(0, first)]
+    if last:
+        pictures.append((_last_frame(values["num_frames"]), last))
     return [{"pictures": pictures, **{name: given[name] for name in ("model", "weight", "start", "end")}}]
 
 
-def _kept(picture: object) -> str:
-    return keep([uploaded_path(picture, FIELD)], field=FIELD)
+def image_prompt_values(
+    units: Sequence[Mapping[str, Any]], *, num_frames: int, base_model: str
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
+    """What the accordion shows for the image prompts of a request: the other way round than `image_prompt_fields`.
+
+    Args:
+        units: As JSON.
+        num_frames: Of the clip.
+        base_model: Id of the one that the models are to fit.
+
+    Returns:
+        As `unit_values`.
+    """
+    models = control_model_choices(FIELD, base_model)
+    chosen = models[0][1] if models else None
+    notes = [f"Image prompt {number} has no place on the page." for number in range(2, len(units) + 1)]
+    shown: dict[str, Any] = {"weight": "1", "start": 0, "end": 1}
+    files: dict[str, tuple[str, str]] = {}
+    if units:
+        unit = units[0]
+        shown = {"weight": str(unit["weight"]), "start": unit["start"], "end": unit["end"]}
+        chosen = unit["model"] if allows_any() or unit["model"] in [model for _, model in models] else None
+        if chosen is None:
+            notes.append(f"Image prompt: its model '{unit['model'][:60]}' does not fit the base model. Choose one.")
+        pictures = sorted(unit["pictures"])
+        files["image_prompt_picture"] = ("Image prompt", pictures[0][1])
+        if len(pictures) > 1:
+            files["image_prompt_last_picture"] = ("Image prompt, last frame", pictures[-1][1])
+            if [frame for frame, _ in pictures] != [0, _last_frame(num_frames)]:
+                notes.append("Image prompt: the page has pictures at the first and the last frame alone.")
+    shown |= {"model": gr.update(choices=models, value=chosen, info=_model_help(models))}
+    shown |= {"picture": None, "last_picture": None}
+    return {f"image_prompt_{name}": value for name, value in shown.items()}, files, notes
+
+
+def _kept(values: Mapping[str, Any], name: str) -> str:
+    """The hash of a picture that was chosen, or of one that a restored request has; empty if there is neither."""
+    name = f"image_prompt_{name}"
+    picture = values.get(name)
+    return keep([uploaded_path(picture, FIELD)], field=FIELD) if picture else kept_hash(values, name)
 
 
 def _last_frame(num_frames: object) -> int:

@@ -13,6 +13,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.controls import build_control, words_of
 from ui.hold_picture import hold_html
+from ui.kept_inputs import kept_hash
 from ui.source_size import place_size_button
 
 FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
@@ -73,8 +74,7 @@ def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequestError: A picture is none.
     """
     pictures = {
-        name: keep(uploaded_paths(values[name], name), field=name)
+        name: keep(uploaded_paths(values[name], name), field=name) or kept_hash(values, name)
         for name in ("first_frame", "last_frame")
-        if values[name]
     }
-    return pictures | {name: values[name] for name in FADING}
+    return {name: sha256 for name, sha256 in pictures.items() if sha256} | {name: values[name] for name in FADING}

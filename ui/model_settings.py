@@ -48,6 +48,21 @@ def _base_settings(base_model: str) -> list[Any]:
     ]
 
 
+def model_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the lists of models and the lines about them show for a request, by their `elem_id`.
+
+    Args:
+        values: Fields of the request, with models that are here.
+    """
+    base_model, module = values["base_model"], values["motion_module"]
+    lists = {
+        name: gr.update(choices=model_choices(name, base_model), value=values[name])
+        for name in ("base_model", "motion_module", "vae")
+    }
+    lines = {"model_line": model_line(catalog.find_base_model(base_model)), "motion_line": motion_line(module)}
+    return lists | lines | {"lora_picker": fitting_loras(base_model)}
+
+
 def wire_lists(
     refresh: gr.Button, controls: Mapping[str, Component], picker: Component, inputs: Mapping[str, Component]
 ) -> None:

@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -46,10 +47,12 @@ def progress_html(progress: Progress, *, clip: str = "") -> str:
     )
 
 
-def message_html(text: str, *, is_error: bool = False) -> str:
-    """A line of plain text in the place of the bar; errors are announced at once."""
+def message_html(text: str, *, notes: Sequence[str] = (), is_error: bool = False) -> str:
+    """A line of plain text in the place of the bar, and perhaps a list below; errors are announced at once."""
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    more = f"<ul>{items}</ul>" if items else ""
     role, live, kind = ("alert", "assertive", "told wrong") if is_error else ("status", "polite", "told")
-    return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p></div>'
+    return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{more}</div>'
 
 
 def preview_html(picture: np.ndarray) -> str:

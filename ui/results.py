@@ -35,6 +35,7 @@ class Results:
     reuse: gr.Button
     more_frames: gr.Number
     extend: gr.Button
+    restore: gr.Button
     recipe: gr.Code
     generate: gr.Button
     cancel: gr.Button
@@ -63,10 +64,11 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
                 16, label="Frames to add", elem_id="more_frames", precision=0, minimum=1, scale=3, interactive=True
             )
             extend = gr.Button("Extend", elem_id="extend", scale=1, min_width=130)
+        restore = gr.Button("Reuse all settings", elem_id="reuse_settings", size="sm")
         with gr.Accordion("Recipe", open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
     seen = (status, preview, video, picture, facts, files)
-    return Results(*seen, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
+    return Results(*seen, used_seed, reuse, more_frames, extend, restore, recipe, generate, cancel)
 
 
 def shown(

@@ -20,9 +20,11 @@ from ui.control_preview import wire_preview
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.image_prompts import build_image_prompt, wire_image_prompt
+from ui.kept_inputs import place_kept
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
+from ui.restore import place_restore, wire_restore
 from ui.results import NOT_STARTED, WAITING, Results, Update, idle, place_results, shown, waiting
 from ui.tabs import place_tabs, wire_tabs
 from ui.timeline_picture import timeline_html
@@ -118,6 +120,7 @@ def build_studio(
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
             tabs = place_tabs(model.id)
+            kept = place_kept()
             place("prompt")
             timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             with gr.Row():
@@ -128,6 +131,7 @@ def build_studio(
         with gr.Column(elem_id="result"):
             results = place_results(generate, cancel)
         with gr.Column(elem_id="settings"):
+            restore = place_restore()
             place("negative_prompt")
             with gr.Row():
                 place("num_frames")
@@ -157,6 +161,8 @@ def build_studio(
     wire_tabs(tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
     wire_lists(refresh, controls, picker, inputs)
+    told = [model_told, motion_told, picker, batch_count]
+    wire_restore(restore, kept, results, [*controls.values(), *inputs.values(), *tabs.shown, *told])
     return controls, inputs
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from api.modes import Mode
@@ -13,6 +14,7 @@ from ui.control_units import UNITS, build_unit, wire_units
 from ui.controls import build_control
 from ui.hold_picture import follow_hold
 from ui.img2vid import build_img2vid, first_shape
+from ui.kept_inputs import KEPT
 from ui.modes import LABELS, SHARED
 from ui.source_size import wire_size_button
 from ui.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
@@ -32,9 +34,16 @@ class ModeTabs:
     previews: list[UnitPreview]
     others: "_Others"
 
+    @property
+    def shown(self) -> list[Block]:
+        """What a restored request changes beside the inputs."""
+        parts = self.others
+        return [parts.modes, parts.steering, parts.source_told, parts.painter.editor]
+
 
 @dataclass(frozen=True)
 class _Others:
+    modes: gr.Tabs
     tabs: dict[Mode, gr.Tab]
     steering: gr.Column
     hold: gr.HTML
@@ -51,14 +60,15 @@ def place_tabs(base_model: str) -> ModeTabs:
         base_model: Id of the one whose control models are listed at first.
     """
     mode = gr.Textbox(Mode.TXT2VID.value, label="Mode", elem_id="mode", visible="hidden")
-    inputs: dict[str, Component] = {"mode": mode}
+    kept = gr.Textbox("", label="Files of a restored request", elem_id=KEPT, visible="hidden")
+    inputs: dict[str, Component] = {"mode": mode, KEPT: kept}
     tabs: dict[Mode, gr.Tab] = {}
 
     def tab(kind: Mode) -> gr.Tab:
         tabs[kind] = gr.Tab(LABELS[kind], id=kind.value, elem_id=f"tab_{kind.value}")
         return tabs[kind]
 
-    with gr.Tabs(elem_id="modes", overflow_behavior="wrap"):
+    with gr.Tabs(elem_id="modes", overflow_behavior="wrap") as modes:
         with tab(Mode.TXT2VID):
             gr.Markdown("Words alone make the clip.", elem_classes="note")
         with tab(Mode.IMG2VID):
@@ -75,7 +85,7 @@ def place_tabs(base_model: str) -> ModeTabs:
                 with gr.Accordion(f"Unit {number}", open=number == 1):
                     inputs |= build_unit(number, base_model)
                     previews.append(place_preview(number))
-    return ModeTabs(inputs, previews, _Others(tabs, steering, hold, first_size, told, source_size, painter))
+    return ModeTabs(inputs, previews, _Others(modes, tabs, steering, hold, first_size, told, source_size, painter))
 
 
 def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
@@ -92,7 +102,7 @@ def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
         tab.select(None, None, placed.inputs["mode"], js=f"() => '{kind.value}'", **plain)
         tab.select(lambda shown=kind is not Mode.TXT2VID: gr.update(visible=shown), None, parts.steering, **plain)
     num_frames = {"num_frames": controls["num_frames"]}
-    follow_hold(placed.inputs | num_frames, placed.inputs["last_frame"], parts.hold)
+    follow_hold(placed.inputs | num_frames, parts.hold)
     wire_vid2vid(placed.inputs, parts.source_told, parts.painter, controls)
     files = [placed.inputs[name] for name in ("source_video", "source_files")]
     wire_size_button(parts.source_size, source_shape, files, controls)

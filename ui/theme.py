@@ -36,6 +36,11 @@ _CSS = """
 .told { min-height: 2.4rem; color: var(--body-text-color); }
 .told p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .25rem 1rem;
   margin: 0 0 .4rem; }
+.told ul { margin: 0; padding-left: 1.2rem; font-size: var(--text-sm); overflow-wrap: anywhere; }
+.kept p { margin: 0 0 .3rem; }
+.kept ul { display: flex; flex-wrap: wrap; gap: .5rem 1rem; list-style: none; margin: 0; padding: 0; }
+.kept li { display: flex; align-items: center; gap: .4rem; font-size: var(--text-sm); }
+.kept img { width: 3rem; height: 3rem; object-fit: cover; border-radius: var(--radius-sm); }
 .told span { font-variant-numeric: tabular-nums; }
 .told .bar { height: .5rem; border-radius: .25rem; overflow: hidden;
   background: var(--border-color-primary); }

@@ -1,5 +1,6 @@
 """The tab "Video to video": the clip to start from, and where it may change."""
 
+import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,8 @@ from media.inputs import Cut, InputFacts
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_bounds
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
-from ui.controls import build_control, words_of
+from ui.controls import build_control, shown_value, words_of
+from ui.kept_inputs import KEPT, kept_hash
 from ui.mask_drawing import mask_of_strokes
 from ui.progress import message_html
 from ui.source_size import place_size_button
@@ -103,9 +105,11 @@ def wire_vid2vid(
         painter: Where a mask is painted.
         shared: The controls of `num_frames` and `fps`.
     """
-    inputs = [found[name] for name in SOURCE]
+    inputs = [found[name] for name in (*SOURCE, KEPT)]
+    video, files, start, every, _ = inputs
+    # What a person does, not every change: a restored request has a length and rate of its own.
     gr.on(
-        [control.change for control in inputs],
+        [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input],
         _source_told,
         inputs,
         [told, shared["num_frames"], shared["fps"], painter.editor],
@@ -124,7 +128,8 @@ def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequestError: A file is none that can be read, or there are two sources.
     """
     source, own_mask = _kept_source(values["source_video"], values["source_files"])
-    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask
+    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask or kept_hash(values, "mask")
+    source = source or kept_hash(values, "source_video")
     names = ("source_start", "source_every", "keep_audio", "mask_feather")
     return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
 
@@ -161,12 +166,14 @@ def _kept_source(video: object, files: object) -> tuple[str, str]:
     return keep_source(uploaded_paths(video or files, "source_video"))
 
 
-def _source_told(video: object, files: object, start: object, every: object) -> tuple[Any, Any, Any, Any]:
+def _source_told(
+    video: object, files: object, start: object, every: object, kept_inputs: str = ""
+) -> tuple[Any, Any, Any, Any]:
     """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
     kept = gr.skip()
     try:
         with faults_in_words():
-            source, _ = _kept_source(video, files)
+            source = _kept_source(video, files)[0] or kept_hash({KEPT: kept_inputs}, "source_video")
             if not source:
                 return message_html(NO_SOURCE), kept, kept, None
             request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
@@ -180,12 +187,18 @@ def _source_told(video: object, files: object, start: object, every: object) -> 
     if rate and rate > _MAX_FPS:
         text += f" The result plays more slowly: it has at most {_MAX_FPS} frames per second."
     length = min(frames, MAX_NUM_FRAMES) if frames > 1 else kept  # a single picture says nothing about the result
-    return message_html(text), length, _as_number(min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
+    return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
 
 
-def _as_number(rate: Fraction) -> float:
-    """As a number the request turns back into the same ratio."""
-    return int(rate) if rate.denominator == 1 else float(rate)
+def source_at_hand(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """The line about the source clip of a restored request, and the picture to paint a mask on.
+
+    Args:
+        values: Fields of the request.
+    """
+    kept = json.dumps({"source_video": values["source_video"]})
+    told, _, _, picture = _source_told(None, None, values["source_start"], values["source_every"], kept)
+    return told, picture
 
 
 def _to_paint_on(source: str, start: int) -> dict[str, Any]:

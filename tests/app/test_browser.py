@@ -11,8 +11,10 @@ from PIL import Image
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
+from api.inputs import keep  # noqa: E402
 from media.write import open_clip  # noqa: E402
 from pipelines.choices import OutputFormat  # noqa: E402
+from pipelines.request import GenerationRequest  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
 from ui.studio import EXAMPLES  # noqa: E402
@@ -291,3 +293,69 @@ def test_a_clip_is_made_from_a_clip_with_a_painted_mask_and_a_control_unit(visit
     made = engine.requests[-1]
     assert (len(made.source_video), len(made.mask), made.num_frames, made.fps) == (64, 64, 10, Fraction(25, 2))
     assert [(unit.model, unit.preprocessor) for unit in made.controls] == [("demo-canny", "canny")]
+
+
+def carrier(folder, kind: OutputFormat | str, recipe: str):
+    """A file that carries a recipe."""
+    if isinstance(kind, str) and kind not in list(OutputFormat):
+        path = folder / f"told.{kind}"
+        path.write_text(recipe, encoding="utf-8")
+        return path
+    with open_clip(
+        folder, stem="clip", formats=(OutputFormat(kind),), fps=Fraction(8), width=32, height=32, recipe=recipe
+    ) as writer:
+        writer.write(np.zeros((2, 32, 32, 3), np.uint8))
+    return writer.files[0]
+
+
+@pytest.mark.parametrize("kind", [OutputFormat.MP4, OutputFormat.GIF, OutputFormat.PNG, "json"])
+def test_a_dropped_file_restores_every_control(visit, engine: FakeEngine, tmp_path, kind):
+    Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / "picture.png")
+    request = GenerationRequest.build(
+        prompt="0: a <b>star</b>\n8: a heart",
+        seed=2**32 - 1,
+        num_frames=12,
+        num_inference_steps=7,
+        scheduler="euler_a",
+        motion_module="demo-lcm",
+        webp_lossless=True,
+        context_length=9,
+        closed_loop="prompts",
+        first_frame=keep([tmp_path / "picture.png"], field="first_frame"),
+        latent_scale=12,
+    )
+    page = visit()
+    for title in ("Model", "Picture", "Long clips", "Files"):
+        open_section(page, title)
+    page.locator("#restore input[type=file]").set_input_files(carrier(tmp_path, kind, request.to_json()))
+    expect(page.locator("#restore_told")).to_contain_text("Restored from", timeout=WAIT_MS)
+    expect(page.locator("#prompt textarea")).to_have_value(request.prompt)
+    expect(page.locator("#seed input")).to_have_value(str(request.seed))
+    expect(page.locator("#num_frames input")).to_have_value("12")
+    expect(page.locator("#num_inference_steps input[type=number]")).to_have_value("7")
+    expect(page.locator("#scheduler input")).to_have_value("Euler ancestral")
+    expect(page.locator("#motion_module input")).to_have_value("Demo motion, 4 steps")
+    expect(page.locator("#webp_lossless input")).to_be_checked()
+    expect(page.locator("#context_length input[type=number]")).to_have_value("9")
+    expect(page.locator("#closed_loop input")).to_have_value("Windows and prompts")
+    expect(page.locator("#tab_img2vid-button")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#kept img")).to_be_visible()
+    expect(page.locator("#steering")).to_be_visible()
+    page.wait_for_timeout(SETTLE_MS)
+    page.locator("#generate").click()
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    assert engine.requests[-1] == request
+
+
+def test_the_settings_of_the_clip_on_show_can_be_used_again(visit, engine: FakeEngine):
+    page = visit()
+    page.locator("#num_frames input").fill("9")
+    start(page, "a star")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    page.locator("#prompt textarea").fill("a heart")
+    page.locator("#num_frames input").fill("5")
+    page.locator("#reuse_settings").click()
+    expect(page.locator("#restore_told")).to_contain_text("Restored from the clip on show.", timeout=WAIT_MS)
+    expect(page.locator("#prompt textarea")).to_have_value("a star")
+    expect(page.locator("#num_frames input")).to_have_value("9")
+    expect(page.locator("#seed input")).to_have_value(str(engine.requests[-1].seed))

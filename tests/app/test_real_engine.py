@@ -22,6 +22,7 @@ from PIL import Image
 
 from api.engine import build_request, make_clip
 from api.inputs import keep
+from api.recipes import read_request
 from media.read import probe, read_frames, read_recipe
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Progress, Stage
@@ -120,6 +121,16 @@ def test_an_unknown_upscaler_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(InvalidRequestError, match=r"^upscaler must be one of the catalog"):
         next(make_clip(request, tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recipe_in_every_format_gives_the_same_files_byte_for_byte(tmp_path):
+    formats = ["MP4", "GIF", "PNG"]
+    request = build_request(prompt=f"0: {PROMPT}\n3: a star", seed=11, formats=formats, fps="25/2", **SMALL)
+    *_, first = make_clip(request, tmp_path / "first")
+    read = [build_request(**read_request(path).values) for path in first.files]
+    assert read == [request] * len(formats)
+    *_, second = make_clip(read[0], tmp_path / "second")
+    assert [path.read_bytes() for path in second.files] == [path.read_bytes() for path in first.files]
 
 
 def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path):

@@ -24,6 +24,7 @@ from ui.studio import EXAMPLES, SETTINGS
 
 TAB_INPUTS = [
     "mode",
+    "kept_inputs",
     "first_frame",
     "last_frame",
     "latent_scale",
@@ -182,7 +183,7 @@ def test_every_field_has_one_place_on_the_page():
     in_sight = ["prompt", "negative_prompt", "num_frames", "seed"]
     placed = in_sight + [name for names in SETTINGS.values() for name in names]
     assert sorted(placed) == sorted(FIELDS)
-    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "source_files"}
+    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "source_files"}
     assert on_tabs == set(INPUT_FIELDS)
 
 

@@ -1,0 +1,253 @@
+"""What a file says about how it was made, as the values of a request: our recipes, and other programs' infotext.
+
+Files come from anybody, and from other versions: what can't be used is told in words, and the rest counts.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.infotext import fields_of_infotext
+from api.inputs import is_here
+from api.modes import Mode
+from media.input_files import BadInputError, check_plain_file
+from media.inputs import named
+from media.picture_text import read_picture_text
+from media.read import read_recipe
+from pipelines import catalog
+from pipelines.errors import InvalidRequestError, UserError
+from pipelines.prompt_tags import read_tags
+from pipelines.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
+from pipelines.request_fields.clip import MAX_PROMPT_CHARACTERS
+
+MAX_TEXT_BYTES = 4 << 20
+"""Longest text that is read."""
+
+_PROMPTS = ("prompt", "negative_prompt")
+_UNITS = {"controls": "Control unit", "image_prompts": "Image prompt"}
+_PICTURES = re.compile(rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP", re.DOTALL)
+_DIGITS_SHOWN = 12
+_MOST_NAMED = 8
+_KEY_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was read.
+
+    Args:
+        values: Every field of the request as JSON. The seed is -1 where none was told. Files are named by hash,
+            whether they are here or not.
+        notes: What must be chosen again and what could not be used, in words. They quote the file: escape them.
+        mode: What the clip was made from.
+    """
+
+    values: Mapping[str, Any]
+    notes: tuple[str, ...]
+    mode: Mode
+
+
+def read_request(path: Path) -> Restored:
+    """Read how a file was made.
+
+    Args:
+        path: A clip or zip of ours, a picture or clip of another program that carries an infotext, or text of either.
+
+    Raises:
+        UserError: It carries neither, is damaged or too large.
+    """
+    return restore(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """The recipe or infotext that a file carries, told apart by content.
+
+    Raises:
+        UserError: It carries none, is damaged or too large.
+    """
+    with named("file"):
+        check_plain_file(path)
+    with path.open("rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    if _PICTURES.match(data):
+        try:
+            told = read_picture_text(path)
+        except BadInputError as err:
+            raise UserError(f"file {err}") from err
+        return told or read_recipe(path)
+    text = _as_text(data)
+    if text is None:
+        return read_recipe(path)
+    if len(data) > MAX_TEXT_BYTES:
+        raise UserError(f"file must have at most {MAX_TEXT_BYTES >> 20} MiB of text, got more. Choose another file.")
+    return text
+
+
+def restore(text: str) -> Restored:
+    """The values that a recipe or an infotext tells.
+
+    Raises:
+        UserError: It is neither.
+    """
+    text = text.encode(errors="replace").decode()
+    recipe = _recipe_of(text)
+    if recipe is None:
+        fields, notes, mode = fields_of_infotext(text)
+        values, more = _usable(catalog.complete(fields))
+        return Restored(values, (*notes, *more), mode)
+    values, notes = _usable(recipe)
+    return Restored(values, tuple(notes), _mode_of(values))
+
+
+def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What people call each input file of a request, and its hash."""
+    for name in FILE_FIELDS:
+        if values[name]:
+            yield field_label(name), values[name]
+    for number, unit in enumerate(values["controls"], start=1):
+        if unit["clip"]:
+            yield f"{_UNITS['controls']} {number}", unit["clip"]
+    for number, unit in enumerate(values["image_prompts"], start=1):
+        for frame, sha256 in unit["pictures"]:
+            yield f"{_UNITS['image_prompts']} {number}, frame {frame}", sha256
+
+
+def _as_text(data: bytes) -> str | None:
+    """The start of a file as text; None for pictures, clips and zips, which all have bytes that no text has."""
+    if b"\0" in data:
+        return None
+    try:
+        return data[:MAX_TEXT_BYTES].decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        cut = len(data) > MAX_TEXT_BYTES and err.start >= MAX_TEXT_BYTES - 4  # in the middle of a letter
+        return data[: err.start].decode("utf-8-sig") if cut else None
+
+
+def _recipe_of(text: str) -> dict[str, Any] | None:
+    """The recipe in a text; None if it is no JSON object with a field of the request."""
+    try:
+        found = json.loads(text)
+        # Halves of letters, which JSON can name, could not be sent to a browser.
+        found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(found, dict) and any(name in GenerationRequest.model_fields for name in found):
+        return found
+    return None
+
+
+def _usable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Every field of the request as JSON, those that can't be used at their defaults; and which these are."""
+    values = {name: value for name, value in told.items() if name in GenerationRequest.model_fields}
+    unknown = [name for name in told if name not in values and name != MADE_WITH]
+    notes = [_unknown(unknown)] if unknown else []
+    notes += _settle_models(values)
+    request, prompts, more = _built(values)
+    found = request.model_dump(mode="json") | prompts
+    if "seed" not in values:
+        found["seed"] = RANDOM_SEED
+    return found, notes + more + _missing(found)
+
+
+def _unknown(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f"Unknown to this version: {', '.join(name[:_KEY_SHOWN] for name in names[:_MOST_NAMED])}{more}."
+
+
+def _settle_models(values: dict[str, Any]) -> list[str]:
+    """Put the defaults in the place of models that are not here."""
+    notes = []
+
+    def settle(name: str, find: Callable[[str], object], instead: Callable[[], str]) -> None:
+        chosen = values.get(name)
+        if not chosen or not isinstance(chosen, str):
+            return  # the request has its own words for it
+        try:
+            find(chosen)
+        except InvalidRequestError as err:
+            values[name] = instead()
+            notes.append(f"{err} '{values[name] or 'the base model’s own'}' is chosen now.")
+
+    settle("base_model", catalog.find_base_model, lambda: catalog.default_base_model().id)
+    base = catalog.find_base_model(_chosen(values, "base_model"))
+    settle("motion_module", catalog.find_motion_module, lambda: base.motion_module)
+    module = catalog.find_motion_module(_chosen(values, "motion_module"))
+    if notes and None not in (base.family, module.family) and base.family != module.family:
+        values["motion_module"] = base.motion_module
+        notes.append(f"'{module.label}' does not fit '{base.label}'. '{base.motion_module}' is chosen now.")
+    settle("vae", catalog.find_vae, lambda: "")
+    return notes
+
+
+def _chosen(values: Mapping[str, Any], name: str) -> str:
+    chosen = values.get(name)
+    return chosen if chosen and isinstance(chosen, str) else str(GenerationRequest.model_fields[name].default)
+
+
+def _built(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], list[str]]:
+    """The request of what can be used: what breaks a rule is taken out, one after the other, and told.
+
+    A prompt whose keys or tags don't fit is set aside, not lost.
+    """
+    prompts: dict[str, str] = {}
+    notes: list[str] = []
+    while True:
+        try:
+            return GenerationRequest.build(**values), prompts, notes
+        except InvalidRequestError as err:
+            fault = str(err)
+            name = fault.split(" ", 1)[0]
+            if name not in values:
+                raise
+            value = values[name]
+            if name in _PROMPTS and isinstance(value, str) and len(value) <= MAX_PROMPT_CHARACTERS:
+                prompts[name] = value
+                notes.append(fault)
+            else:
+                notes.append(f"{fault} It is left out.")
+            _take_out(values, name, fault)
+
+
+def _take_out(values: dict[str, Any], name: str, fault: str) -> None:
+    """Without the field; of several units, without the one the fault names."""
+    unit = re.match(r"(?:controls|image_prompts) (\d{1,4}) ", fault)
+    if unit and isinstance(values[name], list) and 1 <= int(unit[1]) <= len(values[name]):
+        values[name] = [one for number, one in enumerate(values[name], start=1) if number != int(unit[1])]
+    else:
+        del values[name]
+
+
+def _missing(values: Mapping[str, Any]) -> list[str]:
+    """What the request names and is not here: files, models of units, LoRAs."""
+    notes = []
+    gone = [f"{label} ({sha256[:_DIGITS_SHOWN]}…)" for label, sha256 in input_hashes(values) if not is_here(sha256)]
+    if gone:
+        named_first, more = gone[:_MOST_NAMED], len(gone) - _MOST_NAMED
+        notes.append(f"Choose again: {', '.join(named_first)}{f' and {more:,} more' if more > 0 else ''}.")
+    for field, find in (("controls", catalog.find_controlnet), ("image_prompts", catalog.find_ip_adapter)):
+        notes += [told for unit in values[field] if (told := _fault_of(find, unit["model"]))]
+    for field in _PROMPTS:
+        try:
+            names = dict.fromkeys(tag.name for tag in read_tags(values[field], field=field))
+        except InvalidRequestError as err:
+            notes.append(str(err))
+            continue
+        notes += [told for name in list(names)[:_MOST_NAMED] if (told := _fault_of(catalog.find_lora, name))]
+    return notes
+
+
+def _fault_of(find: Callable[[str], object], name: str) -> str:
+    try:
+        find(name)
+    except InvalidRequestError as err:
+        return str(err)
+    return ""
+
+
+def _mode_of(values: Mapping[str, Any]) -> Mode:
+    if values["source_video"]:
+        return Mode.VID2VID
+    return Mode.IMG2VID if values["first_frame"] or values["controls"] else Mode.TXT2VID

@@ -1,0 +1,113 @@
+"""Files that remember how they were made: drop one, and every control shows what it says."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.faults import faults_in_words
+from api.fields import FIELDS
+from api.modes import Mode
+from api.recipes import Restored, read_request, restore
+from api.uploads import uploaded_path
+from pipelines.request import FILE_FIELDS, INPUT_FIELDS, field_label
+from ui.control_units import unit_values
+from ui.controls import shown_value
+from ui.image_prompts import image_prompt_values
+from ui.kept_inputs import KEPT, KeptPlace, kept_html
+from ui.model_settings import model_values
+from ui.progress import message_html
+from ui.results import Results
+from ui.vid2vid import NO_SOURCE, source_at_hand
+
+_MOST_LETTERS = 80
+_FILE_PLACES = (*FILE_FIELDS, "source_files")
+_SIMPLE = [name for name in INPUT_FIELDS if name not in (*FILE_FIELDS, "controls", "image_prompts")]
+
+
+class RestorePlace(NamedTuple):
+    """Where a file is dropped, and the line that says what came of it."""
+
+    file: gr.File
+    told: gr.HTML
+
+
+def place_restore() -> RestorePlace:
+    """Lay it out."""
+    file = gr.File(label="Restore the settings of a clip, picture or recipe", elem_id="restore", height=140)
+    return RestorePlace(file, gr.HTML(elem_id="restore_told", visible=False, padding=False))
+
+
+def wire_restore(place: RestorePlace, kept: KeptPlace, results: Results, others: Iterable[Block]) -> None:
+    """Connect the place, the button that reuses the settings of the clip on show, and the one that leaves files out.
+
+    Args:
+        place: Where files are dropped.
+        kept: Which files of a restored request are used.
+        results: Where the clip on show is.
+        others: Everything else that is set.
+    """
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    outputs = [*place, kept.column, kept.told, *others]
+    shown = {str(one.elem_id): one for one in outputs}
+
+    def dropped(file: Any) -> dict[Block, Any]:
+        name = file.get("orig_name") if isinstance(file, Mapping) else None
+        title = f"Restored from {str(name or 'a file')[:_MOST_LETTERS]}."
+        return _told(shown, title, lambda: read_request(uploaded_path(file, "restore")))
+
+    def reused(text: str) -> dict[Block, Any]:
+        return _told(shown, "Restored from the clip on show.", lambda: restore(text or ""))
+
+    def forgotten() -> dict[Block, Any]:
+        gone = {KEPT: "", "kept": gr.update(visible=False), "source_told": message_html(NO_SOURCE)}
+        return {shown[name]: value for name, value in gone.items()}
+
+    place.file.upload(dropped, place.file, outputs, **plain)
+    results.restore.click(reused, results.recipe, outputs, **plain)
+    kept.forget.click(forgotten, None, outputs, queue=False, **plain)
+
+
+def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
+    """What every component shows for a restored request, by its `elem_id`; and what the page has no place for."""
+    values = restored.values
+    shown = {name: shown_value(name, values[name]) for name in (*FIELDS, *_SIMPLE)}
+    shown |= model_values(values) | dict.fromkeys(_FILE_PLACES)
+    units, unit_files, notes = unit_values(values["controls"], values["base_model"])
+    prompts, prompt_files, more = image_prompt_values(
+        values["image_prompts"], num_frames=values["num_frames"], base_model=values["base_model"]
+    )
+    files = {name: (field_label(name), values[name]) for name in FILE_FIELDS if values[name]}
+    files |= unit_files | prompt_files
+    strip = kept_html(files)
+    told, picture = source_at_hand(values)
+    shown |= {
+        **units,
+        **prompts,
+        KEPT: json.dumps({name: sha256 for name, (_, sha256) in files.items()}) if files else "",
+        "kept": gr.update(visible=bool(files)),
+        "kept_told": strip or message_html("None of the files it was made with is here."),
+        "mode": restored.mode.value,
+        "modes": gr.Tabs(selected=restored.mode.value),
+        "steering": gr.update(visible=restored.mode is not Mode.TXT2VID),
+        "batch_count": 1,
+        "source_told": told,
+        "mask_painting": picture,
+    }
+    return shown, [*notes, *more]
+
+
+def _told(shown: Mapping[str, Block], title: str, read: Callable[[], Restored]) -> dict[Block, Any]:
+    """What changes on the page; a refusal stands in the line and changes nothing else."""
+    try:
+        with faults_in_words():
+            restored = read()
+            values, notes = page_values(restored)
+    except gr.Error as err:
+        line = message_html(err.message, is_error=True)
+        return {shown["restore"]: None, shown["restore_told"]: gr.update(value=line, visible=True)}
+    line = message_html(title, notes=[*restored.notes, *notes])
+    values |= {"restore": None, "restore_told": gr.update(value=line, visible=True)}
+    return {shown[name]: value for name, value in values.items()}
