@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 from api.control_preview import preview_clip
 from api.engine import make_clip, warm
+from api.gallery import GALLERY_DIR
 from api.inputs import INPUTS_DIR
 from pipelines.catalog import DROPPED_DIR
 from ui.page import build_page
@@ -48,8 +49,10 @@ def private_paths() -> list[str]:
 
 _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
+_gallery = tempfile.TemporaryDirectory(prefix="gallery-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ.setdefault(INPUTS_DIR, _inputs.name)
+os.environ.setdefault(GALLERY_DIR, _gallery.name)
 lent = spaces.GPU(duration=GPU_SECONDS)
 demo = build_page(lent(make_clip), lent(preview_clip))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)

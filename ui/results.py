@@ -13,6 +13,7 @@ from api.engine import MakeClip, run_folder
 from api.faults import faults_in_words
 from pipelines.events import Clip, Progress
 from pipelines.request import GenerationRequest
+from ui.gallery import Keep
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
@@ -69,8 +70,10 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
     return Results(*seen, used_seed, reuse, more_frames, extend, recipe, generate, cancel)
 
 
-def shown(make_clip: MakeClip, results: Results, build: Callable[[], list[GenerationRequest]]) -> Iterator[Update]:
-    """Make clips one after the other and show how it goes, then what came of each."""
+def shown(
+    make_clip: MakeClip, results: Results, build: Callable[[], list[GenerationRequest]], keep: Keep
+) -> Iterator[Update]:
+    """Make clips one after the other and show how it goes, then what came of each, and keep it."""
     try:
         with faults_in_words(), run_folder() as folder:
             requests = build()
@@ -82,9 +85,10 @@ def shown(make_clip: MakeClip, results: Results, build: Callable[[], list[Genera
                         if not isinstance(event, Clip):
                             yield _on_the_way(results, event, place)
                             continue
-                        update = _finished(results, event, request.seed)
+                        clip, kept = keep(event)
+                        update = _finished(results, clip, request.seed) | kept
                         if place:
-                            files += map(str, event.files)
+                            files += map(str, clip.files)
                             update |= _one_of_several(results, files, goes_on=number < len(requests))
                         yield update
     except gr.Error as err:

@@ -17,6 +17,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_preview
 from ui.controls import build_control
+from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
@@ -92,7 +93,7 @@ _TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length"
 
 
 def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any]
+    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
     """Lay out the studio and wire it, inside the Blocks that is being built.
 
@@ -100,6 +101,7 @@ def build_studio(
         make_clip: The engine.
         make_preview: Makes what a control unit follows.
         queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+        page: The Blocks.
 
     Returns:
         The control of every field that words alone need, by its name, in the request's order; and the components
@@ -143,10 +145,13 @@ def build_studio(
                         motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
                         picker = build_lora_picker(found["prompt"], found["base_model"])
                         refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
+        with gr.Column(elem_id="clips"):
+            gallery = place_gallery()
     controls = {name: found[name] for name in FIELDS}
     inputs = tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    _wire(make_clip, queue, everything, results)
+    _wire(make_clip, queue, everything, results, gallery)
+    wire_gallery(gallery, page)
     for preview in tabs.previews:
         wire_preview(preview, make_preview, queue, everything)
     wire_models(controls, model_told, motion_told, advice)
@@ -185,18 +190,24 @@ def _wire(
     queue: dict[str, Any],
     inputs: list[Component],
     results: Results,
+    gallery: GalleryPlace,
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    visitor = gallery.visitor
+    names = [str(control.elem_id) for control in (*inputs, visitor)]
+    extend = _extender(make_clip, results, gallery)
     making = {
-        results.generate: (_handler(make_clip, results, [str(control.elem_id) for control in inputs]), inputs),
-        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
+        results.generate: (_handler(make_clip, results, gallery, names), [*inputs, visitor]),
+        results.extend: (extend, [results.recipe, results.more_frames, visitor]),
+        gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
     }
+    shown_on = [*results.all(), *gallery.all()]
     running = []
     for button, (handler, given) in making.items():
         pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **plain)
         # Without preprocessing: the request checks the values, and its words name the field.
-        running.append(pressed.then(handler, given, results.all(), preprocess=False, **queue, **plain))
+        running.append(pressed.then(handler, given, shown_on, preprocess=False, **queue, **plain))
         # A call that is refused before it starts, as by a full queue, has no last update.
         running[-1].failure(
             lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
@@ -252,23 +263,26 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     return gr.update(value=pictures, visible=bool(pictures))
 
 
-def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Callable[..., Iterator[Update]]:
+def _handler(
+    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str]
+) -> Callable[..., Iterator[Update]]:
     """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
 
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
         count = given["batch_count"]
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count))
+        keep = keeper(gallery, given["visitor"])
+        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count), keep)
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
 
 
-def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
+def _extender(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:
     """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
 
-    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
-        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)])
+    def extend(recipe: str, frames: int | None, visitor: object) -> Iterator[Update]:
+        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)], keeper(gallery, visitor))
 
     return extend

@@ -266,3 +266,26 @@ def test_a_clip_is_made_from_a_clip_with_a_painted_mask_and_a_control_unit(visit
     made = engine.requests[-1]
     assert (len(made.source_video), len(made.mask), made.num_frames, made.fps) == (64, 64, 10, Fraction(25, 2))
     assert [(unit.model, unit.preprocessor) for unit in made.controls] == [("demo-canny", "canny")]
+
+
+def test_a_clip_is_there_after_a_reload_until_it_is_deleted_and_nobody_else_sees_it(visit):
+    page = visit()
+    expect(page.locator("#gallery")).to_be_hidden()
+    start(page, "a kept star")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    clips = page.locator("#gallery button.thumbnail-lg")
+    expect(clips).to_have_count(1, timeout=WAIT_MS)
+    page.reload(wait_until="domcontentloaded")
+    expect(clips).to_have_count(1, timeout=WAIT_MS)
+    expect(page.locator("#gallery")).to_contain_text("a kept star")
+    clips.click()
+    page.wait_for_function(VIDEO_PLAYS.replace("#video", "#gallery .preview"), timeout=WAIT_MS)
+    expect(page.locator("#gallery_files")).to_contain_text(".mp4")
+    other = visit()
+    expect(other.locator("#gallery")).to_be_hidden()
+    page.locator("#gallery_delete").click()
+    expect(page.locator("#gallery")).to_be_hidden(timeout=WAIT_MS)
+    page.reload(wait_until="domcontentloaded")
+    page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(SETTLE_MS)
+    expect(page.locator("#gallery")).to_be_hidden()
