@@ -80,7 +80,10 @@ def place_gallery() -> GalleryPlace:
     visitor = gr.BrowserState("", storage_key="animatediff-visitor", secret="animatediff-studio")
     visitor.elem_id = "visitor"
     ids, chosen = gr.State([]), gr.State("")
-    with gr.Accordion("Your clips", open=True, visible=False, elem_id="your_clips") as room:
+    with (
+        gr.Column(elem_id="clips"),
+        gr.Accordion("Your clips", open=True, visible=False, elem_id="your_clips") as room,
+    ):
         told = gr.Markdown(elem_classes="note")
         clips = gr.Gallery(
             elem_id="gallery",

@@ -18,6 +18,7 @@ from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_preview
 from ui.controls import build_control
 from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
+from ui.grid import GridPlace, grid_handler, place_grid
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
@@ -145,12 +146,13 @@ def build_studio(
                         motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
                         picker = build_lora_picker(found["prompt"], found["base_model"])
                         refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
-        with gr.Column(elem_id="clips"):
-            gallery = place_gallery()
+            with gr.Accordion("Grid", open=False):
+                grid = place_grid()
+        gallery = place_gallery()
     controls = {name: found[name] for name in FIELDS}
     inputs = tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    _wire(make_clip, queue, everything, results, gallery)
+    _wire(make_clip, queue, everything, results, (gallery, grid))
     wire_gallery(gallery, page)
     for preview in tabs.previews:
         wire_preview(preview, make_preview, queue, everything)
@@ -190,17 +192,20 @@ def _wire(
     queue: dict[str, Any],
     inputs: list[Component],
     results: Results,
-    gallery: GalleryPlace,
+    places: tuple[GalleryPlace, GridPlace],
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
+    gallery, grid = places
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     visitor = gallery.visitor
     names = [str(control.elem_id) for control in (*inputs, visitor)]
+    for_grid = [*inputs, visitor, *grid.inputs.values()]
     extend = _extender(make_clip, results, gallery)
     making = {
         results.generate: (_handler(make_clip, results, gallery, names), [*inputs, visitor]),
         results.extend: (extend, [results.recipe, results.more_frames, visitor]),
         gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
+        grid.make: (grid_handler(make_clip, results, gallery, [*names, *grid.inputs]), for_grid),
     }
     shown_on = [*results.all(), *gallery.all()]
     running = []

@@ -54,6 +54,7 @@ _CSS = """
 /* Gradio's play sign fills a video's thumbnail and pushes the picture out of it; the box is high even for one row. */
 #gallery .thumbnail-lg > svg { position: absolute; inset: 0; margin: auto; width: 25%; height: 25%; z-index: 1;
   color: white; opacity: .85; filter: drop-shadow(0 0 3px black); pointer-events: none; }
+#gallery .thumbnail-lg video { position: absolute; inset: 0; object-fit: contain; }
 #gallery .grid-wrap { min-height: 0; height: auto; max-height: 30rem; }
 #gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(9rem, 45%), 1fr)); }
 
