@@ -42,7 +42,7 @@ class GridSheet:
 
     def __init__(self, columns: Sequence[str], rows: Sequence[str], width: int, height: int) -> None:
         self._columns, self._rows = columns, rows
-        self._left = _SIDE_WIDTH if any(rows) else 0
+        self._left = min(_SIDE_WIDTH, ceil(max(map(_font().getlength, rows))) + 2 * _PAD) if any(rows) else 0
         room_above = MAX_GRID_SIDE - _MOST_LINES * _LINE - _PAD
         wide = (MAX_GRID_SIDE - self._left) / len(columns) - GAP
         high = room_above / len(rows) - GAP
@@ -62,7 +62,7 @@ class GridSheet:
         picture = Image.new("RGB", self.size, _PAPER)
         draw = ImageDraw.Draw(picture)
         for number, text in enumerate(self._columns):
-            _write(draw, (self.corner(number)[0], _PAD // 2), _wrapped(text, self.cell[0] - GAP))
+            _write(draw, (self.corner(number)[0] + GAP // 2, _PAD // 2), _wrapped(text, self.cell[0] - GAP))
         for number, text in enumerate(self._rows):
             y = self.corner(number * len(self._columns))[1]
             _write(draw, (_PAD, y), _wrapped(text, self._left - 2 * _PAD, max(1, self.cell[1] // _LINE)))
@@ -163,13 +163,16 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _wrapped(text: str, width: int, most: int = _MOST_LINES) -> list[str]:
-    """Text in lines that fit, broken anywhere; what does not fit into the last ends with an ellipsis."""
+    """Text in lines that fit, broken within words only where it must be; the last may end with an ellipsis."""
     lines: list[str] = []
     for letter in " ".join(text.split()):
         if lines and _font().getlength(lines[-1] + letter) <= width:
             lines[-1] += letter
         elif len(lines) < most:
-            lines.append(letter.strip())
+            words, space, word = lines[-1].rpartition(" ") if lines and letter != " " else ("", "", "")
+            if space:
+                lines[-1] = words
+            lines.append((word if space else "") + letter.strip())
         else:
             while lines[-1] and _font().getlength(f"{lines[-1]}…") > width:
                 lines[-1] = lines[-1][:-1]
