@@ -24,7 +24,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from api.faults import faults_in_words
-from api.gallery import Gallery, GalleryEntry, is_visitor, new_visitor, own_gallery
+from api.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
 from pipelines.events import Clip
 
 Update = dict[Block, Any]
@@ -75,8 +75,8 @@ class GalleryPlace:
 
 def place_gallery() -> GalleryPlace:
     """Lay out the gallery; it is seen once there is a clip in it."""
-    # The browser keeps the id in the clear or not: the page that reads it brings the secret, which is one only to
-    # whoever can't open the page. It has to stay the same, or nobody's clips would be found after a restart.
+    # The secret comes with the page, so it hides the id from nobody; it has to stay the same, or nobody's clips would
+    # be found after a restart.
     visitor = gr.BrowserState("", storage_key="animatediff-visitor", secret="animatediff-studio")
     visitor.elem_id = "visitor"
     ids, chosen = gr.State([]), gr.State("")
@@ -225,17 +225,13 @@ def _details(place: GalleryPlace, visitor: object, wanted: str) -> Update:
     }
 
 
-def _gallery() -> Gallery:
-    return own_gallery()
-
-
 def _entries(visitor: object) -> list[GalleryEntry]:
-    return _gallery().entries(str(visitor)) if is_visitor(visitor) else []
+    return own_gallery().entries(str(visitor)) if is_visitor(visitor) else []
 
 
 def _delete(visitor: object, ids: Sequence[str]) -> None:
     if is_visitor(visitor):
-        _gallery().delete(str(visitor), *ids)
+        own_gallery().delete(str(visitor), *ids)
         for one in ids:
             shutil.rmtree(_served_folder(str(visitor), one), ignore_errors=True)
 
@@ -259,7 +255,7 @@ def _linked(path: Path, target: Path) -> Path:
             os.link(path, target, follow_symlinks=False)
         except FileExistsError:
             raise
-        except OSError:  # another disk
+        except (OSError, NotImplementedError):  # another disk, or a system without links
             part = target.with_name(f".{secrets.token_hex(8)}")
             shutil.copyfile(path, part, follow_symlinks=False)
             part.replace(target)
