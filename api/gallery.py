@@ -36,6 +36,7 @@ _ENTRY = re.compile(r"[0-9]{20}-[0-9a-f]{8}")  # when, in nanoseconds: names sor
 _FILE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")
 _PENDING = ".pending-"
 _STALE_S = 3600
+_MOST_TRIES = 20
 _DAY_S = 24 * 3600
 
 
@@ -222,13 +223,15 @@ class Gallery:
 
 
 def _move(work: Path, target: Path) -> None:
-    """Rename into place; once more if another process removed the visitor's empty folder in between."""
-    target.parent.mkdir(exist_ok=True)
-    try:
-        work.rename(target)
-    except FileNotFoundError:
-        target.parent.mkdir(exist_ok=True)
-        work.rename(target)
+    """Rename into place; again where others have just removed the visitor's folder because it was empty."""
+    for more in reversed(range(_MOST_TRIES)):
+        try:
+            target.parent.mkdir(exist_ok=True)
+            work.rename(target)
+            return
+        except (FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes while it looks
+            if not more:
+                raise
 
 
 def _read_entry(path: Path) -> GalleryEntry | None:
