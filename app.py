@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 from api.control_preview import preview_clip
 from api.engine import warm
+from api.gallery import GALLERY_DIR
 from api.inputs import INPUTS_DIR
 from api.zero_gpu import lend, lent_engine
 from pipelines.catalog import DROPPED_DIR
@@ -49,8 +50,10 @@ def private_paths() -> list[str]:
 
 _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
+_gallery = tempfile.TemporaryDirectory(prefix="gallery-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ.setdefault(INPUTS_DIR, _inputs.name)
+os.environ.setdefault(GALLERY_DIR, _gallery.name)
 demo = build_page(lent_engine(limit_s=GPU_SECONDS), lend(preview_clip, limit_s=GPU_SECONDS))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
 

@@ -3,8 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from api.batch import build_batch
 from api.cli_inputs import add_input_options, keep_inputs
 from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
+from api.grid import make_grid, parse_axis, plan_grid
 from api.infotext import is_infotext
 from api.recipes import read_text, restore
 from pipelines.choices import OutputFormat
@@ -40,12 +41,17 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     """
     options = vars(_parser().parse_args(arguments))
     outputs = [Path(text) for text in options.pop("output")]
-    written = 0
+    written, requests = 0, []
+    axes: list[str] | None = None
     try:
         _keep_runs_in(options.pop("checkpoints", None))
         count = _seeds_and_count(options)
         keep_inputs(options)
+        axes = _grid_axes(options, count)
         values = _recipe_values(options) | options
+        if axes is not None:
+            _make_grid(values | {"formats": _formats(outputs)}, axes, outputs, engine)
+            return 0
         requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
         for request in requests:
@@ -59,6 +65,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         kept = f"{written} of {len(requests)} clips were written" if written else "nothing was written"
+        kept = kept if axes is None else "the grid's finished clips were kept"
         print(f"Stopped; {kept}.", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     return 0
@@ -105,6 +112,14 @@ def _parser() -> argparse.ArgumentParser:
         help="Make a clip of each of these seeds, 7,42,1000. Several clips have their seed in their names: clip-7.mp4.",
     )
     parser.add_argument(
+        "--grid",
+        action="append",
+        metavar="AXIS",
+        help="Make a clip of every value and put them side by side: 'seed: 1-4', 'guidance_scale: 3, 7.5' or "
+        "'prompt_sr: red | blue', which replaces words of the prompt. Up to 3 times: columns, rows, blocks of rows. "
+        "Beside grid.mp4 come a picture, grid.png, and all clips, in grid-cells.",
+    )
+    parser.add_argument(
         "--checkpoints",
         metavar="DIR",
         help="Keep every finished step in this folder: the same command, killed and started again, goes on from there. "
@@ -115,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
             parser.add_argument(f"--{name.replace('_', '-')}", type=_whole_or_text, metavar="X", help=_help(name))
     add_input_options(parser)
     return parser
+
+
+def _grid_axes(options: dict[str, Any], count: str | None) -> list[str] | None:
+    """Take out the axes of a grid, None if none is wanted."""
+    axes: list[str] | None = options.pop("grid", None)
+    if axes is not None and count is not None:
+        raise InvalidRequestError(f"count must come without --grid, got {count}. Make the seed an axis: 'seed: 1-4'.")
+    return axes
 
 
 def _keep_runs_in(folder: str | None) -> None:
@@ -228,6 +251,48 @@ def _make(request: GenerationRequest, outputs: Sequence[Path], engine: MakeClip)
                     tqdm.write(warning, file=sys.stderr)
             else:
                 bar.show(event)
+
+
+def _make_grid(values: dict[str, Any], axes: Sequence[str], outputs: Sequence[Path], engine: MakeClip) -> None:
+    """Make a grid beside the outputs; its finished clips stay whatever happens to the others."""
+    plan = plan_grid(values, [parse_axis(axis) for axis in axes])
+    _quiet_when_piped()
+    first = outputs[0]
+    cells = first.with_name(f"{first.stem}-cells")
+    _make_folder(cells)
+    with (
+        _gone_if_empty(cells),
+        run_folder(first.parent, prefix=".grid-") as folder,
+        closing(make_grid(engine, plan, folder, cells)) as events,
+        closing(_Bar()) as bar,
+    ):
+        for number, event in events:
+            if not isinstance(event, Clip):
+                bar.show(event)
+            elif number <= len(plan.requests):
+                print(f"{event.files[0]}  seed {plan.requests[number - 1].seed}", flush=True)  # noqa: T201
+            else:
+                for made, target in zip(event.files, [*outputs, first.with_suffix(".png")], strict=True):
+                    made.replace(target)
+                    print(target, flush=True)  # noqa: T201
+                for warning in event.warnings:
+                    tqdm.write(warning, file=sys.stderr)
+
+
+@contextmanager
+def _gone_if_empty(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as err:
+        raise UserError(f"output must leave room for a folder {folder}, got a file there. Rename it.") from err
 
 
 class _Bar:

@@ -1,6 +1,6 @@
 """Read clips back: their recipe, what they are, their frames. The files may come from anybody."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -84,7 +84,7 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
     return info
 
 
-def iter_frames(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> Iterator[Frames]:
+def iter_frames(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> Generator[Frames, None, None]:
     """Yield the frames of a clip, uint8 [H, W, 3], holding one at a time.
 
     Raises:

@@ -29,7 +29,7 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) ->
     """
     with gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
-        build_studio(make_clip, make_preview, GPU_QUEUE)
+        build_studio(make_clip, make_preview, GPU_QUEUE, page)
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
         gr.api(preprocess_endpoint(make_preview), api_name="preprocess", **GPU_QUEUE)

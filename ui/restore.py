@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -15,6 +16,7 @@ from api.uploads import uploaded_path
 from pipelines.request import FILE_FIELDS, INPUT_FIELDS, field_label
 from ui.control_units import unit_values
 from ui.controls import shown_value
+from ui.gallery import GalleryPlace
 from ui.image_prompts import image_prompt_values
 from ui.kept_inputs import KEPT, KeptPlace, kept_html
 from ui.model_settings import model_values
@@ -40,13 +42,16 @@ def place_restore() -> RestorePlace:
     return RestorePlace(file, gr.HTML(elem_id="restore_told", visible=False, padding=False))
 
 
-def wire_restore(place: RestorePlace, kept: KeptPlace, results: Results, others: Iterable[Block]) -> None:
-    """Connect the place, the button that reuses the settings of the clip on show, and the one that leaves files out.
+def wire_restore(
+    place: RestorePlace, kept: KeptPlace, results: Results, gallery: GalleryPlace, others: Iterable[Block]
+) -> None:
+    """Connect the place, the buttons that reuse a clip's settings, and the one that leaves files out.
 
     Args:
         place: Where files are dropped.
         kept: Which files of a restored request are used.
         results: Where the clip on show is.
+        gallery: Where a chosen clip is.
         others: Everything else that is set.
     """
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
@@ -58,15 +63,16 @@ def wire_restore(place: RestorePlace, kept: KeptPlace, results: Results, others:
         title = f"Restored from {str(name or 'a file')[:_MOST_LETTERS]}."
         return _told(shown, title, lambda: read_request(uploaded_path(file, "restore")))
 
-    def reused(text: str) -> dict[Block, Any]:
-        return _told(shown, "Restored from the clip on show.", lambda: restore(text or ""))
+    def reused(which: str, text: str) -> dict[Block, Any]:
+        return _told(shown, f"Restored from {which}.", lambda: restore(text or ""))
 
     def forgotten() -> dict[Block, Any]:
         gone = {KEPT: "", "kept": gr.update(visible=False), "source_told": message_html(NO_SOURCE)}
         return {shown[name]: value for name, value in gone.items()}
 
     place.file.upload(dropped, place.file, outputs, **plain)
-    results.restore.click(reused, results.recipe, outputs, **plain)
+    results.restore.click(partial(reused, "the clip on show"), results.recipe, outputs, **plain)
+    gallery.use.click(partial(reused, "the chosen clip"), gallery.recipe, outputs, **plain)
     kept.forget.click(forgotten, None, outputs, queue=False, **plain)
 
 

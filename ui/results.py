@@ -11,8 +11,10 @@ from gradio.blocks import Block
 
 from api.engine import MakeClip, run_folder
 from api.faults import faults_in_words
+from api.grid import GridPlan, make_grid
 from pipelines.events import Clip, Progress
 from pipelines.request import GenerationRequest
+from ui.gallery import Keep
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
@@ -75,14 +77,16 @@ def shown(
     make_clip: MakeClip,
     results: Results,
     build: Callable[[], list[GenerationRequest]],
+    keep: Keep,
     in_words: Callable[[str], str] = str,
 ) -> Iterator[Update]:
-    """Make clips one after the other and show how it goes, then what came of each.
+    """Make clips one after the other and show how it goes, then what came of each, and keep it.
 
     Args:
         make_clip: The engine.
         results: Where it is shown.
         build: Makes the requests.
+        keep: Puts a finished clip into the visitor's gallery.
         in_words: Puts a refusal into the page's words.
     """
     try:
@@ -96,11 +100,35 @@ def shown(
                         if not isinstance(event, Clip):
                             yield _on_the_way(results, event, place)
                             continue
-                        update = _finished(results, event, request.seed)
+                        clip, kept = keep(event)
+                        update = _finished(results, clip, request.seed) | kept
                         if place:
-                            files += map(str, event.files)
+                            files += map(str, clip.files)
                             update |= _one_of_several(results, files, goes_on=number < len(requests))
                         yield update
+    except gr.Error as err:
+        yield idle(results, err.message, is_error=True)
+        raise
+
+
+def grid_shown(make_clip: MakeClip, results: Results, build: Callable[[], GridPlan], keep: Keep) -> Iterator[Update]:
+    """Make a grid as `shown` makes clips: each clip is shown and kept, and the grid after them."""
+    try:
+        with faults_in_words(), run_folder() as folder, run_folder(folder) as cells:
+            plan = build()
+            count = len(plan.requests)
+            files: list[str] = []
+            with closing(make_grid(make_clip, plan, folder, cells)) as events:
+                for number, event in events:
+                    if not isinstance(event, Clip):
+                        yield _on_the_way(
+                            results, event, f"clip {number} of {count}" if number <= count else "the grid"
+                        )
+                        continue
+                    clip, kept = keep(event)
+                    files += map(str, clip.files)
+                    update = _finished(results, clip, plan.requests[min(number, count) - 1].seed) | kept
+                    yield update | _one_of_several(results, files, goes_on=number <= count)
     except gr.Error as err:
         yield idle(results, err.message, is_error=True)
         raise

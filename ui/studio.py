@@ -1,10 +1,10 @@
 """The studio: tabs for what a clip is made from, over one set of controls that all of them share."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.components import Component
@@ -19,6 +19,8 @@ from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_preview
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
+from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
+from ui.grid import GridPlace, grid_handler, place_grid
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.kept_inputs import place_kept
 from ui.loras import build_lora_picker
@@ -96,7 +98,7 @@ _TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length"
 
 
 def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any]
+    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
     """Lay out the studio and wire it, inside the Blocks that is being built.
 
@@ -104,6 +106,7 @@ def build_studio(
         make_clip: The engine.
         make_preview: Makes what a control unit follows.
         queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+        page: The Blocks.
 
     Returns:
         The control of every field that words alone need, by its name, in the request's order; and the components
@@ -139,31 +142,51 @@ def build_studio(
                 batch_count = _place_batch_count()
             with gr.Accordion("Image prompts", open=False):
                 image_prompt = build_image_prompt(model.id)
-            for title, names in SETTINGS.items():
-                with gr.Accordion(title, open=False):
-                    for name in names:
-                        place(name)
-                    if "context_length" in names:
-                        windows = gr.HTML(windows_html(own), elem_id="windows", padding=False)
-                    if "base_model" in names:
-                        motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
-                        picker = build_lora_picker(found["prompt"], found["base_model"])
-                        refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
+            more = _place_settings(place, found, own)
+            with gr.Accordion("Grid", open=False):
+                grid = place_grid()
+        gallery = place_gallery()
     controls = {name: found[name] for name in FIELDS}
     inputs = tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    _wire(make_clip, queue, everything, results)
+    _wire(make_clip, queue, everything, results, (gallery, grid))
+    wire_gallery(gallery, page)
     for preview in tabs.previews:
         wire_preview(preview, make_preview, queue, everything)
-    wire_models(controls, model_told, motion_told, advice)
-    follow_windows(controls, windows)
+    wire_models(controls, model_told, more.motion_told, advice)
+    follow_windows(controls, more.windows)
     _wire_timeline(controls, timeline)
     wire_tabs(tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
-    wire_lists(refresh, controls, picker, inputs)
-    told = [model_told, motion_told, picker, batch_count]
-    wire_restore(restore, kept, results, [*controls.values(), *inputs.values(), *tabs.shown, *told])
+    wire_lists(more.refresh, controls, more.picker, inputs)
+    told = [model_told, more.motion_told, more.picker, batch_count]
+    wire_restore(restore, kept, results, gallery, [*controls.values(), *inputs.values(), *tabs.shown, *told])
     return controls, inputs
+
+
+class _MoreSettings(NamedTuple):
+    """What the accordions hold beside the fields."""
+
+    windows: gr.HTML
+    motion_told: gr.Markdown
+    picker: gr.Dropdown
+    refresh: gr.Button
+
+
+def _place_settings(
+    place: Callable[[str], None], found: Mapping[str, Component], own: Mapping[str, Any]
+) -> _MoreSettings:
+    for title, names in SETTINGS.items():
+        with gr.Accordion(title, open=False):
+            for name in names:
+                place(name)
+            if "context_length" in names:
+                windows = gr.HTML(windows_html(own), elem_id="windows", padding=False)
+            if "base_model" in names:
+                motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
+                picker = build_lora_picker(found["prompt"], found["base_model"])
+                refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
+    return _MoreSettings(windows, motion_told, picker, refresh)
 
 
 def _place_examples(prompt: Component) -> None:
@@ -193,18 +216,27 @@ def _wire(
     queue: dict[str, Any],
     inputs: list[Component],
     results: Results,
+    places: tuple[GalleryPlace, GridPlace],
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
+    gallery, grid = places
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    visitor = gallery.visitor
+    names = [str(control.elem_id) for control in (*inputs, visitor)]
+    for_grid = [*inputs, visitor, *grid.inputs.values()]
+    extend = _extender(make_clip, results, gallery)
     making = {
-        results.generate: (_handler(make_clip, results, [str(control.elem_id) for control in inputs]), inputs),
-        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
+        results.generate: (_handler(make_clip, results, gallery, names), [*inputs, visitor]),
+        results.extend: (extend, [results.recipe, results.more_frames, visitor]),
+        gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
+        grid.make: (grid_handler(make_clip, results, gallery, [*names, *grid.inputs]), for_grid),
     }
+    shown_on = [*results.all(), *gallery.all()]
     running = []
     for button, (handler, given) in making.items():
         pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **plain)
         # Without preprocessing: the request checks the values, and its words name the field.
-        running.append(pressed.then(handler, given, results.all(), preprocess=False, **queue, **plain))
+        running.append(pressed.then(handler, given, shown_on, preprocess=False, **queue, **plain))
         # A call that is refused before it starts, as by a full queue, has no last update.
         running[-1].failure(
             lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
@@ -260,24 +292,30 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     return gr.update(value=pictures, visible=bool(pictures))
 
 
-def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Callable[..., Iterator[Update]]:
+def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:
+    return build_batch(request_fields(given), batch_count=given["batch_count"])
+
+
+def _handler(
+    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str]
+) -> Callable[..., Iterator[Update]]:
     """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
 
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
-        count = given["batch_count"]
+        keep = keeper(gallery, given["visitor"])
         in_words = partial(units_as_seen, numbers=switched_on(given))
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count), in_words)
+        yield from shown(make_clip, results, partial(_requests, given), keep, in_words)
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
 
 
-def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
+def _extender(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:
     """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
 
-    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
-        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)])
+    def extend(recipe: str, frames: int | None, visitor: object) -> Iterator[Update]:
+        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)], keeper(gallery, visitor))
 
     return extend

@@ -9,16 +9,18 @@ _CSS = """
 #masthead h1 { margin: 0 0 .25rem; font-size: 1.5rem; }
 #model_line p { color: var(--body-text-color); margin: 0; }
 
-/* Wide: ask and settings on the left, the clip on the right. Narrow: ask, clip, settings. */
+/* Wide: ask and settings on the left, the clip on the right, the gallery below. Narrow: ask, clip,
+   gallery, settings. */
 #studio { display: grid; gap: var(--layout-gap, 16px); align-items: start;
   grid-template-columns: minmax(0, 5fr) minmax(0, 6fr);
-  grid-template-areas: "ask result" "settings result"; grid-template-rows: auto 1fr; }
+  grid-template-areas: "ask result" "settings result" "clips clips"; grid-template-rows: auto 1fr auto; }
 #ask { grid-area: ask; } #result { grid-area: result; } #settings { grid-area: settings; }
-#ask, #result, #settings { min-width: 0; width: 100%; }
+#clips { grid-area: clips; }
+#ask, #result, #settings, #clips { min-width: 0; width: 100%; }
 @media (min-width: 801px) { #result { position: sticky; top: 1rem; } }
 @media (max-width: 800px) {
   #studio { grid-template-columns: minmax(0, 1fr); grid-template-rows: none;
-    grid-template-areas: "ask" "result" "settings"; }
+    grid-template-areas: "ask" "result" "clips" "settings"; }
   #modes [role=tablist] button { padding-inline: .4rem; }
   /* One row of examples that scrolls by itself, so that the clip stays near the button. */
   #ask .gallery { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem; }
@@ -53,6 +55,13 @@ _CSS = """
 .windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }
 .windows svg { display: block; width: 100%; color: var(--color-accent);
   background: var(--background-fill-secondary); }
+
+/* Gradio's play sign fills a video's thumbnail and pushes the picture out of it; the box is high even for one row. */
+#gallery .thumbnail-lg > svg { position: absolute; inset: 0; margin: auto; width: 25%; height: 25%; z-index: 1;
+  color: white; opacity: .85; filter: drop-shadow(0 0 3px black); pointer-events: none; }
+#gallery .thumbnail-lg video { position: absolute; inset: 0; object-fit: contain; }
+#gallery .grid-wrap { min-height: 0; height: auto; max-height: 30rem; }
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(9rem, 45%), 1fr)); }
 
 .hold { margin: 0; color: var(--body-text-color); font-size: var(--text-sm); }
 .hold figcaption { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin-bottom: .3rem; }

@@ -64,8 +64,7 @@ def generate_event(page: gr.Blocks):
 
 
 def extend_event(page: gr.Blocks):
-    (found,) = (event for event in page.fns.values() if event.name == "extend")
-    return found
+    return next(event for event in page.fns.values() if event.name == "extend")
 
 
 def on_the_page(event, **values) -> list:
@@ -77,7 +76,7 @@ def on_the_page(event, **values) -> list:
 
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
-    assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames"]
+    assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames", "visitor"]
     public = {event.name: event for event in generation_events(page) if event.api_visibility == "public"}
     assert list(inspect.signature(public["txt2vid"].fn).parameters) == [*fields, "batch_count"]
     for mode in (Mode.IMG2VID, Mode.VID2VID):
@@ -88,11 +87,12 @@ def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(pag
     given = [control.elem_id for control in private.inputs]
     assert list(inspect.signature(private.fn).parameters) == given
     assert given[: len(fields) + 1] == [*fields, "batch_count"]
-    assert given[len(fields) + 1 :] == [*TAB_INPUTS, *UNIT_INPUTS, *IMAGE_PROMPT_INPUTS]
+    assert given[len(fields) + 1 :] == [*TAB_INPUTS, *UNIT_INPUTS, *IMAGE_PROMPT_INPUTS, "visitor"]
 
 
 def test_previews_send_what_generate_sends(page):
-    given = [control.elem_id for control in generate_event(page).inputs]
+    *given, visitor = [control.elem_id for control in generate_event(page).inputs]
+    assert visitor == "visitor"
     previews = [event for event in generation_events(page) if event.name == "preview_unit"]
     assert len(previews) == UNITS
     assert all([control.elem_id for control in event.inputs] == given for event in previews)
@@ -104,7 +104,9 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 2 + UNITS + len(Mode) + 1  # generate, extend; previews; an endpoint each; /preprocess
+    assert (
+        len(events) == 4 + UNITS + len(Mode) + 1
+    )  # generate, extend twice, grid; previews; an endpoint each; /preprocess
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 
@@ -112,13 +114,13 @@ def test_extend_goes_on_with_the_clip_on_show():
     engine = FakeEngine(step_s=0)
     event = extend_event(build_page(engine.make_clip))
     recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
-    *_, last = event.fn(recipe, 8)
+    *_, last = event.fn(recipe, 8, "")
     shown = {control.elem_id: value for control, value in last.items()}
     longer = GenerationRequest.from_json(shown["recipe"])
     assert (longer.num_frames, longer.extended_from, longer.prompt, longer.seed) == (24, (16,), "a star", 7)
     assert engine.requests == [longer]
     with pytest.raises(gr.Error, match=r"frames must be at least 1, got 0\."):
-        list(event.fn(recipe, None))
+        list(event.fn(recipe, None, ""))
 
 
 def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():

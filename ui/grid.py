@@ -1,0 +1,86 @@
+"""The accordion for grids: which settings differ from clip to clip, and the button that makes them all."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.engine import MakeClip
+from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, axis_label, plan_grid, read_axis
+from ui.gallery import GalleryPlace, keeper
+from ui.modes import request_fields
+from ui.results import Results, Update, grid_shown
+
+_HELP = (
+    f"Makes a clip for every combination of values, at most {MAX_CELLS}, and puts them side by side in one. Write "
+    "values with commas between, or with | where they have commas themselves, as prompts do; of numbers also ranges: "
+    "1-4, 1-9 (+2) in steps of 2, 1-10 [4] for four from end to end. Prompt S/R looks for its first value in the "
+    "prompt and puts the others in its place."
+)
+_AXES = ("Columns", "Rows", "Blocks of rows")
+
+
+@dataclass(frozen=True)
+class GridPlace:
+    """The accordion's widgets.
+
+    Args:
+        inputs: A field and its values for each axis, by their `elem_id`.
+        make: The button.
+    """
+
+    inputs: dict[str, Component]
+    make: gr.Button
+
+
+def place_grid() -> GridPlace:
+    """Lay out the accordion's inside."""
+    gr.Markdown(_HELP, elem_classes="note")
+    choices = [("None", ""), *((axis_label(name), name) for name in AXIS_FIELDS)]
+    first = ("seed", "guidance_scale", "")
+    inputs: dict[str, Component] = {}
+    for number in range(1, MAX_AXES + 1):
+        with gr.Row():
+            field, values = f"grid_{number}_field", f"grid_{number}_values"
+            inputs[field] = gr.Dropdown(
+                choices,
+                value=first[number - 1],
+                label=_AXES[number - 1],
+                elem_id=field,
+                interactive=True,
+                min_width=120,
+            )
+            inputs[values] = gr.Textbox(label="Values", elem_id=values, interactive=True, max_lines=2, min_width=120)
+    return GridPlace(inputs, gr.Button("Make grid", elem_id="make_grid"))
+
+
+def grid_handler(
+    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str]
+) -> Callable[..., Iterator[Update]]:
+    """The function behind Make grid.
+
+    Args:
+        make_clip: The engine.
+        results: Where it shows.
+        gallery: Where every clip and the grid are kept.
+        names: The `elem_id`s of its inputs: those of Generate, those of the axes, and `visitor`.
+    """
+
+    def make_grid(*values: Any) -> Iterator[Update]:
+        given = dict(zip(names, values, strict=True))
+        keep = keeper(gallery, given["visitor"])
+        yield from grid_shown(make_clip, results, lambda: plan_grid(request_fields(given), _axes(given)), keep)
+
+    return make_grid
+
+
+def _axes(given: Mapping[str, Any]) -> list[Axis]:
+    """The axes that are filled in."""
+    found = []
+    for number in range(1, MAX_AXES + 1):
+        field, text = (str(given[f"grid_{number}_{part}"] or "") for part in ("field", "values"))
+        if field and text.strip():
+            found.append(read_axis(field, text))
+    return found
