@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
+    from media.formats import Encoding
     from media.write import ClipWriter
 
 CHECKPOINT_DIR = "CHECKPOINT_DIR"
@@ -76,28 +77,47 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     from media.write import check_output, open_clip
     from pipelines.generate import generate  # waits for the first clip: it brings torch
 
-    check_output(request.formats, request.fps)
+    encoding = encoding_of(request)
+    check_output(request.formats, request.output_fps, encoding)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
+    writers: list[ClipWriter] = []
+
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
-        return open_clip(
+        width, height = request.output_size
+        writer = open_clip(
             folder,
             stem=stem,
             formats=request.formats,
-            fps=request.fps,
-            width=request.width,
-            height=request.height,
+            fps=request.output_fps,
+            width=width,
+            height=height,
             recipe=recipe,
+            encoding=encoding,
         )
+        writers.append(writer)
+        return writer
 
     inputs = yield from open_inputs(request)
     checkpoints = os.environ.get(CHECKPOINT_DIR)
     kept = Path(checkpoints) if checkpoints else None
     for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
         if isinstance(event, Clip):
-            yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
+            of_files = [warning for writer in writers for warning in writer.warnings]
+            yield replace(
+                event, warnings=(*event.warnings, *complaints(inputs), *of_files, *_put_sounds(request, event))
+            )
         else:
             yield event
+
+
+def encoding_of(request: GenerationRequest) -> "Encoding":
+    """How the request wants its files encoded."""
+    from media.formats import Encoding
+
+    same = {field.name for field in fields(Encoding)} & set(GenerationRequest.model_fields)
+    wished = {name: getattr(request, name) for name in same}
+    return Encoding(**wished, max_bytes=round(request.max_file_mb * 1e6))
 
 
 def _put_sounds(request: GenerationRequest, clip: Clip) -> list[str]:
