@@ -16,9 +16,10 @@ from media.ffmpeg import FIRST_VIDEO, run_ffmpeg
 from media.file_size import best_that_fits, lower_qualities
 from media.formats import Encoding
 from media.gif import usual_palette
+from media.png import unpack_frames
 from media.read import iter_frames, probe, read_frames, read_recipe
 from media.write import ClipWriter, check_output, open_clip
-from pipelines.choices import GifOptimize, OutputFormat
+from pipelines.choices import GifOptimize, Mp4Tune, OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 
@@ -122,15 +123,14 @@ def test_what_can_be_seen_through_stays_so_and_leaves_no_trail(tmp_path, kind, o
     frames = see_through(4, 33)
     (path,) = written(tmp_path, kind, frames, Encoding(webp_lossless=True, gif_palette=own)).files
     if kind is OutputFormat.PNG:
-        from media.png import unpack_frames
-
         unpack_frames(path, tmp_path / "frames")
         shown = [np.asarray(Image.open(tmp_path / "frames" / f"0000{index}.png")) for index in range(4)]
     else:
         with Image.open(path) as picture:
             shown = [np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(picture)]
     np.testing.assert_array_equal(np.stack(shown)[..., 3], frames[..., 3])
-    assert (read_frames(path) == frames[..., :3]).all()
+    if kind is not OutputFormat.GIF:  # whose colour of nothing is read as it is, white
+        assert (read_frames(path) == frames[..., :3]).all()
 
 
 def test_a_webm_keeps_what_can_be_seen_through_and_an_mp4_lays_it_over_black(tmp_path):
@@ -166,7 +166,6 @@ def test_formats_without_loss_keep_every_bit_and_every_frame(tmp_path, kind):
     [
         (OutputFormat.MP4, {"mp4_crf": 10}, {"mp4_crf": 35}),
         (OutputFormat.MP4, {"mp4_preset": "ultrafast"}, {"mp4_preset": "slow"}),
-        (OutputFormat.MP4, {"mp4_tune": "grain"}, {"mp4_tune": "animation"}),
         (OutputFormat.WEBM, {"webm_crf": 15}, {"webm_crf": 50}),
         (OutputFormat.WEBP, {"webp_quality": 95}, {"webp_quality": 40}),
         (OutputFormat.WEBP, {"webp_lossless": True}, {}),
@@ -180,8 +179,16 @@ def test_formats_without_loss_keep_every_bit_and_every_frame(tmp_path, kind):
     ],
 )
 def test_options_make_files_smaller(tmp_path, kind, larger, smaller):
-    frames = scene(8, 96)
+    # In greys, whose palette has neighbours near enough for gifsicle to take one for the other.
+    frames = scene(8, 96)[..., :1].repeat(3, axis=3)
     assert size_of(tmp_path, kind, frames, **larger) > size_of(tmp_path, kind, frames, **smaller)
+
+
+def test_every_tune_makes_another_file(tmp_path):
+    found = [
+        written(tmp_path, OutputFormat.MP4, scene(8), Encoding(mp4_tune=tune)).files[0].read_bytes() for tune in Mp4Tune
+    ]
+    assert len(set(found)) == len(Mp4Tune)
 
 
 def test_a_palette_of_its_own_is_closer_to_the_clip(tmp_path):
