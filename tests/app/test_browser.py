@@ -182,6 +182,25 @@ def test_other_formats_are_offered_as_files(visit):
     expect(page.locator("#files")).to_contain_text(".gif")
 
 
+@pytest.mark.parametrize("label", ["WebP", "APNG"])
+def test_a_moving_picture_is_shown_where_there_is_no_video(visit, label):
+    page = visit()
+    open_section(page, "Output")
+    page.locator("#formats").get_by_label(label).check()
+    page.locator("#formats").get_by_label("MP4 video").uncheck()
+    start(page, "x")
+    page.wait_for_function("document.querySelector('#picture img')?.naturalWidth === 64", timeout=WAIT_MS)
+
+
+def test_a_webm_plays(visit):
+    page = visit()
+    open_section(page, "Output")
+    page.locator("#formats").get_by_label("WebM video").check()
+    page.locator("#formats").get_by_label("MP4 video").uncheck()
+    start(page, "x")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone(visit, scheme):
     page = visit(width=390, height=844, scheme=scheme)

@@ -150,6 +150,13 @@ def test_the_engine_tells_every_stage_with_a_preview_and_ends_with_the_clip(tmp_
     assert sorted(tmp_path.iterdir()) == sorted(clip.files)
 
 
+def test_what_became_of_the_files_is_told_with_the_clip(tmp_path):
+    request = build_request(prompt=PROMPT, seed=1, formats=["WEBP", "APNG"], max_file_mb=0.001, **SMALL)
+    *_, clip = make_clip(request, tmp_path)
+    assert [path.suffix for path in clip.files] == [".webp", ".png"]
+    assert [warning[:8] for warning in clip.warnings] == ["The WEBP", "The APNG"]
+
+
 @pytest.mark.parametrize("last_stage", [Stage.DENOISE, Stage.DECODE])
 def test_closing_the_engine_leaves_no_file(tmp_path, last_stage):
     request = build_request(prompt=PROMPT, seed=1, **SMALL)
