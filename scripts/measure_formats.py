@@ -1,4 +1,4 @@
-"""What each format costs and how exact it is: `python -m scripts.measure_formats`, about two minutes.
+"""What each format costs and how exact it is: `python -m scripts.measure_formats`, about two minutes of computing.
 
 The scene is synthetic: a soft, coloured picture with a little grain that moves. Memory is the kernel's own peak of a
 fresh process and of its largest ffmpeg; the table says by how much a clip of 2,000 frames needs more than one of 100.
