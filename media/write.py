@@ -47,10 +47,10 @@ _WRITERS: dict[OutputFormat, type[FormatWriter]] = {
     OutputFormat.TXT: TextWriter,
 }
 _FASTEST = {
-    OutputFormat.GIF: (MAX_GIF_FPS, "which browsers slow down"),
-    OutputFormat.WEBP: (MAX_PICTURE_FPS, "which browsers slow down"),
-    OutputFormat.APNG: (MAX_PICTURE_FPS, "which browsers slow down"),
-    OutputFormat.WEBM: (MAX_WEBM_FPS, "whose clock counts milliseconds and ends"),
+    OutputFormat.GIF: (MAX_GIF_FPS, "which browsers slow down beyond it"),
+    OutputFormat.WEBP: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
+    OutputFormat.APNG: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
+    OutputFormat.WEBM: (MAX_WEBM_FPS, "whose clock counts milliseconds"),
 }
 
 
@@ -71,7 +71,7 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encod
         fastest, why = _FASTEST.get(kind, (fps, ""))
         if fps > fastest:
             raise InvalidRequestError(
-                f"fps must be at most {fastest} for {kind}, {why} beyond it, got {fps}. "
+                f"fps must be at most {fastest} for {kind}, {why}, got {fps}. "
                 "Lower 'Frames per second' or choose another of the 'Formats'."
             )
     wished = encoding.gif_optimize
