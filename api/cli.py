@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 from tqdm import tqdm
 
@@ -29,6 +29,11 @@ SUFFIX_FORMATS: dict[str, OutputFormat] = {
     ".mp4": OutputFormat.MP4,
     ".gif": OutputFormat.GIF,
     ".zip": OutputFormat.PNG,
+    ".webp": OutputFormat.WEBP,
+    ".webm": OutputFormat.WEBM,
+    ".png": OutputFormat.APNG,
+    ".apng": OutputFormat.APNG,
+    ".txt": OutputFormat.TXT,
 }
 
 
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         engine: Makes the clip.
     """
     options = vars(_parser().parse_args(arguments))
-    outputs = [Path(text) for text in options.pop("output")]
+    outputs = [_Output.named(text) for text in options.pop("output")]
     written, requests = 0, []
     axes: list[str] | None = None
     try:
@@ -55,11 +60,11 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
         for request in requests:
-            targets = outputs if len(requests) == 1 else [_named(output, request.seed) for output in outputs]
+            targets = outputs if len(requests) == 1 else [output.of_seed(request.seed) for output in outputs]
             _make(request, targets, engine)
             written += 1
             for target in targets:
-                print(f"{target}  seed {request.seed}", flush=True)  # noqa: T201 - a terminal is what this talks to
+                print(f"{target.path}  seed {request.seed}", flush=True)  # noqa: T201 - a terminal is what this talks to
     except UserError as err:
         print(err, file=sys.stderr)  # noqa: T201
         return EXIT_USER_ERROR
@@ -69,6 +74,32 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         print(f"Stopped; {kept}.", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     return 0
+
+
+class _Output(NamedTuple):
+    """Where a file of the clip goes, or the PNG frames of it where the name is a folder's."""
+
+    path: Path
+    is_folder: bool
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        path = Path(text)
+        is_folder = path.is_dir() or text.endswith(("/", os.sep))
+        return cls(path.resolve() if is_folder and path.name in ("", "..") else path, is_folder)
+
+    def of_seed(self, seed: int) -> Self:
+        """The name of one clip of several."""
+        return self._replace(path=self.path.with_stem(f"{self.path.stem}-{seed}"))
+
+    def take(self, made: Path) -> None:
+        """Put a finished file there."""
+        if not self.is_folder:
+            made.replace(self.path)
+            return
+        from media.png import unpack_frames  # brings Pillow, which most commands can do without
+
+        unpack_frames(made, self.path)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -91,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="FILE",
-        help="Where to write the clip: .mp4, .gif or .zip (PNG frames). Repeat it for several formats.",
+        help="Where to write the clip: .mp4, .gif, .webp, .webm, .png (APNG), .zip (PNG frames), .txt (the recipe), or "
+        "a folder for PNG frames, such as frames/. Repeat it for several formats.",
     )
     parser.add_argument(
         "--recipe",
@@ -162,11 +194,6 @@ def _seeds_and_count(options: dict[str, Any]) -> str | None:
     return count
 
 
-def _named(output: Path, seed: int) -> Path:
-    """The name of one clip of several."""
-    return output.with_stem(f"{output.stem}-{seed}")
-
-
 def _quiet_when_piped() -> None:
     """Without a terminal, silence the bars of the libraries too; they read this when they are imported."""
     if not sys.stderr.isatty():
@@ -219,45 +246,49 @@ def _recipe_text(text: str, option: str) -> str:
     return read_text(Path(text).resolve())  # a link of one's own may be followed
 
 
-def _formats(outputs: Sequence[Path]) -> tuple[OutputFormat, ...]:
+def _formats(outputs: Sequence[_Output]) -> tuple[OutputFormat, ...]:
     """The formats that the outputs' suffixes name; all outputs must lie in one existing folder."""
-    known = ", ".join(SUFFIX_FORMATS)
-    for output in outputs:
-        if output.suffix.lower() not in SUFFIX_FORMATS:
-            raise InvalidRequestError(f"output must end in one of {known}, got {output}. Rename it.")
-        if not output.parent.is_dir() or output.is_dir():
+    known, first = ", ".join(SUFFIX_FORMATS), outputs[0].path
+    for output, is_folder in outputs:
+        if not is_folder and output.suffix.lower() not in SUFFIX_FORMATS:
+            raise InvalidRequestError(f"output must end in one of {known} or be a folder, got {output}. Rename it.")
+        if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise InvalidRequestError(
+                f"output must be a new or an empty folder for frames, got {output}. Name another."
+            )
+        if not output.parent.is_dir():
             raise InvalidRequestError(
                 f"output must be a file in an existing folder, got {output}. Make the folder first."
             )
-        if output.parent.resolve() != outputs[0].parent.resolve():
+        if output.parent.resolve() != first.parent.resolve():
             raise InvalidRequestError(
-                f"output must be in the folder of the first one ({outputs[0].parent}), got {output}. Choose one folder."
+                f"output must be in the folder of the first one ({first.parent}), got {output}. Choose one folder."
             )
-    return tuple(SUFFIX_FORMATS[output.suffix.lower()] for output in outputs)
+    return tuple(OutputFormat.PNG if folder else SUFFIX_FORMATS[path.suffix.lower()] for path, folder in outputs)
 
 
-def _make(request: GenerationRequest, outputs: Sequence[Path], engine: MakeClip) -> None:
+def _make(request: GenerationRequest, outputs: Sequence[_Output], engine: MakeClip) -> None:
     """Make the clip in a hidden folder beside the outputs, then move the finished files into place."""
     with (
-        run_folder(outputs[0].parent, prefix=".clip-") as folder,
+        run_folder(outputs[0].path.parent, prefix=".clip-") as folder,
         closing(engine(request, folder)) as events,
         closing(_Bar()) as bar,
     ):
         for event in events:
             if isinstance(event, Clip):
                 for made, output in zip(event.files, outputs, strict=True):
-                    made.replace(output)
+                    output.take(made)
                 for warning in event.warnings:
                     tqdm.write(warning, file=sys.stderr)
             else:
                 bar.show(event)
 
 
-def _make_grid(values: dict[str, Any], axes: Sequence[str], outputs: Sequence[Path], engine: MakeClip) -> None:
+def _make_grid(values: dict[str, Any], axes: Sequence[str], outputs: Sequence[_Output], engine: MakeClip) -> None:
     """Make a grid beside the outputs; its finished clips stay whatever happens to the others."""
     plan = plan_grid(values, [parse_axis(axis) for axis in axes])
     _quiet_when_piped()
-    first = outputs[0]
+    first = outputs[0].path
     cells = first.with_name(f"{first.stem}-cells")
     _make_folder(cells)
     with (
@@ -272,11 +303,19 @@ def _make_grid(values: dict[str, Any], axes: Sequence[str], outputs: Sequence[Pa
             elif number <= len(plan.requests):
                 print(f"{event.files[0]}  seed {plan.requests[number - 1].seed}", flush=True)  # noqa: T201
             else:
-                for made, target in zip(event.files, [*outputs, first.with_suffix(".png")], strict=True):
-                    made.replace(target)
-                    print(target, flush=True)  # noqa: T201
+                for made, target in zip(event.files, [*outputs, _picture_beside(outputs)], strict=True):
+                    target.take(made)
+                    print(target.path, flush=True)  # noqa: T201
                 for warning in event.warnings:
                     tqdm.write(warning, file=sys.stderr)
+
+
+def _picture_beside(outputs: Sequence[_Output]) -> _Output:
+    """Where the grid goes as one picture."""
+    first = outputs[0].path
+    plain = first.with_suffix(".png")
+    taken = plain in [output.path for output in outputs]
+    return _Output(first.with_name(f"{first.stem}-picture.png") if taken else plain, is_folder=False)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
+    from media.formats import Encoding
     from media.write import ClipWriter
 
 CHECKPOINT_DIR = "CHECKPOINT_DIR"
@@ -85,19 +86,26 @@ def make_clip(
     from finishing.finish import finished, load_finishers
     from media.write import check_output, open_clip
 
-    check_output(request.formats, request.output_fps)
+    encoding = encoding_of(request)
+    check_output(request.formats, request.output_fps, encoding)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
+    writers: list[ClipWriter] = []
+
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
-        return open_clip(
+        width, height = request.output_size
+        writer = open_clip(
             folder,
             stem=stem,
             formats=request.formats,
             fps=request.output_fps,
-            width=request.output_size[0],
-            height=request.output_size[1],
+            width=width,
+            height=height,
             recipe=recipe,
+            encoding=encoding,
         )
+        writers.append(writer)
+        return writer
 
     finishers = yield from load_finishers(request)
     inputs = yield from open_compared(request)
@@ -111,9 +119,19 @@ def make_clip(
         was_cut_off=was_cut_off,
     ):
         if isinstance(event, Clip):
-            yield replace(event, warnings=(*event.warnings, *_put_sounds(request, event)))
+            of_files = [warning for writer in writers for warning in writer.warnings]
+            yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))
         else:
             yield event
+
+
+def encoding_of(request: GenerationRequest) -> "Encoding":
+    """How the request wants its files encoded."""
+    from media.formats import Encoding
+
+    same = {field.name for field in fields(Encoding)} & set(GenerationRequest.model_fields)
+    wished = {name: getattr(request, name) for name in same}
+    return Encoding(**wished, max_bytes=round(request.max_file_mb * 1e6))
 
 
 def _put_sounds(request: GenerationRequest, clip: Clip) -> list[str]:

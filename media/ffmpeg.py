@@ -127,24 +127,28 @@ class FrameFeed:
 
     Args:
         folder: Working directory of the process; the output arguments name files in it.
+        output_args: What follows the input: filters, codecs, file names.
         width, height: Size of the frames, pixels.
         fps: Exact frame rate.
-        output_args: What follows the input: filters, codecs, file names.
+        alpha: Whether they have a fourth channel.
     """
 
-    def __init__(self, folder: Path, *output_args: str, width: int, height: int, fps: Fraction) -> None:
+    def __init__(
+        self, folder: Path, *output_args: str, width: int, height: int, fps: Fraction, alpha: bool = False
+    ) -> None:
         self._messages = TemporaryFile()  # noqa: SIM115 - closed in _end
-        source = raw_video("rgb24", width, height, fps)
+        source = raw_video("rgba" if alpha else "rgb24", width, height, fps)
         self._process = subprocess.Popen(
             _command("-y", *source, "-i", "pipe:0", *output_args),
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._messages,
+            pipesize=_PIPE_BYTES,
         )
 
     def write(self, frames: Frames) -> None:
-        """Hand over frames, uint8 [n, H, W, 3]; returns when ffmpeg has taken them.
+        """Hand over frames, uint8 [n, H, W, 3 or 4]; returns when ffmpeg has taken them.
 
         Raises:
             FFmpegError: ffmpeg has stopped.
@@ -193,6 +197,7 @@ class FrameReader:
         filters: What is done with the frames on their way; ends with RGB of that size. Empty for
             just that.
         seek_s: Where to begin, in seconds: at the first frame that is shown then or later.
+        alpha: Whether frames are to have a fourth channel; without filters only.
     """
 
     def __init__(
@@ -204,10 +209,12 @@ class FrameReader:
         max_frames: int,
         filters: str = "",
         seek_s: Fraction = Fraction(0),
+        alpha: bool = False,
     ) -> None:
-        self._shape = (height, width, 3)
+        self._shape = (height, width, 4 if alpha else 3)
         self._messages = TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
+        pixels = "rgba" if alpha else "rgb24"
+        to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format={pixels}"
         seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
         output = (
             "-map",
@@ -236,7 +243,7 @@ class FrameReader:
         self._messages.close()
 
     def __iter__(self) -> Iterator[Frames]:
-        """Yield uint8 [H, W, 3].
+        """Yield uint8 [H, W, 3], or 4 with alpha.
 
         Raises:
             FFmpegError: The file cannot be decoded to its end.

@@ -2,10 +2,44 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from media.ffmpeg import Frames
+from pipelines.choices import GifOptimize, Mp4Preset, Mp4Tune
+
+
+class DamagedClipError(RuntimeError):
+    """A file is not a whole clip of its kind; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How files are encoded; the names and defaults of a request's fields, which say what each means.
+
+    Args:
+        max_bytes: Largest file; 0 sets no limit. Formats without loss keep their size.
+        gif_colours: Colours of a GIF's palette, 2 to 256. No field: lowered only to keep below `max_bytes`.
+        gif_scale: Size of a GIF's frames as a part of the clip's, above 0 to 1. No field either.
+    """
+
+    mp4_crf: int = 18
+    mp4_preset: Mp4Preset = Mp4Preset.MEDIUM
+    mp4_tune: Mp4Tune = Mp4Tune.NONE
+    webm_crf: int = 31
+    webp_quality: int = 80
+    webp_lossless: bool = False
+    gif_palette: bool = True
+    gif_optimize: GifOptimize = GifOptimize.OFF
+    gif_lossiness: int = 80
+    loop_count: int = 0
+    max_bytes: int = 0
+    gif_colours: int = 256
+    gif_scale: Fraction = Fraction(1)
+
+
+USUAL = Encoding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +51,8 @@ class ClipSpec:
         fps: Exact frame rate.
         width, height: Frame size, pixels.
         recipe: Text that the file carries; any Unicode but NUL.
+        encoding: How it is encoded.
+        alpha: Whether frames have a fourth channel, 0 where nothing is seen.
     """
 
     folder: Path
@@ -24,6 +60,13 @@ class ClipSpec:
     width: int
     height: int
     recipe: str
+    encoding: Encoding = USUAL
+    alpha: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Channels of a frame."""
+        return 4 if self.alpha else 3
 
 
 class FormatWriter(Protocol):
@@ -38,10 +81,20 @@ class FormatWriter(Protocol):
     def __init__(self, spec: ClipSpec) -> None: ...
 
     def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, 3], n >= 1, and keep none of them in memory."""
+        """Take frames, uint8 [n, H, W, channels], n >= 1, and keep none of them in memory."""
 
     def finish(self) -> Path:
         """Complete the file and say where in the working directory it is."""
 
     def abort(self) -> None:
         """Let go of processes and open files; must be harmless at any time, even twice."""
+
+
+def start_in_ticks(frame: int, fps: Fraction, ticks_per_s: int) -> int:
+    """When a frame starts by a clock that coarse. Rounding starts, not durations, keeps the clip's length.
+
+    Example:
+        >>> [start_in_ticks(frame, Fraction(8), 100) for frame in range(4)]
+        [0, 13, 25, 38]
+    """
+    return floor(frame * ticks_per_s / fps + Fraction(1, 2))

@@ -135,7 +135,7 @@ def write_grid(
             if done == total // 2:
                 _save_picture(sheet, picture, recipe)
             yield done + 1, total
-    target = folder / f"{stem}.png"
+    target = folder / f"{stem}-picture.png"
     target.write_bytes(picture.getvalue())
     return (*clip.files, target)
 

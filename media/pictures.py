@@ -168,6 +168,19 @@ class PictureReader:
         return durations
 
 
+def iter_animation(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
+    """Yield the frames of an animated picture as they follow one another, uint8 [height, width, 3].
+
+    Raises:
+        BadInputError: It is damaged, or of another size, width first.
+    """
+    with opened_picture(path) as picture:
+        if picture.size != size:
+            raise BadInputError(f"must be {size[0]} × {size[1]}, got {picture.width} × {picture.height}")
+        for shown in _moving(picture):
+            yield to_rgb(shown)
+
+
 def _is_animated(picture: Image.Image) -> bool:
     return picture.format in _ANIMATED and getattr(picture, "is_animated", False)
 

@@ -14,18 +14,15 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from media.apng import RECIPE_KEY
 from media.ffmpeg import Frames
-from media.formats import ClipSpec
+from media.formats import ClipSpec, DamagedClipError
 
 _CLIP, _RECIPE = "clip.json", "recipe.json"
 _MAX_TEXT_BYTES = 4 << 20
 _MAX_FRAME_BYTES = 64 << 20
 # Measured on 512 x 512 pictures: level 6, the default, takes twice as long for files a tenth smaller.
 _COMPRESS_LEVEL = 3
-
-
-class DamagedZipError(RuntimeError):
-    """A zip is not a clip that this module wrote, or not whole; the text says what is wrong with it."""
 
 
 class PngWriter:
@@ -41,11 +38,11 @@ class PngWriter:
         self._add(_RECIPE, spec.recipe.encode())
 
     def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, 3]; the first also carries the recipe as its text `parameters`."""
+        """Take frames, uint8 [n, H, W, channels]; the first also carries the recipe as its text."""
         for frame in frames:
             text = PngInfo()
             if self._num_frames == 0:
-                text.add_itxt("parameters", self._spec.recipe)
+                text.add_itxt(RECIPE_KEY, self._spec.recipe)
             png = BytesIO()
             Image.fromarray(frame).save(png, "PNG", pnginfo=text, compress_level=_COMPRESS_LEVEL)
             self._add(f"{self._num_frames:05}.png", png.getvalue())
@@ -78,7 +75,7 @@ def read_png_recipe(path: Path) -> str | None:
     """The recipe of a zip of frames, None when it has none.
 
     Raises:
-        DamagedZipError: It cannot be read as a zip.
+        DamagedClipError: It cannot be read as a zip.
     """
     with _opened(path) as file:
         return _read(file, _RECIPE, _MAX_TEXT_BYTES).decode(errors="replace") if _RECIPE in file.namelist() else None
@@ -88,7 +85,7 @@ def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
     """Width, height, frame rate and number of frames of a zip of frames.
 
     Raises:
-        DamagedZipError: It is not a whole zip of frames.
+        DamagedClipError: It is not a whole zip of frames.
     """
     with _opened(path) as file:
         try:
@@ -100,9 +97,9 @@ def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
                 int(about["num_frames"]),
             )
         except (ValueError, KeyError, TypeError, ArithmeticError) as err:
-            raise DamagedZipError(f"{_CLIP} does not describe a clip") from err
+            raise DamagedClipError(f"{_CLIP} does not describe a clip") from err
         if len(names := _frame_names(file)) != facts[3]:
-            raise DamagedZipError(f"{len(names)} of {facts[3]} frames")
+            raise DamagedClipError(f"{len(names)} of {facts[3]} frames")
         return facts
 
 
@@ -110,7 +107,7 @@ def iter_png_frames(path: Path, *, width: int, height: int) -> Iterator[Frames]:
     """Yield the frames of a zip, uint8 [H, W, 3], one in memory at a time.
 
     Raises:
-        DamagedZipError: A frame is missing, damaged or of another size.
+        DamagedClipError: A frame is missing, damaged or of another size.
     """
     with _opened(path) as file:
         for name in _frame_names(file):
@@ -119,17 +116,24 @@ def iter_png_frames(path: Path, *, width: int, height: int) -> Iterator[Frames]:
                 with Image.open(BytesIO(data), formats=["PNG"]) as picture:
                     # The size is compared before a pixel is unpacked: a small file can claim a huge picture.
                     if picture.size != (width, height):
-                        raise DamagedZipError(f"{name} is {picture.width}x{picture.height}, not {width}x{height}")
+                        raise DamagedClipError(f"{name} is {picture.width}x{picture.height}, not {width}x{height}")
                     yield np.asarray(picture.convert("RGB"))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
-                raise DamagedZipError(f"{name} is not a whole PNG") from err
+                raise DamagedClipError(f"{name} is not a whole PNG") from err
+
+
+def unpack_frames(path: Path, folder: Path) -> None:
+    """Take a zip that this app wrote apart: frames, `recipe.json` and `clip.json` into a folder, made if missing."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path) as file:
+        file.extractall(folder)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as err:
-        raise DamagedZipError("its index cannot be read") from err
+        raise DamagedClipError("its index cannot be read") from err
 
 
 def _frame_names(file: zipfile.ZipFile) -> list[str]:
@@ -142,7 +146,7 @@ def _read(file: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
         with file.open(name) as member:
             data = member.read(max_bytes + 1)
     except (KeyError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as err:
-        raise DamagedZipError(f"{name} cannot be read") from err
+        raise DamagedClipError(f"{name} cannot be read") from err
     if len(data) > max_bytes:
-        raise DamagedZipError(f"{name} is larger than {max_bytes:,} bytes")
+        raise DamagedClipError(f"{name} is larger than {max_bytes:,} bytes")
     return data

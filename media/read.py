@@ -1,17 +1,26 @@
 """Read clips back: their recipe, what they are, their frames. The files may come from anybody."""
 
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
+from media.apng import read_apng_facts, read_apng_recipe
 from media.ffmpeg import MAX_PIXELS, FFmpegError, FrameReader, Frames
+from media.formats import DamagedClipError
 from media.gif_comment import read_gif_comment
-from media.mp4 import read_mp4_recipe
-from media.png import DamagedZipError, iter_png_frames, read_png_facts, read_png_recipe
+from media.input_files import BadInputError
+from media.pictures import iter_animation
+from media.png import iter_png_frames, read_png_facts, read_png_recipe
+from media.tagged_video import read_video_recipe
+from media.text import read_text_recipe
+from media.timing import timing_of
 from media.video import list_video
+from media.webp_file import read_webp_facts, read_webp_recipe
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
@@ -21,11 +30,26 @@ MAX_READ_BYTES = 4 << 30
 
 _ANOTHER = "Choose another file"
 _RECIPE_READERS = {
-    OutputFormat.MP4: read_mp4_recipe,
+    OutputFormat.MP4: read_video_recipe,
     OutputFormat.GIF: read_gif_comment,
+    OutputFormat.WEBP: read_webp_recipe,
+    OutputFormat.WEBM: read_video_recipe,
+    OutputFormat.APNG: read_apng_recipe,
     OutputFormat.PNG: read_png_recipe,
+    OutputFormat.TXT: read_text_recipe,
 }
-_SNIFFED_BYTES = 12
+_STARTS = {
+    rb"....ftyp": OutputFormat.MP4,
+    rb"GIF8[79]a": OutputFormat.GIF,
+    rb"RIFF....WEBP": OutputFormat.WEBP,
+    rb"\x1a\x45\xdf\xa3": OutputFormat.WEBM,
+    rb"\x89PNG\r\n\x1a\n": OutputFormat.APNG,
+    rb"PK\x03\x04": OutputFormat.PNG,
+    rb"(\xef\xbb\xbf)?\s*\{": OutputFormat.TXT,
+}
+_SNIFFED_BYTES = 64
+_MS = Fraction(1, 1000)
+_DAMAGE = (FFmpegError, DamagedClipError, BadInputError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +58,8 @@ class ClipInfo:
 
     Args:
         width, height: Size as shown, pixels.
-        fps: Frames per second. Exact for MP4 and PNG; for GIF, whose clock has 1/100 s, frames by duration.
+        fps: Frames per second. Exact for MP4, APNG and PNG; for WebP and WebM, whose clocks have 1/1000 s, the simplest
+            rate that fits; for GIF, whose clock has 1/100 s, frames by duration.
         num_frames: Frames in the file.
         codec, pix_fmt: As ffmpeg names them, such as `h264` and `yuv420p`.
     """
@@ -51,11 +76,11 @@ def read_recipe(path: Path) -> str:
     """The recipe that a clip of ours carries.
 
     Raises:
-        UserError: The file is not an MP4, GIF or zip of PNGs, is damaged, or carries no recipe.
+        UserError: The file is of no kind that this app writes, is damaged, or carries no recipe.
     """
     try:
         recipe = _RECIPE_READERS[_sniffed(path)](path)
-    except (FFmpegError, DamagedZipError) as err:
+    except _DAMAGE as err:
         raise _damaged(path) from err
     if not recipe:
         raise UserError(f"file must carry a recipe, got {path.name}, which has none. Choose a clip that this app made.")
@@ -69,12 +94,8 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
         UserError: The file is no clip of a known kind, is damaged, or has more than `max_frames` frames.
     """
     try:
-        if _sniffed(path) is OutputFormat.PNG:
-            width, height, fps, num_frames = read_png_facts(path)
-            info = ClipInfo(width, height, fps, num_frames, "png", "rgb24")
-        else:
-            info = _probe_video(path, max_frames)
-    except (FFmpegError, DamagedZipError) as err:
+        info = _probed(path, _sniffed(path), max_frames)
+    except _DAMAGE as err:
         raise _damaged(path) from err
     counts = (info.num_frames, info.width, info.height)
     if min(counts) < 1 or info.fps <= 0 or info.width * info.height > MAX_PIXELS:
@@ -118,13 +139,16 @@ def _whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
         for frame in _decoded(path, info):
             yield frame
             count += 1
-    except (FFmpegError, DamagedZipError) as err:
+    except _DAMAGE as err:
         raise _damaged(path) from err
     if count != info.num_frames:
         raise UserError(f"file must be whole, got {count} of {info.num_frames} frames of {path.name}. {_ANOTHER}.")
 
 
 def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
+    if info.codec in ("apng", "webp"):
+        yield from iter_animation(path, (info.width, info.height))
+        return
     if info.codec == "png":
         yield from iter_png_frames(path, width=info.width, height=info.height)
         return
@@ -132,26 +156,56 @@ def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
         yield from reader
 
 
-def _probe_video(path: Path, max_frames: int) -> ClipInfo:
+def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
+    match kind:
+        case OutputFormat.TXT:
+            raise UserError(f"file must have pictures, got {path.name}, which is a text. {_ANOTHER}.")
+        case OutputFormat.PNG:
+            width, height, fps, num_frames = read_png_facts(path)
+            return ClipInfo(width, height, fps, num_frames, "png", "rgb24")
+        case OutputFormat.APNG:
+            width, height, lasts = read_apng_facts(path, max_frames=max_frames + 1)
+            return ClipInfo(width, height, _rate(len(lasts), sum(lasts)), len(lasts), "apng", "rgba")
+        case OutputFormat.WEBP:
+            width, height, lasts_ms = read_webp_facts(path, max_frames=max_frames + 1)
+            *starts, end = accumulate(lasts_ms, initial=0)
+            return ClipInfo(width, height, _simplest_rate(starts, end), len(starts), "webp", "rgba")
+        case _:
+            return _probe_video(path, kind, max_frames)
+
+
+def _probe_video(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     listing = list_video(path, max_frames=max_frames + 1)
-    duration_s = sum(listing.durations) * listing.tick
-    if not duration_s:
-        raise FFmpegError("ffmpeg finds no moving picture in the file")
     num_frames = len(listing.durations)
-    return ClipInfo(listing.width, listing.height, num_frames / duration_s, num_frames, listing.codec, listing.pix_fmt)
+    fps = _rate(num_frames, sum(listing.durations) * listing.tick)
+    if kind is OutputFormat.WEBM:
+        fps = _simplest_rate(listing.starts, listing.starts[-1] + listing.durations[-1], listing.fps_said)
+    return ClipInfo(listing.width, listing.height, fps, num_frames, listing.codec, listing.pix_fmt)
+
+
+def _rate(num_frames: int, duration_s: Fraction | int) -> Fraction:
+    if duration_s <= 0:
+        raise DamagedClipError("frames take no time")
+    return Fraction(num_frames) / duration_s
+
+
+def _simplest_rate(starts: Sequence[int], end: int, hint: Fraction | None = None) -> Fraction:
+    """The rate of frames whose times are whole milliseconds."""
+    timing = timing_of(starts, end, _MS, hint=hint)
+    return timing.fps if timing.even else _rate(len(starts), (end - starts[0]) * _MS)
 
 
 def _sniffed(path: Path) -> OutputFormat:
     """The kind of a file by its first bytes; names say nothing about files from outside."""
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
-    if start[4:8] == b"ftyp":
-        return OutputFormat.MP4
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return OutputFormat.GIF
-    if start[:4] == b"PK\x03\x04":
-        return OutputFormat.PNG
-    raise UserError(f"file must be an MP4, a GIF or a zip of PNG frames, got {path.name}. {_ANOTHER}.")
+    for pattern, kind in _STARTS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return kind
+    raise UserError(
+        "file must be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe, "
+        f"got {path.name}. {_ANOTHER}."
+    )
 
 
 def _damaged(path: Path) -> UserError:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -12,12 +13,19 @@ from typing import Self
 
 import numpy as np
 
+from media.apng import ApngWriter
 from media.ffmpeg import Frames
-from media.formats import ClipSpec, FormatWriter
+from media.file_size import ADJUSTABLE, best_that_fits, lower_qualities, size_warning
+from media.formats import USUAL, ClipSpec, Encoding, FormatWriter
 from media.gif import MAX_GIF_FPS, GifWriter
+from media.gifsicle import gifsicle_path
 from media.mp4 import Mp4Writer
 from media.png import PngWriter
-from pipelines.choices import OutputFormat
+from media.stored_frames import StoredFrames
+from media.text import TextWriter
+from media.webm import MAX_WEBM_FPS, WebmWriter
+from media.webp import WebpWriter
+from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
 
 MIN_FPS = Fraction(1, 600)
@@ -26,18 +34,32 @@ MIN_FPS = Fraction(1, 600)
 MAX_RATIO = 1_000_000
 """ffmpeg keeps a frame rate exactly when numerator and denominator are not larger."""
 
+MAX_PICTURE_FPS = 90
+"""Browsers show a frame of an animated picture that should last no more than 10 ms for 100 ms."""
+
 _WRITERS: dict[OutputFormat, type[FormatWriter]] = {
     OutputFormat.MP4: Mp4Writer,
     OutputFormat.GIF: GifWriter,
+    OutputFormat.WEBP: WebpWriter,
+    OutputFormat.WEBM: WebmWriter,
+    OutputFormat.APNG: ApngWriter,
     OutputFormat.PNG: PngWriter,
+    OutputFormat.TXT: TextWriter,
+}
+_FASTEST = {
+    OutputFormat.GIF: (MAX_GIF_FPS, "which browsers slow down beyond it"),
+    OutputFormat.WEBP: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
+    OutputFormat.APNG: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
+    OutputFormat.WEBM: (MAX_WEBM_FPS, "whose clock counts milliseconds"),
 }
 
 
-def check_output(formats: Sequence[OutputFormat], fps: Fraction) -> None:
+def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encoding = USUAL) -> None:
     """Refuse what no file of these formats can hold; call it before paying for a generation.
 
     Raises:
-        InvalidRequestError: The frame rate is too low, too high for GIF, or cannot be kept exactly.
+        InvalidRequestError: The frame rate is too low, too high for a format, or cannot be kept exactly; or a GIF is
+            to be optimised where gifsicle is missing.
     """
     if fps < MIN_FPS:
         raise InvalidRequestError(f"fps must be at least {MIN_FPS}, got {fps}. Raise 'Frames per second'.")
@@ -45,10 +67,18 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction) -> None:
         raise InvalidRequestError(
             f"fps must be a ratio of numbers up to {MAX_RATIO:,}, got {fps}. Round 'Frames per second'."
         )
-    if OutputFormat.GIF in formats and fps > MAX_GIF_FPS:
+    for kind in formats:
+        fastest, why = _FASTEST.get(kind, (fps, ""))
+        if fps > fastest:
+            raise InvalidRequestError(
+                f"fps must be at most {fastest} for {kind}, {why}, got {fps}. "
+                "Lower 'Frames per second' or choose another of the 'Formats'."
+            )
+    wished = encoding.gif_optimize
+    if OutputFormat.GIF in formats and wished is not GifOptimize.OFF and gifsicle_path() is None:
         raise InvalidRequestError(
-            f"fps must be at most {MAX_GIF_FPS} for GIF, which browsers slow down beyond it, got {fps}. "
-            "Lower 'Frames per second' or choose another of the 'Formats'."
+            f"gif_optimize must be off where gifsicle is missing, got {wished}. "
+            "Turn 'Optimise GIF' off, or have the operator install gifsicle."
         )
 
 
@@ -61,14 +91,17 @@ class ClipWriter:
     Attributes:
         files: The finished files in the order of the formats; empty until then.
         num_frames: Frames written so far.
+        warnings: What people should know of the finished files: quality that was lowered for their size.
     """
 
     def __init__(self, folder: Path, stem: str, formats: Sequence[OutputFormat], spec: ClipSpec) -> None:
         self.files: tuple[Path, ...] = ()
         self.num_frames = 0
+        self.warnings: tuple[str, ...] = ()
         self._targets = {kind: folder / f"{stem}{_WRITERS[kind].suffix}" for kind in formats}
         self._spec = spec
         self._writers: list[FormatWriter] = []
+        self._stored: StoredFrames | None = None
 
     def __enter__(self) -> Self:
         folder = next(iter(self._targets.values())).parent
@@ -80,6 +113,8 @@ class ClipWriter:
                 own = self._work / kind
                 own.mkdir()
                 self._writers.append(_WRITERS[kind](replace(self._spec, folder=own)))
+            if self._spec.encoding.max_bytes and ADJUSTABLE.intersection(self._targets):
+                self._stored = StoredFrames(replace(self._spec, folder=self._work))
         except BaseException:
             self._clean_up()
             raise
@@ -89,19 +124,22 @@ class ClipWriter:
         """Take the next frames; returns when they are handed over, so a slow disk slows the caller.
 
         Args:
-            frames: uint8 [n, H, W, 3] of the size told to `open_clip`; n may differ from call to call.
+            frames: uint8 [n, H, W, 3] of the size told to `open_clip`, 4 with alpha; n may differ from call to call.
 
         Raises:
             ValueError: They are not that.
             FFmpegError: ffmpeg has failed, for example because the disk is full.
         """
-        height, width = self._spec.height, self._spec.width
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3):
-            raise ValueError(f"frames must be uint8 [n, {height}, {width}, 3], got {frames.dtype} {list(frames.shape)}")
+        shape = (self._spec.height, self._spec.width, self._spec.channels)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(f"frames must be uint8 [n, {wanted}], got {frames.dtype} {list(frames.shape)}")
         if len(frames) == 0:
             return
         for writer in self._writers:
             writer.write(frames)
+        if self._stored:
+            self._stored.write(frames)
         self.num_frames += len(frames)
 
     def __exit__(
@@ -117,6 +155,8 @@ class ClipWriter:
         if self.num_frames == 0:
             raise ValueError("a clip must have at least one frame, got none")
         finished = [writer.finish() for writer in self._writers]
+        if self._spec.encoding.max_bytes:
+            finished = self._within_limit(finished)
         published: list[Path] = []
         try:
             for path, target in zip(finished, self._targets.values(), strict=True):
@@ -128,14 +168,46 @@ class ClipWriter:
             raise
         self.files = tuple(published)
 
+    def _within_limit(self, paths: list[Path]) -> list[Path]:
+        """Encode again what is too large, and say what came of it."""
+        if self._stored:
+            self._stored.finish()
+        first, found, warnings = self._spec.encoding, list(paths), []
+        for place, (kind, path) in enumerate(zip(self._targets, paths, strict=True)):
+            if path.stat().st_size <= first.max_bytes:
+                continue
+            last, levels = first, lower_qualities(kind, first)
+            if levels:
+                path.unlink()
+                last, found[place] = best_that_fits(levels, first.max_bytes, partial(self._encoded, kind))
+            warnings.append(size_warning(kind, first, last, found[place].stat().st_size))
+        self.warnings = tuple(warnings)
+        return found
+
+    def _encoded(self, kind: OutputFormat, encoding: Encoding) -> Path:
+        """The stored frames as a file."""
+        assert self._stored is not None
+        folder = Path(mkdtemp(prefix=f"{kind}-", dir=self._work))
+        writer = _WRITERS[kind](replace(self._spec, folder=folder, encoding=encoding))
+        try:
+            for frame in self._stored:
+                writer.write(frame[None])
+            path = writer.finish().replace(folder.with_suffix(".done"))
+        finally:
+            writer.abort()
+        shutil.rmtree(folder)
+        return path
+
     def _clean_up(self) -> None:
         with ExitStack() as every:  # goes on to the next where one fails
             every.callback(shutil.rmtree, self._work, ignore_errors=True)
             for writer in self._writers:
                 every.callback(writer.abort)
+            if self._stored:
+                every.callback(self._stored.abort)
 
 
-def open_clip(
+def open_clip(  # noqa: PLR0913 - what a clip is, and two things with defaults
     folder: Path,
     *,
     stem: str,
@@ -144,19 +216,25 @@ def open_clip(
     width: int,
     height: int,
     recipe: str,
+    encoding: Encoding = USUAL,
+    alpha: bool = False,
 ) -> ClipWriter:
     """Open a clip for writing.
 
     Args:
         folder: Where the files go; made if missing. Files of the same name are replaced, at the very end.
-        stem: File name without ending: `clip` gives clip.mp4, clip.gif and, for PNG, clip.zip.
+        stem: File name without ending: `clip` gives clip.mp4, clip.gif, clip.png for APNG and clip.zip for PNG.
         formats: At least one, none twice.
         fps: Exact frame rate; see `check_output` for its range.
         width, height: Frame size, pixels, >= 1. MP4 files get one more column or row where it is odd.
-        recipe: What every file carries and `media.read.read_recipe` gives back; any Unicode but NUL.
+        recipe: What every file carries and `media.read.read_recipe` gives back; any Unicode but NUL. TXT is told by its
+            beginning, the brace of JSON.
+        encoding: Qualities, and the largest size of a file.
+        alpha: Whether frames have a fourth channel, 0 where nothing is seen. MP4 lays them over black; GIF knows only
+            seen or not.
 
     Raises:
-        InvalidRequestError: The formats cannot hold this frame rate.
+        InvalidRequestError: As `check_output`.
         ValueError: An argument breaks its rule.
 
     Example:
@@ -174,5 +252,5 @@ def open_clip(
         raise ValueError(f"width and height must be at least 1, got {width}x{height}")
     if "\0" in recipe:
         raise ValueError("recipe must not contain NUL, which no comment can hold; JSON escapes it")
-    check_output(formats, fps)
-    return ClipWriter(folder, stem, formats, ClipSpec(folder, fps, width, height, recipe))
+    check_output(formats, fps, encoding)
+    return ClipWriter(folder, stem, formats, ClipSpec(folder, fps, width, height, recipe, encoding, alpha))

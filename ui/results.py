@@ -18,6 +18,7 @@ from ui.gallery import Keep
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
+VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
 NOT_STARTED = "Not started. The message says why; try again."
 
 Update = dict[Block, Any]
@@ -179,16 +180,16 @@ def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
 
 
 def _finished(results: Results, clip: Clip, seed: int) -> Update:
-    """Show the clip: a video if one was written, else the moving picture, else only the files."""
-    by_suffix = {path.suffix.lower(): str(path) for path in clip.files}
-    video = by_suffix.pop(".mp4", None)
-    picture = None if video else by_suffix.get(".gif")
+    """Show the first of the files that can be shown, a video or a moving picture; all are there to download."""
+    first = next((path for path in clip.files if path.suffix in (*VIDEOS, *PICTURES)), None)
+    video = str(first) if first and first.suffix in VIDEOS else None
+    picture = str(first) if first and first.suffix in PICTURES else None
     done = f"Done: {clip.num_frames} frames in {duration_text(clip.seconds)}."
     return {
         **idle(results, " ".join([done, *clip.warnings])),
         results.video: gr.update(value=video, visible=video is not None),
         results.picture: gr.update(value=picture, visible=picture is not None),
-        results.files: gr.update(value=list(by_suffix.values()), visible=bool(by_suffix)),
+        results.files: gr.update(value=list(map(str, clip.files)), visible=len(clip.files) > 1 or first is None),
         results.used_seed: seed,
         results.facts: gr.update(visible=True),
         results.recipe: json.dumps(json.loads(clip.recipe), indent=2, ensure_ascii=False),

@@ -87,7 +87,8 @@ class OutputFields(BaseModel):
     mp4_crf: int = knob(
         18,
         label="MP4 quality (CRF)",
-        help="Lower is better and larger: 0 is without loss, 18 looks so, 28 is small.",
+        help="Lower is better and larger: 18 looks like the frames, 28 is small. 0 loses only colour resolution, but "
+        "few browsers play it.",
         ge=0,
         le=51,
         step=1,

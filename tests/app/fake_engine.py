@@ -1,13 +1,13 @@
-"""A stand-in for the engine where only the page's own behaviour is tested: real events, a real MP4."""
+"""A stand-in for the engine where only the page's own behaviour is tested: real events, real files."""
 
 import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 
+from media.write import open_clip
 from pipelines.errors import WeightsError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.request import GenerationRequest
@@ -53,7 +53,7 @@ class FakeEngine:
                 picture[20:40, step % 40 : step % 40 + 20] = (230, 60, 60)
                 note = f"Step {step} of {total}"
                 yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, picture, note)
-            files = tuple(_write(request, folder, kind) for kind in request.formats)
+            files = _write(request, folder)
             warnings = (WARNING,) if "warn" in request.prompt else ()
             yield Clip(files, request.to_json(), request.num_frames, seconds=total * self.step_s, warnings=warnings)
         except GeneratorExit:
@@ -64,23 +64,18 @@ class FakeEngine:
                 self.running -= 1
 
 
-def _write(request: GenerationRequest, folder: Path, kind: str) -> Path:
-    path = folder / f"{request.seed}.{ {'MP4': 'mp4', 'GIF': 'gif', 'PNG': 'zip'}[kind] }"
-    if kind == "PNG":
-        path.write_bytes(b"PK\x05\x06" + bytes(18))
-        return path
-    codec = {"MP4": "libx264", "GIF": "gif"}[kind]
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (64, 64),
-        fps=float(request.fps),
-        codec=codec,
-        pix_fmt_out="yuv420p" if kind == "MP4" else None,
-    )
-    writer.send(None)
-    for index in range(request.num_frames):
-        frame = np.full((64, 64, 3), (40, 90, 200), np.uint8)
+def _write(request: GenerationRequest, folder: Path) -> tuple[Path, ...]:
+    square = np.full((request.num_frames, 64, 64, 3), (40, 90, 200), np.uint8)
+    for index, frame in enumerate(square):
         frame[20:40, index : index + 20] = (230, 60, 60)
-        writer.send(frame.tobytes())
-    writer.close()
-    return path
+    with open_clip(
+        folder,
+        stem=str(request.seed),
+        formats=request.formats,
+        fps=request.fps,
+        width=64,
+        height=64,
+        recipe=request.to_json(),
+    ) as clip:
+        clip.write(square)
+    return clip.files

@@ -49,6 +49,33 @@ def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine
     assert Image.open(io.BytesIO((tmp_path / "clip.gif").read_bytes())).format == "GIF"
 
 
+def test_a_folder_takes_the_frames_one_by_one_and_the_recipe(engine, tmp_path, capsys):
+    folder = tmp_path / "frames"
+    words = ["x", "--num-frames", "3", "-o", f"{folder}/", "-o", str(tmp_path / "a.txt")]
+    assert main(words, engine=engine.make_clip) == 0
+    names = ["00000.png", "00001.png", "00002.png", "clip.json", "recipe.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    recipe = engine.requests[0].to_json()
+    assert [(tmp_path / name).read_text("utf-8") for name in ("frames/recipe.json", "a.txt")] == [recipe, recipe]
+    assert Image.open(folder / "00001.png").size == (64, 64)
+    capsys.readouterr()
+    assert main(["x", "-o", str(folder)], engine=engine.make_clip) == 2
+    assert capsys.readouterr().err.startswith("output must be a new or an empty folder")
+    assert len(engine.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.webp", b"RIFF"), ("a.webm", b"\x1aE\xdf\xa3"), ("a.png", b"\x89PNG"), ("a.apng", b"\x89PNG")],
+)
+def test_a_clip_of_any_kind_is_a_recipe_for_the_next(engine, tmp_path, name, start):
+    target = tmp_path / name
+    assert main(["ein Kreis ○", "--num-frames", "2", "-o", str(target)], engine=engine.make_clip) == 0
+    assert target.read_bytes().startswith(start)
+    assert main(["--recipe", str(target), "-o", str(target)], engine=engine.make_clip) == 0
+    assert engine.requests[0] == engine.requests[1]
+
+
 def test_every_field_is_an_option_of_the_same_name(capsys):
     with pytest.raises(SystemExit) as left:
         main(["--help"])

@@ -69,7 +69,7 @@ def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, 
     assert recipe["grid"][1] == {"field": "prompt_sr", "values": ["red", "blue"]}
     assert [GenerationRequest(**cell) for cell in recipe["cells"]] == engine.requests
     grid, *cells = kept.entries(visitor)
-    assert [path.name for path in grid.files] == ["grid.mp4", "grid.png"]
+    assert [path.name for path in grid.files] == ["grid.mp4", "grid-picture.png"]
     assert [json.loads(cell.recipe)["seed"] for cell in cells] == [2, 1, 2, 1]
     assert clips[-1]["gallery"]["value"][0][1] == "Grid of 4 clips"
 

@@ -124,7 +124,7 @@ def test_an_unknown_upscaler_is_refused_before_anything_is_made(tmp_path):
 
 
 def test_the_recipe_in_every_format_gives_the_same_files_byte_for_byte(tmp_path):
-    formats = ["MP4", "GIF", "PNG"]
+    formats = [kind.value for kind in OutputFormat]
     request = build_request(prompt=f"0: {PROMPT}\n3: a star", seed=11, formats=formats, fps="25/2", **SMALL)
     *_, first = make_clip(request, tmp_path / "first")
     read = [build_request(**read_request(path).values) for path in first.files]
@@ -191,6 +191,13 @@ def test_the_engine_tells_every_stage_with_a_preview_and_ends_with_the_clip(tmp_
     assert any(event.preview is not None for event in told)
     assert [path.suffix for path in clip.files] == [".gif", ".mp4", ".zip"]
     assert sorted(tmp_path.iterdir()) == sorted(clip.files)
+
+
+def test_what_became_of_the_files_is_told_with_the_clip(tmp_path):
+    request = build_request(prompt=PROMPT, seed=1, formats=["WEBP", "APNG"], max_file_mb=0.001, **SMALL)
+    *_, clip = make_clip(request, tmp_path)
+    assert [path.suffix for path in clip.files] == [".webp", ".png"]
+    assert [warning[:8] for warning in clip.warnings] == ["The WEBP", "The APNG"]
 
 
 @pytest.mark.parametrize("last_stage", [Stage.DENOISE, Stage.DECODE])

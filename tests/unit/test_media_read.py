@@ -1,5 +1,6 @@
 """Reading: recipes come back letter by letter, and files from anybody do no harm."""
 
+import re
 import zipfile
 from fractions import Fraction
 from io import BytesIO
@@ -11,23 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.ExifTags import Base
 
 from media.ffmpeg import FFmpegError, run_ffmpeg, safe_input
 from media.gif_comment import copy_with_comment, read_gif_comment
-from media.mp4 import from_ffmetadata, to_ffmetadata
 from media.read import iter_frames, probe, read_frames, read_recipe
+from media.tagged_video import from_ffmetadata, to_ffmetadata
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
 
 ALL = tuple(OutputFormat)
+CLIPS = tuple(kind for kind in OutputFormat if kind is not OutputFormat.TXT)
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
 RECIPES = {
     "long": '{"prompt": "' + "a red circle, moving right; " * 8_000 + '"}',
     "unicode": '{"prompt": "naïve 漢字 😀 \u2028 \u202eعربي"}',
-    "signs": "= ; # \\ ' \" % , [CHAPTER] \n;x\n#y\nkey=value\r\n\ttab \\\\n \x01\x7f\n\n",
-    "backslash at the end": "C:\\clips\\",
-    "spaces": "  lead and trail \n ",
+    "8 kB of signs": '{"prompt": "' + "漢字 😀 = ; # \\ \n" * 400 + '"}',
+    "signs": "{= ; # \\ ' \" % , [CHAPTER] \n;x\n#y\nkey=value\r\n\ttab \\\\n \x01\x7f\n\n",
+    "backslash at the end": "{C:\\clips\\",
+    "spaces": "  {lead and trail \n ",
 }
 
 
@@ -62,20 +66,44 @@ def test_any_text_survives_both_comment_formats(text):
 def test_other_programs_find_the_recipe_too(tmp_path):
     with Image.open(written(tmp_path, OutputFormat.GIF, "é\n")) as gif:
         assert gif.info["comment"].decode() == "é\n"
+    with Image.open(written(tmp_path, OutputFormat.APNG, "é\n")) as apng:
+        assert apng.text == {"parameters": "é\n"}
+    with Image.open(written(tmp_path, OutputFormat.WEBP, "é 😀\n")) as webp:
+        comment = webp.getexif().get_ifd(Base.ExifOffset)[Base.UserComment]
+        assert comment == b"UNICODE\0" + "é 😀\n".encode("utf-16-be")
+    for kind in (OutputFormat.MP4, OutputFormat.WEBM):
+        told = run_ffmpeg("-v", "info", *safe_input(written(tmp_path, kind, "é 😀")), "-f", "null", "-").stderr.decode()
+        assert re.search("comment +: é 😀$", told, re.MULTILINE | re.IGNORECASE)
     with zipfile.ZipFile(written(tmp_path, OutputFormat.PNG, "é\n")) as file:
         assert file.read("recipe.json").decode() == "é\n"
         with Image.open(file.open("00000.png")) as first:
             assert first.text == {"parameters": "é\n"}
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", CLIPS)
 def test_the_kind_is_told_by_content_not_by_name(tmp_path, kind):
     path = written(tmp_path, kind, "{}").rename(tmp_path / "upload.txt")
     assert read_recipe(path) == "{}"
     assert (probe(path).num_frames, probe(path).width) == (4, 32)
 
 
-@pytest.mark.parametrize("kind", ALL)
+def test_a_text_is_a_recipe_but_no_clip(tmp_path):
+    path = written(tmp_path, OutputFormat.TXT, "{é}").rename(tmp_path / "upload.mp4")
+    assert path.read_bytes() == "{é}".encode()
+    assert read_recipe(path) == "{é}"
+    with pytest.raises(UserError, match=r"file must have pictures, got upload\.mp4, which is a text"):
+        probe(path)
+
+
+@pytest.mark.parametrize("data", [b"{\xff", b"{" + b" " * (4 << 20)], ids=["not UTF-8", "long"])
+def test_a_text_that_is_no_recipe_is_refused_in_words(tmp_path, data):
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="file must be a whole"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("kind", CLIPS)
 def test_a_cut_file_is_refused_in_words(tmp_path, kind):
     path = written(tmp_path, kind, "{}")
     path.write_bytes(path.read_bytes()[:-200])
@@ -84,7 +112,11 @@ def test_a_cut_file_is_refused_in_words(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"GIF89a", b"\0\0\0\x20ftypisom", b"PK\x03\x04", b"#EXTM3U\n", b"\x89PNG\r\n"]
+    "content",
+    [
+        *(b"", b"GIF89a", b"\0\0\0\x20ftypisom", b"PK\x03\x04", b"#EXTM3U\n", b"\x89PNG\r\n", b"\x89PNG\r\n\x1a\n"),
+        *(b"RIFF\0\0\0\x7fWEBP", b"RIFF\x04\0\0\0WEBP", b"\x1a\x45\xdf\xa3", b"  "),
+    ],
 )
 def test_files_that_are_no_clips_are_refused_in_words(tmp_path, content):
     path = tmp_path / "upload.mp4"
@@ -112,7 +144,7 @@ def test_a_playlist_does_not_open_the_files_it_names(tmp_path):
         run_ffmpeg(*safe_input(playlist), "-f", "null", "-")
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", CLIPS)
 def test_longer_clips_than_asked_for_are_refused_in_words(tmp_path, kind):
     path = written(tmp_path, kind, "{}")
     assert sum(1 for _ in iter_frames(path, max_frames=4)) == 4

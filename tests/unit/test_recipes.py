@@ -19,7 +19,7 @@ from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
 from pipelines.request import GenerationRequest
 
-FORMATS = {"mp4": OutputFormat.MP4, "gif": OutputFormat.GIF, "zip": OutputFormat.PNG}
+FORMATS = {kind.lower(): kind for kind in OutputFormat}
 INFOTEXT = (
     "a cat\nNegative prompt: a dog ✂\nSteps: 20, Sampler: Euler a, CFG scale: 5, Seed: 9, Size: 256x192, "
     'Model: demo, AnimateDiff: "model: demo, video_length: 24, fps: 6, closed_loop: A"'

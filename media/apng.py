@@ -1,0 +1,140 @@
+"""APNG: an animation without loss that browsers show as a picture, with the recipe as a text in it."""
+
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+from media.ffmpeg import FrameFeed, Frames
+from media.formats import ClipSpec, DamagedClipError
+
+RECIPE_KEY = "parameters"
+"""How the text is called in a PNG; image generators agree on it."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = len(_SIGNATURE) + 25
+_MAX_TEXT_BYTES = 4 << 20
+_MAX_U16 = 0xFFFF
+
+
+class ApngWriter:
+    """Stream frames into an APNG, then put the recipe behind its header."""
+
+    suffix: ClassVar[str] = ".png"  # what programs know; those that cannot animate show the first frame
+
+    def __init__(self, spec: ClipSpec) -> None:
+        self._spec = spec
+        self._num_frames = 0
+        # Measured on 512 x 512 pictures: level 6, the default, takes twice as long for files 2 % smaller.
+        self._feed = FrameFeed(
+            spec.folder,
+            *("-c:v", "apng", "-pred", "mixed", "-compression_level", "3"),
+            *("-pix_fmt", "rgba" if spec.alpha else "rgb24"),
+            *("-plays", str(spec.encoding.loop_count), "-fflags", "+bitexact", "-f", "apng", "plain.png"),
+            width=spec.width,
+            height=spec.height,
+            fps=spec.fps,
+            alpha=spec.alpha,
+        )
+
+    def write(self, frames: Frames) -> None:
+        """Take frames, uint8 [n, H, W, channels]."""
+        self._feed.write(frames)
+        self._num_frames += len(frames)
+
+    def finish(self) -> Path:
+        """Complete the file; copies only."""
+        self._feed.finish()
+        path = self._spec.folder / "clip.png"
+        with (self._spec.folder / "plain.png").open("rb") as plain, path.open("wb") as target:
+            target.write(plain.read(_HEADER_BYTES))
+            target.write(text_chunk(self._spec.recipe))
+            if self._num_frames == 1:  # for ffmpeg that is a plain picture, which has no duration
+                target.write(_only_frame(self._spec))
+            shutil.copyfileobj(plain, target)
+        return path
+
+    def abort(self) -> None:
+        """End ffmpeg."""
+        self._feed.abort()
+
+
+def text_chunk(text: str) -> bytes:
+    """The chunk of a PNG that holds a recipe, in UTF-8."""
+    return _chunk(b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + text.encode())
+
+
+def read_apng_recipe(path: Path) -> str | None:
+    """The recipe in a PNG, animated or not, None when it has none.
+
+    Raises:
+        DamagedClipError: It is cut off before its pixels.
+    """
+    with path.open("rb") as file:
+        for kind, size in _chunks(file):
+            if kind in (b"iTXt", b"tEXt") and size <= _MAX_TEXT_BYTES:
+                key, _, value = file.read(size).partition(b"\0")
+                if key == RECIPE_KEY.encode():
+                    return _text(kind, value)
+    return None
+
+
+def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Fraction]]:
+    """Width, height and how long each frame is shown, in s, of an animation; it is not decoded.
+
+    Args:
+        path: The file, which may come from anybody.
+        max_frames: Frames that follow these are left out.
+
+    Raises:
+        DamagedClipError: It is cut off, or no animation.
+    """
+    width = height = 0
+    durations: list[Fraction] = []
+    with path.open("rb") as file:
+        for kind, size in _chunks(file):
+            if kind == b"IHDR" and size == 13:
+                width, height = struct.unpack(">II", file.read(8))
+            elif kind == b"fcTL" and size == 26:
+                count, parts = struct.unpack(">20xHH2x", file.read(26))
+                durations.append(Fraction(count, parts or 100))
+                if len(durations) == max_frames:
+                    break
+    if not (width and durations):
+        raise DamagedClipError("no animation in it")
+    return width, height, durations
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and size of each chunk, the file being at its content; the last is the one that says so."""
+    at, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        file.seek(at)
+        header = file.read(8)
+        if len(header) < 8:
+            raise DamagedClipError("cut off")
+        size, kind = int.from_bytes(header[:4]), header[4:]
+        yield kind, size
+        at += 12 + size
+
+
+def _text(kind: bytes, value: bytes) -> str | None:
+    if kind == b"tEXt":
+        return value.decode("latin-1")
+    compressed, _method, rest = value[:1], value[1:2], value[2:]
+    text = rest.split(b"\0", 2)[-1]
+    return None if compressed != b"\0" else text.decode(errors="replace")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _only_frame(spec: ClipSpec) -> bytes:
+    """What makes a picture an animation of one frame."""
+    lasts = (1 / spec.fps).limit_denominator(max(1, min(_MAX_U16, int(_MAX_U16 * spec.fps))))
+    frame = struct.pack(">IIIIIHHBB", 0, spec.width, spec.height, 0, 0, *lasts.as_integer_ratio(), 0, 0)
+    return _chunk(b"acTL", struct.pack(">II", 1, spec.encoding.loop_count)) + _chunk(b"fcTL", frame)

@@ -1,0 +1,94 @@
+"""What MP4 and WebM share: frames made BT.709, and the recipe as the file's comment."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from media.ffmpeg import READ_TIMEOUT_S, FrameFeed, Frames, run_ffmpeg, safe_input
+from media.formats import ClipSpec
+
+# Tags alone do not convert: older ffmpegs then write BT.601 colours that are labelled BT.709.
+_TO_YUV = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp+full_chroma_int,"
+    "format={},setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+)
+_TAGGED = (
+    *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"),
+    # An encoder's output depends on the number of threads; a fixed one gives the same bytes everywhere.
+    *("-threads", "4", "-flags:v", "+bitexact", "-fflags", "+bitexact"),
+)
+
+
+class TaggedVideoWriter:
+    """Stream frames into a video. Formats add how it is encoded.
+
+    Args:
+        spec: What is known of the clip.
+        encoding: ffmpeg's arguments that name encoder and container.
+    """
+
+    suffix: ClassVar[str]
+
+    def __init__(self, spec: ClipSpec, *encoding: str) -> None:
+        self._path = spec.folder / f"clip{self.suffix}"
+        # A file, because a long recipe does not fit on a command line.
+        (spec.folder / "tags.txt").write_bytes(to_ffmetadata(spec.recipe))
+        self._feed = FrameFeed(
+            spec.folder,
+            *("-f", "ffmetadata", "-i", "tags.txt", "-map", "0:v", "-map_metadata", "1"),
+            *("-vf", _TO_YUV.format("yuva420p" if spec.alpha else "yuv420p"), *encoding, *_TAGGED, self._path.name),
+            width=spec.width,
+            height=spec.height,
+            fps=spec.fps,
+            alpha=spec.alpha,
+        )
+
+    def write(self, frames: Frames) -> None:
+        """Take frames, uint8 [n, H, W, channels]."""
+        self._feed.write(frames)
+
+    def finish(self) -> Path:
+        """Wait until the file is complete."""
+        self._feed.finish()
+        return self._path
+
+    def abort(self) -> None:
+        """End ffmpeg."""
+        self._feed.abort()
+
+
+def read_video_recipe(path: Path) -> str | None:
+    """The comment of an MP4 or a WebM, None when it has none."""
+    found = run_ffmpeg(*safe_input(path), "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
+    return from_ffmetadata(found.stdout)
+
+
+def to_ffmetadata(comment: str) -> bytes:
+    r"""Write a comment in ffmpeg's metadata format, which holds any text but NUL.
+
+    There is no line feed at the end, because ffmpeg takes one that follows a backslash for part of the
+    text, even where that backslash is escaped itself.
+
+    Example:
+        >>> to_ffmetadata("a=b")
+        b';FFMETADATA1\ncomment=a\\=b'
+    """
+    escaped = re.sub(r"[=;#\\\r\n]", r"\\\g<0>", comment)
+    return f";FFMETADATA1\ncomment={escaped}".encode()
+
+
+def from_ffmetadata(data: bytes) -> str | None:
+    r"""Read the comment out of ffmpeg's metadata format, None when there is none.
+
+    Example:
+        >>> from_ffmetadata(to_ffmetadata("a=b;\n#c\\"))
+        'a=b;\n#c\\'
+    """
+    text = data.decode(errors="replace").removeprefix(";FFMETADATA1\n")
+    # A line ends at a line feed with no backslash before it. Sections ([CHAPTER]...) follow the global tags.
+    for line in re.finditer(r"(?P<key>[^\\=\n]+)=(?P<value>(?:[^\\\n]|\\.)*)(?:\n|\Z)|\[", text, re.DOTALL):
+        if line["key"] is None:
+            return None
+        if line["key"].lower() == "comment":  # Matroska's tags are written in capitals
+            return re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL)
+    return None

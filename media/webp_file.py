@@ -1,0 +1,165 @@
+"""WebP files, by the layout of their container: chunks in a RIFF, one chunk a frame of an animation."""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from media.formats import ClipSpec, DamagedClipError, start_in_ticks
+from pipelines.errors import InvalidRequestError
+
+MAX_FILE_BYTES = (1 << 32) - 10
+_MAX_TEXT_BYTES = 8 << 20
+_HEADER_BYTES = 8
+_RIFF_HEADER_BYTES = 12
+_FRAME_HEADER_BYTES = 16
+_ANIMATED, _HAS_EXIF, _HAS_ALPHA = 0x02, 0x08, 0x10
+_INSTEAD = 0x02  # a frame replaces what is there, also where it can be seen through
+_PICTURE_CHUNKS = (b"ALPH", b"VP8 ", b"VP8L")
+_EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
+_UNICODE = b"UNICODE\0"
+
+
+def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
+    """Make an animation of WebP pictures, one in memory at a time.
+
+    Args:
+        pictures: One WebP after the other, all of the clip's size.
+        target: Where the animation goes; can be sought.
+        spec: Times, size, times played and recipe.
+
+    Raises:
+        InvalidRequestError: The file would be larger than a WebP can be.
+    """
+    flags = _ANIMATED | _HAS_EXIF | (_HAS_ALPHA if spec.alpha else 0)
+    size = _u24(spec.width - 1) + _u24(spec.height - 1)
+    target.write(b"RIFF\0\0\0\0WEBP" + _chunk(b"VP8X", struct.pack("<I", flags) + size))
+    target.write(_chunk(b"ANIM", struct.pack("<IH", 0, spec.encoding.loop_count)))
+    for index, picture in enumerate(_pictures(pictures)):
+        start, end = (start_in_ticks(place, spec.fps, 1000) for place in (index, index + 1))
+        header = _u24(0) + _u24(0) + size + _u24(end - start) + bytes([_INSTEAD])
+        target.write(_chunk(b"ANMF", header + picture))
+    target.write(_chunk(b"EXIF", _exif(spec.recipe)))
+    num_bytes = target.tell()
+    if num_bytes > MAX_FILE_BYTES:
+        raise InvalidRequestError(
+            f"formats must hold the clip, got WEBP, which ends at 4 GiB, for {num_bytes / 2**30:.1f} GiB. "
+            "Turn 'WebP without loss' off or choose another of the 'Formats'."
+        )
+    target.seek(4)
+    target.write(struct.pack("<I", num_bytes - _HEADER_BYTES))
+
+
+def read_webp_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[int]]:
+    """Width, height and how long each frame is shown, in ms, of an animation; it is not decoded.
+
+    Args:
+        path: The file, which may come from anybody.
+        max_frames: Frames that follow these are left out.
+
+    Raises:
+        DamagedClipError: It is cut off, or no animation.
+    """
+    with path.open("rb") as file:
+        size, durations = None, []
+        for kind, _ in _chunks_of_file(file):
+            if kind == b"VP8X":
+                size = file.read(10)
+            elif kind == b"ANMF":
+                header = file.read(_FRAME_HEADER_BYTES)
+                durations.append(int.from_bytes(header[12:15], "little"))
+                if len(durations) == max_frames:
+                    break
+    if size is None or len(size) < 10 or not durations:
+        raise DamagedClipError("no animation in it")
+    width, height = (int.from_bytes(size[at : at + 3], "little") + 1 for at in (4, 7))
+    return width, height, durations
+
+
+def read_webp_recipe(path: Path) -> str | None:
+    """The EXIF comment of a WebP, None when it has none.
+
+    Raises:
+        DamagedClipError: It is cut off.
+    """
+    with path.open("rb") as file:
+        for kind, size in _chunks_of_file(file):
+            if kind == b"EXIF" and size <= _MAX_TEXT_BYTES:
+                return _user_comment(file.read(size))
+    return None
+
+
+def _pictures(file: BinaryIO) -> Iterator[bytes]:
+    """The chunks of each picture that an animation's frame holds."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    for _, size in _chunks(file, end):
+        start = file.tell()
+        picture = b""
+        file.seek(start + 4)
+        for kind, length in _chunks(file, start + size):
+            if kind in _PICTURE_CHUNKS:
+                picture += _chunk(kind, file.read(length))
+        yield picture
+
+
+def _chunks_of_file(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    header = file.read(_RIFF_HEADER_BYTES)
+    end = int.from_bytes(header[4:8], "little") + _HEADER_BYTES
+    if file.seek(0, os.SEEK_END) < end:
+        raise DamagedClipError("cut off")
+    file.seek(_RIFF_HEADER_BYTES)
+    return _chunks(file, end)
+
+
+def _chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
+    """Kind and size of each chunk from here to the end, the file being at its content."""
+    at = file.tell()
+    while at < end:
+        file.seek(at)
+        header = file.read(_HEADER_BYTES)
+        size = int.from_bytes(header[4:], "little")
+        if len(header) < _HEADER_BYTES or at + _HEADER_BYTES + size > end:
+            raise DamagedClipError("a chunk runs over the end")
+        yield header[:4], size
+        at += _HEADER_BYTES + size + size % 2
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def _u24(number: int) -> bytes:
+    return number.to_bytes(3, "little")
+
+
+def _exif(comment: str) -> bytes:
+    """A TIFF of one comment. Big-endian, because many readers take its UTF-16 for that whatever the header says."""
+    data = _UNICODE + comment.encode("utf-16-be")
+    long, undefined = 4, 7
+    # Header; a directory of one entry, which points to the next; that, whose entry points behind itself.
+    return b"".join(
+        (
+            struct.pack(">2sHI", b"MM", 42, 8),
+            struct.pack(">HHHIII", 1, _EXIF_POINTER, long, 1, 26, 0),
+            struct.pack(">HHHIII", 1, _USER_COMMENT, undefined, len(data), 44, 0),
+            data,
+        )
+    )
+
+
+def _user_comment(data: bytes) -> str | None:
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        comment = exif.get_ifd(_EXIF_POINTER).get(_USER_COMMENT)
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+        return None
+    if not isinstance(comment, bytes):
+        return None
+    if not comment.startswith(_UNICODE):
+        return comment[len(_UNICODE) :].decode(errors="replace")
+    return comment[len(_UNICODE) :].decode("utf-16-be" if data.startswith(b"MM") else "utf-16-le", errors="replace")
