@@ -13,8 +13,8 @@ from api.control_preview import preview_clip
 from api.engine import warm
 from api.gallery import GALLERY_DIR
 from api.inputs import INPUTS_DIR
-from api.zero_gpu import lend, lent_engine
-from pipelines.catalog import DROPPED_DIR
+from api.zero_gpu import lend, lent_engine, on_zero_gpu, preload
+from pipelines.catalog import DROPPED_DIR, default_base_model
 from ui.page import build_page
 from ui.theme import page_looks
 
@@ -56,6 +56,9 @@ os.environ.setdefault(INPUTS_DIR, _inputs.name)
 os.environ.setdefault(GALLERY_DIR, _gallery.name)
 demo = build_page(lent_engine(limit_s=GPU_SECONDS), lend(preview_clip, limit_s=GPU_SECONDS))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
+
+if on_zero_gpu():
+    preload(default_base_model().id)
 
 if __name__ == "__main__":
     warm()

@@ -3,6 +3,7 @@
 Elsewhere `spaces.GPU` hands a function back as it is, and the engine takes one turn that is as long as it needs.
 """
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Generator
@@ -12,11 +13,14 @@ from typing import Any
 import spaces
 
 from api.engine import CHECKPOINT_DIR, MakeClip, make_clip
-from api.turns import Turn, TurnEvent, take_turn
+from api.faults import faults_in_words
+from api.turns import take_turn
+from pipelines.errors import UserError
 
 MARGIN_S = 6
 """A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
 
+_log = logging.getLogger(__name__)
 _CUT_OFF = "GPU task aborted"  # what `spaces` says when the platform has ended a worker
 
 
@@ -25,9 +29,17 @@ def on_zero_gpu() -> bool:
     return bool(os.environ.get("SPACES_ZERO_GPU"))
 
 
-def lend(engine: Callable[..., Any], *, limit_s: int) -> Callable[..., Any]:
-    """A function that runs where the device is, for at most so many seconds."""
-    lent: Callable[..., Any] = spaces.GPU(duration=limit_s)(engine)
+def lend(engine: Callable[..., Generator[Any, None, None]], *, limit_s: int) -> Callable[..., Any]:
+    """A generator function that runs where the device is, for at most so many seconds."""
+    if not on_zero_gpu():
+        return engine
+
+    def in_worker(*given: Any) -> Generator[Any, None, None]:
+        # What a worker raises arrives as the name of its class, but for errors of Gradio's.
+        with faults_in_words():
+            yield from engine(*given)
+
+    lent: Callable[..., Any] = spaces.GPU(duration=limit_s)(in_worker)
     return lent
 
 
@@ -42,12 +54,23 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     if not os.environ.get(CHECKPOINT_DIR):  # a run must stand somewhere between two turns
         os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
     return partial(
-        make_clip, take=lend(_turn, limit_s=limit_s), seconds=max(1, limit_s - MARGIN_S), was_cut_off=_was_cut_off
+        make_clip, take=lend(take_turn, limit_s=limit_s), seconds=max(1, limit_s - MARGIN_S), was_cut_off=_was_cut_off
     )
 
 
-def _turn(turn: Turn) -> Generator[TurnEvent, None, None]:
-    yield from take_turn(turn)
+def preload(base_model: str) -> None:
+    """Place a base model and its motion module where workers find them; without, every call would read them again.
+
+    To be called while the app starts, before `launch`. What goes wrong is logged: the first call then says it.
+    """
+    from pipelines.catalog import complete
+    from pipelines.generate import default_store
+
+    try:
+        own = complete({"base_model": base_model})
+        default_store().load(own["base_model"], own["motion_module"])
+    except UserError:
+        _log.exception("The base model could not be loaded ahead.")
 
 
 def _was_cut_off(err: Exception) -> bool:

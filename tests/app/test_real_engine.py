@@ -24,6 +24,7 @@ from api.engine import build_request, make_clip
 from api.inputs import keep
 from api.recipes import read_request
 from media.read import probe, read_frames, read_recipe
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.version import VERSION

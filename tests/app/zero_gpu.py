@@ -1,0 +1,127 @@
+"""A stand-in for ZeroGPU: it schedules, lends to a process of its own, pickles, and takes the device away in time.
+
+`spaces` does all of that itself once its environment says so; what is missing on an ordinary machine is the platform's
+scheduler, and somebody who ends a worker whose time is over. Run as a program it makes one clip by the app's own
+lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER SECONDS GRACE REQUEST`.
+"""
+
+import http.server
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.parse
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+class Scheduler(http.server.BaseHTTPRequestHandler):
+    """Answers what `spaces` asks the platform; every call is allowed."""
+
+    calls: ClassVar[list[tuple[str, dict[str, str]]]] = []
+
+    def do_POST(self) -> None:
+        asked = urllib.parse.urlparse(self.path)
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        query = {name: values[0] for name, values in urllib.parse.parse_qs(asked.query).items()}
+        self.calls.append((asked.path, query))
+        lent = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "GPU-stand-in", "allowToken": f"t{len(self.calls)}"}
+        body = json.dumps(lent).encode() if asked.path == "/schedule" else b""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+def start_platform() -> None:
+    """Serve the scheduler and tell `spaces` of it; before `spaces` is imported."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scheduler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ["SPACES_ZERO_GPU"] = "1"
+    os.environ["SPACES_ZERO_DEVICE_API_URL"] = f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def stay_on_cpu() -> None:
+    """Let workers compute where there is no CUDA: tensors stay where they are."""
+    import spaces.zero.torch as zero
+    from spaces.zero.torch import patching
+
+    import pipelines.generate
+    from pipelines.device import Device
+
+    pipelines.generate.choose_device = lambda: Device("cpu", "float32", 1)
+
+    def move(callback: object = None) -> None:  # noqa: ARG001 - as it is called
+        for fake, original in patching.cuda_aliases.items():
+            if original is not None:
+                fake.data = original
+
+    zero.init = lambda _: None
+    zero.pack = lambda: 0
+    zero.move = move
+
+
+def take_away_after(seconds: float, workers: list[int]) -> None:
+    """End every worker that is older than that, as the platform does; its process ids are noted."""
+    born: dict[int, float] = {}
+
+    def watch() -> None:
+        while True:
+            time.sleep(0.05)
+            for child in multiprocessing.active_children():
+                if child.pid is None:
+                    continue
+                if child.pid not in born:
+                    workers.append(child.pid)
+                if time.monotonic() - born.setdefault(child.pid, time.monotonic()) > seconds:
+                    with suppress(ProcessLookupError):
+                        os.kill(child.pid, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(folder: str, seconds: str, grace: str, request: str) -> None:
+    """Make a clip in turns.
+
+    Args:
+        folder: Where to.
+        seconds: How long a turn may hold the device.
+        grace: After how many more the platform takes it away; below 0 it does so before a turn ends by itself.
+        request: The request's fields as JSON.
+    """
+    start_platform()
+    stay_on_cpu()
+    from api import zero_gpu
+    from api.engine import build_request
+    from pipelines.events import Clip
+
+    workers: list[int] = []
+    take_away_after(int(seconds) + float(grace), workers)
+    engine = zero_gpu.lent_engine(limit_s=int(seconds))
+    zero_gpu.preload("demo")
+    notes: list[str] = []
+    result: dict[str, Any] = {}
+    try:
+        for event in engine(build_request(**json.loads(request)), Path(folder)):
+            if isinstance(event, Clip):
+                result = {"files": [str(path) for path in event.files], "frames": event.num_frames}
+                result |= {"warnings": event.warnings, "recipe": event.recipe}
+            else:
+                notes.append(event.note)
+    except Exception as err:
+        result = {"error": str(err)}
+    lent = [query for path, query in Scheduler.calls if path == "/schedule"]
+    print(json.dumps(result | {"turns": len(lent), "workers": len(set(workers)), "notes": notes}), flush=True)  # noqa: T201
+    os._exit(0)  # workers that wait for the next call would keep the process
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
