@@ -11,23 +11,25 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 from api.control_preview import preview_clip
 from api.engine import make_clip, warm
-from api.inputs import INPUTS_DIR
-from pipelines.catalog import DROPPED_DIR
+from api.health import health_router
+from api.line import open_line
+from api.routes import serve
+from api.start import checked_settings
+from pipelines.settings import DROPPED_DIR, INPUTS_DIR, settings
 from ui.page import build_page
 from ui.theme import page_looks
 
-DEFAULT_PORT = 7860
-GPU_SECONDS = 60  # what one call may hold a ZeroGPU device; the platform refuses calls it deems too long
-MOST_WAITING = 24
 _ROOT = Path(__file__).resolve().parent
 
 
 def launch_options() -> dict[str, Any]:
-    """Arguments for `launch`: looks, port, and what a public server must not give away."""
+    """Arguments for `launch`: looks, port, login, and what a public server must not give away."""
+    found = settings()
     return {
         **page_looks(),
-        "server_port": int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
-        "max_file_size": "300mb",  # the largest LoRAs for Stable Diffusion 1.5
+        "server_port": found.port,
+        "auth": found.login,
+        "max_file_size": f"{found.max_upload_mb}mb",
         "allowed_paths": [],
         "blocked_paths": private_paths(),
         "enable_monitoring": False,
@@ -46,14 +48,17 @@ def private_paths() -> list[str]:
     ]
 
 
+_settings = checked_settings()
+if os.environ.get("SPACE_ID"):  # a Space is reached through its platform's proxy, which says whom it serves
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
 _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
-os.environ.setdefault(INPUTS_DIR, _inputs.name)
-lent = spaces.GPU(duration=GPU_SECONDS)
+os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
+lent = spaces.GPU(duration=_settings.max_gpu_seconds)
 demo = build_page(lent(make_clip), lent(preview_clip))
-demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
+open_line(demo, _settings)
 
 if __name__ == "__main__":
     warm()
-    demo.launch(**launch_options())
+    serve(demo, open_to_all=health_router(demo), **launch_options())

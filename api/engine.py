@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,26 @@ from api.inputs import complaints, complete_from_source, open_inputs, put_sound
 from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
+from pipelines.settings import settings
 
 if TYPE_CHECKING:
     from media.write import ClipWriter
 
-CHECKPOINT_DIR = "CHECKPOINT_DIR"
-"""The environment variable that names the operator's folder for interrupted runs; nothing is kept without it."""
 
+@dataclass
+class EngineState:
+    """How far the engine of this process is, for `/health`; only `warm` changes it.
+
+    Args:
+        status: "starting", "ready", or "broken" if it can't be imported.
+        device: What computes, in words; "starting" until that is known.
+    """
+
+    status: str = "starting"
+    device: str = "starting"
+
+
+STATE = EngineState()
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 _log = logging.getLogger(__name__)
 
@@ -91,9 +104,7 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
         )
 
     inputs = yield from open_inputs(request)
-    checkpoints = os.environ.get(CHECKPOINT_DIR)
-    kept = Path(checkpoints) if checkpoints else None
-    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
+    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=settings().checkpoint_dir):
         if isinstance(event, Clip):
             yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
         else:
@@ -125,7 +136,10 @@ def warm() -> threading.Thread:
     def work() -> None:
         try:
             importlib.import_module("pipelines.generate")
+            STATE.device = importlib.import_module("pipelines.device").device_name()
+            STATE.status = "ready"
         except Exception:
+            STATE.status = STATE.device = "broken"
             _log.exception("The engine could not be imported; clips will fail until this is put right.")
 
     thread = threading.Thread(target=work, name="warm-engine", daemon=True)

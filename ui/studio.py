@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from api.batch import MAX_CLIPS, build_batch
+from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, extend_request
 from api.fields import FIELDS
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
+from pipelines.settings import settings
 from ui.control_preview import wire_preview
 from ui.controls import build_control
 from ui.image_prompts import build_image_prompt, wire_image_prompt
@@ -174,7 +175,7 @@ def _place_batch_count() -> gr.Number:
     return gr.Number(
         1,
         label="Clips",
-        info=f"How many clips one press makes, each with the next seed. 1 to {MAX_CLIPS}.",
+        info=f"How many clips one press makes, each with the next seed. 1 to {settings().max_clips}.",
         elem_id="batch_count",
         interactive=True,
     )
@@ -258,11 +259,15 @@ def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Cal
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
         count = given["batch_count"]
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count))
+        yield from shown(make_clip, results, lambda: _batch(request_fields(given), count))
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
+
+
+def _batch(fields: dict[str, Any], count: object) -> list[GenerationRequest]:
+    return build_batch(fields, batch_count=count, most=settings().max_clips)
 
 
 def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
