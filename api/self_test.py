@@ -54,7 +54,8 @@ def _computing() -> dict[str, str]:
     generate, torch = sys.modules.get("pipelines.generate"), sys.modules.get("torch")
     if STATE.status == "ready" and generate and torch and generate.default_store.cache_info().currsize:
         store = generate.default_store()
-        numbers = f"{str(store.dtype).removeprefix('torch.')}, {torch.get_num_threads()} CPU threads"
+        threads = torch.get_num_threads()
+        numbers = f"{str(store.dtype).removeprefix('torch.')}, {threads} CPU thread{'s' if threads > 1 else ''}"
         loaded = store.loaded or loaded
     return {"Device": STATE.device, "Computes in": numbers, "Model in memory": loaded}
 

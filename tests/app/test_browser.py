@@ -266,3 +266,13 @@ def test_a_clip_is_made_from_a_clip_with_a_painted_mask_and_a_control_unit(visit
     made = engine.requests[-1]
     assert (len(made.source_video), len(made.mask), made.num_frames, made.fps) == (64, 64, 10, Fraction(25, 2))
     assert [(unit.model, unit.preprocessor) for unit in made.controls] == [("demo-canny", "canny")]
+
+
+def test_about_shows_what_the_studio_runs_on_and_makes_a_test_clip(visit):
+    page = visit()
+    expect(page.locator("#self_test")).not_to_be_visible()
+    open_section(page, "About this studio")
+    expect(page.locator("#about_facts tr").first).to_contain_text("AnimateDiff Studio", timeout=WAIT_MS)
+    page.locator("#self_test").click()
+    expect(page.locator("#self_test_told")).to_contain_text("everything works", timeout=WAIT_MS)
+    expect(page.locator("#self_test_video video")).to_be_visible(timeout=WAIT_MS)

@@ -1,5 +1,6 @@
 """What the operator has set, seen by visitors: limits, the line, the login, and what the studio tells of itself."""
 
+import re
 import time
 
 import gradio as gr
@@ -129,7 +130,7 @@ def test_a_login_guards_every_route_but_health(engine):
             refused = httpx.get(f"{url}own/v1/name", auth=login)
             assert refused.status_code == 401
             assert refused.headers["WWW-Authenticate"].startswith("Basic ")
-        for odd in ("Basic %%%", "Basic ", "Bearer x", "Basic /w=="):
+        for odd in ("Basic %%%", "Basic", "Bearer x", "Basic /w=="):
             assert httpx.get(f"{url}own/v1/name", headers={"Authorization": odd}).status_code == 401
         assert httpx.get(f"{url}own/v1/name", auth=LOGIN).json() == "studio"
         with httpx.Client() as visitor:
@@ -163,7 +164,7 @@ def test_about_lists_what_the_studio_runs_on(tmp_path, monkeypatch):
     assert facts["Models to choose from"].endswith("; 1 of them from the operator's folder")
     assert facts["Free disk"].endswith(" GB")
     assert float(facts["Free memory"].removesuffix(" GB")) > 0
-    assert facts["ffmpeg"][0].isdigit()
+    assert re.search(r"\d", facts["ffmpeg"])
     told = facts_html(facts)
     assert told.count("<tr>") == len(facts)
     assert str(tmp_path) not in told
