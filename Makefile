@@ -36,6 +36,7 @@ memory: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.controls_table README.md
+	$(BIN)/python -m scripts.settings_table README.md
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

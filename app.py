@@ -11,25 +11,27 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 from api.control_preview import preview_clip
 from api.engine import warm
-from api.gallery import GALLERY_DIR
-from api.inputs import INPUTS_DIR
+from api.health import health_router
+from api.line import open_line
+from api.routes import serve
+from api.start import checked_settings
 from api.zero_gpu import lend, lent_engine, on_zero_gpu, preload
-from pipelines.catalog import DROPPED_DIR, default_base_model
+from pipelines.catalog import default_base_model
+from pipelines.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
 from ui.page import build_page
 from ui.theme import page_looks
 
-DEFAULT_PORT = 7860
-GPU_SECONDS = 60  # what one call may hold a ZeroGPU device; the platform refuses calls it deems too long
-MOST_WAITING = 24
 _ROOT = Path(__file__).resolve().parent
 
 
 def launch_options() -> dict[str, Any]:
-    """Arguments for `launch`: looks, port, and what a public server must not give away."""
+    """Arguments for `launch`: looks, port, login, and what a public server must not give away."""
+    found = settings()
     return {
         **page_looks(),
-        "server_port": int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
-        "max_file_size": "300mb",  # the largest LoRAs for Stable Diffusion 1.5
+        "server_port": found.port,
+        "auth": found.login,
+        "max_file_size": f"{found.max_upload_mb}mb",
         "allowed_paths": [],
         "blocked_paths": private_paths(),
         "enable_monitoring": False,
@@ -48,18 +50,22 @@ def private_paths() -> list[str]:
     ]
 
 
+_settings = checked_settings()
+if os.environ.get("SPACE_ID"):  # a Space is reached through its platform's proxy, which says whom it serves
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
 _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
 _gallery = tempfile.TemporaryDirectory(prefix="gallery-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
-os.environ.setdefault(INPUTS_DIR, _inputs.name)
-os.environ.setdefault(GALLERY_DIR, _gallery.name)
-demo = build_page(lent_engine(limit_s=GPU_SECONDS), lend(preview_clip, limit_s=GPU_SECONDS))
-demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
+os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
+os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
+_limit_s = _settings.max_gpu_seconds
+demo = build_page(lent_engine(limit_s=_limit_s), lend(preview_clip, limit_s=_limit_s))
+open_line(demo, _settings)
 
 if on_zero_gpu():
     preload(default_base_model().id)
 
 if __name__ == "__main__":
     warm()
-    demo.launch(**launch_options())
+    serve(demo, open_to_all=health_router(demo), **launch_options())

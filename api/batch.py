@@ -9,25 +9,28 @@ from typing import Any
 from api.engine import build_request
 from pipelines.errors import InvalidRequestError
 from pipelines.request import RANDOM_SEED, GenerationRequest
+from pipelines.settings import MAX_CLIPS
 
-MAX_CLIPS = 16
 _SHOWN = 60
 
 
-def build_batch(values: dict[str, Any], *, batch_count: object = None) -> list[GenerationRequest]:
+def build_batch(
+    values: dict[str, Any], *, batch_count: object = None, most: int = MAX_CLIPS
+) -> list[GenerationRequest]:
     """Check values from outside and make the request of every clip, before the first is made.
 
     Args:
         values: The request's fields. The seed may be text with a list, `7, 42, 1000`: a clip of each, -1 being drawn.
             With one seed the clips have it, the next number and so on; -1 draws the first.
-        batch_count: How many clips, 1 to 16; None for as many as there are seeds.
+        batch_count: How many clips, at least 1; None for as many as there are seeds.
+        most: Most clips, 1 to 16.
 
     Raises:
         InvalidRequestError: A value breaks its field's rule, the list is none or too long, or it has another length
             than `batch_count`.
     """
-    count = None if batch_count in (None, "") else _checked_count(batch_count)
-    seeds = _read_list(values.get("seed"))
+    count = None if batch_count in (None, "") else _checked_count(batch_count, most)
+    seeds = _read_list(values.get("seed"), most)
     if len(seeds) > 1:
         if count not in (None, 1, len(seeds)):
             raise InvalidRequestError(
@@ -39,16 +42,16 @@ def build_batch(values: dict[str, Any], *, batch_count: object = None) -> list[G
     return [first, *(build_request(**other) for other in others)]
 
 
-def _checked_count(value: object) -> int:
+def _checked_count(value: object, most: int) -> int:
     text = str(value).strip().removesuffix(".0")  # a page's number may come as 4.0
-    if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= MAX_CLIPS):
+    if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= most):
         raise InvalidRequestError(
-            f"batch_count must be a whole number from 1 to {MAX_CLIPS}, got {str(value)[:_SHOWN]}. Change 'Clips'."
+            f"batch_count must be a whole number from 1 to {most}, got {str(value)[:_SHOWN]}. Change 'Clips'."
         )
     return int(text)
 
 
-def _read_list(seed: object) -> Sequence[object]:
+def _read_list(seed: object, most: int) -> Sequence[object]:
     """The seeds that a text names; what is no list is left to the request."""
     if not isinstance(seed, str) or "," not in seed:
         return [RANDOM_SEED if seed == "" else seed]
@@ -59,9 +62,9 @@ def _read_list(seed: object) -> Sequence[object]:
         raise InvalidRequestError(
             f"seed must be one whole number, or several with commas between, got {seed[:_SHOWN]}. Write 7, 42, 1000."
         ) from None
-    if len(seeds) > MAX_CLIPS:
+    if len(seeds) > most:
         raise InvalidRequestError(
-            f"seed must name at most {MAX_CLIPS} clips, got {len(seeds)} numbers. Make the others in another batch."
+            f"seed must name at most {most} clips, got {len(seeds)} numbers. Make the others in another batch."
         )
     drawn = [seed for seed in seeds if seed != RANDOM_SEED]
     twice = sorted(seed for seed in set(drawn) if drawn.count(seed) > 1)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from api.batch import build_batch
 from api.cli_inputs import add_input_options, keep_inputs
-from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_folder
+from api.engine import MakeClip, extend_request, make_clip, run_folder
 from api.fields import FIELDS
 from api.grid import make_grid, parse_axis, plan_grid
 from api.infotext import is_infotext
@@ -21,6 +21,7 @@ from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
 from pipelines.request import GenerationRequest
+from pipelines.settings import CHECKPOINT_DIR, settings
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
     written, requests = 0, []
     axes: list[str] | None = None
     try:
+        settings()  # variables that can't be used are told before anything starts
         _keep_runs_in(options.pop("checkpoints", None))
         count = _seeds_and_count(options)
         keep_inputs(options)

@@ -5,9 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
-from pipelines.catalog import DROPPED_DIR
 from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError
+from pipelines.settings import DROPPED_DIR
 
 _MOST_BYTES = 4 << 30  # of all dropped files together; the oldest give way
 _DIGITS = 12  # of the content's sha256: who has the name has the file

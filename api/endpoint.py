@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from api.batch import MAX_CLIPS, build_batch
+from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
@@ -17,6 +17,7 @@ from api.fields import signature
 from api.modes import SOURCE_FRAMES, Mode, keep_uploads
 from pipelines.events import Clip
 from pipelines.request import FILE_FIELDS, GenerationRequest
+from pipelines.settings import settings
 
 Answer = tuple[dict[str, Any] | None, dict[str, Any]]
 
@@ -37,7 +38,8 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
         with faults_in_words(), run_folder() as folder:
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             count = values.pop("batch_count", 1)
-            for request in build_batch(keep_uploads(mode, values), batch_count=count):
+            most = settings().max_clips
+            for request in build_batch(keep_uploads(mode, values), batch_count=count, most=most):
                 yield from _answers(make_clip, request, folder, mode)
 
     shape = _signature(mode)
@@ -131,7 +133,7 @@ def _description(mode: Mode) -> str:
     lines = [f"    {name}: {GenerationRequest.model_fields[name].description}" for name in mode.fields]
     if mode is Mode.VID2VID:
         lines.append("    source_frames: Single pictures in the place of a source clip, in the order of their names.")
-    lines.append(f"    batch_count: How many clips to make, 1 to {MAX_CLIPS}, each with the next seed.")
+    lines.append(f"    batch_count: How many clips to make, 1 to {settings().max_clips}, each with the next seed.")
     return (
         f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"

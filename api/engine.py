@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,27 @@ from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
+from pipelines.settings import settings
 
 if TYPE_CHECKING:
     from media.formats import Encoding
     from media.write import ClipWriter
 
-CHECKPOINT_DIR = "CHECKPOINT_DIR"
-"""The environment variable that names the operator's folder for interrupted runs; nothing is kept without it."""
 
+@dataclass
+class EngineState:
+    """How far the engine of this process is, for `/health`; only `warm` changes it.
+
+    Args:
+        status: "starting", "ready", or "broken" if it can't be imported.
+        device: What computes, in words; "starting" until that is known.
+    """
+
+    status: str = "starting"
+    device: str = "starting"
+
+
+STATE = EngineState()
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 _log = logging.getLogger(__name__)
 
@@ -109,12 +122,11 @@ def make_clip(
 
     finishers = yield from load_finishers(request)
     inputs = yield from open_compared(request)
-    kept = os.environ.get(CHECKPOINT_DIR)
     for event in make_in_turns(
         request,
         take=take,
         open_writer=finished(request, inputs, open_writer, finishers),
-        checkpoints=Path(kept) if kept else None,
+        checkpoints=settings().checkpoint_dir,
         seconds=None if request.extended_from else seconds,  # an extension is not kept on its way
         was_cut_off=was_cut_off,
     ):
@@ -159,7 +171,10 @@ def warm() -> threading.Thread:
     def work() -> None:
         try:
             importlib.import_module("pipelines.generate")
+            STATE.device = importlib.import_module("pipelines.device").device_name()
+            STATE.status = "ready"
         except Exception:
+            STATE.status = STATE.device = "broken"
             _log.exception("The engine could not be imported; clips will fail until this is put right.")
 
     thread = threading.Thread(target=work, name="warm-engine", daemon=True)

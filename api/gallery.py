@@ -6,7 +6,6 @@ one that is killed leaves nothing that could be taken for an entry.
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -22,12 +21,8 @@ from typing import Any
 
 from media.input_files import check_plain_file
 from pipelines.errors import UserError
+from pipelines.settings import settings
 
-GALLERY_DIR = "GALLERY_DIR"
-"""The environment variable that names the operator's folder for the gallery; a temporary one without it."""
-GALLERY_MAX_GB = "GALLERY_MAX_GB"
-GALLERY_MAX_DAYS = "GALLERY_MAX_DAYS"
-DEFAULT_MAX_GB, DEFAULT_MAX_DAYS = 2.0, 7.0
 MAX_ZIP_BYTES = 1 << 30
 
 _ABOUT = "entry.json"
@@ -258,19 +253,11 @@ def _size(path: Path) -> int:
 @cache
 def own_gallery() -> Gallery:
     """The gallery of this process, as the environment describes it."""
-    given = os.environ.get(GALLERY_DIR)
-    folder = Path(given) if given else Path(_temporary().name)
-    gigabytes, days = _limit(GALLERY_MAX_GB, DEFAULT_MAX_GB), _limit(GALLERY_MAX_DAYS, DEFAULT_MAX_DAYS)
-    return Gallery(folder, int(gigabytes * 1e9), days * _DAY_S)
+    set_up = settings()
+    folder = set_up.gallery_dir or Path(_temporary().name)
+    return Gallery(folder, int(set_up.gallery_max_gb * 1e9), set_up.gallery_max_days * _DAY_S)
 
 
 @cache
 def _temporary() -> "TemporaryDirectory[str]":
     return TemporaryDirectory(prefix="gallery-")  # goes with the process
-
-
-def _limit(name: str, default: float) -> float:
-    text = os.environ.get(name, str(default))
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
-        raise UserError(f"{name} must be a number of at least 0, got {text[:60]!r}. Set the environment variable anew.")
-    return float(text)

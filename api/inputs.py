@@ -1,6 +1,5 @@
 """The pictures and clips of a request: kept under their hash when they come, opened when the engine needs them."""
 
-import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -25,12 +24,11 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit
 from pipelines.request import GenerationRequest
+from pipelines.settings import settings
 
 if TYPE_CHECKING:
     from controlnet.control_cache import ControlClip
 
-INPUTS_DIR = "INPUTS_DIR"
-"""The environment variable that names the operator's folder for inputs; a temporary one without it."""
 
 _IN_WORDS = {
     "first_frame": "the first frame",
@@ -53,8 +51,7 @@ def _control_cache() -> ControlCache:
 
 @cache
 def _folder() -> Path:
-    given = os.environ.get(INPUTS_DIR)
-    return Path(given) if given else Path(_temporary().name)
+    return settings().inputs_dir or Path(_temporary().name)
 
 
 @cache

@@ -12,10 +12,11 @@ from typing import Any
 
 import spaces
 
-from api.engine import CHECKPOINT_DIR, MakeClip, make_clip
+from api.engine import MakeClip, make_clip
 from api.faults import faults_in_words
 from api.turns import take_turn
 from pipelines.errors import UserError
+from pipelines.settings import CHECKPOINT_DIR, settings
 
 MARGIN_S = 6
 """A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
@@ -51,7 +52,7 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     """
     if not on_zero_gpu():
         return make_clip
-    if not os.environ.get(CHECKPOINT_DIR):  # a run must stand somewhere between two turns
+    if not settings().checkpoint_dir:  # a run must stand somewhere between two turns
         os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
     return partial(
         make_clip, take=lend(take_turn, limit_s=limit_s), seconds=max(1, limit_s - MARGIN_S), was_cut_off=_was_cut_off

@@ -1,7 +1,7 @@
 """The models people can choose: the catalog's, and those in the operator's models folder. No torch.
 
 An id is the only thing a visitor may send. It names an entry of `assets/catalog.toml`, or a file or folder
-that was found in the models folder. Where the operator allows it (`HUB_MODELS=any`, which the command line
+that was found in the models folder. Where the operator allows it (`Settings.any_model`, which the command line
 sets for itself), it may also name a repository of the Hub, or a file in one.
 """
 
@@ -42,14 +42,11 @@ from pipelines.models_folder import (
     loras_in,
 )
 from pipelines.request import GenerationRequest
+from pipelines.settings import DROPPED_DIR, settings
 
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STABLE_DIFFUSION_XL = "stabilityai/stable-diffusion-xl-base-1.0"
-DROPPED_DIR = "DROPPED_DIR"
-"""The environment variable that names the folder of LoRAs visitors have dropped; worker processes inherit it."""
-HUB_MODELS = "HUB_MODELS"
-"""The environment variable with which the operator lets ids name any repository of the Hub."""
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(/(?P<file>[\w./-]+\.(safetensors|ckpt|pth|pt|bin)))?")
 _MOST_NAMED = 6
 
@@ -177,8 +174,8 @@ def find_lora(name: str, *, place: str = "") -> Lora:
 
 
 def default_base_model() -> BaseModel:
-    """Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere; found out without torch."""
-    return find_base_model(STABLE_DIFFUSION if _has_gpu() else DEMO)
+    """The operator's choice; else Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere. No torch."""
+    return find_base_model(settings().default_model or (STABLE_DIFFUSION if _has_gpu() else DEMO))
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,7 +281,7 @@ def _like(model_id: str) -> BaseModel:
 def _on_the_hub(model_id: str) -> dict[str, Any] | None:
     """What `owner/repo` or `owner/repo/file` says, where the operator allows any; None if it is neither."""
     named = _HUB_ID.fullmatch(model_id)
-    if os.environ.get(HUB_MODELS) != "any" or not named or ".." in model_id:
+    if not settings().any_model or not named or ".." in model_id:
         return None
     return {
         "id": model_id,

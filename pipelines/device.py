@@ -17,6 +17,7 @@ import torch
 from diffusers import UNetMotionModel
 
 from pipelines.cache import cache_folder
+from pipelines.settings import settings
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 WORTHWHILE = 1.15
@@ -47,16 +48,19 @@ class Device:
 def choose_device() -> Device:
     """The device of this machine; the first call on a machine without a GPU measures for about 2 s.
 
-    `STUDIO_DTYPE` and `STUDIO_THREADS` in the environment overrule the measurement.
+    The operator's `STUDIO_DTYPE` and `STUDIO_THREADS` overrule the measurement.
     """
-    device = _choose()
-    chosen = Device(
-        device.kind,
-        os.environ.get("STUDIO_DTYPE") or device.dtype,
-        int(os.environ.get("STUDIO_THREADS") or device.threads),
-    )
+    device, wished = _choose(), settings()
+    chosen = Device(device.kind, wished.dtype or device.dtype, wished.threads or device.threads)
     torch.set_num_threads(chosen.threads)
     return chosen
+
+
+def device_name() -> str:
+    """What computes, as its maker calls it; on ZeroGPU, where the card appears only inside a call, that."""
+    if os.environ.get("SPACES_ZERO_GPU"):
+        return "ZeroGPU"
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else _processor()
 
 
 def _choose() -> Device:

@@ -1,6 +1,5 @@
 """The story of a generation: load, encode, denoise window by window, decode into the writer."""
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -34,6 +33,7 @@ from pipelines.motion_families import advise
 from pipelines.passes import inputs_of, passes_of
 from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
+from pipelines.settings import settings
 from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 from pipelines.version import VERSION
@@ -60,12 +60,9 @@ OpenWriter = Callable[[GenerationRequest, str], AbstractContextManager[FrameSink
 
 @cache
 def default_store() -> ModelStore:
-    """The models of this process, loaded once and shared.
-
-    `STUDIO_WINDOWS` in the environment is the number of windows that go through the UNet together, 1 by default.
-    """
+    """The models of this process, loaded once and shared."""
     device = choose_device()
-    return ModelStore(device.kind, device.torch_dtype, windows_a_call=int(os.environ.get("STUDIO_WINDOWS") or 1))
+    return ModelStore(device.kind, device.torch_dtype, windows_a_call=settings().windows)
 
 
 def generate(

@@ -86,6 +86,12 @@ class ModelStore:
         self._components: tuple[object, Components] | None = None
         self._controls = ControlModels(device, dtype)
 
+    @property
+    def loaded(self) -> str:
+        """The base model in memory, by its id; empty if there is none. Waits for nothing."""
+        held = self._components
+        return held[1].base.id if held else ""
+
     def load(self, base_model: str, motion_module: str, vae: str = "") -> Components:
         """The components of a base model, a motion module and a VAE (its own if empty), by ids of the catalog.
 

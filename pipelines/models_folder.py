@@ -23,6 +23,7 @@ from typing import Any
 
 from pipelines.catalog_entries import BaseModel, ControlNet, Interpolator, IPAdapter, Lora, MotionModule, Upscaler, Vae
 from pipelines.motion_families import tell_family
+from pipelines.settings import settings
 from pipelines.weight_headers import read_header
 from pipelines.weight_kinds import WeightsKind, tell_kind
 
@@ -115,7 +116,7 @@ def _told(name: str, path: Path, kind: str) -> dict[str, Any]:
 
 def _found(kind: str) -> Iterator[tuple[str, Path]]:
     """Id and path of every model of a kind, looked up now; links that lead out are left out."""
-    top = os.environ.get("MODELS_DIR")
+    top = settings().models_dir
     root = Path(top, kind).resolve() if top else None
     if root is None or not root.is_dir():
         return

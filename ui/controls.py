@@ -1,7 +1,6 @@
 """Controls generated from the request's fields: label, help, bounds and step stand in `request.py`."""
 
 import inspect
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
@@ -11,6 +10,7 @@ import gradio as gr
 from pydantic import BaseModel
 
 from api.fields import json_default
+from api.limits import allowed_bounds
 from pipelines import catalog
 from pipelines.choices import (
     ClosedLoop,
@@ -31,8 +31,9 @@ from pipelines.choices import (
     Scheduler,
 )
 from pipelines.image_fit import ImageFit
-from pipelines.request import GenerationRequest, field_bounds, field_label, field_step
+from pipelines.request import GenerationRequest, field_label, field_step
 from pipelines.schedules import Keys
+from pipelines.settings import settings
 
 _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can
 _PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
@@ -162,7 +163,7 @@ def shown_value(name: str, value: Any) -> Any:
 
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
     """A slider where it can be aimed, else a box. A box has no bounds: the request's own words are better."""
-    low, high = field_bounds(name)
+    low, high = allowed_bounds(name)
     step = field_step(name)
     if step and high is not None:
         low = step if low is None else low  # a bound given as 'above 0' starts at the first stop
@@ -173,7 +174,7 @@ def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
 
 def _info(name: str) -> str:
     text = str(GenerationRequest.model_fields[name].description)
-    low, high = field_bounds(name)
+    low, high = allowed_bounds(name)
     if name == "seed":
         return f"{text} 7, 42, 1000 makes a clip of each."
     if name == "num_frames":
@@ -224,4 +225,4 @@ def words_of(kind: type[BaseModel], name: str) -> dict[str, str]:
 
 def allows_any() -> bool:
     """Whether the operator lets people type the name of any repository."""
-    return os.environ.get(catalog.HUB_MODELS) == "any"
+    return settings().any_model

@@ -1,17 +1,15 @@
 """The page: one Blocks that composes the studio and publishes the endpoints."""
 
-from typing import Any
-
 import gradio as gr
 
 from api.control_preview import MakePreview, preview_clip
 from api.endpoint import clip_endpoint, preprocess_endpoint
 from api.engine import MakeClip
+from api.limits import within_limits
+from api.line import GPU_QUEUE
 from api.modes import Mode
+from ui.about import build_about
 from ui.studio import build_studio
-
-GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
-"""Every event that makes a clip shares this: one generation at a time on a device, others wait in line."""
 
 _SWEEP_EVERY_S = 3600
 _KEEP_FILES_S = 24 * 3600
@@ -25,11 +23,13 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) ->
         make_preview: Makes what the first control unit of a request follows, in the same way.
 
     Returns:
-        The page, to be queued and launched with `ui.theme.page_looks()`.
+        The page, for `api.line.open_line` and `api.routes.serve`, with `ui.theme.page_looks()`.
     """
+    make_clip, make_preview = within_limits(make_clip), within_limits(make_preview)
     with gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
         build_studio(make_clip, make_preview, GPU_QUEUE, page)
+        build_about(make_clip, GPU_QUEUE)
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
         gr.api(preprocess_endpoint(make_preview), api_name="preprocess", **GPU_QUEUE)

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from api.batch import MAX_CLIPS, build_batch
+from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, extend_request
 from api.fields import FIELDS
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
+from pipelines.settings import settings
 from ui.control_preview import wire_preview
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
@@ -205,7 +206,7 @@ def _place_batch_count() -> gr.Number:
     return gr.Number(
         1,
         label="Clips",
-        info=f"How many clips one press makes, each with the next seed. 1 to {MAX_CLIPS}.",
+        info=f"How many clips one press makes, each with the next seed. 1 to {settings().max_clips}.",
         elem_id="batch_count",
         interactive=True,
     )
@@ -293,7 +294,7 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
 
 
 def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:
-    return build_batch(request_fields(given), batch_count=given["batch_count"])
+    return build_batch(request_fields(given), batch_count=given["batch_count"], most=settings().max_clips)
 
 
 def _handler(

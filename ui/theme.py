@@ -50,6 +50,13 @@ _CSS = """
 .told.wrong { padding: .6rem .8rem; border-radius: var(--radius-md);
   color: var(--error-text-color); background: var(--error-background-fill);
   border: 1px solid var(--error-border-color); overflow-wrap: anywhere; }
+#about_facts .facts { width: 100%; border: none; border-collapse: collapse; color: var(--body-text-color);
+  font-size: var(--text-sm); }
+#about_facts :is(th, td) { padding: .3rem .75rem .3rem 0; border: none; text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; }
+#about_facts tr { border: none; }
+#about_facts tr + tr { border-top: 1px solid var(--border-color-primary); }
+#about_facts th { width: 11rem; max-width: 38vw; font-weight: 600; }
 .windows { margin: 0; color: var(--body-text-color); }
 .windows figcaption { font-size: var(--text-sm); }
 .windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }

@@ -13,11 +13,11 @@ from PIL import Image
 from api.engine import run_folder
 from api.faults import faults_in_words
 from api.inputs import first_picture, keep, keep_source, source_facts
+from api.limits import allowed_bounds
 from api.uploads import uploaded_paths
 from media.inputs import Cut, InputFacts
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_bounds
-from pipelines.request_fields.clip import MAX_NUM_FRAMES
 from ui.controls import build_control, shown_value, words_of
 from ui.kept_inputs import KEPT, kept_hash
 from ui.mask_drawing import mask_of_strokes
@@ -186,7 +186,8 @@ def _source_told(
     text, rate = facts_in_words(facts, frames), facts.fps_of(cut)
     if rate and rate > _MAX_FPS:
         text += f" The result plays more slowly: it has at most {_MAX_FPS} frames per second."
-    length = min(frames, MAX_NUM_FRAMES) if frames > 1 else kept  # a single picture says nothing about the result
+    longest = int(allowed_bounds("num_frames")[1] or frames)
+    length = min(frames, longest) if frames > 1 else kept  # a single picture says nothing about the result
     return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
 
 

@@ -11,6 +11,10 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
+from api.health import health_router
+from api.line import open_line
+from api.routes import serve
+from pipelines.settings import settings
 from tests.app.fake_engine import FakeEngine
 from ui.page import build_page
 from ui.theme import page_looks
@@ -23,10 +27,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(page: gr.Blocks) -> Iterator[str]:
+def served(page: gr.Blocks, routers=(), **launch_options) -> Iterator[str]:
     """Serve a page as the app does, and close it afterwards."""
-    page.queue(max_size=24, default_concurrency_limit=2, api_open=False)
-    _, url, _ = page.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **page_looks())
+    open_line(page, settings())
+    health = health_router(page)
+    options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
+    _, url, _ = serve(page, routers, open_to_all=health, **options)
     try:
         yield url
     finally:

@@ -401,3 +401,13 @@ def test_a_clip_is_there_after_a_reload_until_it_is_deleted_and_nobody_else_sees
     page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(SETTLE_MS)
     expect(page.locator("#gallery")).to_be_hidden()
+
+
+def test_about_shows_what_the_studio_runs_on_and_makes_a_test_clip(visit):
+    page = visit()
+    expect(page.locator("#self_test")).not_to_be_visible()
+    open_section(page, "About this studio")
+    expect(page.locator("#about_facts tr").first).to_contain_text("AnimateDiff Studio", timeout=WAIT_MS)
+    page.locator("#self_test").click()
+    expect(page.locator("#self_test_told")).to_contain_text("everything works", timeout=WAIT_MS)
+    expect(page.locator("#self_test_video video")).to_be_visible(timeout=WAIT_MS)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from api.cli import main
-from api.engine import CHECKPOINT_DIR
 from api.fields import FIELDS
+from pipelines.settings import CHECKPOINT_DIR
 from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine
 
 

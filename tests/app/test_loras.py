@@ -14,6 +14,7 @@ from api.dropped import keep_dropped
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.prompt_tags import read_tags
+from pipelines.settings import DROPPED_DIR
 from tests.app.fake_engine import WARNING, FakeEngine
 from ui.loras import lora_tags
 from ui.page import build_page
@@ -25,7 +26,7 @@ LORA = {"lora_unet_x.lora_down.weight": torch.ones(1, 2), "lora_unet_x.lora_up.w
 def folder(tmp_path, monkeypatch) -> Path:
     root = tmp_path / "dropped"
     root.mkdir()
-    monkeypatch.setenv(catalog.DROPPED_DIR, str(root))
+    monkeypatch.setenv(DROPPED_DIR, str(root))
     return root
 
 
@@ -56,7 +57,7 @@ def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read(monke
 @pytest.mark.usefixtures("folder")
 def test_the_drop_zone_is_there_where_files_can_be_kept(monkeypatch):
     assert by_id(build_page(FakeEngine().make_clip), "lora_file")
-    monkeypatch.delenv(catalog.DROPPED_DIR)
+    monkeypatch.delenv(DROPPED_DIR)
     page = build_page(FakeEngine().make_clip)
     assert not by_id(page, "lora_file")
     assert by_id(page, "lora_picker")
@@ -100,6 +101,6 @@ def test_the_oldest_dropped_files_give_way(folder, tmp_path, monkeypatch):
 
 
 def test_without_a_folder_for_them_dropped_files_are_refused_in_words(tmp_path, monkeypatch):
-    monkeypatch.delenv(catalog.DROPPED_DIR, raising=False)
+    monkeypatch.delenv(DROPPED_DIR, raising=False)
     with pytest.raises(InvalidRequestError, match="lora must be in this server's folder of models"):
         keep_dropped(tmp_path / "x.safetensors")

@@ -10,6 +10,7 @@ from pipelines.architecture import Architecture
 from pipelines.choices import Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
+from pipelines.settings import DROPPED_DIR, HUB_MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +215,7 @@ def test_local_loras_and_embeddings_are_found_by_file_name_and_by_stem(models_di
 
 
 def test_a_dropped_file_is_found_by_its_exact_name_and_named_to_nobody(tmp_path, monkeypatch):
-    monkeypatch.setenv(catalog.DROPPED_DIR, str(tmp_path))
+    monkeypatch.setenv(DROPPED_DIR, str(tmp_path))
     (tmp_path / "secret-0123456789ab.safetensors").touch()
     assert catalog.find_lora("secret-0123456789ab").folder == tmp_path / "secret-0123456789ab.safetensors"
     assert "secret" not in " ".join(entry.id for entry in catalog.loras())
@@ -256,7 +257,7 @@ def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(
     wanted = "someone/their-repo/sub/module.safetensors"
     with pytest.raises(InvalidRequestError):
         catalog.find_motion_module(wanted)
-    monkeypatch.setenv(catalog.HUB_MODELS, "any")
+    monkeypatch.setenv(HUB_MODELS, "any")
     found = catalog.find_motion_module(wanted)
     assert (found.source, found.repo, found.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
     assert catalog.find_base_model("someone/their-base").file is None
@@ -268,7 +269,7 @@ def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(
 
 
 def test_a_size_that_was_guessed_wrongly_is_told(monkeypatch):
-    monkeypatch.setenv(catalog.HUB_MODELS, "any")
+    monkeypatch.setenv(HUB_MODELS, "any")
     base, small, large = catalog.find_base_model("someone/their-base"), {"width": 512}, {"width": 1024}
     (told,) = catalog.advise_size(base, Architecture.SDXL, small | {"height": 512})
     assert told == (

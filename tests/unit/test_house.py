@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.controls_table import with_controls
+from scripts.settings_table import with_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
@@ -31,6 +32,11 @@ def test_the_space_runs_the_gradio_we_pin():
 def test_readme_lists_the_controls_as_they_are():
     text = (ROOT / "README.md").read_text()
     assert with_controls(text) == text, "run `make docs`"
+
+
+def test_readme_lists_the_operator_s_settings_as_they_are():
+    text = (ROOT / "README.md").read_text()
+    assert with_settings(text) == text, "run `make docs`"
 
 
 def imported_rooms(path: Path) -> set[str]:

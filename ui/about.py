@@ -1,0 +1,76 @@
+"""About this studio: what it runs on, and a small clip that shows whether it works. Closed at first."""
+
+import html
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.engine import MakeClip, run_folder
+from api.faults import faults_in_words
+from api.self_test import demo_request, studio_facts
+from pipelines.events import Clip
+from ui.progress import message_html, progress_html
+
+_NOT_YET = "Four steps of the demo model, from loading it to the finished file."
+
+
+def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
+    """Lay out the section and wire it, inside the Blocks that is being built.
+
+    Args:
+        make_clip: The engine.
+        queue: As for clips: the test makes one.
+    """
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    with gr.Accordion("About this studio", open=False, elem_id="about") as section:
+        facts = gr.HTML(elem_id="about_facts", padding=False)
+        test = gr.Button("Make a test clip", elem_id="self_test", size="sm")
+        told = gr.HTML(message_html(_NOT_YET), elem_id="self_test_told", padding=False)
+        video = gr.Video(
+            label="Test clip", elem_id="self_test_video", interactive=False, loop=True, visible=False, height=240
+        )
+    section.expand(lambda: facts_html(studio_facts()), None, facts, queue=False, **plain)
+    running = test.click(_tester(make_clip, test, told, video), None, [test, told, video], **queue, **plain)
+    # Also after a call that was refused before it started.
+    running.then(lambda: gr.update(interactive=True), None, test, queue=False, **plain)
+    running.then(lambda: facts_html(studio_facts()), None, facts, queue=False, **plain)
+
+
+def facts_html(facts: Mapping[str, str]) -> str:
+    """Facts as a table with a heading for each row.
+
+    Example:
+        >>> facts_html({"Python": "3.11 <x>"})
+        '<table class="facts"><tbody><tr><th scope="row">Python</th><td>3.11 &lt;x&gt;</td></tr></tbody></table>'
+    """
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(text)}</td></tr>' for name, text in facts.items()
+    )
+    return f'<table class="facts"><tbody>{rows}</tbody></table>'
+
+
+def _tester(
+    make_clip: MakeClip, test: gr.Button, told: gr.HTML, video: gr.Video
+) -> Callable[[], Iterator[dict[Block, Any]]]:
+    def self_test() -> Iterator[dict[Block, Any]]:
+        start = time.monotonic()
+        try:
+            with faults_in_words(), run_folder() as folder, closing(make_clip(demo_request(), folder)) as events:
+                for event in events:
+                    if not isinstance(event, Clip):
+                        yield {told: progress_html(event), test: gr.update(interactive=False)}
+                        continue
+                    took = f"{event.num_frames} frames in {time.monotonic() - start:.1f} s: everything works."
+                    yield {
+                        told: message_html(" ".join([took, *event.warnings])),
+                        video: gr.update(value=str(event.files[0]), visible=True),
+                    }
+        except gr.Error as err:
+            yield {told: message_html(err.message, is_error=True)}
+            raise
+
+    return self_test
