@@ -59,11 +59,13 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
 
     begun = time.monotonic()
     handed = _Handed()
+    stepped: list[bool] = []
     inputs = yield from open_inputs(turn.request)
     events = generate(
         turn.request,
         open_writer=handed.opened,
         inputs=inputs,
+        on_state=lambda _: stepped.append(True),
         checkpoints=turn.checkpoints,
         frames_done=turn.frames_done,
     )
@@ -75,9 +77,10 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
                 continue  # the engine forgets the run now that the caller has the clip
             yield event
             over = turn.seconds is not None and time.monotonic() - begun > turn.seconds
-            if over and event.stage in _GOES_ON:
+            if over and (stepped or event.stage is Stage.DECODE):  # the next one goes on from here
                 yield Paused()
                 return
+            stepped.clear()
 
 
 def make_in_turns(

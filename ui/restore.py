@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -63,16 +62,19 @@ def wire_restore(
         title = f"Restored from {str(name or 'a file')[:_MOST_LETTERS]}."
         return _told(shown, title, lambda: read_request(uploaded_path(file, "restore")))
 
-    def reused(which: str, text: str) -> dict[Block, Any]:
-        return _told(shown, f"Restored from {which}.", lambda: restore(text or ""))
+    def reused(text: str) -> dict[Block, Any]:
+        return _told(shown, "Restored from the clip on show.", lambda: restore(text or ""))
+
+    def reused_from_gallery(text: str) -> dict[Block, Any]:
+        return _told(shown, "Restored from the chosen clip.", lambda: restore(text or ""))
 
     def forgotten() -> dict[Block, Any]:
         gone = {KEPT: "", "kept": gr.update(visible=False), "source_told": message_html(NO_SOURCE)}
         return {shown[name]: value for name, value in gone.items()}
 
     place.file.upload(dropped, place.file, outputs, **plain)
-    results.restore.click(partial(reused, "the clip on show"), results.recipe, outputs, **plain)
-    gallery.use.click(partial(reused, "the chosen clip"), gallery.recipe, outputs, **plain)
+    results.restore.click(reused, results.recipe, outputs, **plain)
+    gallery.use.click(reused_from_gallery, gallery.recipe, outputs, **plain)
     kept.forget.click(forgotten, None, outputs, queue=False, **plain)
 
 

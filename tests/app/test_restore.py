@@ -16,6 +16,7 @@ from pipelines.choices import OutputFormat
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import generate_event, on_the_page
+from ui.control_units import UNITS, part
 from ui.hold_picture import HOLD_FIELDS
 from ui.modes import request_fields
 from ui.page import build_page
@@ -166,10 +167,9 @@ def test_image_prompts_come_back_and_what_has_no_place_is_told(page, uploads, ha
     assert pressed(page, shown) == request
     units = [{"model": "demo-canny", "preprocessor": "canny", "clip": hashes[2]}] * 4
     many = GenerationRequest.build(seed=1, controls=units, image_prompts=[unit, unit | {"pictures": [[3, hashes[0]]]}])
-    told = drop(page, uploads, many.to_json())["restore_told"]["value"]
-    assert "Control unit 3 has no place on the page." in told
-    assert "Control unit 4 has no place on the page." in told
-    assert "Image prompt 2 has no place on the page." in told
+    shown = drop(page, uploads, many.to_json())
+    assert [value_of(shown[part(number, "model")]) for number in range(1, UNITS + 1)] == ["demo-canny"] * 4
+    assert "Image prompt 2 has no place on the page." in shown["restore_told"]["value"]
 
 
 def test_files_that_are_not_here_are_asked_for_and_nothing_is_made_without_them(page, uploads):
@@ -195,11 +195,14 @@ def test_a_file_that_says_nothing_changes_nothing(page, uploads):
     assert "restore must be an uploaded file" in refused["restore_told"]["value"]
 
 
-def test_the_clip_on_show_gives_its_settings_back(page):
+@pytest.mark.parametrize(
+    ("event", "which"), [("reused", "the clip on show"), ("reused_from_gallery", "the chosen clip")]
+)
+def test_a_clip_gives_its_settings_back(page, event, which):
     request = GenerationRequest.build(prompt="a star", seed=7, num_frames=9)
-    shown = by_id(event_named(page, "reused").fn(json.dumps(json.loads(request.to_json()), indent=2)))
+    shown = by_id(event_named(page, event).fn(json.dumps(json.loads(request.to_json()), indent=2)))
     assert pressed(page, shown) == request
-    assert "Restored from the clip on show." in shown["restore_told"]["value"]
+    assert f"Restored from {which}." in shown["restore_told"]["value"]
 
 
 @pytest.mark.parametrize("kept", ["[]", "{", '{"first_frame": 7}', '{"first_frame": "../x"}', "[" * 100_000])
