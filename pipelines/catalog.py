@@ -146,7 +146,7 @@ def find_lora(name: str, *, place: str = "") -> Lora:
 
 def default_base_model() -> BaseModel:
     """Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere; found out without torch."""
-    return find_base_model(STABLE_DIFFUSION if _has_gpu() else DEMO)
+    return find_base_model(STABLE_DIFFUSION if has_gpu() else DEMO)
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _catalog() -> tuple[
     return bases, modules, loras, vaes, nets, adapters
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether ZeroGPU lends a card, or an NVIDIA card is here that CUDA_VISIBLE_DEVICES does not hide."""
     if os.environ.get("SPACES_ZERO_GPU"):
         return True
