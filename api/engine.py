@@ -20,6 +20,7 @@ from api.inputs import complaints, complete_from_source, open_inputs, put_sound
 from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
+from pipelines.stopwatch import timed
 
 if TYPE_CHECKING:
     from media.write import ClipWriter
@@ -93,7 +94,8 @@ def make_clip(request: GenerationRequest, folder: Path) -> Generator[Event, None
     inputs = yield from open_inputs(request)
     checkpoints = os.environ.get(CHECKPOINT_DIR)
     kept = Path(checkpoints) if checkpoints else None
-    for event in generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept):
+    events = generate(request, open_writer=open_writer, inputs=inputs, checkpoints=kept)
+    for event in timed(request, events):
         if isinstance(event, Clip):
             yield replace(event, warnings=(*event.warnings, *complaints(inputs), *_put_sounds(request, event)))
         else:

@@ -6,7 +6,7 @@ The numbers are data, counted on the true architectures (`scripts/count_flops.py
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from pipelines.architecture import Architecture
@@ -98,7 +98,7 @@ def kind_of(base_model: str) -> str:
         family = find_base_model(base_model).family
     except InvalidRequestError:
         family = None
-    return family if family in _table() else Architecture.SD15
+    return family if family is not None and family in _table() else Architecture.SD15
 
 
 @cache
@@ -165,13 +165,13 @@ def window_flops(one: GenerationRequest) -> Flops:
     frames = window_frames(one)
     inner = plan_inner_windows(one, frames)
     pairs = sum(len(window.frame_indices) ** 2 for window in inner) or frames**2
-    size = {"frames": frames, "window": pairs / frames, "cells": cells_of(one)}
+    counted = partial(Network.flops_of, frames=frames, window=pairs / frames, cells=cells_of(one))
     images = 2 if one.guidance_scale > 1 else 1
-    flops = found["unet"].flops_of(**size).times(images)
+    flops = counted(found["unet"]).times(images)
     for unit in one.controls:
         net = found.get(control_network(unit.model))
         shares = max(0.0, unit.end - unit.start) * (1 if unit.guess_mode else images)
-        flops = flops.plus(net.flops_of(**size).times(shares)) if net else flops
+        flops = flops.plus(counted(net).times(shares)) if net else flops
     return flops
 
 

@@ -1,6 +1,5 @@
 """The story of a generation: load, encode, denoise window by window, decode into the writer."""
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +27,7 @@ from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.extend import denoise_extended
 from pipelines.image_prompts import LoadedAdapter
 from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.machine import windows_a_call
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
@@ -63,7 +63,7 @@ def default_store() -> ModelStore:
     `STUDIO_WINDOWS` in the environment is the number of windows that go through the UNet together, 1 by default.
     """
     device = choose_device()
-    return ModelStore(device.kind, device.torch_dtype, windows_a_call=int(os.environ.get("STUDIO_WINDOWS") or 1))
+    return ModelStore(device.kind, device.torch_dtype, windows_a_call=windows_a_call())
 
 
 def generate(

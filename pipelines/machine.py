@@ -58,6 +58,11 @@ def this_machine() -> Machine:
     return Machine("cpu", dtype or found.dtype, int(os.environ.get("STUDIO_THREADS") or found.threads))
 
 
+def windows_a_call() -> int:
+    """How many windows go through the UNet together, the operator's choice: `STUDIO_WINDOWS`, 1 by default."""
+    return int(os.environ.get("STUDIO_WINDOWS") or 1)
+
+
 def device_bytes(machine: Machine) -> float | None:
     """Memory of the device that this program may have, what it holds included; None while nobody can tell.
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,7 @@ import numpy as np
 from pipelines.cache import cache_folder
 from pipelines.costs import Cost
 from pipelines.machine import Machine
+from pipelines.request import GenerationRequest
 
 KEPT_RUNS = 10
 """Of each kind of model on each way to compute."""
@@ -113,12 +115,10 @@ def record(machine: Machine, kind: str, run: Run) -> None:
     known[name] = [*known.get(name, []), json.loads(json.dumps(asdict(run)))][-KEPT_RUNS:]
     path = cache_folder() / _FILE
     part = path.with_suffix(f".{os.getpid()}")
-    try:
+    with suppress(OSError):  # a full disk, or a folder that can't be written
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"format": _FORMAT, "runs": known}))
         part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
 
 
 def recorded(machine: Machine, kind: str) -> list[Run]:
@@ -153,6 +153,12 @@ def fitted(assumed: Pace, runs: Sequence[Run]) -> Pace:
         ready_s=median(ready) if ready else assumed.ready_s,
         is_rough=False,
     )
+
+
+def models_of(request: GenerationRequest) -> str:
+    """The models of a request in a line, to be compared with another's."""
+    steering = (*(unit.model for unit in request.controls), *(prompt.model for prompt in request.image_prompts))
+    return " ".join((request.base_model, request.motion_module, request.vae, *steering))
 
 
 def in_memory(runs: Sequence[Run], models: str) -> bool:

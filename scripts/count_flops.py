@@ -208,9 +208,9 @@ def _count(call: Callable[[], Any]) -> tuple[float, int]:
         return q.new_empty((*q.shape[:-1], v.shape[-1]))
 
     alive = _Alive()
-    with patch.object(functional, "scaled_dot_product_attention", fused), torch.no_grad():
-        with FlopCounterMode(display=False) as counter, alive:
-            call()
+    counter = FlopCounterMode(display=False)
+    with patch.object(functional, "scaled_dot_product_attention", fused), torch.no_grad(), counter, alive:
+        call()
     return counter.get_total_flops() + attention, alive.most
 
 

@@ -17,6 +17,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_preview
 from ui.controls import build_control
+from ui.estimate_line import follow_estimate, place_estimate
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
@@ -56,6 +57,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "Noise": (
         "noise_layout",
+        "draft",
         "free_init_iterations",
         "free_init_filter",
         "free_init_order",
@@ -120,11 +122,13 @@ def build_studio(
             timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+                draft = gr.Button("Draft", elem_id="draft_button", scale=1, min_width=80)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            estimated = place_estimate(own)
             advice = gr.HTML(elem_id="advice", visible=False, padding=False)
             _place_examples(found["prompt"])
         with gr.Column(elem_id="result"):
-            results = place_results(generate, cancel)
+            results = place_results(generate, draft, cancel)
         with gr.Column(elem_id="settings"):
             place("negative_prompt")
             with gr.Row():
@@ -151,6 +155,7 @@ def build_studio(
         wire_preview(preview, make_preview, queue, everything)
     wire_models(controls, model_told, motion_told, advice)
     follow_windows(controls, windows)
+    follow_estimate(controls, inputs, estimated, results.recipe)
     _wire_timeline(controls, timeline)
     wire_tabs(tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
@@ -188,8 +193,11 @@ def _wire(
 ) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    making = {
-        results.generate: (_handler(make_clip, results, [str(control.elem_id) for control in inputs]), inputs),
+    names = [str(control.elem_id) for control in inputs]
+    making: dict[gr.Button, tuple[Callable[..., Iterator[Update]], list[Component]]] = {
+        results.generate: (_handler(make_clip, results, names), inputs),
+        results.draft: (_handler(make_clip, results, names, drafts=True), inputs),
+        results.full: (_in_full(make_clip, results), [results.full_recipe]),
         results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
     }
     running = []
@@ -252,17 +260,31 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     return gr.update(value=pictures, visible=bool(pictures))
 
 
-def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Callable[..., Iterator[Update]]:
-    """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
+def _handler(
+    make_clip: MakeClip, results: Results, names: Sequence[str], *, drafts: bool = False
+) -> Callable[..., Iterator[Update]]:
+    """What is behind Generate and Draft; parameters are the fields of the request and what inputs are made from."""
 
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
         count = given["batch_count"]
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count))
+        yield from shown(
+            make_clip, results, lambda: build_batch(request_fields(given), batch_count=count), drafts=drafts
+        )
 
+    generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
+
+
+def _in_full(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
+    """The function behind 'Render this in full': makes the clip that the one on show is a draft of."""
+
+    def in_full(recipe: str) -> Iterator[Update]:
+        yield from shown(make_clip, results, lambda: [GenerationRequest.from_json(recipe)])
+
+    return in_full
 
 
 def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:

@@ -102,7 +102,8 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    assert len(events) == 2 + UNITS + len(Mode) + 1  # generate, extend; previews; an endpoint each; /preprocess
+    # generate, draft, in full, extend; previews; an endpoint each; /preprocess
+    assert len(events) == 4 + UNITS + len(Mode) + 1
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 
