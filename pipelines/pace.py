@@ -2,7 +2,7 @@
 
 A clip's time is that of loading, of the UNet and of the frames. The last two are taken for sums of operations and
 of what does not depend on them: calls of the UNet, pixels written. A rate of operations alone would not do: with the
-demo model one core did about 125 GFLOP/s in layers and 5 in attention, and spent 0.06 s of every call beside them.
+demo model one core did about 100 GFLOP/s in layers and 12 in attention, and spent 0.05 s of every call beside them.
 """
 
 import json
@@ -97,7 +97,7 @@ class Pace:
 
 
 ASSUMED = {
-    "cpu": Pace((1 / 125e9, 1 / 5e9, 0.06), (1 / 80e9, 6e-8), load_s=4.0, ready_s=0.1, is_rough=True),
+    "cpu": Pace((1 / 100e9, 1 / 12e9, 0.055), (1 / 70e9, 6e-8), load_s=4.0, ready_s=0.1, is_rough=True),
     "cuda": Pace((1 / 40e12, 1 / 40e12, 0.05), (1 / 40e12, 3e-8), load_s=10.0, ready_s=0.2, is_rough=True),
     "zerogpu": Pace((1 / 150e12, 1 / 150e12, 0.05), (1 / 100e12, 3e-8), load_s=15.0, ready_s=1.0, is_rough=True),
 }
