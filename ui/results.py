@@ -57,9 +57,10 @@ def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> R
     picture = gr.Image(
         label="Clip", elem_id="picture", interactive=False, visible=False, buttons=["download", "fullscreen"]
     )
+    # Outside of what is hidden at first: that shows all it holds when it is shown.
+    full_recipe = gr.Textbox(label="In full", elem_id="full_recipe", visible="hidden")
     with gr.Column(visible=False) as facts:
         full = gr.Button("Render this in full", variant="primary", elem_id="full", visible=False)
-        full_recipe = gr.Textbox(label="In full", elem_id="full_recipe", visible="hidden")
         files = gr.File(label="Files", elem_id="files", interactive=False, file_count="multiple")
         with gr.Row(equal_height=True):
             used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
