@@ -36,7 +36,7 @@ def test_a_draft_is_made_and_then_its_clip_of_the_same_seed(engine):
     size = {"base_model": "demo", "width": 256, "height": 256, "num_inference_steps": 20}
     shown = last_shown(draft.fn(*sent(draft, prompt="a star", **size)))
     (made,) = engine.requests
-    assert (made.draft, made.width, made.num_inference_steps) == (4, 64, 8)
+    assert (made.draft, made.width, made.num_inference_steps) == (2, 128, 8)
     assert shown["full"]["visible"]
     full = event_named(page, "in_full")
     assert [control.elem_id for control in full.inputs] == ["full_recipe"]

@@ -23,6 +23,12 @@ def test_it_is_never_smaller_than_half_of_what_the_model_was_made_for(size, expe
     assert (draft.width * draft.draft, draft.height * draft.draft) == size
 
 
+def test_the_demo_model_is_drafted_at_its_own_size():
+    """At half of it, it draws no shapes."""
+    assert drafted(base_model="demo", width=128, height=128).draft == 1
+    assert drafted(base_model="demo", width=256, height=256).width == 128
+
+
 def test_it_takes_few_steps_and_nothing_that_takes_long():
     draft = drafted(hires_scale=2.0, free_init_iterations=3, upscale_by=2.0, interpolation="flow")
     assert (draft.num_inference_steps, draft.hires_scale, draft.iterations, draft.inserted_frames) == (8, 1, 1, 0)
