@@ -22,6 +22,7 @@ from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
+from pipelines.stopwatch import timed
 
 if TYPE_CHECKING:
     from media.formats import Encoding
@@ -122,14 +123,15 @@ def make_clip(
 
     finishers = yield from load_finishers(request)
     inputs = yield from open_compared(request)
-    for event in make_in_turns(
+    events = make_in_turns(
         request,
         take=take,
         open_writer=finished(request, inputs, open_writer, finishers),
         checkpoints=settings().checkpoint_dir,
         seconds=None if request.extended_from else seconds,  # an extension is not kept on its way
         was_cut_off=was_cut_off,
-    ):
+    )
+    for event in timed(request, events):
         if isinstance(event, Clip):
             of_files = [warning for writer in writers for warning in writer.warnings]
             yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))

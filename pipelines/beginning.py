@@ -22,6 +22,7 @@ from pipelines.kept import Kept
 from pipelines.latents import clip_noise, seeded_generator
 from pipelines.masks import latent_masks
 from pipelines.passes import enlarging
+from pipelines.plan import first_step, second_step
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
 
@@ -93,27 +94,6 @@ def begin_again(
     start = second_step(request, len(scheduler.timesteps))
     latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
     return _begun(start, latents, generator, scheduler, kept)
-
-
-def first_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a clip begins at; those before it are what `strength` leaves out.
-
-    Raises:
-        InvalidRequestError: No step is left.
-    """
-    if not request.starts_from_pictures:
-        return 0
-    left = min(int(steps * request.strength), steps)  # as diffusers counts them
-    if not left:
-        raise InvalidRequestError(
-            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
-        )
-    return steps - left
-
-
-def second_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a second pass begins at; the request has seen to it that one is left."""
-    return steps - min(int(steps * request.strength), steps)
 
 
 def _begun(

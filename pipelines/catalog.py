@@ -175,7 +175,7 @@ def find_lora(name: str, *, place: str = "") -> Lora:
 
 def default_base_model() -> BaseModel:
     """The operator's choice; else Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere. No torch."""
-    return find_base_model(settings().default_model or (STABLE_DIFFUSION if _has_gpu() else DEMO))
+    return find_base_model(settings().default_model or (STABLE_DIFFUSION if has_gpu() else DEMO))
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _finishers() -> tuple[tuple[Upscaler, ...], tuple[Interpolator, ...]]:
     return upscalers, tuple(Interpolator(**entry) for entry in entries["interpolators"])
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether ZeroGPU lends a card, or an NVIDIA card is here that CUDA_VISIBLE_DEVICES does not hide."""
     if os.environ.get("SPACES_ZERO_GPU"):
         return True

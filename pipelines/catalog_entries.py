@@ -63,6 +63,7 @@ class BaseModel(Entry):
     Args:
         width, height: Pixels.
         num_inference_steps, guidance_scale, scheduler, motion_module, context_length: As in the request.
+        smallest_share: Of that width and height, the least at which it still draws what it is asked for.
     """
 
     width: int
@@ -72,6 +73,7 @@ class BaseModel(Entry):
     scheduler: Scheduler
     motion_module: str
     context_length: int
+    smallest_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

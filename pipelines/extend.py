@@ -18,17 +18,12 @@ import torch
 from diffusers import SchedulerMixin, UNetMotionModel
 
 from pipelines.conditions import NO_CONDITIONS, Conditions
-from pipelines.context import Block, count_windows, plan_extension
+from pipelines.context import Block, plan_extension
 from pipelines.denoise import DenoiseState, DenoiseStep, denoise, denoise_behind, first_state
 from pipelines.kept import Kept
 from pipelines.latents import later_noise
 from pipelines.prompts import TextStates
 from pipelines.request import GenerationRequest
-
-
-def count_all_windows(request: GenerationRequest, steps: int) -> int:
-    """How many windows all of a clip's steps have together, its extensions included."""
-    return count_windows(request.first_clip, steps) + steps * len(plan_extension(request))
 
 
 def denoise_extended(

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pipelines.beginning import begin, begin_again, check_inputs, first_step, second_step
+from pipelines.beginning import begin, begin_again, check_inputs
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
@@ -30,7 +30,8 @@ from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
-from pipelines.passes import inputs_of, passes_of
+from pipelines.passes import inputs_of
+from pipelines.plan import first_step, passes_of, second_step
 from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings

@@ -1,6 +1,7 @@
 """The noise a clip starts from."""
 
 import torch
+from torch.nn.functional import avg_pool3d
 
 from pipelines.choices import NoiseLayout
 from pipelines.request import GenerationRequest
@@ -62,7 +63,13 @@ def later_noise(request: GenerationRequest, generator: torch.Generator, frames: 
 
 
 def _draw(request: GenerationRequest, generator: torch.Generator, num_frames: int) -> torch.Tensor:
-    return initial_noise(generator, num_frames=num_frames, height=request.height, width=request.width)
+    """Unit noise; that of a draft is the larger clip's, whose cells are averaged and brought back to unit variance.
+
+    The mean of k × k independent unit normals has the deviation 1/k, so k times it is unit noise again, exactly.
+    """
+    k = request.draft
+    noise = initial_noise(generator, num_frames=num_frames, height=k * request.height, width=k * request.width)
+    return noise if k == 1 else avg_pool3d(noise, (1, k, k)).mul_(k)
 
 
 def _frame_by_frame(request: GenerationRequest, generator: torch.Generator, first_seed: int) -> torch.Tensor:

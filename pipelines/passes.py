@@ -25,21 +25,6 @@ from pipelines.vae_files import AnyVae
 _STRETCH = 64  # frames of latents enlarged together
 
 
-def passes_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
-    """The passes of a request, each a request of one pass; the last makes the clip.
-
-    Example:
-        >>> [one.width for one in passes_of(GenerationRequest.build(seed=0, hires_scale=1.5))]
-        [512, 768]
-    """
-    if request.hires_scale == 1:
-        return (request,)
-    width, height = request.clip_size
-    second = {"width": width, "height": height, "strength": request.hires_strength, "free_init_iterations": 0}
-    one_pass = {"hires_scale": 1.0}
-    return request.model_copy(update=one_pass), request.model_copy(update=one_pass | second)
-
-
 def inputs_of(one: GenerationRequest, inputs: ClipInputs) -> ClipInputs:
     """The inputs of a pass: what control units follow in its size; all else is brought to it where it is used."""
     controls = tuple(_sized(clip, one.width, one.height) for clip in inputs.controls)

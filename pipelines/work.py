@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from pipelines.context import count_windows
+from pipelines.costs import frame_flops, window_flops
 from pipelines.decode import preview_frame
-from pipelines.extend import count_all_windows
+from pipelines.plan import count_all_windows
 from pipelines.request import GenerationRequest
 from pipelines.vae_files import AnyVae
 
-#: What decoding a frame costs beside one guided UNet pass over it: 40.2 against 35.5 TFLOP at 16×512×512.
-DECODE_COST = 1.13
 #: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
 PREVIEW_SHARE = 0.05
 
@@ -40,18 +39,14 @@ class Previews:
 
 @dataclass
 class Work:
-    """Planned and finished work. The totals come from the plan itself.
-
-    One unit is a frame through the UNet in the first pass's size.
-    """
+    """Planned and finished work, in operations of the networks. The totals come from the plan itself."""
 
     windows_total: int
-    units_total: float
-    pixels: int
-    units_a_decode: float
+    flops_total: float
+    frame_flops: float
     started: float
     windows_done: int = 0
-    units_done: float = 0.0
+    flops_done: float = 0.0
 
     @classmethod
     def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[tuple[int, int]]) -> Self:
@@ -60,31 +55,27 @@ class Work:
         Args:
             before: For each pass the iterations and the steps that are done of it, or that it leaves out.
         """
-        last, pixels = passes[-1], passes[0].width * passes[0].height
-        units_a_decode = DECODE_COST * last.width * last.height / pixels
-        work = cls(0, 0.0, pixels, units_a_decode, time.monotonic())
+        last = passes[-1]
+        work = cls(0, 0.0, frame_flops(last), time.monotonic())
         for one, (iteration, step) in zip(passes, before, strict=True):
             windows = (one.iterations - iteration) * count_all_windows(one, steps)
             windows -= count_windows(one.first_clip, step)
             work.windows_total += windows
-            work.units_total += windows * work._units_a_window(one)
-        work.units_total += units_a_decode * (last.num_frames + len(last.frames_played_back))
+            work.flops_total += windows * window_flops(one).total
+        work.flops_total += work.frame_flops * (last.num_frames + len(last.frames_played_back))
         return work
-
-    def _units_a_window(self, one: GenerationRequest) -> float:
-        return min(one.context_length, one.num_frames) * one.width * one.height / self.pixels
 
     def windows_through(self, one: GenerationRequest, count: int) -> None:
         """Count windows of a pass."""
         self.windows_done += count
-        self.units_done += count * self._units_a_window(one)
+        self.flops_done += count * window_flops(one).total
 
     def frames_decoded(self, count: int) -> None:
         """Count decoded frames."""
-        self.units_done += self.units_a_decode * count
+        self.flops_done += self.frame_flops * count
 
     def eta_s(self) -> float | None:
         """Seconds left at the pace so far; None before anything is done."""
-        if not self.units_done:
+        if not self.flops_done:
             return None
-        return (time.monotonic() - self.started) / self.units_done * max(0.0, self.units_total - self.units_done)
+        return (time.monotonic() - self.started) / self.flops_done * max(0.0, self.flops_total - self.flops_done)

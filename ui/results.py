@@ -12,6 +12,7 @@ from gradio.blocks import Block
 from api.engine import MakeClip, run_folder
 from api.faults import faults_in_words
 from api.grid import GridPlan, make_grid
+from pipelines.draft import draft_of
 from pipelines.events import Clip, Progress
 from pipelines.request import GenerationRequest
 from ui.gallery import Keep
@@ -40,7 +41,10 @@ class Results:
     extend: gr.Button
     restore: gr.Button
     recipe: gr.Code
+    full: gr.Button
+    full_recipe: gr.Textbox
     generate: gr.Button
+    draft: gr.Button
     cancel: gr.Button
 
     def all(self) -> list[Block]:
@@ -48,7 +52,7 @@ class Results:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
+def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> Results:
     """Lay out the widgets beside the buttons that are elsewhere on the page."""
     hint = message_html("Write a prompt and press Generate (Ctrl+Enter).")
     status = gr.HTML(hint, elem_id="status", padding=False)
@@ -57,7 +61,10 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
     picture = gr.Image(
         label="Clip", elem_id="picture", interactive=False, visible=False, buttons=["download", "fullscreen"]
     )
+    # Outside of what is hidden at first: that shows all it holds when it is shown.
+    full_recipe = gr.Textbox(label="In full", elem_id="full_recipe", visible="hidden")
     with gr.Column(visible=False) as facts:
+        full = gr.Button("Render this in full", variant="primary", elem_id="full", visible=False)
         files = gr.File(label="Files", elem_id="files", interactive=False, file_count="multiple")
         with gr.Row(equal_height=True):
             used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
@@ -71,7 +78,8 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
         with gr.Accordion("Recipe", open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
     seen = (status, preview, video, picture, facts, files)
-    return Results(*seen, used_seed, reuse, more_frames, extend, restore, recipe, generate, cancel)
+    clip_buttons = (used_seed, reuse, more_frames, extend, restore, recipe)
+    return Results(*seen, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
 def shown(
@@ -80,6 +88,8 @@ def shown(
     build: Callable[[], list[GenerationRequest]],
     keep: Keep,
     in_words: Callable[[str], str] = str,
+    *,
+    drafts: bool = False,
 ) -> Iterator[Update]:
     """Make clips one after the other and show how it goes, then what came of each, and keep it.
 
@@ -89,6 +99,7 @@ def shown(
         build: Makes the requests.
         keep: Puts a finished clip into the visitor's gallery.
         in_words: Puts a refusal into the page's words.
+        drafts: Make drafts of them, each with the way to its clip in full.
     """
     try:
         with faults_in_words(in_words), run_folder() as folder:
@@ -96,13 +107,14 @@ def shown(
             files: list[str] = []
             for number, request in enumerate(requests, start=1):
                 place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
-                with closing(make_clip(request, folder)) as events:
+                made = draft_of(request) if drafts else request
+                with closing(make_clip(made, folder)) as events:
                     for event in events:
                         if not isinstance(event, Clip):
                             yield _on_the_way(results, event, place)
                             continue
                         clip, kept = keep(event)
-                        update = _finished(results, clip, request.seed) | kept
+                        update = _finished(results, clip, request.seed) | kept | _in_full(results, request, drafts)
                         if place:
                             files += map(str, clip.files)
                             update |= _one_of_several(results, files, goes_on=number < len(requests))
@@ -135,6 +147,12 @@ def grid_shown(make_clip: MakeClip, results: Results, build: Callable[[], GridPl
         raise
 
 
+def _in_full(results: Results, request: GenerationRequest, is_draft: bool) -> Update:
+    """The way from a draft to its clip."""
+    recipe = request.to_json() if is_draft else ""
+    return {results.full: gr.update(visible=is_draft), results.full_recipe: recipe}
+
+
 def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
     update: Update = {results.status: progress_html(progress, clip=place)}
     if progress.preview is not None:  # it takes the place of the empty video
@@ -148,6 +166,8 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
     return {
         results.files: gr.update(value=list(files), visible=True),
         results.generate: gr.update(interactive=not goes_on),
+        results.draft: gr.update(interactive=not goes_on),
+        results.full: gr.update(interactive=not goes_on),
         results.extend: gr.update(interactive=not goes_on),
         results.cancel: gr.update(interactive=goes_on),
     }
@@ -163,6 +183,7 @@ def waiting(results: Results) -> Update:
         results.facts: gr.update(visible=False),
         results.files: None,
         results.generate: gr.update(interactive=False),
+        results.draft: gr.update(interactive=False),
         results.cancel: gr.update(interactive=True),
     }
 
@@ -174,6 +195,8 @@ def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
         results.preview: gr.update(value="", visible=False),
         results.video: gr.update(visible=True),
         results.generate: gr.update(interactive=True),
+        results.draft: gr.update(interactive=True),
+        results.full: gr.update(interactive=True),
         results.extend: gr.update(interactive=True),
         results.cancel: gr.update(interactive=False),
     }

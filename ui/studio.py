@@ -20,6 +20,7 @@ from pipelines.settings import settings
 from ui.control_preview import wire_preview
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
+from ui.estimate_line import follow_estimate, place_estimate
 from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.grid import GridPlace, grid_handler, place_grid
 from ui.image_prompts import build_image_prompt, wire_image_prompt
@@ -63,6 +64,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "Noise": (
         "noise_layout",
+        "draft",
         "free_init_iterations",
         "free_init_filter",
         "free_init_order",
@@ -129,11 +131,13 @@ def build_studio(
             timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+                draft = gr.Button("Draft", elem_id="draft_button", scale=1, min_width=80)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            estimated = place_estimate(own)
             advice = gr.HTML(elem_id="advice", visible=False, padding=False)
             _place_examples(found["prompt"])
         with gr.Column(elem_id="result"):
-            results = place_results(generate, cancel)
+            results = place_results(generate, draft, cancel)
         with gr.Column(elem_id="settings"):
             restore = place_restore()
             place("negative_prompt")
@@ -156,6 +160,7 @@ def build_studio(
         wire_preview(preview, make_preview, queue, everything)
     wire_models(controls, model_told, more.motion_told, advice)
     follow_windows(controls, more.windows)
+    follow_estimate(controls, inputs, estimated, results.recipe)
     _wire_timeline(controls, timeline)
     wire_tabs(tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
@@ -224,13 +229,18 @@ def _wire(
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     visitor = gallery.visitor
     names = [str(control.elem_id) for control in (*inputs, visitor)]
-    for_grid = [*inputs, visitor, *grid.inputs.values()]
+    everything = [*inputs, visitor]
     extend = _extender(make_clip, results, gallery)
-    making = {
-        results.generate: (_handler(make_clip, results, gallery, names), [*inputs, visitor]),
+    making: dict[gr.Button, tuple[Callable[..., Iterator[Update]], list[Component]]] = {
+        results.generate: (_handler(make_clip, results, gallery, names), everything),
+        results.draft: (_handler(make_clip, results, gallery, names, drafts=True), everything),
+        results.full: (_in_full(make_clip, results, gallery), [results.full_recipe, visitor]),
         results.extend: (extend, [results.recipe, results.more_frames, visitor]),
         gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
-        grid.make: (grid_handler(make_clip, results, gallery, [*names, *grid.inputs]), for_grid),
+        grid.make: (
+            grid_handler(make_clip, results, gallery, [*names, *grid.inputs]),
+            [*everything, *grid.inputs.values()],
+        ),
     }
     shown_on = [*results.all(), *gallery.all()]
     running = []
@@ -298,19 +308,29 @@ def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:
 
 
 def _handler(
-    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str]
+    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str], *, drafts: bool = False
 ) -> Callable[..., Iterator[Update]]:
-    """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
+    """What is behind Generate and Draft; parameters are the fields of the request and what inputs are made from."""
 
     def generate(*values: Any) -> Iterator[Update]:
         given = dict(zip(names, values, strict=True))
         keep = keeper(gallery, given["visitor"])
         in_words = partial(units_as_seen, numbers=switched_on(given))
-        yield from shown(make_clip, results, partial(_requests, given), keep, in_words)
+        yield from shown(make_clip, results, partial(_requests, given), keep, in_words, drafts=drafts)
 
+    generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
+
+
+def _in_full(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:
+    """The function behind 'Render this in full': makes the clip that the one on show is a draft of."""
+
+    def in_full(recipe: str, visitor: object) -> Iterator[Update]:
+        yield from shown(make_clip, results, lambda: [GenerationRequest.from_json(recipe)], keeper(gallery, visitor))
+
+    return in_full
 
 
 def _extender(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:

@@ -31,7 +31,8 @@ _CSS = """
 :is(#num_frames, #seed, #batch_count, #source_start, #source_every) label { display: flex; flex-direction: column;
   height: 100%; }
 :is(#num_frames, #seed, #batch_count, #source_start, #source_every) label > :last-child { margin-top: auto; }
-#status .html-container, #preview .html-container, #source_told .html-container { padding: 0 !important; }
+#status .html-container, #estimate .html-container, #preview .html-container,
+#source_told .html-container { padding: 0 !important; }
 .note { margin: 0; } .note p { margin: 0; color: var(--block-info-text-color); font-size: var(--text-sm); }
 #modes .tabitem { padding: .75rem 0 0; border: none; }
 

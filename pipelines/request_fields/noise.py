@@ -18,6 +18,16 @@ class NoiseFields(BaseModel):
         "window's, put into another order for every later stretch, which repeats less plainly (FreeNoise). "
         "Constant: the same in every frame.",
     )
+    draft: int = knob(
+        1,
+        label="Draft of",
+        help="How many times smaller in width and height the clip is than the one whose noise it is made from: that is "
+        "drawn in full and made small, so that a draft of 256×256 pixels with 2 looks like the clip of 512×512 of the "
+        "same seed. 1 is no draft.",
+        ge=1,
+        le=4,
+        step=1,
+    )
     free_init_iterations: int = knob(
         0,
         label="FreeInit rounds",

@@ -39,6 +39,13 @@ def served(page: gr.Blocks, routers=(), **launch_options) -> Iterator[str]:
         page.close(verbose=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine() -> FakeEngine:
     return FakeEngine()

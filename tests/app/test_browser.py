@@ -97,6 +97,28 @@ def test_a_clip_is_previewed_while_it_is_made_and_then_plays(visit):
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
 
 
+def test_a_draft_is_made_in_full_and_the_estimate_follows_the_controls(visit, engine: FakeEngine):
+    page = visit()
+    expect(page.locator("#estimate")).to_contain_text(re.compile(r"About \d+ s, [\d.]+ GB"))
+    before = page.locator("#estimate").inner_text().strip()
+    page.locator("#num_frames input").fill("400")
+    page.locator("#num_frames input").press("Tab")
+    expect(page.locator("#estimate")).not_to_contain_text(before)
+    page.locator("#num_frames input").fill("16")
+    page.locator("#num_frames input").press("Tab")
+    expect(page.locator("#estimate")).to_contain_text(before)
+    page.locator("#draft_button").click()
+    page.locator("#full").wait_for(timeout=WAIT_MS)
+    expect(page.locator("#full_recipe")).to_be_hidden()
+    draft = engine.requests[-1]
+    page.locator("#full").click()
+    page.locator("#full").wait_for(state="hidden", timeout=WAIT_MS)
+    expect(page.locator("#status")).to_contain_text("Done: 16 frames", timeout=WAIT_MS)
+    full = engine.requests[-1]
+    assert (full.seed, full.draft, full.width) == (draft.seed, 1, draft.width * draft.draft)
+    assert full.num_inference_steps > draft.num_inference_steps
+
+
 def test_the_used_seed_is_shown_and_can_be_used_again(visit, engine: FakeEngine):
     page = visit()
     expect(page.locator("#used_seed")).to_be_hidden()

@@ -104,8 +104,8 @@ def test_only_the_clean_endpoint_is_public(page):
 
 def test_every_event_that_makes_a_clip_shares_one_line(page):
     events = generation_events(page)
-    # generate, extend twice, grid, test; previews; an endpoint each; /preprocess
-    assert len(events) == 5 + UNITS + len(Mode) + 1
+    # generate, draft, in full, extend twice, grid, test; previews; an endpoint each; /preprocess
+    assert len(events) == 7 + UNITS + len(Mode) + 1
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
-from pipelines.beginning import begin, first_step
+from pipelines.beginning import begin
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.clip_inputs import ClipInputs
 from pipelines.denoise import build_scheduler, denoise
@@ -15,6 +15,7 @@ from pipelines.events import Progress
 from pipelines.generate import generate
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, ModelStore, applied
+from pipelines.plan import first_step
 from pipelines.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip

@@ -103,3 +103,21 @@ def test_every_window_of_a_shuffled_clip_sees_each_frame_of_noise_once(overlap: 
 def test_a_shuffled_clip_is_not_a_repeated_one_if_a_stretch_has_frames_to_shuffle():
     assert numbers(noise(40, "shuffle")) != numbers(noise(40, "repeat"))
     assert numbers(noise(40, "shuffle", context_overlap=7)) == numbers(noise(40, "repeat"))
+
+
+@pytest.mark.parametrize("layout", list(NoiseLayout))
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_noise_of_a_draft_is_the_larger_clips_made_small(layout, factor):
+    full = GenerationRequest.build(seed=3, num_frames=20, width=256, height=256, noise_layout=layout)
+    small = full.model_copy(update={"width": 256 // factor, "height": 256 // factor, "draft": factor})
+    noise, large = (clip_noise(one, seeded_generator(3)) for one in (small, full))
+    pooled = torch.nn.functional.interpolate(large[0], scale_factor=1 / factor, mode="area") * factor
+    torch.testing.assert_close(noise[0], pooled)
+
+
+def test_the_noise_of_a_draft_is_unit_normal_and_uncorrelated():
+    small = GenerationRequest.build(seed=3, num_frames=32, width=256, height=256, draft=2)
+    noise = clip_noise(small, seeded_generator(3))
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    assert abs((noise[..., 1:] * noise[..., :-1]).mean()) < 0.01

@@ -15,7 +15,8 @@ from pipelines.generate import generate
 from pipelines.image_fit import ImageFit, fitted
 from pipelines.latents import clip_noise
 from pipelines.models import Components, ModelStore
-from pipelines.passes import inputs_of, passes_of
+from pipelines.passes import inputs_of
+from pipelines.plan import passes_of
 from pipelines.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip

@@ -1,0 +1,110 @@
+"""What this machine computes on and how much memory it has, told before torch is loaded. No torch.
+
+`device.py` decides; here is what is known of its decision without asking for it.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.cache import cache_folder
+from pipelines.catalog import has_gpu
+from pipelines.settings import settings
+
+ZERO_GPU_BYTES = 48e9
+"""The smaller of the cards that ZeroGPU lends; they show up only inside a call."""
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where clips are made.
+
+    Args:
+        kind: "zerogpu", "cuda" or "cpu".
+        dtype: The number type, as `Device` has it; the likeliest one while it is not decided.
+        threads: Of the CPU; 0 where a GPU computes.
+    """
+
+    kind: str
+    dtype: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """What measurements of it are kept under."""
+        return f"{self.kind} {self.dtype} {self.threads}"
+
+    @property
+    def bytes_a_value(self) -> int:
+        """Of a number in weights and activations."""
+        return 4 if self.dtype == "float32" else 2
+
+
+def this_machine() -> Machine:
+    """The machine, as `choose_device` will have it or has had it."""
+    dtype = settings().dtype
+    if has_gpu():
+        kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else "cuda"
+        return Machine(kind, dtype or "bfloat16", 0)
+    try:
+        known = json.loads((cache_folder() / "device.json").read_text())
+        found = Machine("cpu", str(known["dtype"]), int(known["threads"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        found = Machine("cpu", "float32", 1)
+    return Machine("cpu", dtype or found.dtype, settings().threads or found.threads)
+
+
+def device_bytes(machine: Machine) -> float | None:
+    """Memory of the device that this program may have, what it holds included; None while nobody can tell.
+
+    A card is asked by torch, if that has been loaded: to load it for this would cost seconds.
+    """
+    if machine.kind == "cpu":
+        return ram_bytes()
+    if machine.kind == "zerogpu":
+        return ZERO_GPU_BYTES
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_initialized():
+            return None
+        return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
+    except (AttributeError, RuntimeError):  # half imported in another thread, or the card is gone
+        return None
+
+
+def ram_bytes() -> float | None:
+    """Memory of the machine that this program may have: what is free, within the container's limit, and its own."""
+    own = _status_bytes(_PROC / "self" / "status", "VmRSS") or 0.0
+    free = _status_bytes(_PROC / "meminfo", "MemAvailable")
+    if free is None:
+        try:
+            return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (ValueError, OSError, AttributeError):
+            return None
+    return min(free, _left_in_container()) + own
+
+
+def _status_bytes(path: Path, name: str) -> float | None:
+    """A line of the kernel's account, in bytes."""
+    try:
+        lines = path.read_text().splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def _left_in_container() -> float:
+    """What the container's limit leaves, infinite without one. Files that are only cached count as free."""
+    try:
+        limit = float((_CGROUP / "memory.max").read_text())  # "max" is no number
+        used = float((_CGROUP / "memory.current").read_text())
+        counts = (line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        cached = next((float(value) for name, value in counts if name == "inactive_file"), 0.0)
+    except (OSError, ValueError):
+        return float("inf")
+    return limit - used + cached

@@ -1,0 +1,88 @@
+"""The line under Generate follows what decides the cost, and its button makes a clip fit."""
+
+import gradio as gr
+import pytest
+
+from pipelines.estimate import Budget, estimate
+from pipelines.request import GenerationRequest
+from tests.app.fake_engine import FakeEngine
+from ui import estimate_line
+from ui.estimate_line import FIELDS_OF_COST, FITTED, STEERING, fitting, told
+from ui.page import build_page
+
+GB = 1e9
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def page() -> gr.Blocks:
+    return build_page(FakeEngine().make_clip)
+
+
+def event_with(page: gr.Blocks, *outputs: str):
+    (found,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == list(outputs))
+    return found
+
+
+def values(event, **changed) -> list:
+    sent = {control.elem_id: control.value for control in event.inputs} | changed
+    assert len(sent) == len(event.inputs)
+    return list(sent.values())
+
+
+def test_the_line_follows_everything_that_decides_and_every_finished_clip(page):
+    event = event_with(page, "estimate", "fit")
+    names = [*FIELDS_OF_COST, *STEERING]
+    assert [control.elem_id for control in event.inputs] == names
+    changing = {page.blocks[block].elem_id for block, kind in event.targets if kind == "change"}
+    assert changing == {*names, "recipe"}
+    assert not event.queue
+    line, button = event.fn(*values(event, base_model="demo", width=128, height=128))
+    assert "Rough until a first clip is made" in line["value"]
+    assert (line["visible"], button["visible"]) == (True, False)
+
+
+def test_values_that_break_a_rule_hide_the_line_and_nothing_else(page):
+    event = event_with(page, "estimate", "fit")
+    line, button = event.fn(*values(event, num_frames=0))
+    assert (line["value"], line["visible"], button["visible"]) == ("", False, False)
+
+
+def test_steering_counts_only_on_its_own_tab():
+    unit = {"control_1_enabled": True, "control_1_model": "a", "control_1_start": 0, "control_1_end": 1}
+    values = {"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5", "strength": 1.0, **unit}
+    lines = [told(values | {"mode": mode})[0] for mode in ("txt2vid", "vid2vid")]
+    assert lines[0] == told({"base_model": values["base_model"]})[0]
+    assert lines[0] != lines[1]
+
+
+def test_what_will_not_fit_is_said_with_a_way_out_that_the_button_takes(page, monkeypatch):
+    budget = Budget(1.2 * GB, 1.2 * GB)
+    monkeypatch.setattr(estimate_line, "this_budget", lambda: budget)
+    large = {"base_model": "demo", "width": 1024, "height": 1024, "num_frames": 32, "context_length": 32}
+    text, fits = told(large)
+    assert not fits
+    assert 'role="alert"' in text
+    assert "Won&#x27;t fit" in text
+    assert "horten the window" in text
+    event = event_with(page, *FITTED)
+    assert not event.queue
+    chosen = event.fn(*values(event, **large))
+    changed = {name: value for name, value in zip(FITTED, chosen, strict=True) if isinstance(value, (int, float))}
+    assert changed
+    request = GenerationRequest.build(seed=0, **large | changed)
+    assert budget.holds(estimate(request))
+    assert told(large | changed)[1]
+
+
+def test_the_button_leaves_a_clip_alone_that_breaks_a_rule():
+    assert all(isinstance(value, dict) and "value" not in value for value in fitting({"num_frames": 0}))
+
+
+def test_a_lent_gpu_is_told_in_quota(monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    assert "of GPU quota" in told({"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5"})[0]

@@ -1,0 +1,53 @@
+"""The real engine leaves a measurement behind, and the plan counted what it did."""
+
+import pytest
+
+from api.engine import build_request, make_clip
+from pipelines.costs import cost_of
+from pipelines.draft import draft_of
+from pipelines.estimate import estimate
+from pipelines.events import Clip, Progress, Stage
+from pipelines.machine import this_machine
+from pipelines.pace import recorded
+
+SMALL = {"base_model": "demo", "prompt": "a red circle", "num_frames": 4, "num_inference_steps": 4, "seed": 1}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("STUDIO_DTYPE", "float32")
+    monkeypatch.setenv("STUDIO_THREADS", "1")
+
+
+@pytest.mark.parametrize(
+    "more", [{"hires_scale": 1.5, "hires_method": "pixel"}, {"num_frames": 20, "closed_loop": "full"}]
+)
+def test_a_clip_is_recorded_with_the_windows_it_had(more, tmp_path):
+    request = build_request(**SMALL | {"width": 64, "height": 64} | more)
+    assert estimate(request).is_rough
+    events = list(make_clip(request, tmp_path))
+    (run,) = recorded(this_machine(), "demo")
+    told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    assert run.cost == cost_of(request)
+    assert run.cost.calls == len(told) == told[-1].total
+    assert isinstance(events[-1], Clip)
+    spent = run.load_s + run.denoise_s + run.drawing_s
+    assert spent == pytest.approx(events[-1].seconds, rel=0.2, abs=0.3)
+    found = estimate(request)
+    assert not found.is_rough
+    assert found.parts["denoise"] == pytest.approx(run.denoise_s)
+
+
+def test_the_time_left_ends_at_nothing(tmp_path):
+    events = list(make_clip(build_request(**SMALL | {"width": 64, "height": 64}), tmp_path))
+    left = [event.eta_s for event in events if isinstance(event, Progress) and event.eta_s is not None]
+    assert left[-1] == 0
+    assert left[0] > 0
+
+
+def test_a_draft_can_be_made(tmp_path):
+    draft = draft_of(build_request(**SMALL)).model_copy(update={"draft": 2, "width": 64, "height": 64})
+    assert draft.num_inference_steps == 4
+    *_, clip = make_clip(draft, tmp_path)
+    assert clip.files[0].stat().st_size > 0

@@ -1,0 +1,97 @@
+"""Estimates grow with what is asked, and what is changed so that a clip fits lets it fit."""
+
+import pytest
+
+from pipelines.catalog import STABLE_DIFFUSION
+from pipelines.estimate import Budget, advice, estimate, fit, peak_bytes
+from pipelines.machine import Machine, ram_bytes, this_machine
+from pipelines.request import GenerationRequest
+
+CARD = Machine("cuda", "bfloat16", 0)
+CPU = Machine("cpu", "bfloat16", 1)
+GB = 1e9
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def request(**values) -> GenerationRequest:
+    return GenerationRequest.build(seed=0, **{"base_model": STABLE_DIFFUSION} | values)
+
+
+def test_before_any_clip_it_is_rough_and_its_parts_are_the_whole():
+    found = estimate(request(), machine=CARD)
+    assert found.is_rough
+    assert found.seconds == pytest.approx(sum(found.parts.values()))
+    assert found.zero_gpu_seconds is None
+    lent = estimate(request(), machine=Machine("zerogpu", "bfloat16", 0))
+    assert lent.zero_gpu_seconds == lent.seconds > 0
+
+
+def test_memory_of_stable_diffusion_is_weights_and_what_lives_in_a_call():
+    """3.04 GB of weights in 16 bits and 2.04 GiB of values in a guided call, as counted elsewhere."""
+    device, _ = peak_bytes(request(), CARD)
+    assert device == pytest.approx(0.5e9 + 3.04e9 + 2.04 * 2**30, rel=0.03)
+
+
+@pytest.mark.parametrize("change", [{"width": 768}, {"context_length": 32, "num_frames": 32}, {"hires_scale": 1.5}])
+def test_a_larger_window_takes_more_of_the_device(change):
+    assert peak_bytes(request(**change), CARD)[0] > peak_bytes(request(), CARD)[0]
+
+
+def test_a_longer_clip_takes_no_more_of_the_device_and_its_latents_of_the_memory():
+    (card, ram), (card_long, ram_long) = (peak_bytes(request(num_frames=n), CARD) for n in (16, 1016))
+    assert card == card_long
+    assert ram_long - ram == pytest.approx(1000 * 2 * 16 * 64 * 64)
+
+
+@pytest.mark.parametrize("gigabytes", [4.6, 5.0, 6.0, 8.0, 12.0])
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"width": 1024, "height": 1024, "num_frames": 32, "context_length": 32},
+        {"hires_scale": 2.0},
+        {"num_frames": 64, "context_length": 64, "inner_length": 16, "guidance_scale": 1.0},
+        {"num_frames": 24, "width": 1024, "extended_from": (16,)},
+    ],
+)
+def test_what_is_changed_lets_it_fit(large, gigabytes):
+    budget = Budget(gigabytes * GB, None)
+    wanted = request(**large)
+    if budget.holds(estimate(wanted, machine=CARD)):
+        assert fit(wanted, budget, machine=CARD) == {}
+        return
+    changes = fit(wanted, budget, machine=CARD)
+    assert changes
+    fitting = GenerationRequest.build(**wanted.model_dump() | changes)
+    assert budget.holds(estimate(fitting, machine=CARD))
+    assert advice(changes).endswith(".")
+    assert "machine" not in advice(changes)
+
+
+def test_the_second_pass_goes_before_the_window_and_the_window_before_the_size():
+    wanted = request(hires_scale=1.5, num_frames=16)
+    tight = peak_bytes(request(num_frames=16), CARD)[0] / 0.92
+    assert fit(wanted, Budget(tight * 1.001, None), machine=CARD) == {"hires_scale": 1.0}
+    shorter = fit(wanted, Budget(tight * 0.95, None), machine=CARD)
+    assert shorter == {"hires_scale": 1.0, "context_length": 12}
+    assert advice(shorter) == "Leave out the second pass and shorten the window to 12 frames."
+
+
+def test_where_nothing_helps_that_is_said():
+    assert fit(request(), Budget(1 * GB, None), machine=CARD) == {}
+    assert "smaller model" in advice({})
+
+
+def test_several_windows_a_call_take_as_many_times_the_memory(monkeypatch):
+    alone = peak_bytes(request(num_frames=64), CARD)[0]
+    monkeypatch.setenv("STUDIO_WINDOWS", "4")
+    assert peak_bytes(request(num_frames=64), CARD)[0] > alone + 3 * 2e9
+    assert peak_bytes(request(num_frames=16), CARD)[0] == alone
+
+
+def test_this_machine_has_memory_and_a_way_to_compute():
+    assert ram_bytes() > 0.1 * GB
+    assert this_machine().bytes_a_value in (2, 4)

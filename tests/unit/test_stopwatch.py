@@ -1,0 +1,63 @@
+"""Of a generation's events a run is kept, whole ones alone."""
+
+import time
+
+import pytest
+
+from pipelines.events import Clip, Progress, Stage
+from pipelines.machine import this_machine
+from pipelines.pace import recorded
+from pipelines.request import GenerationRequest
+from pipelines.stopwatch import timed
+
+REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2)
+CLIP = Clip((), "{}", 16, 1.0)
+NAP = 0.02
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def events(*, windows: int = 2, first: int = 1, load_total: int = 1):
+    yield Progress(Stage.LOAD, 0, load_total)
+    time.sleep(4 * NAP)
+    yield Progress(Stage.ENCODE, 0, 1)
+    for step in range(first, windows + 1):
+        time.sleep(2 * NAP)
+        yield Progress(Stage.DENOISE, step, windows)
+    yield Progress(Stage.DECODE, 16, 16)
+    time.sleep(NAP)
+    yield CLIP
+
+
+def test_each_stage_has_its_own_time_and_the_watcher_none():
+    told = []
+    for event in timed(REQUEST, events()):
+        told.append(event)
+        time.sleep(NAP)
+    assert told == list(events())
+    (run,) = recorded(this_machine(), "demo")
+    found = (run.load_s, run.denoise_s, run.drawing_s)
+    assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=0.9 * NAP)
+    assert (run.loaded, run.cost.calls) == (True, 2)
+
+
+def test_the_second_clip_of_the_same_models_finds_them_loaded():
+    for _ in range(2):
+        list(timed(REQUEST, events()))
+    assert [run.loaded for run in recorded(this_machine(), "demo")] == [True, False]
+
+
+@pytest.mark.parametrize("odd", [{"windows": 1}, {"load_total": 50}])
+def test_runs_that_went_on_from_elsewhere_or_downloaded_are_not_kept(odd):
+    assert list(timed(REQUEST, events(**odd)))[-1] == CLIP
+    assert recorded(this_machine(), "demo") == []
+
+
+def test_a_run_that_was_stopped_is_not_kept():
+    running = timed(REQUEST, events())
+    next(running)
+    running.close()
+    assert recorded(this_machine(), "demo") == []

@@ -1,0 +1,169 @@
+"""The line under Generate: what the clip will take, live, and a button for one that won't fit into memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from api.modes import Mode
+from pipelines.errors import InvalidRequestError
+from pipelines.estimate import Budget, Estimate, advice, estimate, fit, this_budget
+from pipelines.machine import this_machine
+from pipelines.request import GenerationRequest
+from ui.control_units import UNITS, part
+from ui.progress import duration_text, message_html
+
+FIELDS_OF_COST = (
+    "base_model",
+    "motion_module",
+    "vae",
+    "num_frames",
+    "width",
+    "height",
+    "num_inference_steps",
+    "guidance_scale",
+    "scheduler",
+    "context_schedule",
+    "context_length",
+    "context_overlap",
+    "context_stride",
+    "closed_loop",
+    "inner_length",
+    "inner_overlap",
+    "extended_from",
+    "free_init_iterations",
+    "hires_scale",
+    "hires_strength",
+    "hires_method",
+    "upscale_by",
+    "interpolation",
+    "interpolation_frames",
+    "reverse",
+    "formats",
+)
+"""The fields of words alone that decide what a clip takes."""
+
+STEERING = (
+    "mode",
+    "first_frame",
+    "last_frame",
+    "strength",
+    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", "model", "start", "end")),
+    "image_prompt_model",
+    "image_prompt_picture",
+)
+"""What else decides, by `elem_id`."""
+
+FITTED = ("width", "height", "context_length", "hires_scale")
+"""The fields that `fit` may change."""
+
+_SOME_FILE = "0" * 64
+
+
+def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
+    """Lay out the line and its button.
+
+    Args:
+        values: Of the controls, as the page shows them at first.
+    """
+    text, fits = told(values)
+    line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
+    return line, gr.Button("Fit", elem_id="fit", size="sm", visible=not fits)
+
+
+def follow_estimate(
+    controls: Mapping[str, Component], inputs: Mapping[str, Component], shown: tuple[gr.HTML, gr.Button], made: gr.Code
+) -> None:
+    """Draw the line anew whenever something that decides changes, and when a clip was made.
+
+    Args:
+        controls: The controls of words alone by field.
+        inputs: All others by `elem_id`.
+        shown: What `place_estimate` laid out.
+        made: What changes when a clip is finished.
+    """
+    drawn = [*(controls[name] for name in FIELDS_OF_COST), *(inputs[name] for name in STEERING)]
+    names = (*FIELDS_OF_COST, *STEERING)
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    changes = [one.change for one in [*drawn, made]]
+    line, button = shown
+
+    def draw(*values: Any) -> list[Any]:
+        text, fits = told(dict(zip(names, values, strict=True)))
+        return [gr.update(value=text, visible=bool(text)), gr.update(visible=not fits)]
+
+    gr.on(changes, draw, drawn, [line, button], queue=False, trigger_mode="always_last", **plain)
+    button.click(
+        lambda *values: fitting(dict(zip(names, values, strict=True))),
+        drawn,
+        [controls[name] for name in FITTED],
+        queue=False,
+        **plain,
+    )
+
+
+def told(values: Mapping[str, Any]) -> tuple[str, bool]:
+    """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
+    try:
+        request = _request(values)
+        found, budget = estimate(request), this_budget()
+    except InvalidRequestError:
+        return "", True  # another line says so, or Generate will
+    if budget.holds(found):
+        return message_html(in_words(found)), True
+    return message_html(f"Won't fit: {_room(found, budget)} {advice(fit(request, budget))}", is_error=True), False
+
+
+def fitting(values: Mapping[str, Any]) -> list[Any]:
+    """What the controls of `FITTED` become so that the clip fits; what need not change stays."""
+    try:
+        changes = fit(_request(values), this_budget())
+    except InvalidRequestError:
+        changes = {}
+    return [changes.get(name, gr.skip()) for name in FITTED]
+
+
+def in_words(found: Estimate) -> str:
+    """An estimate in a line.
+
+    Example:
+        >>> in_words(Estimate(12.3, 1.1e9, 1.1e9, None, True, {}))
+        'About 12 s, 1.1 GB. Rough until a first clip is made.'
+    """
+    words = f"About {duration_text(found.seconds)}, {found.peak_bytes_device / 1e9:.1f} GB."
+    if found.zero_gpu_seconds is not None:
+        words += f" Takes {duration_text(found.zero_gpu_seconds)} of GPU quota."
+    return words + (" Rough until a first clip is made." if found.is_rough else "")
+
+
+def _room(found: Estimate, budget: Budget) -> str:
+    of_device = budget.device is not None and not Budget(budget.device, None).holds(found)
+    needed, there = (found.peak_bytes_device, budget.device) if of_device else (found.peak_bytes_ram, budget.ram)
+    where = "the GPU" if of_device and this_machine().kind != "cpu" else "memory"
+    return f"it needs about {needed / 1e9:.1f} GB, {where} has {(there or 0) / 1e9:.1f} GB."
+
+
+def _request(values: Mapping[str, Any]) -> GenerationRequest:
+    """The request as far as it decides what the clip takes; files are taken for granted.
+
+    Raises:
+        InvalidRequestError: A value breaks its field's rule.
+    """
+    fields = {name: values[name] for name in FIELDS_OF_COST if values.get(name) is not None}
+    if values.get("image_prompt_picture") and values.get("image_prompt_model"):
+        fields["image_prompts"] = [{"model": values["image_prompt_model"], "pictures": [(0, _SOME_FILE)]}]
+    mode = values.get("mode", Mode.TXT2VID)
+    if mode == Mode.IMG2VID:
+        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if values.get(name)}
+    if mode == Mode.VID2VID:
+        fields["source_video"] = _SOME_FILE
+    if mode != Mode.TXT2VID:
+        units = range(1, UNITS + 1)
+        fields["controls"] = [_unit(values, number) for number in units if values.get(part(number, "enabled"))]
+        fields["strength"] = values["strength"]
+    return GenerationRequest.build(seed=0, **fields)
+
+
+def _unit(values: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return {name: values.get(part(number, name)) for name in ("model", "start", "end")}
