@@ -12,6 +12,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 from api.control_preview import preview_clip
 from api.engine import warm
 from api.inputs import INPUTS_DIR
+from api.one_device import OneDevice
+from api.sdapi.routes import AUTH, sdapi_router
 from api.zero_gpu import lend, lent_engine
 from pipelines.catalog import DROPPED_DIR
 from ui.page import build_page
@@ -51,9 +53,16 @@ _dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the proce
 _inputs = tempfile.TemporaryDirectory(prefix="inputs-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ.setdefault(INPUTS_DIR, _inputs.name)
-demo = build_page(lent_engine(limit_s=GPU_SECONDS), lend(preview_clip, limit_s=GPU_SECONDS))
+_device = OneDevice()
+_make_clip = _device.alone(lent_engine(limit_s=GPU_SECONDS))
+demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=GPU_SECONDS)))
 demo.queue(max_size=MOST_WAITING, default_concurrency_limit=2, api_open=False)
 
 if __name__ == "__main__":
     warm()
-    demo.launch(**launch_options())
+    more = {}
+    if os.environ.get(AUTH) or not os.environ.get("SPACE_ID"):  # in public it needs a password
+        # Given to `launch` they come before Gradio's own routes. A Space would put a Node server in front, which
+        # knows those alone.
+        more = {"app_kwargs": {"routes": sdapi_router(_make_clip).routes}, "ssr_mode": False}
+    demo.launch(**launch_options(), **more)

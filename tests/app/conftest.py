@@ -23,10 +23,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(page: gr.Blocks) -> Iterator[str]:
+def served(page: gr.Blocks, **launch_options) -> Iterator[str]:
     """Serve a page as the app does, and close it afterwards."""
     page.queue(max_size=24, default_concurrency_limit=2, api_open=False)
-    _, url, _ = page.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **page_looks())
+    options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
+    _, url, _ = page.launch(**options)
     try:
         yield url
     finally:

@@ -1,12 +1,15 @@
 """A stand-in for the engine where only the page's own behaviour is tested: real events, a real MP4."""
 
+import io
 import threading
 import time
+import zipfile
 from collections.abc import Generator
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+from PIL import Image
 
 from pipelines.errors import WeightsError
 from pipelines.events import Clip, Event, Progress, Stage
@@ -67,7 +70,11 @@ class FakeEngine:
 def _write(request: GenerationRequest, folder: Path, kind: str) -> Path:
     path = folder / f"{request.seed}.{ {'MP4': 'mp4', 'GIF': 'gif', 'PNG': 'zip'}[kind] }"
     if kind == "PNG":
-        path.write_bytes(b"PK\x05\x06" + bytes(18))
+        with zipfile.ZipFile(path, "w") as file:
+            for index in range(request.num_frames):
+                png = io.BytesIO()
+                Image.new("RGB", (64, 64), (index, 90, 200)).save(png, "PNG")
+                file.writestr(f"{index:05}.png", png.getvalue())
         return path
     codec = {"MP4": "libx264", "GIF": "gif"}[kind]
     writer = imageio_ffmpeg.write_frames(
