@@ -75,11 +75,10 @@ def details_of_body(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def _of_body(error: Mapping[str, Any]) -> dict[str, Any]:
     place = tuple(error["loc"][1:])
-    if error["type"] in ("extra_forbidden", "missing"):
-        rule = "be a key of this call" if error["type"] == "extra_forbidden" else "be given"
-        return _told(
-            place, f"{_name(place)} must {rule}, got {'another' if error['type'] != 'missing' else 'nothing'}."
-        )
+    if error["type"] == "extra_forbidden":
+        return _told(place, f"{_name(place)} must be a key of this call, got another. Leave it out.")
+    if error["type"] == "missing":
+        return _told(place, f"{_name(place)} must be given, got nothing. Send it.")
     if error["type"] == "json_invalid":
         return _told((), "The body must be JSON, got something else.")
     rule = re.sub(r"^(Value error, must|\w+ should) ", "", error["msg"])

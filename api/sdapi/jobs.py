@@ -93,21 +93,20 @@ class Jobs:
 
     def run(
         self,
-        name: str,
+        job: Job,
         requests: Sequence[GenerationRequest],
         collect: Callable[[GenerationRequest, Clip], _Made],
     ) -> Outcome[_Made]:
         """Make clips one after the other.
 
         Args:
-            name: Of the call.
+            job: Tells how it goes, and may be interrupted from elsewhere; not run before.
             collect: Takes what is wanted out of a clip's files, which are gone afterwards.
 
         Raises:
             TooManyJobsError: The line is full.
             UserError: As the engine.
         """
-        job = Job(name, len(requests))
         with self._lock:
             if len(self._jobs) >= self._most:
                 raise TooManyJobsError(f"{len(self._jobs)} calls are made or wait already.")

@@ -1,5 +1,6 @@
 """The routes below `/sdapi/v1` that programs for AUTOMATIC1111's web UI call, and those of its ControlNet."""
 
+import asyncio
 import binascii
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -20,7 +22,7 @@ from api.faults import OUR_FAULT
 from api.sdapi import lists
 from api.sdapi.answers import answer, collect, progress_of
 from api.sdapi.faults import detail_of, details_of_body
-from api.sdapi.jobs import Jobs, TooManyJobsError
+from api.sdapi.jobs import Job, Jobs, TooManyJobsError
 from api.sdapi.mapping import base_model_named, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
 from pipelines import catalog
@@ -32,6 +34,7 @@ AUTH = "SDAPI_AUTH"
 MAX_BODY_BYTES = 96 << 20
 """Of one call; the largest have a handful of pictures in base64."""
 
+_LOOK_AGAIN_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -75,12 +78,11 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     def base_model() -> str:
         return chosen["base_model"] or catalog.default_base_model().id
 
-    # Plain functions: FastAPI gives each a thread, which waits for the clip.
-    def txt2img(body: Txt2Img) -> dict[str, Any]:
-        return _made(jobs, "txt2img", body, base_model())
+    async def txt2img(body: Txt2Img, request: Request) -> dict[str, Any]:
+        return await _made(jobs, "txt2img", body, base_model(), request)
 
-    def img2img(body: Img2Img) -> dict[str, Any]:
-        return _made(jobs, "img2img", body, base_model())
+    async def img2img(body: Img2Img, request: Request) -> dict[str, Any]:
+        return await _made(jobs, "img2img", body, base_model(), request)
 
     def interrupt() -> dict[str, Any]:
         jobs.interrupt()
@@ -104,9 +106,14 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     return router
 
 
-def _made(jobs: Jobs, name: str, body: Txt2Img | Img2Img, base_model: str) -> dict[str, Any]:
-    call = read_call(body, base_model=base_model)
-    return answer(call, body.model_dump(), jobs.run(name, call.requests, collect))
+async def _made(jobs: Jobs, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request) -> dict[str, Any]:
+    """Make what a body asks for, in a thread; where the caller hangs up it stops, since nobody would get it."""
+    call = await run_in_threadpool(read_call, body, base_model=base_model)
+    job = Job(name, len(call.requests))
+    work = asyncio.ensure_future(run_in_threadpool(jobs.run, job, call.requests, collect))
+    while not (await asyncio.wait([work], timeout=_LOOK_AGAIN_S))[0]:
+        job.is_interrupted = job.is_interrupted or await request.is_disconnected()
+    return await run_in_threadpool(answer, call, body.model_dump(), work.result())
 
 
 def _add_lists(router: APIRouter) -> None:

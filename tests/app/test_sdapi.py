@@ -1,11 +1,14 @@
 """The API of AUTOMATIC1111's web UI, used by one of its clients as it comes, beside the page on the same device."""
 
+import inspect
 import io
 import json
+import re
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +17,19 @@ import webuiapi
 from gradio_client import Client
 from PIL import Image, ImageSequence
 
+from api.endpoint import clip_endpoint
 from api.engine import make_clip
 from api.inputs import input_store
+from api.modes import Mode
 from api.one_device import OneDevice
 from api.sdapi.routes import AUTH, MAX_BODY_BYTES, sdapi_router
 from media.pictures import to_rgb
+from media.read import probe
 from tests.app.conftest import free_port, served
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from ui.page import build_page
 
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = {"sd_model_checkpoint": "demo"}
 SMALL = {"width": 64, "height": 64, "steps": 2, "override_settings": DEMO}
 RED = Image.new("RGB", (64, 64), "red")
@@ -167,6 +174,14 @@ def test_a_call_that_waits_is_interrupted_only_when_its_turn_comes(api, slow, ur
     assert other == [200]
 
 
+def test_a_caller_who_hangs_up_gives_the_device_back(fake, url):
+    with pytest.raises(requests.Timeout):
+        requests.post(f"{url}/txt2img", json={"prompt": "slow", **SMALL}, timeout=0.5)
+    assert fake.requests[-1].prompt == "slow"
+    until(lambda: fake.running == 0, 6)
+    assert fake.closed_at[-1] < 400
+
+
 def test_everything_that_a_client_looks_up_is_there(api):
     assert api.has_animatediff
     assert api.has_controlnet
@@ -245,6 +260,31 @@ def test_with_a_password_only_those_who_know_it_come_in(port, url, monkeypatch):
         assert requests.post(f"{url}/txt2img", json={}, auth=wrong, timeout=20).status_code == 401
     assert requests.get(f"{url}/options", headers={"authorization": "Basic §".encode()}, timeout=20).status_code == 401
     assert requests.get(f"http://127.0.0.1:{port}/", timeout=20).status_code == 200  # the page has a door of its own
+
+
+def test_the_example_of_the_readme_works(port, fake, tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text()
+    example = re.search(r"<!-- sdapi: begin -->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("port=7860", f"port={port}"))
+    assert probe(tmp_path / "clip.gif").num_frames == 16
+    assert (fake.requests[-1].num_frames, fake.requests[-1].closed_loop) == (16, "windows")
+
+
+def test_a_visitor_who_leaves_the_page_gives_the_device_back(api, fake, port):
+    page = f"http://127.0.0.1:{port}"
+    names = [one.get("api_name") for one in requests.get(f"{page}/config", timeout=20).json()["dependencies"]]
+    begun = len(fake.requests)
+    parameters = inspect.signature(clip_endpoint(fake.make_clip, Mode.TXT2VID)).parameters.values()
+    data = ["slow" if one.name == "prompt" else one.default for one in parameters]
+    join = {"data": data, "fn_index": names.index("txt2vid"), "session_hash": "left"}
+    requests.post(f"{page}/gradio_api/queue/join", json=join, timeout=20).raise_for_status()
+    with requests.get(f"{page}/gradio_api/queue/data?session_hash=left", stream=True, timeout=20) as stream:
+        until(lambda: len(fake.requests) > begun)
+        assert stream.status_code == 200
+    made = api.txt2img(prompt="x", **SMALL)
+    assert made.image.format == "PNG"
+    assert fake.most_running == 1
 
 
 def test_what_the_real_engine_makes_is_what_was_asked_for():
