@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.seed_args import key_of_field
-from pipelines.errors import InvalidRequestError
+from pipelines.errors import InvalidRequestError, UserError
 
 Place = tuple[str | int, ...]
 
@@ -52,7 +52,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
 
 
-def detail_of(err: InvalidRequestError | Exception) -> dict[str, Any]:
+def detail_of(err: UserError) -> dict[str, Any]:
     """An error as FastAPI tells one: place, text, kind. The field a text begins with becomes the caller's key."""
     text = str(err)
     if isinstance(err, KeyFaultError):
@@ -90,4 +90,4 @@ def _told(place: Place, text: str) -> dict[str, Any]:
 
 
 def _name(place: Place) -> str:
-    return str(place[-1]) if place else "The body"
+    return shown(place[-1]) if place else "The body"

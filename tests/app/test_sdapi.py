@@ -15,7 +15,7 @@ import pytest
 import requests
 import webuiapi
 from gradio_client import Client
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageSequence
 
 from api.endpoint import clip_endpoint
 from api.engine import make_clip
@@ -296,6 +296,17 @@ def test_what_the_real_engine_makes_is_what_was_asked_for():
         clip = api.txt2img(animatediff=animatediff(format=["GIF", "Frame"], closed_loop="N"), **words)
         again = api.txt2img(animatediff=animatediff(format=["Frame"], closed_loop="N"), **words)
         picture = api.txt2img(**words)
+        ring = Image.new("RGB", (64, 64))
+        ImageDraw.Draw(ring).ellipse((12, 12, 52, 52), outline="white", width=3)
+        unit = webuiapi.ControlNetUnit(image=ring, module="canny", model="demo-canny")
+        steered = api.txt2img(
+            animatediff=animatediff(format=["Frame"], closed_loop="N"), controlnet_units=[unit], **words
+        )
+        right_half = Image.new("L", (64, 64))
+        right_half.paste(255, (32, 0, 64, 64))
+        mended = api.img2img(
+            images=[RED], mask_image=right_half, mask_blur=0, **words | {"prompt": "a blue background"}
+        )
         ends = {"images": [RED], "denoising_strength": 0.1, "prompt": "a red background", "seed": 1}
         blue = webuiapi.raw_b64_img(Image.new("RGB", (64, 64), "blue"))
         fade = api.img2img(
@@ -308,6 +319,10 @@ def test_what_the_real_engine_makes_is_what_was_asked_for():
     assert max(np.abs(one - other).mean() for one, other in zip(shown, frames, strict=True)) < 8
     assert all(np.array_equal(one, np.asarray(other)) for one, other in zip(frames, again.images, strict=True))
     assert np.asarray(picture.image).shape == (64, 64, 3)
+    assert not np.array_equal(frames[0], np.asarray(steered.images[0]))
+    left, right = np.hsplit(np.asarray(mended.image).astype(int), 2)
+    assert (left[:, :-2] == (255, 0, 0)).all(-1).mean() > 0.9
+    assert np.abs(right - (255, 0, 0)).mean() > 20
     first, last = (np.asarray(frame).astype(int).mean((0, 1)) for frame in (fade[0], fade[-1]))
     assert first[0] > first[2] + 50
     assert last[2] > last[0] + 50
