@@ -12,8 +12,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 from api.control_preview import preview_clip
 from api.engine import warm
 from api.health import health_router
+from api.limits import within_limits
 from api.line import open_line
+from api.one_device import OneDevice
 from api.routes import serve
+from api.sdapi.routes import sdapi_router
 from api.start import checked_settings
 from api.zero_gpu import lend, lent_engine, on_zero_gpu, preload
 from pipelines.catalog import default_base_model
@@ -59,8 +62,9 @@ _gallery = tempfile.TemporaryDirectory(prefix="gallery-")
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
 os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
-_limit_s = _settings.max_gpu_seconds
-demo = build_page(lent_engine(limit_s=_limit_s), lend(preview_clip, limit_s=_limit_s))
+_limit_s, _device = _settings.max_gpu_seconds, OneDevice()
+_make_clip = _device.alone(lent_engine(limit_s=_limit_s))
+demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=_limit_s)))
 open_line(demo, _settings)
 
 if on_zero_gpu():
@@ -68,4 +72,10 @@ if on_zero_gpu():
 
 if __name__ == "__main__":
     warm()
-    serve(demo, open_to_all=health_router(demo), **launch_options())
+    # Other programs' API has a password of its own or the page's; in public it is there only with one of them.
+    behind_login, open_to_all = [], health_router(demo)
+    if _settings.sdapi_auth:
+        open_to_all.include_router(sdapi_router(within_limits(_make_clip)))
+    elif _settings.auth or not os.environ.get("SPACE_ID"):
+        behind_login.append(sdapi_router(within_limits(_make_clip)))
+    serve(demo, behind_login, open_to_all=open_to_all, **launch_options())

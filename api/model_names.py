@@ -1,12 +1,18 @@
 """Models by the names that other programs write: the catalog's ids, labels and files, spelt loosely."""
 
 import re
+from collections.abc import Callable, Sequence
 
 from api.seed_names import OTHER_NAMES
 from pipelines import catalog
 from pipelines.catalog_entries import Entry
 
-_LISTS = {"base_model": catalog.base_models, "motion_module": catalog.motion_modules, "vae": catalog.vaes}
+_LISTS: dict[str, Callable[[], Sequence[Entry]]] = {
+    "base_model": catalog.base_models,
+    "motion_module": catalog.motion_modules,
+    "vae": catalog.vaes,
+    "controlnet": catalog.controlnets,
+}
 _MOST_LETTERS = 300
 
 
@@ -14,7 +20,7 @@ def model_named(field: str, name: str) -> str | None:
     """The id of the model that a name means; None if there is none.
 
     Args:
-        field: `base_model`, `motion_module` or `vae`.
+        field: `base_model`, `motion_module`, `vae` or `controlnet`.
         name: A file's name, perhaps with folders before it and a short hash in brackets behind.
 
     Example:

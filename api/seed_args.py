@@ -93,6 +93,22 @@ _FREE_INIT = {
     "freeinit_ds": "free_init_spatial_stop",
     "freeinit_dt": "free_init_temporal_stop",
 }
+_TOLD_AS = (
+    _SAME
+    | _FREE_INIT
+    | {
+        "model": "motion_module",
+        "video_length": "num_frames",
+        "closed_loop": "closed_loop",
+        "format": "formats",
+        "interp_x": "interpolation_frames",
+        "reverse": "reverse",
+        "freeinit_iters": "free_init_iterations",
+        "last_frame": "last_frame",
+        "video_source": "source_video",
+        "mask_path": "mask",
+    }
+)
 _FILES = {
     "video_source": "Source clip",
     "video_path": "Source clip",
@@ -151,6 +167,16 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         fields |= more
         notes += told
     return fields, notes + _without_counterpart(args)
+
+
+def key_of_field(field: str) -> str | None:
+    """The argument that a field of the request comes from; None if there is none.
+
+    Example:
+        >>> key_of_field("context_length")
+        'batch_size'
+    """
+    return next((theirs for theirs, ours in _TOLD_AS.items() if ours == field), None)
 
 
 def _fault(key: str, value: object) -> str:

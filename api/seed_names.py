@@ -1,6 +1,7 @@
 """Names that sd-webui-animatediff and its host use for our choices. They exist here alone."""
 
 from pipelines.choices import ClosedLoop, Reverse, Scheduler
+from pipelines.image_fit import ImageFit
 
 CLOSED_LOOPS: dict[str, ClosedLoop] = {
     "N": ClosedLoop.OFF,
@@ -21,14 +22,81 @@ REVERSES: dict[frozenset[int], Reverse] = {
 }
 """Its ticks: 0 plays back, 1 drops the head of what is played back, 2 its tail. Without 0 the others do nothing."""
 
-SAMPLERS: dict[str, Scheduler] = {
-    "ddim": Scheduler.DDIM,
-    "euler": Scheduler.EULER,
-    "euler a": Scheduler.EULER_A,
-    "dpm++ 2m": Scheduler.DPMPP_2M,
-    "lcm": Scheduler.LCM,
+SAMPLER_NAMES: dict[str, Scheduler] = {
+    "Euler a": Scheduler.EULER_A,
+    "Euler": Scheduler.EULER,
+    "DPM++ 2M": Scheduler.DPMPP_2M,
+    "DDIM": Scheduler.DDIM,
+    "LCM": Scheduler.LCM,
 }
-"""The host's samplers, in lower case, that draw as ours do."""
+"""The host's samplers that draw as ours do, as it writes them."""
+
+SAMPLERS: dict[str, Scheduler] = {name.lower(): sampler for name, sampler in SAMPLER_NAMES.items()}
+"""The same in lower case."""
+
+CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
+    "none": ("none", {}),
+    "invert": ("invert", {}),
+    "canny": ("canny", {}),
+    "depth": ("depth_midas", {}),
+    "depth_midas": ("depth_midas", {}),
+    "depth_zoe": ("depth_zoe", {}),
+    "depth_leres": ("depth_leres", {}),
+    "depth_anything": ("depth_anything", {}),
+    "depth_anything_v2": ("depth_anything", {}),
+    "hed": ("softedge_hed", {}),
+    "softedge_hed": ("softedge_hed", {}),
+    "softedge_hedsafe": ("softedge_hed", {"safe": 1}),
+    "hed_safe": ("softedge_hed", {"safe": 1}),
+    "pidinet": ("softedge_pidinet", {}),
+    "softedge_pidinet": ("softedge_pidinet", {}),
+    "softedge_pidisafe": ("softedge_pidinet", {"safe": 1}),
+    "pidinet_safe": ("softedge_pidinet", {"safe": 1}),
+    "softedge_teed": ("softedge_teed", {}),
+    "scribble_hed": ("scribble", {}),
+    "scribble_xdog": ("scribble_xdog", {}),
+    "lineart": ("lineart", {}),
+    "lineart_realistic": ("lineart", {}),
+    "lineart_coarse": ("lineart", {"coarse": 1}),
+    "lineart_anime": ("lineart_anime", {}),
+    "lineart_standard": ("lineart_standard", {}),
+    "mlsd": ("mlsd", {}),
+    "openpose": ("openpose", {}),
+    "openpose_hand": ("openpose", {"hands": 1}),
+    "openpose_face": ("openpose", {"face": 1}),
+    "openpose_full": ("openpose", {"hands": 1, "face": 1}),
+    "dw_openpose_full": ("dwpose", {}),
+    "normal_bae": ("normal_bae", {}),
+    "shuffle": ("shuffle", {}),
+    "seg_ufade20k": ("segment", {}),
+    "seg_ofade20k": ("segment", {}),
+    "tile_resample": ("tile", {}),
+    "blur_gaussian": ("blur", {}),
+}
+"""What its ControlNet calls preprocessors, as ours with their options."""
+
+CONTROL_THRESHOLDS: dict[str, tuple[str, ...]] = {
+    "canny": ("low", "high"),
+    "mlsd": ("score", "length"),
+    "scribble_xdog": ("threshold",),
+    "tile": ("rate",),
+    "blur": ("sigma",),
+}
+"""The options that `threshold_a` and `threshold_b` mean, by our preprocessor."""
+
+CONTROL_FITS: dict[str, ImageFit] = {
+    "0": ImageFit.STRETCH,
+    "just resize": ImageFit.STRETCH,
+    "1": ImageFit.CROP,
+    "crop and resize": ImageFit.CROP,
+    "inner fit (scale to fit)": ImageFit.CROP,
+    "scale to fit (inner fit)": ImageFit.CROP,
+    "2": ImageFit.PAD,
+    "resize and fill": ImageFit.PAD,
+    "outer fit (shrink to fit)": ImageFit.PAD,
+    "envelope (outer fit)": ImageFit.PAD,
+}
+"""Its and its host's `resize_mode`, of every version, in lower case."""
 
 OTHER_NAMES: dict[str, dict[str, str]] = {
     "base_model": {
@@ -45,5 +113,6 @@ OTHER_NAMES: dict[str, dict[str, str]] = {
         "mm_sd15_animatelcm": "wangfuyun/AnimateLCM/AnimateLCM_sd15_t2v.ckpt",
     },
     "vae": {},
+    "controlnet": {},
 }
 """What files are called there whose weights the catalog has under another name, by the field of the request."""

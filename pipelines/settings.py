@@ -148,6 +148,16 @@ class Settings(BaseModel):
     auth: Annotated[SecretStr, BeforeValidator(_read_auth)] | None = _setting(
         None, "STUDIO_AUTH", help="`user:password`, asked for before anything is shown but `/health`."
     )
+    sdapi_auth: Annotated[SecretStr, BeforeValidator(_read_auth)] | None = _setting(
+        None,
+        "SDAPI_AUTH",
+        help="`user:password` of `/sdapi/v1` alone, in the place of the page's. On a Space it is served only with one.",
+    )
+    sdapi_files_dir: Path | None = _setting(
+        None,
+        "SDAPI_FILES_DIR",
+        help="The one folder in which callers of `/sdapi/v1` may name clips and folders of frames.",
+    )
     public: Annotated[bool, BeforeValidator(_read_yes)] = _setting(
         True,
         "STUDIO_PUBLIC",

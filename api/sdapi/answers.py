@@ -1,0 +1,194 @@
+"""What the calls answer: files in base64, and how they were made in the host's words."""
+
+import io
+import json
+import time
+import zipfile
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from api.sdapi.jobs import Job, Outcome
+from api.sdapi.mapping import RETURNED, Call
+from api.seed_names import CLOSED_LOOPS, SAMPLER_NAMES
+from pipelines.choices import OutputFormat
+from pipelines.events import Clip
+from pipelines.request import GenerationRequest
+from pipelines.version import VERSION
+
+_LONGEST_TEXT = 4096  # what is longer in a body are pictures, which nobody needs back
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is answered of a clip, files in base64.
+
+    Args:
+        videos: In the order of `RETURNED`.
+        frames: PNGs; empty where they were not asked for.
+    """
+
+    request: GenerationRequest
+    videos: list[str]
+    frames: list[str]
+    recipe: str
+    warnings: tuple[str, ...]
+
+
+def collect(request: GenerationRequest, clip: Clip) -> Made:
+    """Read a clip's files."""
+    files = dict(zip(request.formats, clip.files, strict=True))
+    videos = [_base64(files[one].read_bytes()) for one in RETURNED if one in files]
+    frames = _frames(files[OutputFormat.PNG]) if OutputFormat.PNG in files else []
+    return Made(request, videos, frames, clip.recipe, clip.warnings)
+
+
+def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[Made]) -> dict[str, Any]:
+    """The answer to a call: `images`, `parameters`, and `info` as text of JSON.
+
+    The videos of every clip come first, then the frames of the last one; without AnimateDiff a picture for each seed.
+    """
+    made = outcome.made
+    images = [video for one in made for video in one.videos]
+    if call.with_frames:
+        images += [frame for one in (made[-1:] if call.is_clip else made) for frame in one.frames]
+    return {
+        "images": images if body.get("send_images", True) else [],
+        "parameters": _without_pictures(body) | {"init_images": None, "mask": None},
+        "info": json.dumps(_info(call, outcome), ensure_ascii=False),
+    }
+
+
+def progress_of(job: Job | None, count: int, *, with_picture: bool) -> dict[str, Any]:
+    """The answer about how far a job is; all zeros while there is none."""
+    told = job.progress if job else None
+    preview = job.preview if job and with_picture else None
+    return {
+        "progress": job.share if job else 0.0,
+        "eta_relative": (told.eta_s or 0.0) if told else 0.0,
+        "state": {
+            "skipped": False,
+            "interrupted": bool(job and job.is_interrupted),
+            "stopping_generation": bool(job and job.is_interrupted),
+            "job": ("waiting" if job.is_waiting else job.name) if job else "",
+            "job_count": count,
+            "job_timestamp": _timestamp(job.begun) if job else "0",
+            "job_no": job.done if job else 0,
+            "sampling_step": told.step if told else 0,
+            "sampling_steps": told.total if told else 0,
+        },
+        "current_image": _picture(preview) if isinstance(preview, np.ndarray) else None,
+        "textinfo": told.note if told else None,
+    }
+
+
+def infotext_of(request: GenerationRequest, *, is_clip: bool) -> str:
+    """How a clip was made, as the host writes it; its recipe says it in full.
+
+    Example:
+        >>> infotext_of(GenerationRequest(prompt="a cat", seed=7), is_clip=False)
+        'a cat\\nSteps: 25, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 512x512, Model: demo'
+    """
+    settings: dict[str, object] = {
+        "Steps": request.num_inference_steps,
+        "Sampler": _sampler(request),
+        "CFG scale": f"{request.guidance_scale:g}",
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}",
+        "Model": request.base_model.rsplit("/", 1)[-1],
+    }
+    if request.clip_skip:
+        settings["Clip skip"] = request.clip_skip + 1
+    if request.first_frame or request.source_video:
+        settings["Denoising strength"] = request.strength
+    if is_clip:
+        told = ", ".join(f"{key}: {value}" for key, value in _arguments(request).items())
+        settings["AnimateDiff"] = json.dumps(told)
+    lines = [request.prompt, f"Negative prompt: {request.negative_prompt}" if request.negative_prompt else ""]
+    return "\n".join([*filter(None, lines), ", ".join(f"{key}: {value}" for key, value in settings.items())])
+
+
+def _arguments(request: GenerationRequest) -> dict[str, object]:
+    return {
+        "model": request.motion_module.rsplit("/", 1)[-1],
+        "video_length": request.num_frames,
+        "fps": f"{float(request.fps):g}",
+        "loop_number": request.loop_count,
+        "closed_loop": next(letter for letter, kind in CLOSED_LOOPS.items() if kind is request.closed_loop),
+        "batch_size": request.context_length,
+        "stride": request.context_stride,
+        "overlap": request.context_overlap,
+    }
+
+
+def _info(call: Call, outcome: Outcome[Made]) -> dict[str, Any]:
+    requests = [one.request for one in outcome.made] or call.requests[:1]
+    first = requests[0]
+    return {
+        "prompt": first.prompt,
+        "all_prompts": [one.prompt for one in requests],
+        "negative_prompt": first.negative_prompt,
+        "all_negative_prompts": [one.negative_prompt for one in requests],
+        "seed": first.seed,
+        "all_seeds": [one.seed for one in requests],
+        "subseed": -1,
+        "all_subseeds": [-1 for _ in requests],
+        "subseed_strength": 0,
+        "width": first.width,
+        "height": first.height,
+        "sampler_name": _sampler(first),
+        "cfg_scale": first.guidance_scale,
+        "steps": first.num_inference_steps,
+        "batch_size": 1,
+        "restore_faces": False,
+        "sd_model_name": first.base_model,
+        "sd_model_hash": None,
+        "sd_vae_name": first.vae or None,
+        "denoising_strength": first.strength,
+        "extra_generation_params": {"AnimateDiff": _arguments(first)} if call.is_clip else {},
+        "index_of_first_image": 0,
+        "infotexts": [infotext_of(one, is_clip=call.is_clip) for one in requests],
+        "styles": [],
+        "job_timestamp": _timestamp(time.time()),
+        "clip_skip": first.clip_skip + 1,
+        "version": f"AnimateDiff Studio {VERSION}",
+        "interrupted": outcome.is_interrupted,
+        "recipes": [json.loads(one.recipe) for one in outcome.made],
+        "warnings": list(dict.fromkeys([*call.notes, *(told for one in outcome.made for told in one.warnings)])),
+    }
+
+
+def _sampler(request: GenerationRequest) -> str:
+    return next(name for name, sampler in SAMPLER_NAMES.items() if sampler is request.scheduler)
+
+
+def _frames(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as file:
+        return [_base64(file.read(name)) for name in sorted(file.namelist()) if name.endswith(".png")]
+
+
+def _picture(frame: np.ndarray) -> str:
+    png = io.BytesIO()
+    Image.fromarray(frame).save(png, "PNG")
+    return _base64(png.getvalue())
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+def _without_pictures(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_pictures(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_pictures(one) for one in value]
+    return None if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
+
+
+def _timestamp(seconds: float) -> str:
+    return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))

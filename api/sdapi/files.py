@@ -1,0 +1,80 @@
+"""Pictures in a body, and paths below the operator's folder, as inputs that a request names by hash."""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from api.inputs import keep, keep_own, source_facts
+from api.sdapi.faults import KeyFaultError, Place, refuse
+from media.input_files import BadInputError, InputKind, sniff
+from pipelines.errors import InvalidRequestError
+from pipelines.settings import settings
+
+MAX_PICTURE_BYTES = 32 << 20
+"""Of one picture, as a file."""
+
+_MAX_CHARACTERS = MAX_PICTURE_BYTES // 3 * 4 + 4
+_HEAD = re.compile(r"data:image/[\w.+-]{1,40};base64,")
+
+
+def keep_picture(value: object, place: Place) -> str:
+    """Keep a picture in base64, with or without `data:image/…;base64,` before it; what a request calls it.
+
+    Addresses are refused: nothing is fetched for a caller.
+
+    Raises:
+        KeyFaultError: It is no picture or too large; the text is decoded only if it is short enough.
+    """
+    if not isinstance(value, str) or not value:
+        raise refuse(place, "be a picture in base64", type(value).__name__, fix="Send one.")
+    if len(value) > _MAX_CHARACTERS:
+        size = f"{len(value):,} characters"
+        raise refuse(place, f"have at most {MAX_PICTURE_BYTES >> 20} MiB", size, fix="Make the picture smaller.")
+    text = value[found.end() :] if (found := _HEAD.match(value)) else value
+    try:
+        data = b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise refuse(place, "be a picture in base64", value, fix="Encode the file's bytes.") from None
+    with TemporaryDirectory(prefix="sdapi-") as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(data)
+        try:
+            kind = sniff(path)
+        except BadInputError:
+            kind = None
+        if kind is not InputKind.PICTURE:
+            raise refuse(place, "be a picture", "a file of another kind", fix="Send a PNG, JPEG or WebP.")
+        return _checked(lambda: keep([path], field=str(place[-1])), place)
+
+
+def keep_path(value: object, place: Place) -> str:
+    """Keep a clip, or the pictures of a folder, below the operator's folder; what a request calls it.
+
+    Raises:
+        KeyFaultError: There is no such folder, or nothing there that can be used; both in the same words for a path
+            that leads out, so that nothing is told of what is outside.
+    """
+    told = settings().sdapi_files_dir
+    if not told:
+        raise refuse(place, "be empty on this server", value, fix="Its operator has not set SDAPI_FILES_DIR.")
+    folder = told.resolve()
+    try:
+        path = (folder / str(value)).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        path = folder  # gone, a null byte, links in a circle
+    if path == folder or not path.is_relative_to(folder):
+        raise refuse(place, "be a path below the operator's folder", value, fix="Put the files there.")
+    return _checked(lambda: keep_own(path, field=str(place[-1])), place)
+
+
+def _checked(kept: Callable[[], str], place: Place) -> str:
+    """The hash of an input whose header, at least, can be read."""
+    try:
+        sha256 = kept()
+        source_facts(sha256, field=str(place[-1]))
+    except InvalidRequestError as err:
+        raise KeyFaultError(place, str(err)) from err
+    return sha256

@@ -1,0 +1,86 @@
+"""What is here, as the host lists it. Files are named by the ids of the catalog, never by paths of the disk."""
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from api.seed_names import CONTROL_MODULES, SAMPLER_NAMES
+from pipelines import catalog
+
+SCRIPTS = ("animatediff", "controlnet", "controlnet m2m")
+"""Clients look for the last one to know whether there is ControlNet."""
+
+
+def samplers() -> list[dict[str, Any]]:
+    """The samplers."""
+    return [{"name": name, "aliases": [str(sampler)], "options": {}} for name, sampler in SAMPLER_NAMES.items()]
+
+
+def schedulers() -> list[dict[str, Any]]:
+    """Schedules of noise: every sampler has its own alone."""
+    return [{"name": "automatic", "label": "Automatic", "aliases": None, "default_rho": -1, "need_inner_model": False}]
+
+
+def sd_models() -> list[dict[str, Any]]:
+    """The base models."""
+    names = ("title", "model_name", "filename")
+    return [dict.fromkeys(names, one.id) | _UNHASHED for one in catalog.base_models()]
+
+
+def sd_vaes() -> list[dict[str, Any]]:
+    """The VAEs."""
+    return [{"model_name": one.id, "filename": one.id} for one in catalog.vaes()]
+
+
+def loras() -> list[dict[str, Any]]:
+    """The LoRAs and textual inversions, by what a tag in a prompt names."""
+    found = [(one.names[0], one.label) for one in catalog.loras()]
+    return [{"name": name, "alias": label, "path": name, "metadata": {}} for name, label in found]
+
+
+def upscalers() -> list[dict[str, Any]]:
+    """What enlarges pixels in a second pass."""
+    return [{"name": "Lanczos", "model_name": None, "model_path": None, "model_url": None, "scale": 4}]
+
+
+def script_info() -> list[dict[str, Any]]:
+    """The scripts, for both calls."""
+    return [
+        {"name": name, "is_alwayson": name in SCRIPTS[:2], "is_img2img": is_img2img, "args": []}
+        for is_img2img in (False, True)
+        for name in SCRIPTS
+    ]
+
+
+def options(base_model: str) -> dict[str, Any]:
+    """The settings."""
+    return {"sd_model_checkpoint": base_model, "sd_vae": "Automatic", "CLIP_stop_at_last_layers": 1}
+
+
+def control_models() -> list[str]:
+    """The ControlNets."""
+    return [one.id for one in catalog.controlnets()]
+
+
+def control_modules() -> list[str]:
+    """The preprocessors, by the names that ControlNet has for them."""
+    return list(CONTROL_MODULES)
+
+
+def memory() -> dict[str, Any]:
+    """How much memory there is and is free, bytes; the device's only once the engine has begun to use it."""
+    ram: dict[str, Any] = {"error": "unavailable"}
+    with suppress(ValueError, AttributeError):  # not every system counts them
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (page * os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+        ram = {"free": free, "used": total - free, "total": total}
+    cuda: dict[str, Any] = {"error": "unavailable"}
+    torch = sys.modules.get("torch")  # not imported for this: it takes seconds
+    if torch is not None and torch.cuda.is_initialized():
+        left, whole = torch.cuda.mem_get_info()
+        cuda = {"system": {"free": left, "used": whole - left, "total": whole}}
+    return {"ram": ram, "cuda": cuda}
+
+
+_UNHASHED: dict[str, Any] = {"hash": None, "sha256": None, "config": None}

@@ -1,0 +1,174 @@
+"""The routes below `/sdapi/v1` that programs for AUTOMATIC1111's web UI call, and those of its ControlNet."""
+
+import asyncio
+import binascii
+import logging
+import secrets
+from base64 import b64decode
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from api.engine import MakeClip
+from api.faults import OUR_FAULT
+from api.sdapi import lists
+from api.sdapi.answers import answer, collect, progress_of
+from api.sdapi.faults import detail_of, details_of_body
+from api.sdapi.jobs import Job, Jobs, TooManyJobsError
+from api.sdapi.mapping import base_model_named, read_call
+from api.sdapi.models import Img2Img, Options, Txt2Img
+from pipelines import catalog
+from pipelines.errors import UserError
+from pipelines.settings import settings
+
+MAX_BODY_BYTES = 96 << 20
+"""Of one call; the largest have a handful of pictures in base64."""
+
+_LOOK_AGAIN_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class _Route(APIRoute):
+    """A route that checks the password, then reads a bounded body, and tells faults without values or traces."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler with this around it."""
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            if not _may_enter(request):
+                return _refused(401, "user and password must be given, got none or others.", ask=True)
+            try:
+                return await handle(Request(request.scope, _bounded(request.receive)))
+            except RequestValidationError as err:
+                return JSONResponse({"detail": details_of_body(err.errors())}, 422)
+            except UserError as err:
+                return JSONResponse({"detail": [detail_of(err)]}, 422)
+            except TooManyJobsError as err:
+                return _refused(503, f"{err} Try again later.")
+            except HTTPException:
+                raise
+            except Exception:
+                _log.exception("A call failed.")
+                return _refused(500, OUR_FAULT)
+
+        return answered
+
+
+def sdapi_router(make_clip: MakeClip) -> APIRouter:
+    """The routes.
+
+    Args:
+        make_clip: The engine; if the page uses the same device, one that waits for its turn (`api/one_device.py`).
+    """
+    router = APIRouter(route_class=_Route)
+    jobs = Jobs(make_clip)
+    chosen = {"base_model": ""}
+
+    def base_model() -> str:
+        return chosen["base_model"] or catalog.default_base_model().id
+
+    async def txt2img(body: Txt2Img, request: Request) -> dict[str, Any]:
+        return await _made(jobs, "txt2img", body, base_model(), request)
+
+    async def img2img(body: Img2Img, request: Request) -> dict[str, Any]:
+        return await _made(jobs, "img2img", body, base_model(), request)
+
+    def interrupt() -> dict[str, Any]:
+        jobs.interrupt()
+        return {}
+
+    def progress(skip_current_image: bool = False) -> dict[str, Any]:
+        return progress_of(jobs.current(), jobs.count(), with_picture=not skip_current_image)
+
+    def options() -> dict[str, Any]:
+        return lists.options(base_model())
+
+    def set_options(body: Options) -> None:
+        chosen["base_model"] = base_model_named(body.sd_model_checkpoint, ("sd_model_checkpoint",))
+
+    for function in (txt2img, img2img, interrupt):
+        router.post(f"/sdapi/v1/{function.__name__}")(function)
+    router.post("/sdapi/v1/options")(set_options)
+    router.get("/sdapi/v1/options")(options)
+    router.get("/sdapi/v1/progress")(progress)
+    _add_lists(router)
+    return router
+
+
+async def _made(jobs: Jobs, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request) -> dict[str, Any]:
+    """Make what a body asks for, in a thread; where the caller hangs up it stops, since nobody would get it."""
+    call = await run_in_threadpool(read_call, body, base_model=base_model)
+    job = Job(name, len(call.requests))
+    work = asyncio.ensure_future(run_in_threadpool(jobs.run, job, call.requests, collect))
+    while not (await asyncio.wait([work], timeout=_LOOK_AGAIN_S))[0]:
+        job.is_interrupted = job.is_interrupted or await request.is_disconnected()
+    return await run_in_threadpool(answer, call, body.model_dump(), work.result())
+
+
+def _add_lists(router: APIRouter) -> None:
+    scripts = {"txt2img": list(lists.SCRIPTS), "img2img": list(lists.SCRIPTS)}
+    answers: dict[str, Callable[[], Any]] = {
+        "samplers": lists.samplers,
+        "schedulers": lists.schedulers,
+        "sd-models": lists.sd_models,
+        "sd-vae": lists.sd_vaes,
+        "loras": lists.loras,
+        "upscalers": lists.upscalers,
+        "latent-upscale-modes": lambda: [{"name": "Latent"}],
+        "scripts": lambda: scripts,
+        "script-info": lists.script_info,
+        "memory": lists.memory,
+        "cmd-flags": dict,
+        "embeddings": lambda: {"loaded": {}, "skipped": {}},
+    }
+    answers |= dict.fromkeys(("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"), list)
+    for name, told in answers.items():
+        router.get(f"/sdapi/v1/{name}")(_without_parameters(told))
+    router.get("/controlnet/version")(lambda: {"version": 3})
+    router.get("/controlnet/model_list")(lambda: {"model_list": lists.control_models()})
+    router.get("/controlnet/module_list")(lambda: {"module_list": lists.control_modules()})
+
+
+def _without_parameters(told: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: told()
+
+
+def _may_enter(request: Request) -> bool:
+    """Whether the caller knows the password, compared in the same time for every guess."""
+    wanted = settings().sdapi_auth
+    if not wanted:
+        return True
+    scheme, _, packed = request.headers.get("authorization", "").partition(" ")
+    try:
+        given = b64decode(packed, validate=True) if scheme.lower() == "basic" else b""
+    except (binascii.Error, ValueError):
+        given = b""
+    return secrets.compare_digest(given, wanted.get_secret_value().encode())
+
+
+def _refused(status: int, text: str, *, ask: bool = False) -> JSONResponse:
+    headers = {"WWW-Authenticate": 'Basic realm="AnimateDiff Studio"'} if ask else None
+    return JSONResponse({"detail": text}, status, headers)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The same body, which ends with an error where it becomes too large, whatever its header says."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAX_BODY_BYTES:
+            raise HTTPException(413, f"The body must have at most {MAX_BODY_BYTES >> 20} MiB, got more.")
+        return message
+
+    return bounded

@@ -1,0 +1,51 @@
+"""A device is used by one clip at a time, in the order in which they came."""
+
+from pathlib import Path
+
+from api.one_device import WAITING, OneDevice
+from pipelines.request import GenerationRequest
+
+REQUEST = GenerationRequest(seed=1)
+
+
+def two_steps(_request, _folder):
+    yield "first"
+    yield "second"
+
+
+def test_a_second_clip_waits_and_tells_so_until_the_first_is_finished():
+    make = OneDevice().alone(two_steps)
+    one, other = make(REQUEST, Path()), make(REQUEST, Path())
+    assert next(one) == "first"
+    assert next(other).note == WAITING
+    assert list(one) == ["second"]
+    assert list(other) == ["first", "second"]
+
+
+def test_what_is_closed_while_it_runs_or_waits_makes_room_for_the_next():
+    make = OneDevice().alone(two_steps)
+    runs, waits, last = (make(REQUEST, Path()) for _ in range(3))
+    assert next(runs) == "first"
+    assert next(waits).note == WAITING
+    assert next(last).note == WAITING
+    waits.close()
+    runs.close()
+    assert next(last) == "first"
+
+
+def test_an_engine_that_fails_gives_the_device_back():
+    device = OneDevice()
+
+    def failing(_request, _folder):
+        yield "begun"
+        raise RuntimeError
+
+    broken = device.alone(failing)(REQUEST, Path())
+    next(broken)
+    waits = device.alone(two_steps)(REQUEST, Path())
+    try:
+        next(broken)
+    except RuntimeError:
+        assert list(waits) == ["first", "second"]
+    else:
+        raise AssertionError("the failure was kept")

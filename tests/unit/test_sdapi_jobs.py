@@ -1,0 +1,71 @@
+"""Jobs of the API tell how far they are, and their line is bounded."""
+
+import threading
+
+import pytest
+
+from api.one_device import WAITING
+from api.sdapi.answers import progress_of
+from api.sdapi.jobs import Job, Jobs, TooManyJobsError
+from pipelines.events import Clip, Progress, Stage
+from pipelines.request import GenerationRequest
+
+REQUEST = GenerationRequest(seed=1)
+
+
+@pytest.mark.parametrize(
+    ("done", "told", "share"),
+    [
+        (0, Progress(Stage.LOAD, 1, 1), 0.01),  # clients take 0 for nothing to do
+        (0, Progress(Stage.DENOISE, 10, 20), 0.225),
+        (0, Progress(Stage.DECODE, 1, 2), 0.475),
+        (1, Progress(Stage.DENOISE, 0, 20), 0.5),
+        (1, Progress(Stage.DECODE, 2, 2), 1),
+        (2, Progress(Stage.DECODE, 2, 2), 1),
+    ],
+)
+def test_progress_grows_over_the_stages_of_all_clips(done, told, share):
+    job = Job("txt2img", clips=2, done=done)
+    job.take(told)
+    assert job.share == pytest.approx(share)
+
+
+def test_a_job_that_waits_says_so():
+    job = Job("txt2img", clips=1)
+    job.take(Progress(Stage.PREPROCESS, 0, 1, note=WAITING))
+    assert progress_of(job, 1, with_picture=True)["state"]["job"] == "waiting"
+
+
+def test_a_full_line_takes_no_more_and_empties():
+    may_end = threading.Event()
+    begun = threading.Event()
+
+    def make(_request, _folder):
+        begun.set()
+        may_end.wait(10)
+        yield Clip((), "{}", 1, 0)
+
+    jobs = Jobs(make, most=1)
+    first = threading.Thread(target=lambda: jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: None))
+    first.start()
+    begun.wait(10)
+    with pytest.raises(TooManyJobsError):
+        jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: None)
+    may_end.set()
+    first.join(10)
+    assert jobs.count() == 0
+    assert jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: "made").made == ["made"]
+
+
+def test_an_interrupted_job_keeps_the_clips_that_were_finished():
+    def make(_request, _folder):
+        yield Progress(Stage.DENOISE, 1, 2)
+        yield Clip((), "{}", 1, 0)
+
+    def collect(*_):
+        jobs.interrupt()
+        return "made"
+
+    jobs = Jobs(make)
+    outcome = jobs.run(Job("txt2img", 3), [REQUEST] * 3, collect)
+    assert (outcome.made, outcome.is_interrupted) == (["made"], True)

@@ -1,0 +1,356 @@
+"""Bodies of AUTOMATIC1111's API become requests of ours; what can't is refused by its key."""
+
+import io
+from base64 import b64encode
+
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+import api.sdapi.files as sdapi_files
+from api.infotext import fields_of_infotext
+from api.inputs import keep, source_facts
+from api.sdapi.answers import infotext_of
+from api.sdapi.faults import KeyFaultError, detail_of, details_of_body
+from api.sdapi.mapping import read_call
+from api.sdapi.models import Img2Img, Txt2Img
+from api.seed_args import _RULES
+from api.seed_names import CONTROL_MODULES, CONTROL_THRESHOLDS
+from controlnet.preprocessors import get_preprocessor
+from pipelines.choices import ClosedLoop, HiresMethod, OutputFormat, Reverse, Scheduler
+from pipelines.errors import InvalidRequestError
+from pipelines.image_fit import ImageFit
+
+CANNY = {"model": "control_v11p_sd15_canny [d14c016b]", "module": "canny"}
+
+
+def picture(color: str = "red", kind: str = "PNG") -> str:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 64), color).save(data, kind)
+    return b64encode(data.getvalue()).decode()
+
+
+def kept(color: str, folder) -> str:
+    path = folder / f"{color}.png"
+    Image.new("RGB", (64, 64), color).save(path)
+    return keep([path], field="file")
+
+
+def animatediff(**args) -> dict:
+    return {"AnimateDiff": {"args": [{"enable": True, **args}]}}
+
+
+def txt2img(scripts: dict | None = None, **body):
+    return read_call(Txt2Img(alwayson_scripts=scripts or {}, **body), base_model="demo")
+
+
+def img2img(scripts: dict | None = None, **body):
+    return read_call(Img2Img(alwayson_scripts=scripts or {}, **body), base_model="demo")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """The operator's folder, with a folder `clip` of 3 pictures, `clip.gif` of 4, and a secret beside it."""
+    folder = tmp_path / "files"
+    (folder / "clip").mkdir(parents=True)
+    shades = [Image.new("RGB", (64, 64), (index * 40, 0, 0)) for index in range(4)]
+    for index, shade in enumerate(shades[:3]):
+        shade.save(folder / "clip" / f"{index}.png")
+    shades[0].save(folder / "clip.gif", save_all=True, append_images=shades[1:], duration=100)
+    (tmp_path / "outside").mkdir()
+    shades[0].save(tmp_path / "outside" / "secret.png")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "link.png").symlink_to(tmp_path / "outside" / "secret.png")
+    monkeypatch.setenv("SDAPI_FILES_DIR", str(folder))
+    return folder
+
+
+def test_without_animatediff_a_call_is_a_single_picture_that_nothing_moves():
+    call = txt2img(prompt="x", seed=5, steps=3, cfg_scale=4, width=64, height=72, sampler_name="DPM++ 2M")
+    (request,) = call.requests
+    assert (request.num_frames, request.motion_effect, request.formats) == (1, ((0, 0.0),), (OutputFormat.PNG,))
+    assert (request.seed, request.num_inference_steps, request.guidance_scale) == (5, 3, 4)
+    assert (request.width, request.height, request.scheduler) == (64, 72, Scheduler.DPMPP_2M)
+    assert not call.is_clip
+    assert call.with_frames
+
+
+@pytest.mark.usefixtures("files")
+def test_every_argument_of_every_version_is_taken():
+    """Those about files and of the program's own state have tests of their own, or mean nothing."""
+    args = {
+        "model": "demo",
+        "video_length": 20,
+        "fps": 12.5,
+        "loop_number": 2,
+        "closed_loop": "A",
+        "batch_size": 12,
+        "stride": 2,
+        "overlap": 3,
+        "format": ["WEBM", "MP4", "TXT", "GIF"],
+        "interp": "FILM",
+        "interp_x": 3,
+        "reverse": [0, 2],
+        "freeinit_enable": True,
+        "freeinit_filter": "gaussian",
+        "freeinit_ds": 0.5,
+        "freeinit_dt": 0.5,
+        "freeinit_iters": 2,
+        "latent_power": 2,
+        "latent_scale": 16,
+        "latent_power_last": 3,
+        "latent_scale_last": 8,
+        "request_id": "mine",
+        "video_source": None,
+        "video_path": "",
+        "mask_path": "",
+        "last_frame": None,
+        "is_i2i_batch": False,
+        "video_default": False,
+        "prompt_scheduler": None,
+        "mm_hash": "ab",
+        "version": "v2",
+    }
+    assert {"enable", *args} == set(_RULES)
+    call = txt2img(animatediff(**args))
+    (request,) = call.requests
+    assert (request.num_frames, float(request.fps), request.loop_count) == (20, 12.5, 2)
+    assert (request.context_length, request.context_stride, request.context_overlap) == (12, 2, 3)
+    assert request.formats == (OutputFormat.GIF, OutputFormat.MP4, OutputFormat.WEBM)
+    assert (request.closed_loop, request.reverse) == (ClosedLoop.FULL, Reverse.DROP_TAIL)
+    assert (request.free_init_iterations, request.free_init_filter) == (2, "gaussian")
+    assert (request.latent_power, request.latent_scale_last) == (2, 8)
+    assert call.notes == ["request_id has no counterpart."]
+
+
+@pytest.mark.parametrize("args", [[], [False], [None], [{"enable": False, "video_length": 4}], [{"video_length": 4}]])
+def test_animatediff_is_off_unless_it_is_enabled(args):
+    assert txt2img({"animatediff": {"args": args}}).requests[0].num_frames == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "formats", "with_frames"),
+    [
+        ("MP4", ["MP4"], False),
+        (["MP4", "Frame"], ["MP4", "PNG"], True),
+        (["PNG", "GIF"], ["GIF"], False),  # PNGs stay on the server's disk there
+        (["PNG"], ["PNG"], True),
+        (["Frame", "TXT"], ["PNG"], True),
+    ],
+)
+def test_the_formats_that_are_answered_are_made_and_no_others(told, formats, with_frames):
+    call = txt2img(animatediff(format=told))
+    assert list(call.requests[0].formats) == formats
+    assert call.with_frames is with_frames
+
+
+def test_several_clips_have_the_next_seeds():
+    assert [one.seed for one in txt2img(animatediff(), seed=7, n_iter=3).requests] == [7, 8, 9]
+    assert [one.seed for one in txt2img(seed=7, n_iter=2, batch_size=2).requests] == [7, 8, 9, 10]
+
+
+def test_a_second_pass_and_settings_of_the_host_are_understood():
+    settings = {"sd_model_checkpoint": "demo", "sd_vae": "Automatic", "CLIP_stop_at_last_layers": 2}
+    (request,) = txt2img(
+        enable_hr=True, hr_scale=1.5, hr_upscaler="Lanczos", denoising_strength=0.4, override_settings=settings
+    ).requests
+    assert (request.hires_scale, request.hires_strength, request.hires_method) == (1.5, 0.4, HiresMethod.PIXEL)
+    assert request.clip_skip == 1
+
+
+def test_a_picture_begins_a_clip_and_another_ends_it_as_the_seed_has_it(tmp_path):
+    call = img2img(
+        animatediff(last_frame=picture("blue"), latent_power=2),
+        init_images=["data:image/png;base64," + picture()],
+        denoising_strength=0.6,
+        resize_mode=2,
+    )
+    (request,) = call.requests
+    assert (request.first_frame, request.last_frame) == (kept("red", tmp_path), kept("blue", tmp_path))
+    assert (request.strength, request.image_fit, request.latent_power) == (0.6, ImageFit.PAD, 2)
+    assert (request.exact_ends, request.noise_floor) == (False, 0)
+
+
+def test_a_picture_alone_is_made_anew_in_part_also_inside_a_mask(tmp_path):
+    (request,) = img2img(init_images=[picture()], mask=picture("white"), mask_blur=7).requests
+    assert (request.source_video, request.mask) == (kept("red", tmp_path), kept("white", tmp_path))
+    assert (request.num_frames, request.strength, request.mask_feather) == (1, 0.75, 7)
+
+
+def test_a_unit_keeps_everything_that_has_a_meaning_here(tmp_path):
+    unit = CANNY | {
+        "input_image": picture(),
+        "weight": 0.5,
+        "guidance_start": 0.1,
+        "guidance_end": 0.6,
+        "resize_mode": 0,
+        "threshold_a": 64,
+        "threshold_b": 300,
+        "control_mode": "ControlNet is more important",
+        "lowvram": True,
+    }
+    off = {"enabled": False, "module": "none", "model": "None", "image": ""}
+    call = txt2img({"controlnet": {"args": [off, unit]}, **animatediff()})
+    (found,) = call.requests[0].controls
+    assert (found.model, found.preprocessor) == ("lllyasviel/control_v11p_sd15_canny", "canny")
+    assert found.options == {"low": 64}  # 300 is out of range: its default counts
+    assert (found.weight, found.start, found.end) == (((0, 0.5),), 0.1, 0.6)
+    assert (found.fit, found.guess_mode, found.clip) == (ImageFit.STRETCH, True, kept("red", tmp_path))
+    assert call.notes == ["ControlNet low_vram has no meaning here."]
+
+
+def test_pixel_perfect_looks_at_the_clips_shorter_side():
+    unit = CANNY | {"module": "softedge_hed", "image": picture(), "processor_res": 512, "pixel_perfect": True}
+    call = txt2img({"ControlNet": {"args": [unit]}}, width=256, height=320)
+    assert call.requests[0].controls[0].options == {"resolution": 256}
+
+
+def test_every_preprocessor_of_the_dialect_is_one_of_ours_with_its_options():
+    for ours, options in CONTROL_MODULES.values():
+        assert options.keys() <= {option.name for option in get_preprocessor(ours).options}
+    for ours, options in CONTROL_THRESHOLDS.items():
+        assert set(options) <= {option.name for option in get_preprocessor(ours).options}
+
+
+@pytest.mark.usefixtures("files")
+def test_units_without_a_picture_follow_the_video_and_nothing_of_it_stays():
+    call = txt2img({"ControlNet": {"args": [CANNY]}, **animatediff(video_path="clip", fps=8)})
+    (request,) = call.requests
+    assert (request.num_frames, request.strength, request.controls[0].clip) == (3, 1, "")
+    assert source_facts(request.source_video).num_frames == 3
+
+
+def test_beside_a_first_picture_units_follow_the_video_by_themselves(files, tmp_path):
+    scripts = {"ControlNet": {"args": [CANNY]}, **animatediff(video_source=str(files / "clip.gif"))}
+    (request,) = img2img(scripts, init_images=[picture()]).requests
+    assert (request.first_frame, request.source_video) == (kept("red", tmp_path), "")
+    assert source_facts(request.controls[0].clip).num_frames == 4 == request.num_frames
+
+
+@pytest.mark.usefixtures("files")
+def test_a_clip_is_made_anew_inside_masks_of_the_operators_folder():
+    (request,) = img2img(animatediff(video_path="clip", mask_path="clip"), denoising_strength=0.5).requests
+    assert request.mask == request.source_video != ""
+    assert request.strength == 0.5
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outside", "../outside/secret.png", "link", "link.png", "link/secret.png", "/etc/passwd", "nothing", ".", "\0"],
+)
+@pytest.mark.parametrize("key", ["video_path", "video_source", "mask_path"])
+def test_no_path_leads_out_of_the_operators_folder(files, key, path):
+    with pytest.raises(KeyFaultError, match=rf"^{key} must be a path below the operator's folder") as caught:
+        img2img(animatediff(**{key: path}), init_images=[picture()])
+    assert str(files) not in str(caught.value)
+
+
+def test_without_a_folder_no_path_is_taken(monkeypatch):
+    monkeypatch.delenv("SDAPI_FILES_DIR", raising=False)
+    with pytest.raises(KeyFaultError, match=r"^video_path must be empty on this server"):
+        txt2img(animatediff(video_path="clip"))
+
+
+def test_long_texts_are_not_decoded(monkeypatch):
+    monkeypatch.setattr(sdapi_files, "b64decode", lambda *_, **__: pytest.fail("decoded"))
+    bomb = "A" * (sdapi_files.MAX_PICTURE_BYTES // 3 * 4 + 5)
+    with pytest.raises(KeyFaultError, match="must have at most 32 MiB"):
+        img2img(init_images=[bomb])
+
+
+def test_a_small_file_that_claims_a_huge_picture_is_refused_by_its_header():
+    data = io.BytesIO()
+    Image.new("1", (16384, 16384)).save(data, "PNG")
+    with pytest.raises(KeyFaultError, match="must have at most") as caught:
+        img2img(init_images=[b64encode(data.getvalue()).decode()])
+    assert caught.value.place == ("init_images", 0)
+
+
+IMAGE = "iVBORw0KGgo="  # a PNG's first bytes alone
+ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_scripts", "ControlNet", "args", 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "place"),
+    [
+        (txt2img, {"promt": "x"}, ("promt",)),
+        (txt2img, {"steps": "many"}, ("steps",)),
+        (txt2img, {"steps": 0}, ("steps",)),
+        (txt2img, {"cfg_scale": 0.5}, ("cfg_scale",)),
+        (txt2img, {"cfg_scale": float("nan")}, ("cfg_scale",)),
+        (txt2img, {"width": 63}, ("width",)),
+        (txt2img, {"seed": -2}, ("seed",)),
+        (txt2img, {"n_iter": 17}, ("n_iter",)),
+        (txt2img, {"n_iter": 5, "batch_size": 5}, ("n_iter",)),
+        (txt2img, {"sampler_name": "Heun"}, ("sampler_name",)),
+        (txt2img, {"sampler_index": "Heun"}, ("sampler_index",)),
+        (txt2img, {"scheduler": "Karras"}, ("scheduler",)),
+        (txt2img, {"restore_faces": True}, ("restore_faces",)),
+        (txt2img, {"styles": ["x"]}, ("styles",)),
+        (txt2img, {"subseed_strength": 0.5}, ("subseed_strength",)),
+        (txt2img, {"script_name": "x/y/z plot"}, ("script_name",)),
+        (txt2img, {"enable_hr": True, "hr_upscaler": "LDSR"}, ("hr_upscaler",)),
+        (txt2img, {"enable_hr": True, "hr_scale": 9}, ("hr_scale",)),
+        (txt2img, {"init_images": []}, ("init_images",)),
+        (txt2img, {"override_settings": {"sd_model_checkpoint": "x"}}, ("override_settings", "sd_model_checkpoint")),
+        (txt2img, {"override_settings": {"eta_ddim": 1}}, ("override_settings", "eta_ddim")),
+        (txt2img, {"scripts": {"ADetailer": {"args": []}}}, ("alwayson_scripts", "ADetailer")),
+        (txt2img, {"scripts": {"AnimateDiff": {"args": [True]}}}, ANIMATEDIFF),
+        (txt2img, {"scripts": animatediff(), "batch_size": 2}, ("batch_size",)),
+        (txt2img, {"scripts": animatediff(vido=1)}, (*ANIMATEDIFF, "vido")),
+        (txt2img, {"scripts": animatediff(stride=0)}, (*ANIMATEDIFF, "stride")),
+        (txt2img, {"scripts": animatediff(batch_size=4, overlap=4)}, (*ANIMATEDIFF, "overlap")),
+        (txt2img, {"scripts": animatediff(batch_size=1000)}, (*ANIMATEDIFF, "batch_size")),
+        (txt2img, {"scripts": animatediff(freeinit_enable=True, freeinit_iters=99)}, (*ANIMATEDIFF, "freeinit_iters")),
+        (txt2img, {"scripts": animatediff(format="AVI")}, (*ANIMATEDIFF, "format")),
+        (txt2img, {"scripts": animatediff(format="TXT")}, (*ANIMATEDIFF, "format")),
+        (txt2img, {"scripts": animatediff(model="mine.ckpt")}, (*ANIMATEDIFF, "model")),
+        (txt2img, {"scripts": animatediff(last_frame="x")}, (*ANIMATEDIFF, "last_frame")),
+        (txt2img, {"scripts": animatediff(video_source="a", video_path="b")}, (*ANIMATEDIFF, "video_source")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [3]}}}, UNITS),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"strength": 1}]}}}, (*UNITS, "strength")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"model": "None"}]}}}, (*UNITS, "model")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"module": "clip_vision"}]}}}, (*UNITS, "module")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"control_mode": 1}]}}}, (*UNITS, "control_mode")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"resize_mode": 3}]}}}, (*UNITS, "resize_mode")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"weight": "much"}]}}}, (*UNITS, "weight")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"image": IMAGE}]}}}, (*UNITS, "image")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"mask": "x"}]}}}, (*UNITS, "mask")),
+        (img2img, {}, ("init_images",)),
+        (img2img, {"init_images": ["", ""]}, ("init_images",)),
+        (img2img, {"init_images": ["not base64"]}, ("init_images", 0)),
+        (img2img, {"init_images": ["http://localhost/a.png"]}, ("init_images", 0)),
+        (img2img, {"init_images": [b64encode(b"PK\x03\x04" + bytes(60)).decode()]}, ("init_images", 0)),
+        (img2img, {"init_images": [IMAGE]}, ("init_images", 0)),
+        (img2img, {"init_images": [picture()], "mask": "x"}, ("mask",)),
+        (img2img, {"init_images": [picture()], "resize_mode": 3}, ("resize_mode",)),
+        (img2img, {"init_images": [picture()], "denoising_strength": 2}, ("denoising_strength",)),
+        (img2img, {"init_images": [picture()], "denoising_strength": 0}, ("denoising_strength",)),
+        (img2img, {"init_images": [picture()], "inpainting_mask_invert": 1}, ("inpainting_mask_invert",)),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_its_key(call, body, place):
+    try:
+        call(**body)
+    except ValidationError as err:
+        errors = [error | {"loc": ("body", *error["loc"])} for error in err.errors()]
+        (told,) = details_of_body(errors)
+    except InvalidRequestError as err:
+        told = detail_of(err)
+    else:
+        pytest.fail("it was taken")
+    assert told["loc"] == ["body", *place]
+    assert " must " in told["msg"]
+    assert len(told["msg"]) < 1500
+
+
+def test_the_infotext_of_an_answer_can_be_read_back():
+    settings = {"CLIP_stop_at_last_layers": 2}
+    args = {"model": "demo", "video_length": 9, "closed_loop": "R+P", "fps": 12}
+    (request,) = txt2img(
+        animatediff(**args), prompt='a "b", c', negative_prompt="d", seed=3, override_settings=settings
+    ).requests
+    fields, notes, _ = fields_of_infotext(infotext_of(request, is_clip=True))
+    assert notes == []
+    read = request.build(**{**request.model_dump(), **fields})
+    assert read == request
