@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.batch import build_batch
 from api.inputs import source_facts
 from api.model_names import model_named
 from api.sdapi.controlnet import units_of
@@ -15,7 +16,7 @@ from api.seed_names import CONTROL_FITS, SAMPLER_NAMES, SAMPLERS
 from pipelines import catalog
 from pipelines.choices import HiresMethod, OutputFormat
 from pipelines.request import GenerationRequest
-from pipelines.settings import MAX_CLIPS, build_batch
+from pipelines.settings import MAX_CLIPS
 
 RETURNED = (OutputFormat.GIF, OutputFormat.MP4, OutputFormat.WEBP, OutputFormat.WEBM, OutputFormat.APNG)
 """The formats whose files are answered, in this order."""
