@@ -19,15 +19,17 @@ from pipelines.events import Clip
 from pipelines.request import FILE_FIELDS, GenerationRequest
 from pipelines.settings import settings
 
-Answer = tuple[dict[str, Any] | None, dict[str, Any]]
+Shown = tuple[dict[str, Any] | None, dict[str, Any]]
+Answer = tuple[dict[str, Any] | None, dict[str, Any], list[dict[str, Any]]]
 
 
 def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Answer]]:
     """The function to publish with `gr.api`, under the name of the mode.
 
-    It streams `(None, {"stage", "step", "total", "note", "eta_s"})` while it works, so that a caller can follow and
-    cancel it; the last value is `(video, recipe)`, which is what `predict` returns. Of several clips each comes as
-    such a pair as soon as it is finished, in the order of their seeds.
+    It streams `(None, {"stage", "step", "total", "note", "eta_s"}, [])` while it works, so that a caller can follow and
+    cancel it; the last value is `(clip, recipe, others)`, which is what `predict` returns: the file of the first of the
+    `formats`, and those of the rest in their order. Of several clips each comes so as soon as it is finished, in the
+    order of their seeds.
 
     Args:
         make_clip: The engine.
@@ -61,10 +63,12 @@ def _signature(mode: Mode) -> inspect.Signature:
         parameters |= {"num_frames": more("num_frames", 0, int), "fps": more("fps", None, float | str | None)}
         parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
     parameters["batch_count"] = more("batch_count", 1, int)
-    return inspect.Signature(list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any]])
+    return inspect.Signature(
+        list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any], list[gr.FileData]]
+    )
 
 
-def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Answer]]:
+def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Shown]]:
     """The function to publish with `gr.api` as `/preprocess`: what a control unit would follow, as a video.
 
     It streams `(None, {"stage", "step", "total", "note"})` while it works; the last value is `(video, {})`.
@@ -82,7 +86,7 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Ans
         num_frames: int = 0,
         fit: Literal["crop", "pad", "stretch"] = "crop",
         seed: int = -1,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Shown]:
         """Show what a preprocessor makes of a clip or picture.
 
         Args:
@@ -122,10 +126,11 @@ def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path, mode
                 for warning in event.warnings:
                     gr.Warning(warning)
                 recipe = {name: value for name, value in json.loads(event.recipe).items() if name in mode.fields}
-                yield gr.FileData(path=str(event.files[0])).model_dump(), recipe
+                video, *others = (gr.FileData(path=str(path)).model_dump() for path in event.files)
+                yield video, recipe, others
             else:
                 told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
-                yield None, {**told, "eta_s": event.eta_s}
+                yield None, {**told, "eta_s": event.eta_s}, []
 
 
 def _description(mode: Mode) -> str:
@@ -137,6 +142,7 @@ def _description(mode: Mode) -> str:
     return (
         f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"
-        "Returns:\n    The video file, and the recipe: all that this endpoint takes, with the seed that was used and "
-        "files by their hashes. Of several clips the stream has such a pair for each, and the last is returned.\n"
+        "Returns:\n    The clip's file in the first of the formats; the recipe: all that this endpoint takes, with the "
+        "seed that was used and files by their hashes; and the files in the other formats. Of several clips the stream "
+        "has these three for each, and the last are returned.\n"
     )

@@ -39,8 +39,8 @@ def test_a_draft_is_made_and_then_its_clip_of_the_same_seed(engine):
     assert (made.draft, made.width, made.num_inference_steps) == (2, 128, 8)
     assert shown["full"]["visible"]
     full = event_named(page, "in_full")
-    assert [control.elem_id for control in full.inputs] == ["full_recipe"]
-    shown = last_shown(full.fn(shown["full_recipe"]))
+    assert [control.elem_id for control in full.inputs] == ["full_recipe", "visitor"]
+    shown = last_shown(full.fn(shown["full_recipe"], ""))
     request = engine.requests[-1]
     assert (request.draft, request.width, request.num_inference_steps) == (1, 256, 20)
     assert (request.seed, request.prompt) == (made.seed, "a star")
@@ -56,7 +56,7 @@ def test_a_draft_has_the_buttons_wait_as_any_clip_has(engine):
         for one in waits
         if "draft_button" in {out.elem_id for out in one.outputs}
     ]
-    assert len(started) == 4
+    assert len(started) == 6  # generate, draft, in full, extend twice, grid
     assert not any(told["draft_button"]["interactive"] for told in started)
     generate = event_named(page, "generate")
     done = last_shown(generate.fn(*sent(generate, prompt="x", num_inference_steps=1)))
@@ -67,6 +67,6 @@ def test_a_draft_has_the_buttons_wait_as_any_clip_has(engine):
 def test_a_recipe_for_the_full_clip_that_is_none_is_refused_in_words(engine):
     event = event_named(build_page(engine.make_clip), "in_full")
     with pytest.raises(Exception, match="recipe must be JSON"):
-        list(event.fn(""))
+        list(event.fn("", ""))
     assert engine.requests == []
     assert GenerationRequest.build(seed=0).draft == 1

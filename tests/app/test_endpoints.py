@@ -65,7 +65,7 @@ def frames_of(clip: str) -> np.ndarray:
 
 
 def test_a_clip_begins_and_ends_with_the_pictures(client, files):
-    clip, recipe = client.predict(
+    clip, recipe, _ = client.predict(
         prompt=PROMPT,
         seed=3,
         num_frames=6,
@@ -78,12 +78,12 @@ def test_a_clip_begins_and_ends_with_the_pictures(client, files):
     assert len(made) == 6
     for frame, name in ((made[0], "first.png"), (made[-1], "last.png")):
         assert psnr(frame, np.asarray(Image.open(files / name))) > 22  # small for the model's autoencoder
-    again, _ = client.predict(**recipe, api_name="/img2vid")
+    again, _, _ = client.predict(**recipe, api_name="/img2vid")
     assert np.array_equal(frames_of(again), made)
 
 
 def test_a_source_gives_its_length_and_rate_and_stays_outside_the_mask(client, files):
-    clip, recipe = client.predict(
+    clip, recipe, _ = client.predict(
         prompt="a blue circle on a yellow background",
         seed=3,
         source_video=handle_file(files / "source.mp4"),
@@ -102,8 +102,8 @@ def test_pictures_steer_a_clip_through_a_control_unit(client, files):
     frames = [handle_file(path) for path in (files / "frames").iterdir()]
     unit = {"model": "demo-canny", "preprocessor": "canny", "weight": 1}
     values = {"prompt": PROMPT, "seed": 3, "source_frames": frames, "strength": 1, **SMALL, "api_name": "/vid2vid"}
-    steered, recipe = client.predict(controls=[unit], **values)
-    plain, _ = client.predict(**values)
+    steered, recipe, _ = client.predict(controls=[unit], **values)
+    plain, _, _ = client.predict(**values)
     assert recipe["num_frames"] == 10
     assert len(recipe["controls"]) == 1
     assert not np.array_equal(frames_of(steered), frames_of(plain))
@@ -112,7 +112,7 @@ def test_pictures_steer_a_clip_through_a_control_unit(client, files):
 def test_a_unit_may_bring_its_own_picture(client, files):
     unit = {"model": "demo-scribble", "preprocessor": "scribble_xdog", "clip": handle_file(files / "first.png")}
     first = handle_file(files / "first.png")
-    _, recipe = client.predict(
+    _, recipe, _ = client.predict(
         prompt=PROMPT, seed=3, num_frames=4, first_frame=first, controls=[unit], **SMALL, api_name="/img2vid"
     )
     assert len(recipe["controls"][0]["clip"]) == 64
@@ -124,7 +124,7 @@ def test_a_zip_of_pictures_and_masks_is_taken_apart(client, files, tmp_path):
         for number in range(1, 4):
             archive.write(files / "frames" / f"{number}.png", f"image/{number}.png")
             archive.write(files / "mask.png", f"mask/{number}.png")
-    clip, recipe = client.predict(
+    clip, recipe, _ = client.predict(
         prompt=PROMPT, seed=3, source_video=handle_file(packed), strength=1, **SMALL, api_name="/vid2vid"
     )
     assert recipe["num_frames"] == 3
@@ -136,7 +136,7 @@ def test_a_zip_of_pictures_and_masks_is_taken_apart(client, files, tmp_path):
 def test_the_sound_stays_with_its_source(client):
     source = next(Path(gradio.__file__).parent.glob("media_assets/videos/b.mp4"))
     values = {"prompt": "x", "seed": 3, "source_video": handle_file(source), "num_frames": 8, "keep_audio": True}
-    clip, recipe = client.predict(**values, **SMALL | {"formats": ["MP4"]}, api_name="/vid2vid")
+    clip, recipe, _ = client.predict(**values, **SMALL | {"formats": ["MP4"]}, api_name="/vid2vid")
     assert recipe["fps"] == 30
     assert probe_input(Path(clip)).has_audio
     assert read_recipe(Path(clip))

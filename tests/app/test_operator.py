@@ -137,7 +137,7 @@ def test_a_login_guards_every_route_but_health(engine):
             visitor.post(f"{url}login", data={"username": LOGIN[0], "password": LOGIN[1]}).raise_for_status()
             assert visitor.get(f"{url}own/v1/name").json() == "studio"
         found = Client(url, auth=LOGIN, verbose=False)
-        _, recipe = found.predict(prompt="x", num_inference_steps=1, api_name="/txt2vid")
+        _, recipe, _ = found.predict(prompt="x", num_inference_steps=1, api_name="/txt2vid")
         assert recipe["prompt"] == "x"
         found.close()
 

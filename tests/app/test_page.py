@@ -11,6 +11,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from api.faults import OUR_FAULT
+from media.read import read_recipe
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import REFUSAL
 
@@ -25,12 +26,19 @@ def wait_until(condition, seconds: float = 10) -> bool:
 
 
 def test_a_prompt_alone_gives_a_playable_video_and_its_recipe(client, engine):
-    video, recipe = client.predict(prompt="a red circle", api_name="/txt2vid")
+    video, recipe, _ = client.predict(prompt="a red circle", api_name="/txt2vid")
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(video)
     assert (frames, seconds) == (16, 2.0)
     assert GenerationRequest.from_json(json.dumps(recipe)) == engine.requests[-1]
     assert recipe["prompt"] == "a red circle"
     assert "red" not in Path(video).name
+
+
+def test_the_files_of_further_formats_come_beside_the_clip(client):
+    formats = ["GIF", "MP4", "TXT"]
+    clip, recipe, others = client.predict(prompt="x", formats=formats, num_inference_steps=1, api_name="/txt2vid")
+    assert [Path(path).suffix for path in (clip, *others)] == [".gif", ".mp4", ".txt"]
+    assert [json.loads(read_recipe(Path(path)))["seed"] for path in (clip, *others)] == [recipe["seed"]] * 3
 
 
 def test_minus_one_draws_a_new_seed_and_a_given_seed_is_kept(client):
@@ -41,14 +49,14 @@ def test_minus_one_draws_a_new_seed_and_a_given_seed_is_kept(client):
 
 
 def test_what_is_left_out_is_the_models_own_default(client):
-    _, recipe = client.predict(prompt="x", num_inference_steps=1, base_model="demo", api_name="/txt2vid")
+    _, recipe, _ = client.predict(prompt="x", num_inference_steps=1, base_model="demo", api_name="/txt2vid")
     assert (recipe["width"], recipe["height"], recipe["motion_module"]) == (128, 128, "demo")
 
 
 def test_a_caller_can_follow_the_steps(client):
     job = client.submit(prompt="x", num_inference_steps=5, api_name="/txt2vid")
     job.result()
-    told = [progress for _, progress in job.outputs()[:-1]]
+    told = [progress for _, progress, _ in job.outputs()[:-1]]
     steps = [progress["step"] for progress in told if progress["stage"] == "denoise"]
     assert steps == sorted(steps)
     assert steps[-1] == told[-1]["total"] == 5
@@ -81,7 +89,7 @@ def test_our_own_fault_is_not_shown_in_detail(client, caplog):
 def test_a_caller_who_follows_hears_the_engine_s_notes(client):
     job = client.submit(prompt="warn me", num_inference_steps=2, api_name="/txt2vid")
     job.result()
-    assert [progress["note"] for _, progress in job.outputs()[:-1]] == ["", "Step 1 of 2", "Step 2 of 2"]
+    assert [progress["note"] for _, progress, _ in job.outputs()[:-1]] == ["", "Step 1 of 2", "Step 2 of 2"]
 
 
 def test_a_broken_rule_starts_nothing(client, engine):
@@ -95,8 +103,8 @@ def test_several_clips_come_one_after_the_other_each_with_its_recipe(client):
     job = client.submit(prompt="x", num_inference_steps=1, seed=7, batch_count=3, api_name="/txt2vid")
     last = job.result()
     clips = [answer for answer in job.outputs() if answer[0]]
-    assert [recipe["seed"] for _, recipe in clips] == [7, 8, 9]
-    assert len({Path(video).read_bytes()[4:8] for video, _ in clips}) == 1
+    assert [recipe["seed"] for _, recipe, _ in clips] == [7, 8, 9]
+    assert len({Path(video).read_bytes()[4:8] for video, _, _ in clips}) == 1
     assert last[1] == clips[-1][1]
     with pytest.raises(AppError, match=r"batch_count must be a whole number from 1 to 16, got 17\."):
         client.predict(prompt="x", batch_count=17, api_name="/txt2vid")
@@ -123,7 +131,8 @@ def test_rest_gives_the_same_answer(url):
     start.raise_for_status()
     answer = httpx.get(f"{url}gradio_api/call/txt2vid/{start.json()['event_id']}", timeout=60).text
     last = answer.strip().rsplit("event: complete\ndata: ", 1)[1]
-    video, recipe = json.loads(last)
+    video, recipe, others = json.loads(last)
+    assert others == []
     assert recipe["seed"] == 7
     assert httpx.get(video["url"], timeout=30).content[4:8] == b"ftyp"
 

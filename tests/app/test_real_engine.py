@@ -153,12 +153,12 @@ def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path):
 
 
 def test_another_seed_makes_another_clip(real, made):
-    video, _ = real.predict(prompt=PROMPT, seed=12, **SMALL, api_name="/txt2vid")
+    video, _, _ = real.predict(prompt=PROMPT, seed=12, **SMALL, api_name="/txt2vid")
     assert not np.array_equal(read_frames(Path(video)), read_frames(Path(made[0])))
 
 
 def test_an_empty_prompt_is_allowed(real):
-    video, recipe = real.predict(prompt="", **SMALL, api_name="/txt2vid")
+    video, recipe, _ = real.predict(prompt="", **SMALL, api_name="/txt2vid")
     assert probe(Path(video)).num_frames == 4
     assert recipe["prompt"] == ""
 

@@ -23,7 +23,7 @@ from ui.results import _finished, place_results
 )
 def test_the_first_file_that_can_be_shown_is_and_all_are_listed(names, shown, listed):
     with gr.Blocks():
-        results = place_results(gr.Button(), gr.Button())
+        results = place_results(gr.Button(), gr.Button(), gr.Button())
     update = _finished(results, Clip(tuple(map(Path, names)), "{}", 3, seconds=1), seed=1)
     assert (update[results.video]["value"], update[results.picture]["value"]) == shown
     assert (update[results.video]["visible"], update[results.picture]["visible"]) == tuple(bool(name) for name in shown)
