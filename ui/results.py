@@ -1,18 +1,14 @@
 """The side of the page where the clip appears: its widgets, and what they show while it is made and afterwards."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 
-from api.engine import MakeClip, run_folder
-from api.faults import faults_in_words
+from api.jobs import View
 from pipelines.events import Clip, Progress
-from pipelines.request import GenerationRequest
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
@@ -71,39 +67,28 @@ def place_results(generate: gr.Button, cancel: gr.Button) -> Results:
     return Results(*seen, used_seed, reuse, more_frames, extend, restore, recipe, generate, cancel)
 
 
-def shown(
-    make_clip: MakeClip,
-    results: Results,
-    build: Callable[[], list[GenerationRequest]],
-    in_words: Callable[[str], str] = str,
-) -> Iterator[Update]:
-    """Make clips one after the other and show how it goes, then what came of each.
+def followed(results: Results, view: View, *, clips_shown: int) -> Update:
+    """What changes on the page when a job goes on.
 
     Args:
-        make_clip: The engine.
         results: Where it is shown.
-        build: Makes the requests.
-        in_words: Puts a refusal into the page's words.
+        view: How the job goes by now.
+        clips_shown: How many of its clips are shown already.
     """
-    try:
-        with faults_in_words(in_words), run_folder() as folder:
-            requests = build()
-            files: list[str] = []
-            for number, request in enumerate(requests, start=1):
-                place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
-                with closing(make_clip(request, folder)) as events:
-                    for event in events:
-                        if not isinstance(event, Clip):
-                            yield _on_the_way(results, event, place)
-                            continue
-                        update = _finished(results, event, request.seed)
-                        if place:
-                            files += map(str, event.files)
-                            update |= _one_of_several(results, files, goes_on=number < len(requests))
-                        yield update
-    except gr.Error as err:
-        yield idle(results, err.message, is_error=True)
-        raise
+    update: Update = {}
+    done = len(view.clips)
+    if done > clips_shown:
+        update |= _finished(results, view.clips[-1])
+        if view.total > 1:
+            files = [str(path) for clip in view.clips for path in clip.files]
+            update |= _one_of_several(results, files, goes_on=not view.ended and done < view.total)
+    if view.fault:
+        return update | idle(results, view.fault, is_error=True)
+    if view.cancelled:
+        return update | idle(results, f"Cancelled. {'Finished clips were' if done else 'Nothing was'} kept.")
+    if view.progress is not None:
+        update |= _on_the_way(results, view.progress, f"clip {done + 1} of {view.total}" if view.total > 1 else "")
+    return update
 
 
 def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
@@ -125,7 +110,7 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
 
 
 def waiting(results: Results) -> Update:
-    """What is seen from the press until the engine says something."""
+    """What is seen from the press until there is a job to tell of, and to cancel."""
     return {
         results.status: message_html(WAITING),
         results.preview: gr.update(value="", visible=False),
@@ -134,7 +119,7 @@ def waiting(results: Results) -> Update:
         results.facts: gr.update(visible=False),
         results.files: None,
         results.generate: gr.update(interactive=False),
-        results.cancel: gr.update(interactive=True),
+        results.extend: gr.update(interactive=False),
     }
 
 
@@ -150,8 +135,9 @@ def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
     }
 
 
-def _finished(results: Results, clip: Clip, seed: int) -> Update:
+def _finished(results: Results, clip: Clip) -> Update:
     """Show the clip: a video if one was written, else the moving picture, else only the files."""
+    recipe = json.loads(clip.recipe)
     by_suffix = {path.suffix.lower(): str(path) for path in clip.files}
     video = by_suffix.pop(".mp4", None)
     picture = None if video else by_suffix.get(".gif")
@@ -161,7 +147,7 @@ def _finished(results: Results, clip: Clip, seed: int) -> Update:
         results.video: gr.update(value=video, visible=video is not None),
         results.picture: gr.update(value=picture, visible=picture is not None),
         results.files: gr.update(value=list(by_suffix.values()), visible=bool(by_suffix)),
-        results.used_seed: seed,
+        results.used_seed: recipe["seed"],
         results.facts: gr.update(visible=True),
-        results.recipe: json.dumps(json.loads(clip.recipe), indent=2, ensure_ascii=False),
+        results.recipe: json.dumps(recipe, indent=2, ensure_ascii=False),
     }

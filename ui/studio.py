@@ -1,7 +1,7 @@
 """The studio: tabs for what a clip is made from, over one set of controls that all of them share."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ from gradio.components import Component
 
 from api.batch import MAX_CLIPS, build_batch
 from api.control_preview import MakePreview
-from api.engine import MakeClip, extend_request
+from api.engine import extend_request
 from api.fields import FIELDS
+from api.jobs import Jobs
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
@@ -20,12 +21,13 @@ from ui.control_preview import wire_preview
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.image_prompts import build_image_prompt, wire_image_prompt
+from ui.jobs import Start, started, wire_jobs
 from ui.kept_inputs import place_kept
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
 from ui.restore import place_restore, wire_restore
-from ui.results import NOT_STARTED, WAITING, Results, Update, idle, place_results, shown, waiting
+from ui.results import Results, place_results
 from ui.tabs import place_tabs, wire_tabs
 from ui.timeline_picture import timeline_html
 from ui.window_picture import follow_windows, windows_html
@@ -96,14 +98,15 @@ _TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length"
 
 
 def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any]
+    jobs: Jobs, make_preview: MakePreview, queue: dict[str, Any], on_load: Callable[..., Any]
 ) -> tuple[dict[str, Component], dict[str, Component]]:
     """Lay out the studio and wire it, inside the Blocks that is being built.
 
     Args:
-        make_clip: The engine.
+        jobs: Where clips are made.
         make_preview: Makes what a control unit follows.
-        queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+        queue: `concurrency_id` and `concurrency_limit` of the events that use the device themselves.
+        on_load: Connects a function with the loading of the page, as `Blocks.load`.
 
     Returns:
         The control of every field that words alone need, by its name, in the request's order; and the components
@@ -152,7 +155,7 @@ def build_studio(
     controls = {name: found[name] for name in FIELDS}
     inputs = tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    _wire(make_clip, queue, everything, results)
+    _wire(jobs, everything, results, on_load)
     for preview in tabs.previews:
         wire_preview(preview, make_preview, queue, everything)
     wire_models(controls, model_told, motion_told, advice)
@@ -188,42 +191,14 @@ def _place_batch_count() -> gr.Number:
     )
 
 
-def _wire(
-    make_clip: MakeClip,
-    queue: dict[str, Any],
-    inputs: list[Component],
-    results: Results,
-) -> None:
+def _wire(jobs: Jobs, inputs: list[Component], results: Results, on_load: Callable[..., Any]) -> None:
     """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    making = {
-        results.generate: (_handler(make_clip, results, [str(control.elem_id) for control in inputs]), inputs),
-        results.extend: (_extender(make_clip, results), [results.recipe, results.more_frames]),
-    }
-    running = []
-    for button, (handler, given) in making.items():
-        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **plain)
-        # Without preprocessing: the request checks the values, and its words name the field.
-        running.append(pressed.then(handler, given, results.all(), preprocess=False, **queue, **plain))
-        # A call that is refused before it starts, as by a full queue, has no last update.
-        running[-1].failure(
-            lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
-            results.status,
-            results.all(),
-            queue=False,
-            **plain,
-        )
+    generate = _handler(jobs, [str(control.elem_id) for control in inputs])
+    extend = (_extender(jobs), [results.recipe, results.more_frames])
+    wire_jobs(jobs, results, {results.generate: (generate, inputs), results.extend: extend}, on_load)
     seed = next(one for one in inputs if one.elem_id == "seed")
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     results.reuse.click(None, results.used_seed, seed, js="(seed) => String(seed)", **plain)
-    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    results.cancel.click(None, None, None, cancels=running, **plain).then(
-        lambda files: idle(results, f"Cancelled. {'Finished clips were' if files else 'Nothing was'} kept."),
-        results.files,
-        results.all(),
-        queue=False,
-        preprocess=False,
-        **plain,
-    )
 
 
 def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
@@ -260,24 +235,24 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     return gr.update(value=pictures, visible=bool(pictures))
 
 
-def _handler(make_clip: MakeClip, results: Results, names: Sequence[str]) -> Callable[..., Iterator[Update]]:
+def _handler(jobs: Jobs, names: Sequence[str]) -> Start:
     """The function behind Generate; its parameters are the fields of the request and what inputs are made from."""
 
-    def generate(*values: Any) -> Iterator[Update]:
+    def generate(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
         count = given["batch_count"]
         in_words = partial(units_as_seen, numbers=switched_on(given))
-        yield from shown(make_clip, results, lambda: build_batch(request_fields(given), batch_count=count), in_words)
+        return started(jobs, lambda: build_batch(request_fields(given), batch_count=count), in_words)
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     generate.__signature__ = inspect.Signature([inspect.Parameter(name, kinds) for name in names])  # type: ignore[attr-defined]
     return generate
 
 
-def _extender(make_clip: MakeClip, results: Results) -> Callable[..., Iterator[Update]]:
+def _extender(jobs: Jobs) -> Start:
     """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
 
-    def extend(recipe: str, frames: int | None) -> Iterator[Update]:
-        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)])
+    def extend(recipe: str, frames: int | None) -> str:
+        return started(jobs, lambda: [extend_request(recipe, frames)])
 
     return extend

@@ -82,9 +82,11 @@ def open_section(page, title: str) -> None:
 
 def test_a_clip_is_previewed_while_it_is_made_and_then_plays(visit):
     page = visit()
+    open_section(page, "Picture")
+    page.locator("#num_inference_steps input[type=number]").fill("100")  # a job doesn't wait for its page
     start(page, "a red circle moving right")
     page.locator("#preview img").wait_for(timeout=WAIT_MS)
-    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 20"))
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 100"))
     expect(page.locator("#status [role=status]")).to_have_attribute("aria-live", "polite")
     expect(page.locator("#generate")).to_be_disabled()
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
@@ -120,6 +122,34 @@ def test_cancel_stops_the_engine_within_a_step_or_two(visit, engine: FakeEngine)
     expect(page.locator("#status")).to_contain_text("Cancelled")
     assert len(engine.closed_at) == before + 1
     assert engine.closed_at[-1] < 100
+    expect(page.locator("#generate")).to_be_enabled()
+
+
+def test_a_page_that_is_loaded_again_finds_its_job_and_another_visitor_does_not(visit, engine: FakeEngine):
+    page, other = visit(), visit()
+    before = len(engine.requests)
+    start(page, "slow to be found again")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 400"), timeout=WAIT_MS)
+    page.reload(wait_until="domcontentloaded")
+    page.locator("#preview img").wait_for(timeout=WAIT_MS)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 400"))
+    expect(page.locator("#generate")).to_be_disabled()
+    other.reload(wait_until="domcontentloaded")
+    expect(other.locator("#status")).to_contain_text("Write a prompt", timeout=WAIT_MS)
+    expect(other.locator("#generate")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(page.locator("#status")).to_contain_text("Cancelled", timeout=WAIT_MS)
+    assert len(engine.requests) == before + 1
+
+
+def test_a_clip_that_was_finished_is_there_after_a_reload(visit):
+    page = visit()
+    start(page, "x")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    seed = page.locator("#used_seed input").input_value()
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    expect(page.locator("#used_seed input")).to_have_value(seed)
     expect(page.locator("#generate")).to_be_enabled()
 
 

@@ -1,0 +1,80 @@
+"""The page's job: the buttons that start one, the one that cancels it, and what finds it again after a reload."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.faults import faults_in_words
+from api.jobs import Jobs
+from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
+
+_STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
+_PLAIN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
+
+Start = Callable[..., str]
+"""Starts a job of the values it is given, and returns its id."""
+
+
+def wire_jobs(
+    jobs: Jobs, results: Results, making: Mapping[gr.Button, tuple[Start, Sequence[Block]]], on_load: Callable[..., Any]
+) -> None:
+    """Connect the buttons, and the page itself when it is loaded.
+
+    Args:
+        jobs: Where jobs are started and found.
+        results: Where the job is shown.
+        making: What each button calls, and with the values of which components.
+        on_load: Connects a function with the loading of the page, as `Blocks.load`.
+    """
+    job_id = gr.BrowserState("", storage_key=_STORED_AS)
+
+    async def follow(found: str | None) -> AsyncIterator[Update]:
+        job = jobs.find(found)
+        if job is None:
+            return
+        yield waiting(results) | {results.cancel: gr.update(interactive=True)}
+        clips = 0
+        async for view in job.follow():
+            # Something is sent each time, since Gradio finds out only so that a page is gone.
+            yield followed(results, view, clips_shown=clips) or {results.status: gr.skip()}
+            clips = len(view.clips)
+        if job.view.fault:
+            raise gr.Error(job.view.fault, print_exception=False)
+
+    def cancel(found: str | None) -> Any:
+        """What is said comes from the job, which alone knows when it has ended."""
+        if job := jobs.find(found):
+            job.cancel()
+        return gr.update(interactive=False)
+
+    for button, (start, given) in making.items():
+        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **_PLAIN)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **_PLAIN)
+        running = started.success(follow, job_id, results.all(), **_AT_ONCE, **_PLAIN)
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        for event in (started, running):
+            event.failure(
+                lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+                results.status,
+                results.all(),
+                queue=False,
+                **_PLAIN,
+            )
+    on_load(follow, job_id, results.all(), **_AT_ONCE, **_PLAIN)
+    results.cancel.click(cancel, job_id, results.cancel, queue=False, **_PLAIN)
+
+
+def started(jobs: Jobs, build: Callable[[], Any], in_words: Callable[[str], str] = str) -> str:
+    """Start a job, in a visitor's words if there are too many.
+
+    Args:
+        jobs: Where.
+        build: Makes the requests.
+        in_words: Puts a refusal into the page's words.
+    """
+    with faults_in_words():
+        return jobs.start(build, in_words)
