@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,9 +16,11 @@ from api.engine import CHECKPOINT_DIR, MakeClip, extend_request, make_clip, run_
 from api.fields import FIELDS
 from api.infotext import is_infotext
 from api.recipes import read_text, restore
+from pipelines.catalog import complete
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
+from pipelines.presets import PRESETS, preset_values, wanted_lora
 from pipelines.request import GenerationRequest
 
 EXIT_USER_ERROR = 2
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         _keep_runs_in(options.pop("checkpoints", None))
         count = _seeds_and_count(options)
         keep_inputs(options)
-        values = _recipe_values(options) | options
+        values = _recipe_values(options)
+        values |= _preset_values(options.pop("preset", None), values | options) | options
         requests = build_batch(values | {"formats": _formats(outputs)}, batch_count=count)
         _quiet_when_piped()
         for request in requests:
@@ -96,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         "--extend",
         metavar="FILE_OR_JSON",
         help="Go on with a clip, given as for --recipe, whose frames stay as they are. Needs --frames.",
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="Set several fields at once, as far as no other option sets them: "
+        f"{', '.join(preset.id for preset in PRESETS)}.",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="How many frames --extend adds.")
     parser.add_argument("--count", metavar="N", help="Make several clips, 1 to 16, each with the next seed.")
@@ -181,6 +190,18 @@ def _recipe_values(options: dict[str, Any]) -> dict[str, Any]:
     for note in restored.notes:
         print(note, file=sys.stderr)  # noqa: T201
     return dict(restored.values)
+
+
+def _preset_values(preset: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a preset sets for the chosen models."""
+    if preset is None:
+        return {}
+    chosen = complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
+    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
+    tag = wanted_lora(found["motion_module"]) if "motion_module" in found else ""
+    if tag:
+        print(f"The preset wants {tag} in the prompt.", file=sys.stderr)  # noqa: T201
+    return found
 
 
 def _recipe_text(text: str, option: str) -> str:

@@ -17,7 +17,7 @@ from api.jobs import Jobs
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
-from ui.control_preview import wire_preview
+from ui.control_preview import wire_previews
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.image_prompts import build_image_prompt, wire_image_prompt
@@ -26,6 +26,7 @@ from ui.kept_inputs import place_kept
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
+from ui.presets import place_presets, wire_presets
 from ui.restore import place_restore, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import place_tabs, wire_tabs
@@ -135,6 +136,7 @@ def build_studio(
             results = place_results(generate, cancel)
         with gr.Column(elem_id="settings"):
             restore = place_restore()
+            presets = place_presets(model.id)
             place("negative_prompt")
             with gr.Row():
                 place("num_frames")
@@ -152,20 +154,18 @@ def build_studio(
                         motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
                         picker = build_lora_picker(found["prompt"], found["base_model"])
                         refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
-    controls = {name: found[name] for name in FIELDS}
-    inputs = tabs.inputs | image_prompt
+    controls, inputs = {name: found[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
     _wire(jobs, everything, results, on_load)
-    for preview in tabs.previews:
-        wire_preview(preview, make_preview, queue, everything)
+    wire_previews(tabs.previews, make_preview, queue, everything)
     wire_models(controls, model_told, motion_told, advice)
-    follow_windows(controls, windows)
-    _wire_timeline(controls, timeline)
+    wire_presets(presets, controls, motion_told)
+    _wire_pictures(controls, windows, timeline)
     wire_tabs(tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
     wire_lists(refresh, controls, picker, inputs)
-    told = [model_told, motion_told, picker, batch_count]
-    wire_restore(restore, kept, results, [*controls.values(), *inputs.values(), *tabs.shown, *told])
+    others = [*tabs.shown, model_told, motion_told, picker, batch_count]
+    wire_restore(restore, kept, results, [*controls.values(), *inputs.values(), *others])
     return controls, inputs
 
 
@@ -199,6 +199,12 @@ def _wire(jobs: Jobs, inputs: list[Component], results: Results, on_load: Callab
     seed = next(one for one in inputs if one.elem_id == "seed")
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     results.reuse.click(None, results.used_seed, seed, js="(seed) => String(seed)", **plain)
+
+
+def _wire_pictures(controls: dict[str, Component], windows: gr.HTML, timeline: gr.HTML) -> None:
+    """Draw the windows and the keys whenever what they show changes."""
+    follow_windows(controls, windows)
+    _wire_timeline(controls, timeline)
 
 
 def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:

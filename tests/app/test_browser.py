@@ -195,6 +195,31 @@ def test_an_example_fills_the_prompt(visit):
         expect(page.locator("#prompt textarea")).to_have_value(prompt)
 
 
+def test_a_preset_sets_controls_and_says_which(visit, engine: FakeEngine):
+    page = visit()
+    for title in ("Model", "Picture", "Long clips"):
+        open_section(page, title)
+    expect(page.locator("#preset_lightning")).to_be_hidden()
+    page.locator("#preset_loop").click()
+    expect(page.locator("#preset_told")).to_contain_text("Sets Frames 32, Closed loop Full.", timeout=WAIT_MS)
+    expect(page.locator("#closed_loop input")).to_have_value("Full")
+    page.locator("#preset_lcm").click()
+    expect(page.locator("#motion_module input")).to_have_value("Demo motion, 4 steps", timeout=WAIT_MS)
+    expect(page.locator("#num_inference_steps input[type=number]")).to_have_value("4")
+    expect(page.locator("#scheduler input")).to_have_value("LCM")
+    page.wait_for_timeout(SETTLE_MS)
+    start(page, "a star by presets")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    (made,) = (request for request in engine.requests if request.prompt == "a star by presets")
+    assert (made.num_frames, made.closed_loop, made.motion_module, made.guidance_scale) == (32, "full", "demo-lcm", 1)
+    page.locator("#preset_balanced").click()
+    expect(page.locator("#closed_loop input")).to_have_value("Off", timeout=WAIT_MS)
+    expect(page.locator("#motion_module input")).to_have_value("Demo motion")
+    page.locator("#base_model input").click()
+    page.get_by_role("option", name="Stable Diffusion 1.5").click()
+    expect(page.locator("#preset_lightning")).to_be_visible(timeout=WAIT_MS)
+
+
 def test_another_base_model_brings_its_own_settings(visit):
     page = visit()
     open_section(page, "Model")
