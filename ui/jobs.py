@@ -33,7 +33,8 @@ def wire_jobs(
 
     async def follow(found: str | None) -> AsyncIterator[Update]:
         job = jobs.find(found)
-        if job is None:
+        if job is None:  # a generator that yields nothing would empty every component, at times
+            yield {results.status: gr.skip()}
             return
         yield waiting(results) | {results.cancel: gr.update(interactive=True)}
         clips = 0

@@ -14,12 +14,14 @@ from api.control_preview import MakePreview
 from api.engine import extend_request
 from api.fields import FIELDS
 from api.jobs import Jobs
+from api.modes import Mode
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
 from ui.control_preview import wire_previews
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
+from ui.examples import place_examples, wire_examples
 from ui.image_prompts import build_image_prompt, wire_image_prompt
 from ui.jobs import Start, started, wire_jobs
 from ui.kept_inputs import place_kept
@@ -29,21 +31,9 @@ from ui.modes import request_fields
 from ui.presets import place_presets, wire_presets
 from ui.restore import place_restore, wire_restore
 from ui.results import Results, place_results
-from ui.tabs import place_tabs, wire_tabs
+from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.timeline_picture import timeline_html
 from ui.window_picture import follow_windows, windows_html
-
-EXAMPLES: dict[str, str] = {
-    "red circle moving right": "a red circle moving right on a blue background",
-    "growing pink heart": "a pink heart growing on a black background",
-    "green triangle moving up": "a green triangle moving up on a white background",
-    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
-    "cyan square moving left": "a cyan square moving left on an orange background",
-    "shrinking white cross": "a big white cross shrinking on a red background",
-    "blue triangle moving right": "a big blue triangle moving right on a yellow background",
-    "purple heart moving down": "a purple heart moving down on a cyan background",
-}
-"""Prompts that the demo model can draw, by what their buttons say."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
@@ -131,7 +121,7 @@ def build_studio(
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
                 cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
             advice = gr.HTML(elem_id="advice", visible=False, padding=False)
-            _place_examples(found["prompt"])
+            examples = place_examples()
         with gr.Column(elem_id="result"):
             results = place_results(generate, cancel)
         with gr.Column(elem_id="settings"):
@@ -161,24 +151,11 @@ def build_studio(
     wire_models(controls, model_told, motion_told, advice)
     wire_presets(presets, controls, motion_told)
     _wire_pictures(controls, windows, timeline)
-    wire_tabs(tabs, controls)
-    wire_image_prompt(inputs, controls["base_model"])
+    _wire_inputs(tabs, inputs, examples, controls)
     wire_lists(refresh, controls, picker, inputs)
     others = [*tabs.shown, model_told, motion_told, picker, batch_count]
     wire_restore(restore, kept, results, [*controls.values(), *inputs.values(), *others])
     return controls, inputs
-
-
-def _place_examples(prompt: Component) -> None:
-    gr.Examples(
-        [[words] for words in EXAMPLES.values()],
-        inputs=prompt,
-        example_labels=list(EXAMPLES),
-        label="Try one",
-        cache_examples=False,  # else a Space would set it
-        api_visibility="private",
-        elem_id="examples",
-    )
 
 
 def _place_batch_count() -> gr.Number:
@@ -199,6 +176,15 @@ def _wire(jobs: Jobs, inputs: list[Component], results: Results, on_load: Callab
     seed = next(one for one in inputs if one.elem_id == "seed")
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     results.reuse.click(None, results.used_seed, seed, js="(seed) => String(seed)", **plain)
+
+
+def _wire_inputs(
+    tabs: ModeTabs, inputs: dict[str, Component], examples: dict[Mode, gr.Gallery], controls: dict[str, Component]
+) -> None:
+    """Connect what a clip is made from beside words."""
+    wire_tabs(tabs, controls)
+    wire_examples(examples, tabs, controls)
+    wire_image_prompt(inputs, controls["base_model"])
 
 
 def _wire_pictures(controls: dict[str, Component], windows: gr.HTML, timeline: gr.HTML) -> None:

@@ -11,13 +11,14 @@ from PIL import Image
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
+from api.examples import examples_of  # noqa: E402
 from api.inputs import keep  # noqa: E402
+from api.modes import Mode  # noqa: E402
 from media.write import open_clip  # noqa: E402
 from pipelines.choices import OutputFormat  # noqa: E402
 from pipelines.request import GenerationRequest  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
-from ui.studio import EXAMPLES  # noqa: E402
 
 CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
@@ -188,11 +189,38 @@ def test_a_number_typed_beyond_a_slider_is_refused_by_name(visit):
     expect(page.locator("#status [role=alert]")).to_contain_text("num_inference_steps must be", timeout=WAIT_MS)
 
 
+def thumbnail(page, mode: Mode, index: int):
+    return page.locator(
+        f"#examples_{mode.value} button.thumbnail-lg, #examples_{mode.value} .grid-container button"
+    ).nth(index)
+
+
 def test_an_example_fills_the_prompt(visit):
     page = visit()
-    for label, prompt in list(EXAMPLES.items())[:2]:
-        page.get_by_role("button", name=label).click()
-        expect(page.locator("#prompt textarea")).to_have_value(prompt)
+    for index, example in enumerate(examples_of(Mode.TXT2VID)[:2]):
+        thumbnail(page, Mode.TXT2VID, index).click()
+        expect(page.locator("#prompt textarea")).to_have_value(example.fields["prompt"], timeout=WAIT_MS)
+        expect(page.locator("#seed input")).to_have_value("7")
+
+
+def test_examples_of_other_tabs_bring_their_files(visit, engine: FakeEngine):
+    page = visit()
+    page.get_by_role("tab", name="Image to video").click()
+    expect(page.locator("#examples_txt2vid")).to_be_hidden(timeout=WAIT_MS)
+    thumbnail(page, Mode.IMG2VID, 0).click()
+    page.locator("#first_frame img").wait_for(timeout=WAIT_MS)
+    page.get_by_role("tab", name="Video to video").click()
+    thumbnail(page, Mode.VID2VID, 1).click()
+    prompt = examples_of(Mode.VID2VID)[1].fields["prompt"]
+    expect(page.locator("#prompt textarea")).to_have_value(prompt, timeout=WAIT_MS)
+    expect(page.locator("#source_told")).to_contain_text("16 frames")
+    page.locator("#source_video video").wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(SETTLE_MS)
+    page.locator("#generate").click()
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    (made,) = (request for request in engine.requests if request.prompt == prompt)
+    assert [unit.model for unit in made.controls] == ["demo-scribble"]
+    assert (made.num_frames, made.strength, len(made.source_video)) == (16, 1, 64)
 
 
 def test_a_preset_sets_controls_and_says_which(visit, engine: FakeEngine):

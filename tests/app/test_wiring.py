@@ -11,6 +11,7 @@ import gradio as gr
 import pytest
 
 from api.endpoint import clip_endpoint
+from api.examples import EXAMPLES, FOLDER, examples_of
 from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
@@ -21,7 +22,7 @@ from ui.img2vid import FADING
 from ui.model_settings import _lists as looked_up
 from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
-from ui.studio import EXAMPLES, SETTINGS
+from ui.studio import SETTINGS
 
 TAB_INPUTS = [
     "mode",
@@ -237,12 +238,20 @@ def test_examples_use_only_words_the_demo_model_knows():
     colours = {"red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white", "black"}
     motions = {"static", "left", "right", "up", "down", "growing", "shrinking", "rotating"}
     plain = {"a", "an", "on", "background", "moving", "big", "small"}
-    assert len(EXAMPLES) == 8
-    for prompt in EXAMPLES.values():
-        words = set(prompt.split())
+    assert [len(examples_of(mode)) for mode in Mode] == [8, 2, 2]
+    for example in EXAMPLES:
+        words = set(example.fields["prompt"].split())
         assert words <= shapes | colours | motions | plain
         assert words & shapes
         assert len(words & colours) == 2
+
+
+def test_examples_have_their_files_which_are_small():
+    sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    used = {path.name for example in EXAMPLES for path in (example.thumbnail, *example.files.values())}
+    assert set(sizes) == used
+    assert max(sizes.values()) <= 40_000
+    assert sum(sizes.values()) <= 500_000
 
 
 def test_the_page_is_built_without_torch():
