@@ -5,6 +5,7 @@ python -m scripts.make_examples
 Thumbnails are the engine's own frames. A few minutes on two cores.
 """
 
+import os
 import shutil
 import tempfile
 from fractions import Fraction
@@ -77,7 +78,5 @@ def _write_thumbnail(path: Path, frames: np.ndarray) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as kept:
-        import os
-
         os.environ[INPUTS_DIR] = kept
         main()

@@ -31,7 +31,7 @@ def place_presets(base_model: str) -> PresetPlace:
     with gr.Row(elem_id="presets"):
         buttons = {
             preset.id: gr.Button(
-                preset.label, size="sm", min_width=90, elem_id=f"preset_{preset.id}", visible=preset in fitting
+                preset.label, size="sm", min_width=64, elem_id=f"preset_{preset.id}", visible=preset in fitting
             )
             for preset in PRESETS
         }
