@@ -19,6 +19,7 @@ from pipelines.choices import OutputFormat  # noqa: E402
 from pipelines.request import GenerationRequest  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
+from ui.studio import SETTINGS  # noqa: E402
 
 CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
@@ -283,12 +284,24 @@ def test_no_serious_barrier_beyond_gradios_own(visit, scheme):
     page = visit(scheme=scheme)
     start(page, "x")
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    page.locator("#preset_draft").click()
+    expect(page.locator("#preset_told")).to_contain_text("Sets Steps 8", timeout=WAIT_MS)
+    for title in (*SETTINGS, "Image prompts", "Recipe"):
+        open_section(page, title)
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
     serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
     assert {rule["id"] for rule in serious} <= GRADIO_BASELINE
     for rule in serious:
         targets = [" ".join(map(str, node["target"])) for node in rule["nodes"]]
-        assert not [target for target in targets if "told" in target or "model_line" in target]
+        ours = ("told", "model_line", "preset", "windows", "travel")
+        assert not [target for target in targets if any(name in target for name in ours)]
+
+
+def test_generate_follows_the_prompt_by_keyboard(visit):
+    page = visit()
+    page.locator("#prompt textarea").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "generate"
 
 
 def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine: FakeEngine, tmp_path):
