@@ -12,6 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 from api.control_preview import preview_clip
 from api.engine import warm
 from api.health import health_router
+from api.jobs import Jobs
 from api.limits import within_limits
 from api.line import open_line
 from api.one_device import OneDevice
@@ -64,8 +65,9 @@ os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
 os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
 _limit_s, _device = _settings.max_gpu_seconds, OneDevice()
 _make_clip = _device.alone(lent_engine(limit_s=_limit_s))
-demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=_limit_s)))
-open_line(demo, _settings)
+_jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
+demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=_limit_s)), _jobs)
+open_line(demo, _settings, _jobs)
 
 if on_zero_gpu():
     preload(default_base_model().id)
@@ -73,7 +75,7 @@ if on_zero_gpu():
 if __name__ == "__main__":
     warm()
     # Other programs' API has a password of its own or the page's; in public it is there only with one of them.
-    behind_login, open_to_all = [], health_router(demo)
+    behind_login, open_to_all = [], health_router(demo, _device)
     if _settings.sdapi_auth:
         open_to_all.include_router(sdapi_router(within_limits(_make_clip)))
     elif _settings.auth or not os.environ.get("SPACE_ID"):

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
@@ -17,9 +17,11 @@ from api.fields import FIELDS
 from api.grid import make_grid, parse_axis, plan_grid
 from api.infotext import is_infotext
 from api.recipes import read_text, restore
+from pipelines.catalog import complete
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.events import Clip, Progress
+from pipelines.presets import PRESETS, preset_values, wanted_lora
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip
         count = _seeds_and_count(options)
         keep_inputs(options)
         axes = _grid_axes(options, count)
-        values = _recipe_values(options) | options
+        values = _recipe_values(options)
+        values |= _preset_values(options.pop("preset", None), values | options) | options
         if axes is not None:
             _make_grid(values | {"formats": _formats(outputs)}, axes, outputs, engine)
             return 0
@@ -137,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         "--extend",
         metavar="FILE_OR_JSON",
         help="Go on with a clip, given as for --recipe, whose frames stay as they are. Needs --frames.",
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="Set several fields at once, as far as no other option sets them: "
+        f"{', '.join(preset.id for preset in PRESETS)}.",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="How many frames --extend adds.")
     parser.add_argument("--count", metavar="N", help="Make several clips, 1 to 16, each with the next seed.")
@@ -233,6 +242,18 @@ def _recipe_values(options: dict[str, Any]) -> dict[str, Any]:
     for note in restored.notes:
         print(note, file=sys.stderr)  # noqa: T201
     return dict(restored.values)
+
+
+def _preset_values(preset: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a preset sets for the chosen models."""
+    if preset is None:
+        return {}
+    chosen = complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
+    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
+    tag = wanted_lora(found["motion_module"]) if "motion_module" in found else ""
+    if tag:
+        print(f"The preset wants {tag} in the prompt.", file=sys.stderr)  # noqa: T201
+    return found
 
 
 def _recipe_text(text: str, option: str) -> str:

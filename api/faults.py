@@ -21,10 +21,22 @@ def faults_in_words(in_words: Callable[[str], str] = str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError as err:
-        raise gr.Error(in_words(str(err)), print_exception=False) from err
     except gr.Error:
         raise
     except Exception as err:
-        _log.exception("A generation failed.")
-        raise gr.Error(OUR_FAULT, print_exception=False) from err
+        raise gr.Error(fault_text(err, in_words), print_exception=False) from err
+
+
+def fault_text(err: Exception, in_words: Callable[[str], str] = str) -> str:
+    """What is told of an error: a `UserError`'s own text or ZeroGPU's, else a general sentence and a log in full.
+
+    Args:
+        err: What was raised; call it while it is handled.
+        in_words: Puts a `UserError`'s text into the words of whoever is told.
+    """
+    if isinstance(err, UserError):
+        return in_words(str(err))
+    if isinstance(err, gr.Error):
+        return str(err.message)
+    _log.exception("A generation failed.")
+    return OUR_FAULT

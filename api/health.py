@@ -8,11 +8,12 @@ import gradio as gr
 from fastapi import APIRouter
 
 from api.engine import STATE
-from api.line import line_length
+from api.line import queue_length
+from api.one_device import OneDevice
 from pipelines.version import VERSION
 
 
-def health_router(page: gr.Blocks) -> APIRouter:
+def health_router(page: gr.Blocks, device: OneDevice) -> APIRouter:
     """The route. It answers in the server's own thread, from what is known: no lock, no disk, no torch.
 
     The answer is `{"status": "starting" | "ready" | "broken", "version", "device", "waiting", "running",
@@ -24,12 +25,12 @@ def health_router(page: gr.Blocks) -> APIRouter:
 
     @router.get("/health")
     async def health() -> dict[str, Any]:
-        waiting, running = line_length(page)
+        waiting, running = device.length()
         return {
             "status": STATE.status,
             "version": VERSION,
             "device": STATE.device,
-            "waiting": waiting,
+            "waiting": waiting + queue_length(page),
             "running": running,
             "running_since": since,
             "uptime_s": round(time.monotonic() - start, 1),

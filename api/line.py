@@ -1,6 +1,7 @@
-"""The line in which clips wait for the device: how long it is, and how much of it one visitor may take.
+"""The queue of the events that make a clip themselves: how long it is, and how much of it one visitor may take.
 
-Gradio has no words for either, so that its queue is asked here, and nowhere else.
+Gradio has no words for either, so that its queue is asked here, and nowhere else. The page's jobs are not in it; of one
+visitor they count as events do.
 """
 
 import asyncio
@@ -9,28 +10,37 @@ from typing import Any
 
 import gradio as gr
 from fastapi import HTTPException, Request, status
+from gradio.context import LocalContext
 
+from api.jobs import Jobs, too_many_words
 from pipelines.settings import Settings
 
 GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
-"""Every event that makes a clip shares this: one generation at a time on a device, others wait in line."""
+"""Every event that uses the device shares this: one of them at a time stands in the device's line, among the jobs."""
 
 _RETRY_AFTER_S = 10
 
 
-def open_line(page: gr.Blocks, found: Settings) -> None:
+def open_line(page: gr.Blocks, found: Settings, jobs: Jobs) -> None:
     """Open the page's queue as the operator wants it; before the page is launched."""
     page.queue(max_size=found.queue_size, default_concurrency_limit=2, api_open=False)
     if found.max_per_visitor:
-        _limit_visitors(page, found.max_per_visitor)
+        jobs.elsewhere = lambda visitor: _count(page, visitor)
+        _limit_visitors(page, jobs, found.max_per_visitor)
 
 
-def line_length(page: gr.Blocks) -> tuple[int, int]:
-    """How many jobs wait for the device, and how many are being made. Takes no lock."""
-    return len(list(_waiting(page))), len(list(_running(page)))
+def queue_length(page: gr.Blocks) -> int:
+    """How many events wait before the one that may stand in the device's line. Takes no lock."""
+    return len(list(_waiting(page)))
 
 
-def _limit_visitors(page: gr.Blocks, most: int) -> None:
+def current_visitor() -> str:
+    """Who sent the event that is handled here and now; empty outside of one."""
+    request = LocalContext.request.get(None)
+    return _visitor(request, request.username) if request else ""
+
+
+def _limit_visitors(page: gr.Blocks, jobs: Jobs, most: int) -> None:
     """Refuse a job where its visitor has as many in the line already: with 429, in words that the page shows.
 
     A session is no visitor: anybody can call themselves a new one.
@@ -42,12 +52,10 @@ def _limit_visitors(page: gr.Blocks, most: int) -> None:
         async with one_at_a_time:
             if page.fns[body.fn_index].concurrency_id == GPU_QUEUE["concurrency_id"]:
                 visitor = _visitor(request, username)
-                jobs = [*_waiting(page), *_running(page)]
-                if sum(_visitor(job.request, job.username) == visitor for job in jobs) >= most:
+                if _count(page, visitor) + jobs.count(visitor) >= most:
                     raise HTTPException(
                         status.HTTP_429_TOO_MANY_REQUESTS,
-                        f"jobs must be at most {most} at once for one visitor, got one more. Wait until one is "
-                        "finished, or cancel it.",
+                        too_many_words(most),
                         headers={"Retry-After": str(_RETRY_AFTER_S)},
                     )
             return await join(body=body, request=request, username=username)
@@ -55,7 +63,11 @@ def _limit_visitors(page: gr.Blocks, most: int) -> None:
     line.push = push
 
 
-def _visitor(request: Request, username: str | None) -> str:
+def _count(page: gr.Blocks, visitor: str) -> int:
+    return sum(_visitor(event.request, event.username) == visitor for event in (*_waiting(page), *_running(page)))
+
+
+def _visitor(request: Request | gr.Request, username: str | None) -> str:
     return username or (request.client.host if request.client else "")
 
 

@@ -1,6 +1,7 @@
 """One at a time: whoever wants the device waits in line, whichever door they came in by.
 
-Gradio's queue does so for the page and its endpoints; other routes of the same process are not in it.
+Gradio's queue can't be that line: it serves events, and an event ends with its page. What waits here is the run itself,
+which keeps its place while the page is loaded again, and every face waits in the same line.
 """
 
 import threading
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 from pipelines.events import Progress, Stage
 from pipelines.request import GenerationRequest
 
-WAITING = "Waiting until another clip is finished"
 _LOOK_AGAIN_S = 0.25
 
 _Told = TypeVar("_Told")
@@ -30,8 +30,8 @@ class OneDevice:
     ) -> Callable[[GenerationRequest, Path], Generator[Any, None, None]]:
         """The same engine, which runs while no other one of this device does.
 
-        While it waits it tells so with every look, so that it can be cancelled there, too. Its generator must be
-        closed or run to its end: until then the device is taken.
+        While it waits it tells with every look how many are ahead, so that it can be cancelled there, too. Its
+        generator must be closed or run to its end: until then the device is taken.
         """
 
         def made(request: GenerationRequest, folder: Path) -> Generator[_Told | Progress, None, None]:
@@ -39,8 +39,9 @@ class OneDevice:
             with self._moved:
                 self._line.append(ticket)
             try:
-                while not self._is_first(ticket):
-                    yield Progress(Stage.PREPROCESS, 0, 1, note=WAITING)
+                while others := self._ahead(ticket):
+                    note = "1 clip is ahead" if others == 1 else f"{others} clips are ahead"
+                    yield Progress(Stage.WAIT, 0, 1, note=note)
                 yield from make(request, folder)
             finally:
                 with self._moved:
@@ -49,6 +50,12 @@ class OneDevice:
 
         return made
 
-    def _is_first(self, ticket: object) -> bool:
+    def length(self) -> tuple[int, int]:
+        """How many clips wait, and how many are made: one or none. Takes no lock."""
+        count = len(self._line)
+        return max(count - 1, 0), min(count, 1)
+
+    def _ahead(self, ticket: object) -> int:
         with self._moved:
-            return self._moved.wait_for(lambda: self._line[0] is ticket, timeout=_LOOK_AGAIN_S)
+            self._moved.wait_for(lambda: self._line[0] is ticket, timeout=_LOOK_AGAIN_S)
+            return self._line.index(ticket)

@@ -8,8 +8,9 @@ import numpy as np
 
 
 class Stage(StrEnum):
-    """The stages of a generation, in order."""
+    """The stages of a generation, in order; the engine itself never waits, those who share its device do."""
 
+    WAIT = "wait"
     PREPROCESS = "preprocess"
     LOAD = "load"
     ENCODE = "encode"

@@ -66,17 +66,27 @@ def place_preview(number: int) -> UnitPreview:
     return UnitPreview(number, button, cancel, status, video)
 
 
-def wire_preview(
-    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
+def wire_previews(
+    previews: Sequence[UnitPreview],
+    make_preview: MakePreview,
+    queue: Mapping[str, Any],
+    inputs: Sequence[Component],
 ) -> None:
-    """Connect the buttons.
+    """Connect the buttons of all units.
 
     Args:
-        preview: The unit's.
+        previews: The units'.
         make_preview: Makes the clip and its file.
-        queue: As for clips: a preprocessor may need the device.
+        queue: `concurrency_id` and `concurrency_limit`: a preprocessor may need the device.
         inputs: The components whose values go into a request; their `elem_id`s are the names.
     """
+    for preview in previews:
+        _wire_preview(preview, make_preview, queue, inputs)
+
+
+def _wire_preview(
+    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
+) -> None:
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
     plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,11 +25,10 @@ from PIL import Image
 
 from api.faults import faults_in_words
 from api.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
+from api.runs import Keep
 from pipelines.events import Clip
 
 Update = dict[Block, Any]
-Keep = Callable[[Clip], tuple[Clip, Update]]
-"""Keeps a finished clip: gives it back, with a warning if that went wrong, and what changes on the page."""
 
 MOST_SHOWN = 60
 _CAPTION_LETTERS = 60
@@ -163,19 +162,19 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
     place.download_all.click(download_all, place.visitor, shown, **plain)
 
 
-def keeper(place: GalleryPlace, visitor: object) -> Keep:
+def keeper(visitor: object) -> Keep:
     """What is done with every clip that is finished for a visitor. It never fails: the clip is there in any case."""
 
-    def keep(clip: Clip) -> tuple[Clip, Update]:
+    def keep(clip: Clip) -> Clip:
         if not is_visitor(visitor):  # the page was not quite there, or its browser keeps nothing
-            return clip, {}
+            return clip
         try:
             facts = {"num_frames": clip.num_frames, "seconds": clip.seconds}
             own_gallery().add(str(visitor), clip.files, clip.recipe, facts)
         except Exception:
             _log.exception("A clip could not be kept.")
-            return replace(clip, warnings=(*clip.warnings, _NOT_KEPT)), {}
-        return clip, listing(place, visitor)
+            return replace(clip, warnings=(*clip.warnings, _NOT_KEPT))
+        return clip
 
     return keep
 

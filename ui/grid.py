@@ -1,6 +1,6 @@
 """The accordion for grids: which settings differ from clip to clip, and the button that makes them all."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,11 @@ from gradio.components import Component
 
 from api.engine import MakeClip
 from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, axis_label, plan_grid, read_axis
-from ui.gallery import GalleryPlace, keeper
+from api.jobs import Jobs
+from api.runs import grid_run
+from ui.gallery import keeper
+from ui.jobs import Start, started
 from ui.modes import request_fields
-from ui.results import Results, Update, grid_shown
 
 _HELP = (
     f"Makes a clip for every combination of values, at most {MAX_CELLS}, and puts them side by side in one. Write "
@@ -56,22 +58,19 @@ def place_grid() -> GridPlace:
     return GridPlace(inputs, gr.Button("Make grid", elem_id="make_grid"))
 
 
-def grid_handler(
-    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str]
-) -> Callable[..., Iterator[Update]]:
+def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start:
     """The function behind Make grid.
 
     Args:
         make_clip: The engine.
-        results: Where it shows.
-        gallery: Where every clip and the grid are kept.
+        jobs: Where the job is started.
         names: The `elem_id`s of its inputs: those of Generate, those of the axes, and `visitor`.
     """
 
-    def make_grid(*values: Any) -> Iterator[Update]:
+    def make_grid(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
-        keep = keeper(gallery, given["visitor"])
-        yield from grid_shown(make_clip, results, lambda: plan_grid(request_fields(given), _axes(given)), keep)
+        run = grid_run(make_clip, lambda: plan_grid(request_fields(given), _axes(given)), keeper(given["visitor"]))
+        return started(jobs, run)
 
     return make_grid
 

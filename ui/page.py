@@ -5,6 +5,7 @@ import gradio as gr
 from api.control_preview import MakePreview, preview_clip
 from api.endpoint import clip_endpoint, preprocess_endpoint
 from api.engine import MakeClip
+from api.jobs import Jobs
 from api.limits import within_limits
 from api.line import GPU_QUEUE
 from api.modes import Mode
@@ -15,12 +16,14 @@ _SWEEP_EVERY_S = 3600
 _KEEP_FILES_S = 24 * 3600
 
 
-def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) -> gr.Blocks:
+def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip, jobs: Jobs | None = None) -> gr.Blocks:
     """Compose the page around an engine.
 
     Args:
-        make_clip: Makes the clip of a request in a folder and tells how it goes; closing it stops it.
+        make_clip: Makes the clip of a request in a folder and tells how it goes; closing it stops it. Where runs must
+            not meet on a device, it waits for its turn (`api/one_device.py`).
         make_preview: Makes what the first control unit of a request follows, in the same way.
+        jobs: Where the page starts and finds its clips; new ones if not given.
 
     Returns:
         The page, for `api.line.open_line` and `api.routes.serve`, with `ui.theme.page_looks()`.
@@ -28,7 +31,7 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip) ->
     make_clip, make_preview = within_limits(make_clip), within_limits(make_preview)
     with gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
-        build_studio(make_clip, make_preview, GPU_QUEUE, page)
+        build_studio(make_clip, make_preview, jobs or Jobs(), GPU_QUEUE, page)
         build_about(make_clip, GPU_QUEUE)
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)

@@ -16,6 +16,7 @@ from PIL import Image
 from pipelines.events import Progress, Stage
 
 STAGE_LABELS: dict[Stage, str] = {
+    Stage.WAIT: "Waiting for a turn",
     Stage.PREPROCESS: "Looking at pictures and clips",
     Stage.LOAD: "Loading the model",
     Stage.ENCODE: "Reading the prompt",

@@ -1,21 +1,14 @@
 """The side of the page where the clip appears: its widgets, and what they show while it is made and afterwards."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 
-from api.engine import MakeClip, run_folder
-from api.faults import faults_in_words
-from api.grid import GridPlan, make_grid
-from pipelines.draft import draft_of
+from api.jobs import View
 from pipelines.events import Clip, Progress
-from pipelines.request import GenerationRequest
-from ui.gallery import Keep
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
@@ -82,75 +75,34 @@ def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> R
     return Results(*seen, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
-def shown(
-    make_clip: MakeClip,
-    results: Results,
-    build: Callable[[], list[GenerationRequest]],
-    keep: Keep,
-    in_words: Callable[[str], str] = str,
-    *,
-    drafts: bool = False,
-) -> Iterator[Update]:
-    """Make clips one after the other and show how it goes, then what came of each, and keep it.
+def followed(results: Results, view: View, *, clips_shown: int) -> Update:
+    """What changes on the page when a job goes on.
 
     Args:
-        make_clip: The engine.
         results: Where it is shown.
-        build: Makes the requests.
-        keep: Puts a finished clip into the visitor's gallery.
-        in_words: Puts a refusal into the page's words.
-        drafts: Make drafts of them, each with the way to its clip in full.
+        view: How the job goes by now.
+        clips_shown: How many of its clips are shown already.
     """
-    try:
-        with faults_in_words(in_words), run_folder() as folder:
-            requests = build()
-            files: list[str] = []
-            for number, request in enumerate(requests, start=1):
-                place = f"clip {number} of {len(requests)}" if len(requests) > 1 else ""
-                made = draft_of(request) if drafts else request
-                with closing(make_clip(made, folder)) as events:
-                    for event in events:
-                        if not isinstance(event, Clip):
-                            yield _on_the_way(results, event, place)
-                            continue
-                        clip, kept = keep(event)
-                        update = _finished(results, clip, request.seed) | kept | _in_full(results, request, drafts)
-                        if place:
-                            files += map(str, clip.files)
-                            update |= _one_of_several(results, files, goes_on=number < len(requests))
-                        yield update
-    except gr.Error as err:
-        yield idle(results, err.message, is_error=True)
-        raise
+    update: Update = {}
+    done = len(view.finished)
+    if done > clips_shown:
+        newest = view.finished[-1]
+        update |= _finished(results, view.clips[-1], newest.seed) | _in_full(results, newest.full_recipe)
+        if newest.part:
+            files = [str(path) for clip in view.clips for path in clip.files]
+            update |= _one_of_several(results, files, goes_on=newest.goes_on and not view.ended)
+    if view.fault:
+        return update | idle(results, view.fault, is_error=True)
+    if view.cancelled:
+        return update | idle(results, f"Cancelled. {'Finished clips were' if done else 'Nothing was'} kept.")
+    if view.progress is not None and view.told is not None:
+        update |= _on_the_way(results, view.progress, view.told.part)
+    return update
 
 
-def grid_shown(make_clip: MakeClip, results: Results, build: Callable[[], GridPlan], keep: Keep) -> Iterator[Update]:
-    """Make a grid as `shown` makes clips: each clip is shown and kept, and the grid after them."""
-    try:
-        with faults_in_words(), run_folder() as folder, run_folder(folder) as cells:
-            plan = build()
-            count = len(plan.requests)
-            files: list[str] = []
-            with closing(make_grid(make_clip, plan, folder, cells)) as events:
-                for number, event in events:
-                    if not isinstance(event, Clip):
-                        yield _on_the_way(
-                            results, event, f"clip {number} of {count}" if number <= count else "the grid"
-                        )
-                        continue
-                    clip, kept = keep(event)
-                    files += map(str, clip.files)
-                    update = _finished(results, clip, plan.requests[min(number, count) - 1].seed) | kept
-                    yield update | _one_of_several(results, files, goes_on=number <= count)
-    except gr.Error as err:
-        yield idle(results, err.message, is_error=True)
-        raise
-
-
-def _in_full(results: Results, request: GenerationRequest, is_draft: bool) -> Update:
-    """The way from a draft to its clip."""
-    recipe = request.to_json() if is_draft else ""
-    return {results.full: gr.update(visible=is_draft), results.full_recipe: recipe}
+def _in_full(results: Results, recipe: str) -> Update:
+    """The way from a draft to its clip; there is none for other clips."""
+    return {results.full: gr.update(visible=bool(recipe)), results.full_recipe: recipe}
 
 
 def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
@@ -174,7 +126,7 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
 
 
 def waiting(results: Results) -> Update:
-    """What is seen from the press until the engine says something."""
+    """What is seen from the press until there is a job to tell of, and to cancel."""
     return {
         results.status: message_html(WAITING),
         results.preview: gr.update(value="", visible=False),
@@ -184,7 +136,7 @@ def waiting(results: Results) -> Update:
         results.files: None,
         results.generate: gr.update(interactive=False),
         results.draft: gr.update(interactive=False),
-        results.cancel: gr.update(interactive=True),
+        results.extend: gr.update(interactive=False),
     }
 
 

@@ -1,50 +1,45 @@
 """The studio: tabs for what a clip is made from, over one set of controls that all of them share."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, extend_request
 from api.fields import FIELDS
+from api.jobs import Jobs
+from api.modes import Mode
+from api.runs import clips_run
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
 from pipelines.settings import settings
-from ui.control_preview import wire_preview
+from ui.control_preview import wire_previews
 from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.estimate_line import follow_estimate, place_estimate
+from ui.examples import place_examples, wire_examples
 from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.grid import GridPlace, grid_handler, place_grid
 from ui.image_prompts import build_image_prompt, wire_image_prompt
+from ui.jobs import Start, started, wire_jobs
 from ui.kept_inputs import place_kept
 from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
+from ui.presets import place_presets, wire_presets
 from ui.restore import place_restore, wire_restore
-from ui.results import NOT_STARTED, WAITING, Results, Update, idle, place_results, shown, waiting
-from ui.tabs import place_tabs, wire_tabs
+from ui.results import Results, place_results
+from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.timeline_picture import timeline_html
 from ui.window_picture import follow_windows, windows_html
-
-EXAMPLES: dict[str, str] = {
-    "red circle moving right": "a red circle moving right on a blue background",
-    "growing pink heart": "a pink heart growing on a black background",
-    "green triangle moving up": "a green triangle moving up on a white background",
-    "big yellow cross moving down": "a big yellow cross moving down on a purple background",
-    "cyan square moving left": "a cyan square moving left on an orange background",
-    "shrinking white cross": "a big white cross shrinking on a red background",
-    "blue triangle moving right": "a big blue triangle moving right on a yellow background",
-    "purple heart moving down": "a purple heart moving down on a cyan background",
-}
-"""Prompts that the demo model can draw, by what their buttons say."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
@@ -101,14 +96,15 @@ _TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length"
 
 
 def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, queue: dict[str, Any], page: gr.Blocks
+    make_clip: MakeClip, make_preview: MakePreview, jobs: Jobs, queue: dict[str, Any], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
     """Lay out the studio and wire it, inside the Blocks that is being built.
 
     Args:
         make_clip: The engine.
         make_preview: Makes what a control unit follows.
-        queue: `concurrency_id` and `concurrency_limit` of everything that makes a clip.
+        jobs: Where clips are made.
+        queue: `concurrency_id` and `concurrency_limit` of the events that use the device themselves.
         page: The Blocks.
 
     Returns:
@@ -129,17 +125,15 @@ def build_studio(
             kept = place_kept()
             place("prompt")
             timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
-            with gr.Row():
-                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
-                draft = gr.Button("Draft", elem_id="draft_button", scale=1, min_width=80)
-                cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80)
+            buttons = _place_buttons()
             estimated = place_estimate(own)
             advice = gr.HTML(elem_id="advice", visible=False, padding=False)
-            _place_examples(found["prompt"])
+            examples = place_examples()
         with gr.Column(elem_id="result"):
-            results = place_results(generate, draft, cancel)
+            results = place_results(*buttons)
         with gr.Column(elem_id="settings"):
             restore = place_restore()
+            presets = place_presets(model.id)
             place("negative_prompt")
             with gr.Row():
                 place("num_frames")
@@ -151,22 +145,22 @@ def build_studio(
             with gr.Accordion("Grid", open=False):
                 grid = place_grid()
         gallery = place_gallery()
-    controls = {name: found[name] for name in FIELDS}
-    inputs = tabs.inputs | image_prompt
+    controls, inputs = {name: found[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    _wire(make_clip, queue, everything, results, (gallery, grid))
+    making = _making(make_clip, jobs, everything, results, (gallery, grid))
+    wire_jobs(jobs, results, gallery, making, page.load)
     wire_gallery(gallery, page)
-    for preview in tabs.previews:
-        wire_preview(preview, make_preview, queue, everything)
+    wire_previews(tabs.previews, make_preview, queue, everything)
     wire_models(controls, model_told, more.motion_told, advice)
-    follow_windows(controls, more.windows)
+    wire_presets(presets, controls, more.motion_told)
     follow_estimate(controls, inputs, estimated, results.recipe)
-    _wire_timeline(controls, timeline)
-    wire_tabs(tabs, controls)
-    wire_image_prompt(inputs, controls["base_model"])
+    _wire_pictures(controls, more.windows, timeline)
+    _wire_inputs(tabs, inputs, examples, controls)
     wire_lists(more.refresh, controls, more.picker, inputs)
     told = [model_told, more.motion_told, more.picker, batch_count]
     wire_restore(restore, kept, results, gallery, [*controls.values(), *inputs.values(), *tabs.shown, *told])
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **plain)
     return controls, inputs
 
 
@@ -195,16 +189,14 @@ def _place_settings(
     return _MoreSettings(windows, motion_told, picker, refresh)
 
 
-def _place_examples(prompt: Component) -> None:
-    gr.Examples(
-        [[words] for words in EXAMPLES.values()],
-        inputs=prompt,
-        example_labels=list(EXAMPLES),
-        label="Try one",
-        cache_examples=False,  # else a Space would set it
-        api_visibility="private",
-        elem_id="examples",
-    )
+def _place_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
+    """Generate, Draft and Cancel."""
+    with gr.Row():
+        return (
+            gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120),
+            gr.Button("Draft", elem_id="draft_button", scale=1, min_width=80),
+            gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80),
+        )
 
 
 def _place_batch_count() -> gr.Number:
@@ -217,56 +209,42 @@ def _place_batch_count() -> gr.Number:
     )
 
 
-def _wire(
+def _making(
     make_clip: MakeClip,
-    queue: dict[str, Any],
+    jobs: Jobs,
     inputs: list[Component],
     results: Results,
     places: tuple[GalleryPlace, GridPlace],
-) -> None:
-    """Connect the buttons. Nothing here is public: the endpoint has its own clean function."""
+) -> dict[gr.Button, tuple[Start, Sequence[Block]]]:
+    """What each button that makes a clip calls, and with what. The endpoints have clean functions of their own."""
     gallery, grid = places
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     visitor = gallery.visitor
     names = [str(control.elem_id) for control in (*inputs, visitor)]
     everything = [*inputs, visitor]
-    extend = _extender(make_clip, results, gallery)
-    making: dict[gr.Button, tuple[Callable[..., Iterator[Update]], list[Component]]] = {
-        results.generate: (_handler(make_clip, results, gallery, names), everything),
-        results.draft: (_handler(make_clip, results, gallery, names, drafts=True), everything),
-        results.full: (_in_full(make_clip, results, gallery), [results.full_recipe, visitor]),
+    extend = _extender(make_clip, jobs)
+    return {
+        results.generate: (_handler(make_clip, jobs, names), everything),
+        results.draft: (_handler(make_clip, jobs, names, drafts=True), everything),
+        results.full: (_in_full(make_clip, jobs), [results.full_recipe, visitor]),
         results.extend: (extend, [results.recipe, results.more_frames, visitor]),
         gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
-        grid.make: (
-            grid_handler(make_clip, results, gallery, [*names, *grid.inputs]),
-            [*everything, *grid.inputs.values()],
-        ),
+        grid.make: (grid_handler(make_clip, jobs, [*names, *grid.inputs]), [*everything, *grid.inputs.values()]),
     }
-    shown_on = [*results.all(), *gallery.all()]
-    running = []
-    for button, (handler, given) in making.items():
-        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **plain)
-        # Without preprocessing: the request checks the values, and its words name the field.
-        running.append(pressed.then(handler, given, shown_on, preprocess=False, **queue, **plain))
-        # A call that is refused before it starts, as by a full queue, has no last update.
-        running[-1].failure(
-            lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
-            results.status,
-            results.all(),
-            queue=False,
-            **plain,
-        )
-    seed = next(one for one in inputs if one.elem_id == "seed")
-    results.reuse.click(None, results.used_seed, seed, js="(seed) => String(seed)", **plain)
-    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    results.cancel.click(None, None, None, cancels=running, **plain).then(
-        lambda files: idle(results, f"Cancelled. {'Finished clips were' if files else 'Nothing was'} kept."),
-        results.files,
-        results.all(),
-        queue=False,
-        preprocess=False,
-        **plain,
-    )
+
+
+def _wire_inputs(
+    tabs: ModeTabs, inputs: dict[str, Component], examples: dict[Mode, gr.Gallery], controls: dict[str, Component]
+) -> None:
+    """Connect what a clip is made from beside words."""
+    wire_tabs(tabs, controls)
+    wire_examples(examples, tabs, controls)
+    wire_image_prompt(inputs, controls["base_model"])
+
+
+def _wire_pictures(controls: dict[str, Component], windows: gr.HTML, timeline: gr.HTML) -> None:
+    """Draw the windows and the keys whenever what they show changes."""
+    follow_windows(controls, windows)
+    _wire_timeline(controls, timeline)
 
 
 def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
@@ -307,16 +285,14 @@ def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:
     return build_batch(request_fields(given), batch_count=given["batch_count"], most=settings().max_clips)
 
 
-def _handler(
-    make_clip: MakeClip, results: Results, gallery: GalleryPlace, names: Sequence[str], *, drafts: bool = False
-) -> Callable[..., Iterator[Update]]:
+def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: bool = False) -> Start:
     """What is behind Generate and Draft; parameters are the fields of the request and what inputs are made from."""
 
-    def generate(*values: Any) -> Iterator[Update]:
+    def generate(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
-        keep = keeper(gallery, given["visitor"])
+        keep = keeper(given["visitor"])
         in_words = partial(units_as_seen, numbers=switched_on(given))
-        yield from shown(make_clip, results, partial(_requests, given), keep, in_words, drafts=drafts)
+        return started(jobs, clips_run(make_clip, partial(_requests, given), keep, drafts=drafts), in_words)
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -324,19 +300,19 @@ def _handler(
     return generate
 
 
-def _in_full(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:
+def _in_full(make_clip: MakeClip, jobs: Jobs) -> Start:
     """The function behind 'Render this in full': makes the clip that the one on show is a draft of."""
 
-    def in_full(recipe: str, visitor: object) -> Iterator[Update]:
-        yield from shown(make_clip, results, lambda: [GenerationRequest.from_json(recipe)], keeper(gallery, visitor))
+    def in_full(recipe: str, visitor: object) -> str:
+        return started(jobs, clips_run(make_clip, lambda: [GenerationRequest.from_json(recipe)], keeper(visitor)))
 
     return in_full
 
 
-def _extender(make_clip: MakeClip, results: Results, gallery: GalleryPlace) -> Callable[..., Iterator[Update]]:
+def _extender(make_clip: MakeClip, jobs: Jobs) -> Start:
     """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
 
-    def extend(recipe: str, frames: int | None, visitor: object) -> Iterator[Update]:
-        yield from shown(make_clip, results, lambda: [extend_request(recipe, frames)], keeper(gallery, visitor))
+    def extend(recipe: str, frames: int | None, visitor: object) -> str:
+        return started(jobs, clips_run(make_clip, lambda: [extend_request(recipe, frames)], keeper(visitor)))
 
     return extend

@@ -23,9 +23,13 @@ _CSS = """
     grid-template-areas: "ask" "result" "clips" "settings"; }
   #modes [role=tablist] button { padding-inline: .4rem; }
   /* One row of examples that scrolls by itself, so that the clip stays near the button. */
-  #ask .gallery { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .25rem; }
-  #ask .gallery > * { flex: none; }
+  .examples .grid-container { display: flex !important; overflow-x: auto; padding-bottom: .25rem; }
+  .examples .grid-container > * { flex: none; width: 6rem; }
 }
+
+/* No higher than their pictures; all presets in a row where there is room. */
+.examples .grid-wrap { min-height: 0 !important; height: auto !important; }
+#presets { gap: .4rem; } #presets button { flex: 1 1 auto; padding-inline: .4rem; }
 
 /* Help texts differ in length; the boxes below them still stand on one line. */
 :is(#num_frames, #seed, #batch_count, #source_start, #source_every) label { display: flex; flex-direction: column;

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from api.engine import MakeClip, run_folder
-from api.one_device import WAITING
 from pipelines.events import Clip, Progress, Stage
 from pipelines.request import GenerationRequest
 
@@ -50,7 +49,7 @@ class Job:
     @property
     def is_waiting(self) -> bool:
         """Whether another clip is made first."""
-        return self.progress.note == WAITING
+        return self.progress.stage is Stage.WAIT
 
     @property
     def share(self) -> float:

@@ -12,7 +12,9 @@ import pytest
 from gradio_client import Client
 
 from api.health import health_router
+from api.jobs import Jobs
 from api.line import open_line
+from api.one_device import OneDevice
 from api.routes import serve
 from pipelines.settings import settings
 from tests.app.fake_engine import FakeEngine
@@ -27,10 +29,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(page: gr.Blocks, routers=(), **launch_options) -> Iterator[str]:
+def served(page: gr.Blocks, routers=(), *, jobs=None, device=None, **launch_options) -> Iterator[str]:
     """Serve a page as the app does, and close it afterwards."""
-    open_line(page, settings())
-    health = health_router(page)
+    open_line(page, settings(), jobs or Jobs())
+    health = health_router(page, device or OneDevice())
     options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
     _, url, _ = serve(page, routers, open_to_all=health, **options)
     try:
@@ -53,7 +55,8 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(scope="session")
 def url(engine: FakeEngine) -> Iterator[str]:
-    with served(build_page(engine.make_clip)) as address:
+    device, jobs = OneDevice(), Jobs()
+    with served(build_page(device.alone(engine.make_clip), jobs=jobs), jobs=jobs, device=device) as address:
         yield address
 
 

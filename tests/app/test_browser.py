@@ -11,13 +11,15 @@ from PIL import Image
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
+from api.examples import examples_of  # noqa: E402
 from api.inputs import keep  # noqa: E402
+from api.modes import Mode  # noqa: E402
 from media.write import open_clip  # noqa: E402
 from pipelines.choices import OutputFormat  # noqa: E402
 from pipelines.request import GenerationRequest  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
-from ui.studio import EXAMPLES  # noqa: E402
+from ui.studio import SETTINGS  # noqa: E402
 
 CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
@@ -82,9 +84,11 @@ def open_section(page, title: str) -> None:
 
 def test_a_clip_is_previewed_while_it_is_made_and_then_plays(visit):
     page = visit()
+    open_section(page, "Picture")
+    page.locator("#num_inference_steps input[type=number]").fill("100")  # a job doesn't wait for its page
     start(page, "a red circle moving right")
     page.locator("#preview img").wait_for(timeout=WAIT_MS)
-    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 20"))
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 100"))
     expect(page.locator("#status [role=status]")).to_have_attribute("aria-live", "polite")
     expect(page.locator("#generate")).to_be_disabled()
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
@@ -145,6 +149,34 @@ def test_cancel_stops_the_engine_within_a_step_or_two(visit, engine: FakeEngine)
     expect(page.locator("#generate")).to_be_enabled()
 
 
+def test_a_page_that_is_loaded_again_finds_its_job_and_another_visitor_does_not(visit, engine: FakeEngine):
+    page, other = visit(), visit()
+    before = len(engine.requests)
+    start(page, "slow to be found again")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 400"), timeout=WAIT_MS)
+    page.reload(wait_until="domcontentloaded")
+    page.locator("#preview img").wait_for(timeout=WAIT_MS)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+ of 400"))
+    expect(page.locator("#generate")).to_be_disabled()
+    other.reload(wait_until="domcontentloaded")
+    expect(other.locator("#status")).to_contain_text("Write a prompt", timeout=WAIT_MS)
+    expect(other.locator("#generate")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(page.locator("#status")).to_contain_text("Cancelled", timeout=WAIT_MS)
+    assert len(engine.requests) == before + 1
+
+
+def test_a_clip_that_was_finished_is_there_after_a_reload(visit):
+    page = visit()
+    start(page, "x")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    seed = page.locator("#used_seed input").input_value()
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    expect(page.locator("#used_seed input")).to_have_value(seed)
+    expect(page.locator("#generate")).to_be_enabled()
+
+
 def test_the_keyboard_generates_and_cancels(visit, engine: FakeEngine):
     page = visit()
     page.locator("#prompt textarea").fill("slow by keyboard")
@@ -180,11 +212,63 @@ def test_a_number_typed_beyond_a_slider_is_refused_by_name(visit):
     expect(page.locator("#status [role=alert]")).to_contain_text("num_inference_steps must be", timeout=WAIT_MS)
 
 
+def thumbnail(page, mode: Mode, index: int):
+    return page.locator(
+        f"#examples_{mode.value} button.thumbnail-lg, #examples_{mode.value} .grid-container button"
+    ).nth(index)
+
+
 def test_an_example_fills_the_prompt(visit):
     page = visit()
-    for label, prompt in list(EXAMPLES.items())[:2]:
-        page.get_by_role("button", name=label).click()
-        expect(page.locator("#prompt textarea")).to_have_value(prompt)
+    for index, example in enumerate(examples_of(Mode.TXT2VID)[:2]):
+        thumbnail(page, Mode.TXT2VID, index).click()
+        expect(page.locator("#prompt textarea")).to_have_value(example.fields["prompt"], timeout=WAIT_MS)
+        expect(page.locator("#seed input")).to_have_value("7")
+
+
+def test_examples_of_other_tabs_bring_their_files(visit, engine: FakeEngine):
+    page = visit()
+    page.get_by_role("tab", name="Image to video").click()
+    expect(page.locator("#examples_txt2vid")).to_be_hidden(timeout=WAIT_MS)
+    thumbnail(page, Mode.IMG2VID, 0).click()
+    page.locator("#first_frame img").wait_for(timeout=WAIT_MS)
+    page.get_by_role("tab", name="Video to video").click()
+    thumbnail(page, Mode.VID2VID, 1).click()
+    prompt = examples_of(Mode.VID2VID)[1].fields["prompt"]
+    expect(page.locator("#prompt textarea")).to_have_value(prompt, timeout=WAIT_MS)
+    expect(page.locator("#source_told")).to_contain_text("16 frames")
+    page.locator("#source_video video").wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(SETTLE_MS)
+    page.locator("#generate").click()
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    (made,) = (request for request in engine.requests if request.prompt == prompt)
+    assert [unit.model for unit in made.controls] == ["demo-scribble"]
+    assert (made.num_frames, made.strength, len(made.source_video)) == (16, 1, 64)
+
+
+def test_a_preset_sets_controls_and_says_which(visit, engine: FakeEngine):
+    page = visit()
+    for title in ("Model", "Picture", "Long clips"):
+        open_section(page, title)
+    expect(page.locator("#preset_lightning")).to_be_hidden()
+    page.locator("#preset_loop").click()
+    expect(page.locator("#preset_told")).to_contain_text("Sets Frames 32, Closed loop Full.", timeout=WAIT_MS)
+    expect(page.locator("#closed_loop input")).to_have_value("Full")
+    page.locator("#preset_lcm").click()
+    expect(page.locator("#motion_module input")).to_have_value("Demo motion, 4 steps", timeout=WAIT_MS)
+    expect(page.locator("#num_inference_steps input[type=number]")).to_have_value("4")
+    expect(page.locator("#scheduler input")).to_have_value("LCM")
+    page.wait_for_timeout(SETTLE_MS)
+    start(page, "a star by presets")
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    (made,) = (request for request in engine.requests if request.prompt == "a star by presets")
+    assert (made.num_frames, made.closed_loop, made.motion_module, made.guidance_scale) == (32, "full", "demo-lcm", 1)
+    page.locator("#preset_balanced").click()
+    expect(page.locator("#closed_loop input")).to_have_value("Off", timeout=WAIT_MS)
+    expect(page.locator("#motion_module input")).to_have_value("Demo motion")
+    page.locator("#base_model input").click()
+    page.get_by_role("option", name="Stable Diffusion 1.5").click()
+    expect(page.locator("#preset_lightning")).to_be_visible(timeout=WAIT_MS)
 
 
 def test_another_base_model_brings_its_own_settings(visit):
@@ -241,12 +325,24 @@ def test_no_serious_barrier_beyond_gradios_own(visit, scheme):
     page = visit(scheme=scheme)
     start(page, "x")
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    page.locator("#preset_draft").click()
+    expect(page.locator("#preset_told")).to_contain_text("Sets Steps 8", timeout=WAIT_MS)
+    for title in (*SETTINGS, "Image prompts", "Recipe"):
+        open_section(page, title)
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
     serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
     assert {rule["id"] for rule in serious} <= GRADIO_BASELINE
     for rule in serious:
         targets = [" ".join(map(str, node["target"])) for node in rule["nodes"]]
-        assert not [target for target in targets if "told" in target or "model_line" in target]
+        ours = ("told", "model_line", "preset", "windows", "travel")
+        assert not [target for target in targets if any(name in target for name in ours)]
+
+
+def test_generate_follows_the_prompt_by_keyboard(visit):
+    page = visit()
+    page.locator("#prompt textarea").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "generate"
 
 
 def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine: FakeEngine, tmp_path):

@@ -76,6 +76,17 @@ def test_a_clip_of_any_kind_is_a_recipe_for_the_next(engine, tmp_path, name, sta
     assert engine.requests[0] == engine.requests[1]
 
 
+def test_a_preset_sets_what_no_option_does(engine, tmp_path, capsys):
+    words = ["x", "-o", str(tmp_path / "clip.mp4"), "--base-model", "demo"]
+    assert main([*words, "--preset", "lcm", "--guidance-scale", "2"], engine=engine.make_clip) == 0
+    made = engine.requests[-1]
+    assert (made.motion_module, made.num_inference_steps, made.guidance_scale) == ("demo-lcm", 4, 2)
+    assert main([*words, "--preset", "draft", "--motion-module", "demo-v3"], engine=engine.make_clip) == 0
+    assert (engine.requests[-1].motion_module, engine.requests[-1].num_inference_steps) == ("demo-v3", 8)
+    assert main([*words, "--preset", "lightning"], engine=engine.make_clip) == 2
+    assert "preset must be one of draft, balanced, best, loop, long, lcm with" in capsys.readouterr().err
+
+
 def test_every_field_is_an_option_of_the_same_name(capsys):
     with pytest.raises(SystemExit) as left:
         main(["--help"])

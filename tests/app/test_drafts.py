@@ -5,6 +5,7 @@ import pytest
 from pipelines.draft import draft_of
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from tests.app.test_wiring import updates
 from ui.page import build_page
 
 
@@ -18,9 +19,8 @@ def event_named(page, name: str):
     return found
 
 
-def last_shown(updates) -> dict:
-    *_, last = updates
-    return {control.elem_id: value for control, value in last.items()}
+def clip_shown(page, event, *values) -> dict:
+    return next(shown for shown in updates(page, event, *values) if "recipe" in shown)
 
 
 def sent(event, **values) -> list:
@@ -34,13 +34,13 @@ def test_a_draft_is_made_and_then_its_clip_of_the_same_seed(engine):
         control.elem_id for control in event_named(page, "generate").inputs
     ]
     size = {"base_model": "demo", "width": 256, "height": 256, "num_inference_steps": 20}
-    shown = last_shown(draft.fn(*sent(draft, prompt="a star", **size)))
+    shown = clip_shown(page, draft, *sent(draft, prompt="a star", **size))
     (made,) = engine.requests
     assert (made.draft, made.width, made.num_inference_steps) == (2, 128, 8)
     assert shown["full"]["visible"]
     full = event_named(page, "in_full")
     assert [control.elem_id for control in full.inputs] == ["full_recipe", "visitor"]
-    shown = last_shown(full.fn(shown["full_recipe"], ""))
+    shown = clip_shown(page, full, shown["full_recipe"], "")
     request = engine.requests[-1]
     assert (request.draft, request.width, request.num_inference_steps) == (1, 256, 20)
     assert (request.seed, request.prompt) == (made.seed, "a star")
@@ -59,14 +59,14 @@ def test_a_draft_has_the_buttons_wait_as_any_clip_has(engine):
     assert len(started) == 6  # generate, draft, in full, extend twice, grid
     assert not any(told["draft_button"]["interactive"] for told in started)
     generate = event_named(page, "generate")
-    done = last_shown(generate.fn(*sent(generate, prompt="x", num_inference_steps=1)))
+    done = clip_shown(page, generate, *sent(generate, prompt="x", num_inference_steps=1))
     assert done["draft_button"]["interactive"]
     assert not done["full"]["visible"]
 
 
 def test_a_recipe_for_the_full_clip_that_is_none_is_refused_in_words(engine):
-    event = event_named(build_page(engine.make_clip), "in_full")
+    page = build_page(engine.make_clip)
     with pytest.raises(Exception, match="recipe must be JSON"):
-        list(event.fn("", ""))
+        updates(page, event_named(page, "in_full"), "", "")
     assert engine.requests == []
     assert GenerationRequest.build(seed=0).draft == 1

@@ -8,7 +8,7 @@ import pytest
 from api.gallery import Gallery, new_visitor
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
-from tests.app.test_wiring import extend_event, generate_event, on_the_page
+from tests.app.test_wiring import extend_event, generate_event, on_the_page, updates
 from ui import gallery as shelf
 from ui.page import build_page
 
@@ -27,9 +27,9 @@ def page() -> gr.Blocks:
     return build_page(FakeEngine(step_s=0).make_clip)
 
 
-def last(updates) -> dict:
-    *_, update = updates
-    return {control.elem_id: value for control, value in update.items() if control.elem_id}
+def last(page: gr.Blocks, event, *values) -> dict:
+    """What the page shows with the last clip."""
+    return [shown for shown in updates(page, event, *values) if "recipe" in shown][-1]
 
 
 def event_named(page: gr.Blocks, name: str):
@@ -40,8 +40,8 @@ def event_named(page: gr.Blocks, name: str):
 def test_clips_of_a_batch_and_extensions_are_kept_for_their_visitor_alone(page, kept):
     visitor = new_visitor()
     event = generate_event(page)
-    shown = last(event.fn(*on_the_page(event, prompt="x", batch_count=2, num_inference_steps=1, visitor=visitor)))
-    last(extend_event(page).fn(kept.entries(visitor)[0].recipe, 8, visitor))
+    shown = last(page, event, *on_the_page(event, prompt="x", batch_count=2, num_inference_steps=1, visitor=visitor))
+    last(page, extend_event(page), kept.entries(visitor)[0].recipe, 8, visitor)
     lengths = [GenerationRequest.from_json(entry.recipe).num_frames for entry in kept.entries(visitor)]
     assert lengths == [24, 16, 16]
     assert kept.entries(new_visitor()) == []
@@ -58,7 +58,7 @@ def test_a_clip_is_shown_though_it_could_not_be_kept(page, kept, monkeypatch):
 
     monkeypatch.setattr(kept, "add", full)
     event = generate_event(page)
-    shown = last(event.fn(*on_the_page(event, prompt="x", num_inference_steps=1, visitor=new_visitor())))
+    shown = last(page, event, *on_the_page(event, prompt="x", num_inference_steps=1, visitor=new_visitor()))
     assert "Done: 16 frames" in shown["status"]
     assert "could not be kept" in shown["status"]
     assert Path(shown["video"]["value"]).name.endswith(".mp4")
@@ -67,7 +67,7 @@ def test_a_clip_is_shown_though_it_could_not_be_kept(page, kept, monkeypatch):
 def test_what_has_no_picture_has_a_place_all_the_same(page):
     visitor = new_visitor()
     event = generate_event(page)
-    shown = last(event.fn(*on_the_page(event, prompt="x", num_inference_steps=1, visitor=visitor, formats=["PNG"])))
+    shown = last(page, event, *on_the_page(event, prompt="x", num_inference_steps=1, visitor=visitor, formats=["PNG"]))
     ((picture, _),) = shown["gallery"]["value"]
     assert Path(picture).name == "no-picture.png"
 
@@ -75,7 +75,7 @@ def test_what_has_no_picture_has_a_place_all_the_same(page):
 def test_deleting_takes_away_what_was_served_too(page, kept):
     visitor = new_visitor()
     event = generate_event(page)
-    shown = last(event.fn(*on_the_page(event, prompt="x", num_inference_steps=1, visitor=visitor)))
+    shown = last(page, event, *on_the_page(event, prompt="x", num_inference_steps=1, visitor=visitor))
     ((served, _),) = shown["gallery"]["value"]
     delete = event_named(page, "delete")
     delete.fn(new_visitor(), kept.entries(visitor)[0].id)

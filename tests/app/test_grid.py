@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -11,10 +12,15 @@ from PIL import Image
 
 from api.cli import main
 from api.gallery import Gallery, new_visitor
+from api.grid import plan_grid, read_axis
+from api.jobs import Jobs
+from api.runs import grid_run
 from media.read import probe, read_recipe
+from pipelines.events import Clip
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import WARNING, FakeEngine
-from tests.app.test_wiring import on_the_page
+from tests.app.test_page import wait_until
+from tests.app.test_wiring import on_the_page, updates
 from ui import gallery as shelf
 from ui.page import build_page
 
@@ -27,10 +33,6 @@ def engine() -> FakeEngine:
 def grid_event(page: gr.Blocks):
     (found,) = (event for event in page.fns.values() if event.name == "make_grid")
     return found
-
-
-def shown(update: dict) -> dict:
-    return {control.elem_id: value for control, value in update.items() if control.elem_id}
 
 
 AXES = {
@@ -47,10 +49,11 @@ VALUES = {"prompt": "a red star", "num_inference_steps": 1, "num_frames": 4, **A
 def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, monkeypatch):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
     monkeypatch.setattr(shelf, "own_gallery", lambda: kept)
-    visitor, event = new_visitor(), grid_event(build_page(engine.make_clip))
-    updates = map(shown, event.fn(*on_the_page(event, **VALUES, visitor=visitor)))
+    engine.step_s = 0.2  # else some clips would be finished unseen
+    page, visitor = build_page(engine.make_clip), new_visitor()
+    event = grid_event(page)
     told, clips = [], []
-    for update in updates:
+    for update in updates(page, event, *on_the_page(event, **VALUES, visitor=visitor)):
         told.append(update["status"])
         if "recipe" in update:
             clips.append(update)
@@ -58,7 +61,6 @@ def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, 
     assert [len(clip["files"]["value"]) for clip in clips] == [1, 2, 3, 4, 6]
     assert [clip["generate"]["interactive"] for clip in clips] == [False] * 4 + [True]
     assert any("clip 3 of 4" in text for text in told)
-    assert any("Putting the clips side by side" in text for text in told)
     assert [(one.seed, one.prompt) for one in engine.requests] == [
         (1, "a red star"),
         (2, "a red star"),
@@ -74,26 +76,47 @@ def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, 
     assert clips[-1]["gallery"]["value"][0][1] == "Grid of 4 clips"
 
 
+def test_a_grid_s_run_tells_of_every_clip_and_of_the_grid_and_keeps_each_once(engine, tmp_path):
+    values = {"prompt": "a red star", "num_inference_steps": 1, "num_frames": 4}
+    kept = []
+    plan = partial(plan_grid, values, [read_axis("seed", "3-4")])
+    told = list(grid_run(engine.make_clip, plan, lambda clip: kept.append(clip) or clip)(tmp_path))
+    assert list(dict.fromkeys(one.part for one in told)) == ["clip 1 of 2", "clip 2 of 2", "the grid"]
+    clips = [one for one in told if isinstance(one.event, Clip)]
+    assert [(one.seed, one.goes_on) for one in clips] == [(3, True), (4, True), (4, False)]
+    assert [one.event for one in clips] == kept
+    assert any("Putting the clips side by side" in one.event.note for one in told if one not in clips)
+    assert all(path.exists() for clip in kept for path in clip.files)
+
+
 def test_a_stopped_grid_makes_no_more_clips_and_keeps_the_finished(engine, tmp_path, monkeypatch):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
     monkeypatch.setattr(shelf, "own_gallery", lambda: kept)
-    visitor, event = new_visitor(), grid_event(build_page(engine.make_clip))
-    updates = event.fn(*on_the_page(event, **VALUES, visitor=visitor))
-    next(update for update in updates if "recipe" in shown(update))
-    updates.close()
-    assert len(engine.requests) == 1
+    engine.step_s = 0.2
+    jobs = Jobs()
+    page, visitor = build_page(engine.make_clip, jobs=jobs), new_visitor()
+    event = grid_event(page)
+    job = jobs.find(event.fn(*on_the_page(event, **VALUES, visitor=visitor)))
+    assert wait_until(lambda: job.view.finished)
+    job.cancel()
+    assert wait_until(lambda: job.view.ended)
+    assert job.view.cancelled
+    assert len(engine.requests) <= 2
     assert len(kept.entries(visitor)) == 1
-    assert not engine.folders[0].exists()
+    assert not any(path.is_file() for folder in engine.folders for path in folder.rglob("*"))
 
 
 def test_a_wrong_value_is_told_before_the_first_clip(engine):
-    event = grid_event(build_page(engine.make_clip))
+    page = build_page(engine.make_clip)
+    event = grid_event(page)
     with pytest.raises(
         gr.Error, match=r"guidance_scale must be .* This is about the grid's clip with seed 1, guidance"
     ):
-        list(event.fn(*on_the_page(event, **VALUES | {"grid_2_field": "guidance_scale", "grid_2_values": "7, 99"})))
+        updates(
+            page, event, *on_the_page(event, **VALUES | {"grid_2_field": "guidance_scale", "grid_2_values": "7, 99"})
+        )
     with pytest.raises(gr.Error, match="grid must have 1 to 3 different axes, got none"):
-        list(event.fn(*on_the_page(event, **VALUES | {"grid_1_values": "", "grid_2_values": ""})))
+        updates(page, event, *on_the_page(event, **VALUES | {"grid_1_values": "", "grid_2_values": ""}))
     assert engine.requests == []
 
 

@@ -16,6 +16,7 @@ from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.prompt_tags import read_tags
 from pipelines.settings import DROPPED_DIR
 from tests.app.fake_engine import WARNING, FakeEngine
+from tests.app.test_wiring import updates
 from ui.loras import lora_tags
 from ui.page import build_page
 
@@ -38,7 +39,7 @@ def test_the_page_shows_a_clip_s_warnings_beside_it():
     page = build_page(FakeEngine(step_s=0).make_clip)
     (event,) = (e for e in page.fns.values() if e.name == "generate")
     values = ["warn me" if control.elem_id == "prompt" else control.value for control in event.inputs]
-    (told,) = (value for block, value in list(event.fn(*values))[-1].items() if block.elem_id == "status")
+    told = next(shown["status"] for shown in updates(page, event, *values) if "used_seed" in shown)
     assert "Done: 16 frames" in told
     assert html.escape(WARNING) in told
 

@@ -18,7 +18,7 @@ from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
-from tests.app.test_wiring import generate_event, on_the_page
+from tests.app.test_wiring import generate_event, on_the_page, updates
 from ui.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
 from ui.hold_picture import hold_html
 from ui.modes import preview_fields, request_fields
@@ -210,11 +210,12 @@ def test_a_unit_s_refusal_says_which_unit(at_first, name, value, words):
     ],
 )
 def test_a_refusal_names_the_unit_that_is_seen_though_the_request_has_no_other(uploads, unit, words):
-    event = generate_event(build_page(make_clip))
+    page = build_page(make_clip)
+    event = generate_event(page)
     values = {"mode": "img2vid", "first_frame": picture(uploads), "control_3_enabled": True}
     sent = on_the_page(event, **values | {part(3, name): value for name, value in unit.items()})
     with pytest.raises(gr.Error) as refused:
-        list(event.fn(*sent))
+        updates(page, event, *sent)
     assert refused.value.message.startswith(words)
 
 

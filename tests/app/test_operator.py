@@ -10,11 +10,14 @@ from fastapi import APIRouter
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from api.jobs import Jobs
+from api.one_device import OneDevice
 from api.self_test import studio_facts
 from pipelines.version import VERSION
 from tests.app.conftest import served
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
+from tests.app.test_wiring import updates
 from ui.about import facts_html
 from ui.controls import build_control
 from ui.page import build_page
@@ -34,7 +37,9 @@ def url(engine):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MAX_FRAMES": "32", "MAX_CLIPS": "3", "MAX_PER_VISITOR": str(MOST)}.items():
             patch.setenv(name, value)
-        with served(build_page(engine.make_clip)) as address:
+        device, jobs = OneDevice(), Jobs(most_of_one=MOST)
+        page = build_page(device.alone(engine.make_clip), jobs=jobs)
+        with served(page, jobs=jobs, device=device) as address:
             yield address
 
 
@@ -77,7 +82,7 @@ def test_the_page_refuses_what_goes_beyond_a_limit(monkeypatch):
     (event,) = (event for event in page.fns.values() if event.name == "generate")
     values = [9 if control.elem_id == "num_inference_steps" else control.value for control in event.inputs]
     with pytest.raises(gr.Error, match="num_inference_steps must be at most 4 on this server, got 9"):
-        list(event.fn(*values))
+        updates(page, event, *values)
     assert engine.requests == []
 
 

@@ -1,5 +1,6 @@
 """Handlers, controls and the request name the same things in the same order."""
 
+import asyncio
 import inspect
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import gradio as gr
 import pytest
 
 from api.endpoint import clip_endpoint
+from api.examples import EXAMPLES, FOLDER, examples_of
 from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
@@ -20,7 +22,7 @@ from ui.img2vid import FADING
 from ui.model_settings import _lists as looked_up
 from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
-from ui.studio import EXAMPLES, SETTINGS
+from ui.studio import SETTINGS
 
 TAB_INPUTS = [
     "mode",
@@ -67,6 +69,23 @@ def extend_event(page: gr.Blocks):
     return next(event for event in page.fns.values() if event.name == "extend")
 
 
+def follow_event(page: gr.Blocks):
+    return next(event for event in page.fns.values() if event.name == "follow")
+
+
+def updates(page: gr.Blocks, event, *values) -> list[dict]:
+    """All that the page shows after a press, by the components' ids, until the job has ended."""
+    visitor = next((value for value, control in zip(values, event.inputs, strict=True) if control.elem_id == "visitor"))
+
+    async def followed() -> None:
+        async for update in follow_event(page).fn(event.fn(*values), visitor):
+            shown.append({control.elem_id: value for control, value in update.items()})
+
+    shown: list[dict] = []
+    asyncio.run(followed())
+    return shown
+
+
 def on_the_page(event, **values) -> list:
     """What the page sends at first, with some of it changed."""
     sent = {control.elem_id: control.value for control in event.inputs} | values
@@ -102,52 +121,45 @@ def test_only_the_clean_endpoint_is_public(page):
     assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid", "/img2vid", "/vid2vid", "/preprocess"]
 
 
-def test_every_event_that_makes_a_clip_shares_one_line(page):
+def test_events_that_use_the_device_themselves_share_one_line_and_jobs_hold_up_no_event(page):
     events = generation_events(page)
-    # generate, draft, in full, extend twice, grid, test; previews; an endpoint each; /preprocess
-    assert len(events) == 7 + UNITS + len(Mode) + 1
+    assert len(events) == UNITS + len(Mode) + 2  # previews; an endpoint each; /preprocess; the test clip
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
+    presses = ("generate", "draft", "in_full", "extend", "make_grid")
+    jobs = [event for event in page.fns.values() if event.name in (*presses, "follow")]
+    assert len(jobs) == 2 * (len(presses) + 1) + 1  # Extend is there twice; followed after each, and on load
+    assert all(event.concurrency_limit is None for event in jobs)
 
 
 def test_extend_goes_on_with_the_clip_on_show():
     engine = FakeEngine(step_s=0)
-    event = extend_event(build_page(engine.make_clip))
+    page = build_page(engine.make_clip)
+    event = extend_event(page)
     recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
-    *_, last = event.fn(recipe, 8, "")
-    shown = {control.elem_id: value for control, value in last.items()}
+    shown = next(shown for shown in updates(page, event, recipe, 8, "") if "recipe" in shown)
     longer = GenerationRequest.from_json(shown["recipe"])
     assert (longer.num_frames, longer.extended_from, longer.prompt, longer.seed) == (24, (16,), "a star", 7)
     assert engine.requests == [longer]
     with pytest.raises(gr.Error, match=r"frames must be at least 1, got 0\."):
-        list(event.fn(recipe, None, ""))
+        updates(page, event, recipe, None, "")
 
 
 def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
-    engine = FakeEngine(step_s=0)
-    event = generate_event(build_page(engine.make_clip))
+    engine = FakeEngine(step_s=0.2)
+    page = build_page(engine.make_clip)
+    event = generate_event(page)
     shown = []
-    for update in event.fn(*on_the_page(event, prompt="x", seed="7, 42", num_inference_steps=2)):
-        told = {control.elem_id: value for control, value in update.items()}
+    for told in updates(page, event, *on_the_page(event, prompt="x", seed="7, 42", num_inference_steps=2)):
         if "used_seed" in told:
             shown.append(told)
             assert all(Path(name).exists() for name in told["files"]["value"])
-        elif "status" in told:
+        elif "Step" in str(told.get("status")):
             assert f"clip {len(shown) + 1} of 2" in told["status"]
     assert [told["used_seed"] for told in shown] == [7, 42]
     assert [len(told["files"]["value"]) for told in shown] == [1, 2]
     assert [told["generate"]["interactive"] for told in shown] == [False, True]
     assert [told["cancel"]["interactive"] for told in shown] == [True, False]
     assert [request.seed for request in engine.requests] == [7, 42]
-
-
-def test_a_batch_can_be_stopped_between_two_clips():
-    engine = FakeEngine(step_s=0)
-    event = generate_event(build_page(engine.make_clip))
-    updates = event.fn(*on_the_page(event, prompt="x", num_inference_steps=1, batch_count=3))
-    next(update for update in updates if any(control.elem_id == "used_seed" for control in update))
-    updates.close()
-    assert len(engine.requests) == 1
-    assert not engine.folders[0].exists()
 
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
@@ -228,12 +240,20 @@ def test_examples_use_only_words_the_demo_model_knows():
     colours = {"red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white", "black"}
     motions = {"static", "left", "right", "up", "down", "growing", "shrinking", "rotating"}
     plain = {"a", "an", "on", "background", "moving", "big", "small"}
-    assert len(EXAMPLES) == 8
-    for prompt in EXAMPLES.values():
-        words = set(prompt.split())
+    assert [len(examples_of(mode)) for mode in Mode] == [8, 2, 2]
+    for example in EXAMPLES:
+        words = set(example.fields["prompt"].split())
         assert words <= shapes | colours | motions | plain
         assert words & shapes
         assert len(words & colours) == 2
+
+
+def test_examples_have_their_files_which_are_small():
+    sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    used = {path.name for example in EXAMPLES for path in (example.thumbnail, *example.files.values())}
+    assert set(sizes) == used
+    assert max(sizes.values()) <= 40_000
+    assert sum(sizes.values()) <= 500_000
 
 
 def test_the_page_is_built_without_torch():

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from api.one_device import WAITING, OneDevice
+from api.one_device import OneDevice
+from pipelines.events import Progress, Stage
 from pipelines.request import GenerationRequest
 
 REQUEST = GenerationRequest(seed=1)
@@ -17,7 +18,7 @@ def test_a_second_clip_waits_and_tells_so_until_the_first_is_finished():
     make = OneDevice().alone(two_steps)
     one, other = make(REQUEST, Path()), make(REQUEST, Path())
     assert next(one) == "first"
-    assert next(other).note == WAITING
+    assert next(other) == Progress(Stage.WAIT, 0, 1, note="1 clip is ahead")
     assert list(one) == ["second"]
     assert list(other) == ["first", "second"]
 
@@ -26,9 +27,10 @@ def test_what_is_closed_while_it_runs_or_waits_makes_room_for_the_next():
     make = OneDevice().alone(two_steps)
     runs, waits, last = (make(REQUEST, Path()) for _ in range(3))
     assert next(runs) == "first"
-    assert next(waits).note == WAITING
-    assert next(last).note == WAITING
+    assert next(waits).note == "1 clip is ahead"
+    assert next(last).note == "2 clips are ahead"
     waits.close()
+    assert next(last).note == "1 clip is ahead"
     runs.close()
     assert next(last) == "first"
 

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from api.one_device import WAITING
 from api.sdapi.answers import progress_of
 from api.sdapi.jobs import Job, Jobs, TooManyJobsError
 from pipelines.events import Clip, Progress, Stage
@@ -32,7 +31,7 @@ def test_progress_grows_over_the_stages_of_all_clips(done, told, share):
 
 def test_a_job_that_waits_says_so():
     job = Job("txt2img", clips=1)
-    job.take(Progress(Stage.PREPROCESS, 0, 1, note=WAITING))
+    job.take(Progress(Stage.WAIT, 0, 1))
     assert progress_of(job, 1, with_picture=True)["state"]["job"] == "waiting"
 
 

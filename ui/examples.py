@@ -1,0 +1,106 @@
+"""Examples on the page: moving thumbnails for the open tab, which fill its controls."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from api.engine import run_folder
+from api.examples import Example, examples_of
+from api.inputs import keep
+from api.modes import Mode
+from pipelines.control_units import ControlUnit
+from ui.control_units import PARTS, UNITS, part, unit_values
+from ui.controls import shown_value
+from ui.kept_inputs import KEPT
+from ui.tabs import ModeTabs
+from ui.vid2vid import source_at_hand
+
+_SHARED = ("prompt", "seed", "num_frames", "fps")
+
+
+def place_examples() -> dict[Mode, gr.Gallery]:
+    """Lay out a gallery for each tab; the first tab's is in sight."""
+    return {
+        mode: gr.Gallery(
+            [(str(example.thumbnail), example.label) for example in examples_of(mode)],
+            label="Try one",
+            columns=4,
+            height="auto",
+            object_fit="cover",
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            visible=mode is Mode.TXT2VID,
+            elem_id=f"examples_{mode.value}",
+            elem_classes="examples",
+        )
+        for mode in Mode
+    }
+
+
+def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls: Mapping[str, Component]) -> None:
+    """Let a click fill the controls, and the open tab decide which gallery is seen.
+
+    Args:
+        galleries: By the tabs they belong to.
+        tabs: What the tabs hold.
+        controls: The control of every field that words alone need.
+    """
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    mode = tabs.inputs["mode"]
+    mode.change(
+        lambda opened: [gr.update(visible=kind.value == opened) for kind in galleries],
+        mode,
+        list(galleries.values()),
+        queue=False,
+        **plain,
+    )
+    targets: dict[str, Block] = {str(one.elem_id): one for one in tabs.shown}
+    targets |= {**tabs.inputs, **{name: controls[name] for name in _SHARED}}
+    for kind, gallery in galleries.items():
+        outputs = [gallery, *(targets[name] for name in _touched(kind))]
+        gallery.select(_filler(kind), controls["base_model"], outputs, preprocess=False, **plain)
+
+
+def _touched(mode: Mode) -> list[str]:
+    """What an example of a tab may set, by `elem_id`."""
+    if mode is Mode.TXT2VID:
+        return ["prompt", "seed"]
+    if mode is Mode.IMG2VID:
+        return ["prompt", "seed", "first_frame", KEPT]
+    units = [part(number, name) for number in range(1, UNITS + 1) for name in PARTS]
+    return [*_SHARED, "strength", "source_video", "source_files", KEPT, "source_told", "mask_painting", *units]
+
+
+def _filler(mode: Mode) -> Callable[..., Iterator[list[Any]]]:
+    examples, touched = examples_of(mode), _touched(mode)
+
+    def fill(base_model: str, event: gr.SelectData) -> Iterator[list[Any]]:
+        with run_folder() as folder:  # from where gradio copies the files: it serves none of the app's own
+            values = _values(examples[int(event.index)], base_model, folder)
+            unselected = gr.update(selected_index=None)  # else a second click would be none
+            yield [unselected, *(values.get(name, gr.skip()) for name in touched)]
+
+    return fill
+
+
+def _values(example: Example, base_model: str, folder: Path) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: shown_value(name, value) for name, value in example.fields.items() if name != "controls"
+    }
+    values |= {name: shutil.copy(path, folder) for name, path in example.files.items()}
+    if example.mode is Mode.TXT2VID:
+        return values
+    values[KEPT] = ""
+    if example.mode is Mode.VID2VID:
+        source = keep([example.files["source_video"]], field="source_video")
+        told, picture = source_at_hand({"source_video": source, "source_start": 0, "source_every": 1})
+        wanted = [ControlUnit(**unit).model_dump(mode="json") for unit in example.fields["controls"]]
+        units, _, _ = unit_values(wanted, base_model)
+        values |= units | {"source_told": told, "mask_painting": picture, "source_files": None}
+    return values

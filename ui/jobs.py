@@ -1,0 +1,95 @@
+"""The page's job: the buttons that start one, the one that cancels it, and what finds it again after a reload."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.faults import faults_in_words
+from api.gallery import is_visitor
+from api.jobs import Jobs
+from api.line import current_visitor
+from api.runs import Run
+from ui.gallery import GalleryPlace, listing
+from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
+
+_STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
+_PLAIN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
+
+Start = Callable[..., str]
+"""Starts a job of the values it is given, and returns its id."""
+
+
+def wire_jobs(
+    jobs: Jobs,
+    results: Results,
+    gallery: GalleryPlace,
+    making: Mapping[gr.Button, tuple[Start, Sequence[Block]]],
+    on_load: Callable[..., Any],
+) -> None:
+    """Connect the buttons, and the page itself when it is loaded.
+
+    Args:
+        jobs: Where jobs are started and found.
+        results: Where the job is shown.
+        gallery: Where its visitor's clips are listed.
+        making: What each button calls, and with the values of which components.
+        on_load: Connects a function with the loading of the page, as `Blocks.load`.
+    """
+    job_id = gr.BrowserState("", storage_key=_STORED_AS)
+
+    async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
+        job = jobs.find(found)
+        if job is None:  # a generator that yields nothing would empty every component, at times
+            yield {results.status: gr.skip()}
+            return
+        yield waiting(results) | {results.cancel: gr.update(interactive=True)}
+        clips = 0
+        async for view in job.follow():
+            # Something is sent each time, since Gradio finds out only so that a page is gone.
+            update = followed(results, view, clips_shown=clips) or {results.status: gr.skip()}
+            if len(view.clips) > clips and is_visitor(visitor):
+                update |= await asyncio.to_thread(listing, gallery, visitor)
+            yield update
+            clips = len(view.clips)
+        if job.view.fault:
+            raise gr.Error(job.view.fault, print_exception=False)
+
+    def cancel(found: str | None) -> Any:
+        """What is said comes from the job, which alone knows when it has ended."""
+        if job := jobs.find(found):
+            job.cancel()
+        return gr.update(interactive=False)
+
+    followed_by = ([job_id, gallery.visitor], [*results.all(), *gallery.all()])
+    for button, (start, given) in making.items():
+        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **_PLAIN)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **_PLAIN)
+        running = started.success(follow, *followed_by, **_AT_ONCE, **_PLAIN)
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        for event in (started, running):
+            event.failure(
+                lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+                results.status,
+                results.all(),
+                queue=False,
+                **_PLAIN,
+            )
+    on_load(follow, *followed_by, **_AT_ONCE, **_PLAIN)
+    results.cancel.click(cancel, job_id, results.cancel, queue=False, **_PLAIN)
+
+
+def started(jobs: Jobs, run: Run, in_words: Callable[[str], str] = str) -> str:
+    """Start a job for the visitor who has pressed, in their words if there are too many.
+
+    Args:
+        jobs: Where.
+        run: Makes its clips.
+        in_words: Puts a refusal into the page's words.
+    """
+    with faults_in_words():
+        return jobs.start(run, in_words, visitor=current_visitor())
