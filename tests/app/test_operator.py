@@ -1,6 +1,7 @@
 """What the operator has set, seen by visitors: limits, the line, the login, and what the studio tells of itself."""
 
 import re
+import secrets
 import time
 
 import gradio as gr
@@ -13,6 +14,7 @@ from gradio_client.exceptions import AppError
 from api.jobs import Jobs
 from api.one_device import OneDevice
 from api.self_test import studio_facts
+from pipelines.request import GenerationRequest
 from pipelines.version import VERSION
 from tests.app.conftest import served
 from tests.app.fake_engine import FakeEngine
@@ -32,12 +34,17 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture(scope="module")
-def url(engine):
+def jobs() -> Jobs:
+    return Jobs(most_of_one=MOST)
+
+
+@pytest.fixture(scope="module")
+def url(engine, jobs):
     """A page whose operator has set limits."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MAX_FRAMES": "32", "MAX_CLIPS": "3", "MAX_PER_VISITOR": str(MOST)}.items():
             patch.setenv(name, value)
-        device, jobs = OneDevice(), Jobs(most_of_one=MOST)
+        device = OneDevice()
         page = build_page(device.alone(engine.make_clip), jobs=jobs)
         with served(page, jobs=jobs, device=device) as address:
             yield address
@@ -52,6 +59,14 @@ def health(url: str) -> dict:
 def start(url: str, prompt: str, visitor: str) -> httpx.Response:
     sent = {"prompt": prompt, "num_inference_steps": 2}
     return httpx.post(f"{url}gradio_api/call/v2/txt2vid", json=sent, headers={"X-Forwarded-For": visitor}, timeout=30)
+
+
+def press_in_full(url: str, prompt: str, visitor: str) -> None:
+    """Press a button as a browser does, without staying to see what comes of it."""
+    (number,) = (one["id"] for one in httpx.get(f"{url}config").json()["dependencies"] if one["api_name"] == "in_full")
+    recipe = GenerationRequest.build(prompt=prompt, num_inference_steps=2, seed=1).to_json()
+    sent = {"fn_index": number, "data": [recipe, ""], "session_hash": secrets.token_hex(8)}
+    httpx.post(f"{url}gradio_api/queue/join", json=sent, headers={"X-Forwarded-For": visitor}).raise_for_status()
 
 
 def test_limits_reach_the_caller_in_words_and_start_nothing(client, engine):
@@ -103,6 +118,20 @@ def test_one_visitor_may_take_only_part_of_the_line_and_others_still_get_in(url,
     assert start(url, "again", ann).status_code == 200
     assert wait_until(lambda: engine.requests[-1].prompt == "again" and not engine.running, 20)
     assert "one more" not in [request.prompt for request in engine.requests]
+
+
+def test_jobs_of_the_page_count_as_calls_do(url, engine, jobs):
+    ann = "203.0.113.3"
+    for prompt in ("slow on the page", "slow, too"):
+        press_in_full(url, prompt, ann)
+    assert wait_until(lambda: jobs.count(ann) == MOST)
+    assert wait_until(lambda: (health(url)["running"], health(url)["waiting"]) == (1, MOST - 1))
+    assert start(url, "a call", ann).status_code == 429
+    press_in_full(url, "one press more", ann)
+    assert start(url, "bob's", "203.0.113.4").status_code == 200
+    assert wait_until(lambda: jobs.count() == 0 and health(url)["running"] == 0, 60)
+    assert "one press more" not in [request.prompt for request in engine.requests]
+    assert "bob's" in [request.prompt for request in engine.requests]
 
 
 def test_health_answers_while_a_clip_is_made(client, url, engine):
