@@ -75,7 +75,7 @@ def follow_event(page: gr.Blocks):
 
 def updates(page: gr.Blocks, event, *values) -> list[dict]:
     """All that the page shows after a press, by the components' ids, until the job has ended."""
-    visitor = next((value for value, control in zip(values, event.inputs, strict=True) if control.elem_id == "visitor"))
+    visitor = values[[control.elem_id for control in event.inputs].index("visitor")]
 
     async def followed() -> None:
         async for update in follow_event(page).fn(event.fn(*values), visitor):
