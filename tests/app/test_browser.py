@@ -368,7 +368,8 @@ def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine
     page.get_by_role("tab", name="Text to video").click()
     expect(page.locator("#steering")).to_be_hidden()
     start(page, "a star again")
-    expect(page.locator("#status")).to_contain_text("Step", timeout=WAIT_MS)
+    page.wait_for_timeout(SETTLE_MS)
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
     (again,) = (request for request in engine.requests if request.prompt == "a star again")
     assert again.first_frame == ""
 
