@@ -120,7 +120,9 @@ def main(folder: str, seconds: str, grace: str, request: str) -> None:
         result = {"error": str(err)}
     lent = [query for path, query in Scheduler.calls if path == "/schedule"]
     print(json.dumps(result | {"turns": len(lent), "workers": len(set(workers)), "notes": notes}), flush=True)  # noqa: T201
-    os._exit(0)  # workers that wait for the next call would keep the process
+    for worker in multiprocessing.active_children():  # they wait for the next call
+        worker.kill()
+    os._exit(0)
 
 
 if __name__ == "__main__":
