@@ -64,7 +64,7 @@ os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
 os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
 _limit_s, _device = _settings.max_gpu_seconds, OneDevice()
 _make_clip = _device.alone(lent_engine(limit_s=_limit_s))
-demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=_limit_s)))
+demo = build_page(_make_clip, _device.alone(lend(preview_clip, duration=_limit_s)))
 open_line(demo, _settings)
 
 if on_zero_gpu():
