@@ -66,7 +66,7 @@ os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
 _limit_s, _device = _settings.max_gpu_seconds, OneDevice()
 _make_clip = _device.alone(lent_engine(limit_s=_limit_s))
 _jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
-demo = build_page(_make_clip, _device.alone(lend(preview_clip, limit_s=_limit_s)), _jobs)
+demo = build_page(_make_clip, _device.alone(lend(preview_clip, duration=_limit_s)), _jobs)
 open_line(demo, _settings, _jobs)
 
 if on_zero_gpu():

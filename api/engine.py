@@ -81,7 +81,7 @@ def make_clip(
     folder: Path,
     *,
     take: TakeTurn = take_turn,
-    seconds: float | None = None,
+    seconds: Callable[[GenerationRequest], float] | None = None,
     was_cut_off: Callable[[Exception], bool] = lambda _: False,
 ) -> Generator[Event, None, None]:
     """Make the clip and write its files into `folder`, telling how it goes.
@@ -92,7 +92,8 @@ def make_clip(
     Args:
         request: What to make.
         folder: An existing folder that the caller owns.
-        take, seconds, was_cut_off: As `make_in_turns` takes them; by default the engine runs here, in one turn.
+        take, was_cut_off: As `make_in_turns` takes them; by default the engine runs here.
+        seconds: How long a turn of a request may be; without it there is one, of any length.
 
     Raises:
         UserError: The request does not fit the model, its weights, or the formats.
@@ -128,7 +129,7 @@ def make_clip(
         take=take,
         open_writer=finished(request, inputs, open_writer, finishers),
         checkpoints=settings().checkpoint_dir,
-        seconds=None if request.extended_from else seconds,  # an extension is not kept on its way
+        seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
         was_cut_off=was_cut_off,
     )
     for event in timed(request, events):

@@ -8,18 +8,27 @@ import os
 import tempfile
 from collections.abc import Callable, Generator
 from functools import partial
+from math import ceil
 from typing import Any
 
 import spaces
 
 from api.engine import MakeClip, make_clip
 from api.faults import faults_in_words
-from api.turns import take_turn
+from api.turns import Turn, take_turn
 from pipelines.errors import UserError
+from pipelines.estimate import estimate
+from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
 MARGIN_S = 6
 """A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
+
+LEAST_S = 15
+"""A turn is never shorter, unless that is all there is: reading inputs takes its time, too."""
+
+ROOM = 1.5
+"""Turns ask for so many times what is expected of their clip."""
 
 _log = logging.getLogger(__name__)
 _CUT_OFF = "GPU task aborted"  # what `spaces` says when the platform has ended a worker
@@ -30,8 +39,15 @@ def on_zero_gpu() -> bool:
     return bool(os.environ.get("SPACES_ZERO_GPU"))
 
 
-def lend(engine: Callable[..., Generator[Any, None, None]], *, limit_s: int) -> Callable[..., Any]:
-    """A generator function that runs where the device is, for at most so many seconds."""
+def lend(
+    engine: Callable[..., Generator[Any, None, None]], *, duration: int | Callable[..., int]
+) -> Callable[..., Any]:
+    """A generator function that runs where the device is.
+
+    Args:
+        engine: The function.
+        duration: For how many seconds at most; or a function that tells from what the engine is given.
+    """
     if not on_zero_gpu():
         return engine
 
@@ -40,7 +56,7 @@ def lend(engine: Callable[..., Generator[Any, None, None]], *, limit_s: int) -> 
         with faults_in_words():
             yield from engine(*given)
 
-    lent: Callable[..., Any] = spaces.GPU(duration=limit_s)(in_worker)
+    lent: Callable[..., Any] = spaces.GPU(duration=duration)(in_worker)
     return lent
 
 
@@ -54,9 +70,26 @@ def lent_engine(*, limit_s: int) -> MakeClip:
         return make_clip
     if not settings().checkpoint_dir:  # a run must stand somewhere between two turns
         os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
-    return partial(
-        make_clip, take=lend(take_turn, limit_s=limit_s), seconds=max(1, limit_s - MARGIN_S), was_cut_off=_was_cut_off
-    )
+
+    def duration(turn: Turn, *_: Any, **__: Any) -> int:
+        return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + MARGIN_S)
+
+    def seconds(request: GenerationRequest) -> float:
+        return turn_seconds(request, limit_s=limit_s)
+
+    return partial(make_clip, take=lend(take_turn, duration=duration), seconds=seconds, was_cut_off=_was_cut_off)
+
+
+def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
+    """How long a turn of a request is to take: what its clip is expected to, with room to spare, if that is allowed.
+
+    A call that asks for less comes earlier in the platform's line, and is refused later by a visitor's quota.
+    """
+    most = max(1, limit_s - MARGIN_S)
+    try:
+        return min(most, max(LEAST_S, ROOM * estimate(request).seconds))
+    except UserError:  # what is wrong with it is said where it is made
+        return most
 
 
 def preload(base_model: str) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from media.ffmpeg import FrameFeed, Frames
+from media.fed_writer import FedWriter
 from media.formats import ClipSpec, DamagedClipError
 
 RECIPE_KEY = "parameters"
@@ -20,30 +20,19 @@ _MAX_TEXT_BYTES = 4 << 20
 _MAX_U16 = 0xFFFF
 
 
-class ApngWriter:
+class ApngWriter(FedWriter):
     """Stream frames into an APNG, then put the recipe behind its header."""
 
     suffix: ClassVar[str] = ".png"  # what programs know; those that cannot animate show the first frame
 
     def __init__(self, spec: ClipSpec) -> None:
-        self._spec = spec
-        self._num_frames = 0
         # Measured on 512 x 512 pictures: level 6, the default, takes twice as long for files 2 % smaller.
-        self._feed = FrameFeed(
-            spec.folder,
+        super().__init__(
+            spec,
             *("-c:v", "apng", "-pred", "mixed", "-compression_level", "3"),
             *("-pix_fmt", "rgba" if spec.alpha else "rgb24"),
             *("-plays", str(spec.encoding.loop_count), "-fflags", "+bitexact", "-f", "apng", "plain.png"),
-            width=spec.width,
-            height=spec.height,
-            fps=spec.fps,
-            alpha=spec.alpha,
         )
-
-    def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]."""
-        self._feed.write(frames)
-        self._num_frames += len(frames)
 
     def finish(self) -> Path:
         """Complete the file; copies only."""
@@ -56,10 +45,6 @@ class ApngWriter:
                 target.write(_only_frame(self._spec))
             shutil.copyfileobj(plain, target)
         return path
-
-    def abort(self) -> None:
-        """End ffmpeg."""
-        self._feed.abort()
 
 
 def text_chunk(text: str) -> bytes:

@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-from media.ffmpeg import FrameFeed, Frames, raw_video, run_ffmpeg
+from media.fed_writer import FedWriter
+from media.ffmpeg import raw_video, run_ffmpeg
 from media.formats import ClipSpec, start_in_ticks
 from media.gif_comment import copy_with_comment
 from media.gifsicle import optimize
@@ -25,32 +26,21 @@ _COUNT_COLOURS = "lutrgb=r=round(val/4)*4:g=round(val/4)*4:b=round(val/4)*4,pale
 _USE_PALETTE = "paletteuse=dither=bayer:bayer_scale=3:diff_mode=rectangle"
 
 
-class GifWriter:
+class GifWriter(FedWriter):
     """Stream frames to disk and their colours into a palette, then make the GIF."""
 
     suffix: ClassVar[str] = ".gif"
 
     def __init__(self, spec: ClipSpec) -> None:
-        self._spec = spec
-        self._num_frames = 0
         store = (*without_loss(alpha=spec.alpha), "-f", "nut", "frames.nut")
         count = f"[0:v]split[all][count];[count]{_COUNT_COLOURS}{spec.encoding.gif_colours}[palette]"
         palette = ("-map", "[palette]", "-f", "rawvideo", "-pix_fmt", "bgra", "palette.raw")
         if not spec.encoding.gif_palette:
             (spec.folder / "palette.raw").write_bytes(usual_palette())
-        self._feed = FrameFeed(
-            spec.folder,
+        super().__init__(
+            spec,
             *(("-filter_complex", count, *palette, "-map", "[all]", *store) if spec.encoding.gif_palette else store),
-            width=spec.width,
-            height=spec.height,
-            fps=spec.fps,
-            alpha=spec.alpha,
         )
-
-    def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]."""
-        self._feed.write(frames)
-        self._num_frames += len(frames)
 
     def finish(self) -> Path:
         """Make the GIF; takes about as long again as all the writes."""
@@ -65,10 +55,6 @@ class GifWriter:
         with coloured.open("rb") as plain, path.open("wb") as target:
             copy_with_comment(plain, target, self._spec.recipe)
         return path
-
-    def abort(self) -> None:
-        """End ffmpeg."""
-        self._feed.abort()
 
     def _colour(self, target: Path) -> None:
         """Write the frames with the palette, in whole hundredths of a second."""

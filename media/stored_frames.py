@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from media.ffmpeg import FrameFeed, FrameReader, Frames
+from media.fed_writer import FedWriter
+from media.ffmpeg import FrameReader, Frames
 from media.formats import ClipSpec
 
 
@@ -13,34 +14,19 @@ def without_loss(*, alpha: bool) -> tuple[str, ...]:
     return ("-c:v", "libx264rgb", "-qp", "0", "-preset", "ultrafast", "-threads", "2")
 
 
-class StoredFrames:
+class StoredFrames(FedWriter):
     """Takes frames as a writer does; once it is finished, they can be read as often as needed."""
 
     def __init__(self, spec: ClipSpec) -> None:
-        self._spec = spec
-        self._num_frames = 0
         self._path = spec.folder / "frames.mkv"
-        self._feed = FrameFeed(
-            spec.folder,
+        super().__init__(
+            spec,
             *(*without_loss(alpha=spec.alpha), "-f", "matroska", self._path.name),
-            width=spec.width,
-            height=spec.height,
-            fps=spec.fps,
-            alpha=spec.alpha,
         )
-
-    def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]."""
-        self._feed.write(frames)
-        self._num_frames += len(frames)
 
     def finish(self) -> None:
         """Complete the file."""
         self._feed.finish()
-
-    def abort(self) -> None:
-        """End ffmpeg."""
-        self._feed.abort()
 
     def __iter__(self) -> Iterator[Frames]:
         """Yield each frame, uint8 [H, W, channels]."""

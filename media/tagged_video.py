@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from media.ffmpeg import READ_TIMEOUT_S, FrameFeed, Frames, run_ffmpeg, safe_input
+from media.fed_writer import FedWriter
+from media.ffmpeg import READ_TIMEOUT_S, run_ffmpeg, safe_input
 from media.formats import ClipSpec
 
 # Tags alone do not convert: older ffmpegs then write BT.601 colours that are labelled BT.709.
@@ -19,7 +20,7 @@ _TAGGED = (
 )
 
 
-class TaggedVideoWriter:
+class TaggedVideoWriter(FedWriter):
     """Stream frames into a video. Formats add how it is encoded.
 
     Args:
@@ -33,28 +34,16 @@ class TaggedVideoWriter:
         self._path = spec.folder / f"clip{self.suffix}"
         # A file, because a long recipe does not fit on a command line.
         (spec.folder / "tags.txt").write_bytes(to_ffmetadata(spec.recipe))
-        self._feed = FrameFeed(
-            spec.folder,
+        super().__init__(
+            spec,
             *("-f", "ffmetadata", "-i", "tags.txt", "-map", "0:v", "-map_metadata", "1"),
             *("-vf", _TO_YUV.format("yuva420p" if spec.alpha else "yuv420p"), *encoding, *_TAGGED, self._path.name),
-            width=spec.width,
-            height=spec.height,
-            fps=spec.fps,
-            alpha=spec.alpha,
         )
-
-    def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]."""
-        self._feed.write(frames)
 
     def finish(self) -> Path:
         """Wait until the file is complete."""
         self._feed.finish()
         return self._path
-
-    def abort(self) -> None:
-        """End ffmpeg."""
-        self._feed.abort()
 
 
 def read_video_recipe(path: Path) -> str | None:

@@ -7,33 +7,24 @@ of animations would hold all of it in memory, and leave out frames that look lik
 from pathlib import Path
 from typing import ClassVar
 
-from media.ffmpeg import FrameFeed, Frames
+from media.fed_writer import FedWriter
 from media.formats import ClipSpec
 from media.webp_file import join_pictures
 
 
-class WebpWriter:
+class WebpWriter(FedWriter):
     """Stream frames into coded pictures, then join those."""
 
     suffix: ClassVar[str] = ".webp"
 
     def __init__(self, spec: ClipSpec) -> None:
-        self._spec = spec
         encoding = spec.encoding
         # Without loss, "quality" is how hard the encoder tries.
         quality = ("-lossless", "1") if encoding.webp_lossless else ("-quality", str(encoding.webp_quality))
-        self._feed = FrameFeed(
-            spec.folder,
+        super().__init__(
+            spec,
             *("-c:v", "libwebp", *quality, "-pix_fmt", "bgra", "-f", "image2pipe", "pictures.webp"),
-            width=spec.width,
-            height=spec.height,
-            fps=spec.fps,
-            alpha=spec.alpha,
         )
-
-    def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]."""
-        self._feed.write(frames)
 
     def finish(self) -> Path:
         """Make the animation; copies only."""
@@ -42,7 +33,3 @@ class WebpWriter:
         with (self._spec.folder / "pictures.webp").open("rb") as pictures, path.open("wb") as target:
             join_pictures(pictures, target, self._spec)
         return path
-
-    def abort(self) -> None:
-        """End ffmpeg."""
-        self._feed.abort()

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api.engine import build_request
+from api.zero_gpu import LEAST_S, turn_seconds
 from media.read import read_frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,19 @@ def lent(folder: Path, *, seconds: int, grace: float, **fields: Any) -> dict[str
 def whole(tmp_path_factory) -> dict[str, Any]:
     """The clip in one turn."""
     return lent(tmp_path_factory.mktemp("zero") / "whole", seconds=250, grace=30)
+
+
+@pytest.mark.parametrize(("limit_s", "most"), [(60, 54), (600, 594), (4, 1)])
+def test_a_turn_asks_for_what_its_clip_is_expected_to_take(monkeypatch, limit_s, most):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    values = {"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5", "width": 512, "height": 512, "seed": 1}
+    asked = [
+        turn_seconds(build_request(**values, num_frames=frames), limit_s=limit_s) for frames in (1, 16, 64, 10_000)
+    ]
+    assert asked == sorted(asked)
+    assert min(most, LEAST_S) <= asked[0]
+    assert asked[-1] == most
+    assert limit_s < 10 or asked[0] < asked[1] < most
 
 
 def windows_of(told: dict[str, Any]) -> list[str]:

@@ -43,6 +43,7 @@ FILES = {
     "bdsqlsz/qinglong_controlnet-lllite": {"Annotators/7_model.pth"},
     "depth-anything/Depth-Anything-V2-Small-hf": {MODEL_CONFIG, MODEL_WEIGHTS[0]},
     "openmmlab/upernet-convnext-small": {MODEL_CONFIG, MODEL_WEIGHTS[1]},
+    "yzd-v/DWPose": {"yolox_l.onnx", "dw-ll_ucoco_384.onnx"},
 }
 """What the publishers of preprocessors call their files."""
 
