@@ -150,7 +150,7 @@ def test_progress_is_told_and_a_clip_is_interrupted(api, fake, slow):
 def test_the_page_and_the_api_take_turns_on_the_device(api, fake, port):
     client = Client(f"http://127.0.0.1:{port}", verbose=False)
     job = client.submit(prompt="x", base_model="demo", num_inference_steps=2, num_frames=2, api_name="/txt2vid")
-    until(lambda: job.outputs() and "Waiting" in str(job.outputs()[-1]))
+    until(lambda: job.outputs() and job.outputs()[-1][1]["note"] == "1 clip is ahead")
     assert fake.running == 1
     api.interrupt()
     assert job.result(timeout=30)[1]["prompt"] == "x"
