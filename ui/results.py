@@ -87,10 +87,12 @@ def followed(results: Results, view: View, *, clips_shown: int) -> Update:
     done = len(view.finished)
     if done > clips_shown:
         newest = view.finished[-1]
-        update |= _finished(results, view.clips[-1], newest.seed) | _in_full(results, newest.full_recipe)
+        goes_on = newest.goes_on and not view.ended
+        update |= _finished(results, view.clips[-1], newest.seed)
         if newest.part:
             files = [str(path) for clip in view.clips for path in clip.files]
-            update |= _one_of_several(results, files, goes_on=newest.goes_on and not view.ended)
+            update |= _one_of_several(results, files, goes_on=goes_on)
+        update |= _in_full(results, newest.full_recipe, goes_on=goes_on)
     if view.fault:
         return update | idle(results, view.fault, is_error=True)
     if view.cancelled:
@@ -100,9 +102,9 @@ def followed(results: Results, view: View, *, clips_shown: int) -> Update:
     return update
 
 
-def _in_full(results: Results, recipe: str) -> Update:
+def _in_full(results: Results, recipe: str, *, goes_on: bool) -> Update:
     """The way from a draft to its clip; there is none for other clips."""
-    return {results.full: gr.update(visible=bool(recipe)), results.full_recipe: recipe}
+    return {results.full: gr.update(visible=bool(recipe), interactive=not goes_on), results.full_recipe: recipe}
 
 
 def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
@@ -119,7 +121,6 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
         results.files: gr.update(value=list(files), visible=True),
         results.generate: gr.update(interactive=not goes_on),
         results.draft: gr.update(interactive=not goes_on),
-        results.full: gr.update(interactive=not goes_on),
         results.extend: gr.update(interactive=not goes_on),
         results.cancel: gr.update(interactive=goes_on),
     }
