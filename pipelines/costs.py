@@ -137,7 +137,7 @@ def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
 
     Example:
         >>> cost_of(GenerationRequest.build(seed=0, num_frames=32)).calls
-        91
+        85
     """
     passes = plan_passes(request)
     kinds = networks(kind_of(request.base_model))

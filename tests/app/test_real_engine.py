@@ -62,7 +62,8 @@ def real(runs, tmp_path_factory) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def made(real) -> tuple[str, dict]:
-    return real.predict(prompt=PROMPT, seed=11, **SMALL, api_name="/txt2vid")
+    video, recipe, _ = real.predict(prompt=PROMPT, seed=11, **SMALL, api_name="/txt2vid")
+    return video, recipe
 
 
 def test_a_call_gives_a_playable_video_that_carries_its_recipe(made):
