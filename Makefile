@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check format score-demo benchmark memory docs clean
+.PHONY: run test check lint format score-demo benchmark memory docs clean
 
 run: $(VENV)/.runtime
 	$(BIN)/python app.py
@@ -14,11 +14,13 @@ test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest -m "browser and not slow"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not slow"
 
-check: $(VENV)/.dev
+check: lint
+	$(BIN)/python -m pytest tests/unit -q
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit -q
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
