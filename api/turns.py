@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_CUT_OFF = 5
 """So many turns of a clip may be ended from outside; a turn that is cut off loses the steps since the last one kept."""
 
-_GOES_ON = (Stage.DENOISE, Stage.DECODE)  # a turn may end here, since the next one goes on from here
+_GOES_ON = (Stage.DENOISE, Stage.DECODE)  # only a turn that came so far can have brought the clip further
 TurnEvent = Progress | Clip | Drawn | Paused
 
 
@@ -98,9 +98,9 @@ def make_in_turns(
         take: Runs the engine for a turn, here or elsewhere.
         open_writer: Opens the sink of the frames, in this process.
         checkpoints: Where the run is kept between turns; needed where a turn may end early.
-        seconds: Of a turn.
+        seconds: Of a turn; None for a clip that can't go on in another.
         was_cut_off: Whether an error means that a turn was ended from outside. The clip then goes on in another,
-            unless that happens too often.
+            unless it can't or that happens too often.
 
     Raises:
         UserError: As the engine.
@@ -131,7 +131,8 @@ def make_in_turns(
                         yield event
             except Exception as err:
                 cut_off += 1
-                if not was_cut_off(err) or not moved or cut_off > MOST_CUT_OFF:
+                may_go_on = seconds is not None and moved and cut_off <= MOST_CUT_OFF
+                if not may_go_on or not was_cut_off(err):
                     raise
 
 

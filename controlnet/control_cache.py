@@ -13,7 +13,6 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from controlnet.clip_range import Maps
-from pipelines.cache import cache_folder
 from pipelines.image_fit import Frames
 
 _GIGABYTE = 1 << 30
@@ -141,8 +140,3 @@ class ControlCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npy"
-
-
-def default_cache() -> ControlCache:
-    """The cache in the app's own cache folder."""
-    return ControlCache(cache_folder() / "controls")

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,8 +17,7 @@ from api.jobs import Jobs
 from api.modes import Mode
 from api.runs import clips_run
 from pipelines import catalog
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, field_label
+from pipelines.request import GenerationRequest
 from pipelines.settings import settings
 from ui.control_preview import wire_previews
 from ui.control_units import switched_on, units_as_seen
@@ -35,10 +33,10 @@ from ui.loras import build_lora_picker
 from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
 from ui.presets import place_presets, wire_presets
+from ui.prompt_timeline import follow_timeline
 from ui.restore import place_restore, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
-from ui.timeline_picture import timeline_html
 from ui.window_picture import follow_windows, windows_html
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -91,8 +89,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 """The accordions, closed at first, and the fields in each."""
-
-_TIMELINE_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
 
 
 def build_studio(
@@ -244,41 +240,7 @@ def _wire_inputs(
 def _wire_pictures(controls: dict[str, Component], windows: gr.HTML, timeline: gr.HTML) -> None:
     """Draw the windows and the keys whenever what they show changes."""
     follow_windows(controls, windows)
-    _wire_timeline(controls, timeline)
-
-
-def _wire_timeline(controls: dict[str, Component], timeline: gr.HTML) -> None:
-    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
-    drawn = [controls[name] for name in ("prompt", "negative_prompt", *_TIMELINE_FIELDS)]
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
-    gr.on(
-        [control.change for control in drawn],
-        _timeline,
-        drawn,
-        timeline,
-        queue=False,
-        trigger_mode="always_last",
-        **plain,
-    )
-
-
-def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
-    """The keys of both prompts; nothing without keys, or while the other values can't be used."""
-    pictures = ""
-    with suppress(InvalidRequestError):
-        request = GenerationRequest.build(seed=0, **dict(zip(_TIMELINE_FIELDS, values, strict=True)))
-        pictures = "".join(
-            timeline_html(
-                text or "",
-                num_frames=request.num_frames,
-                field=name,
-                label=field_label(name),
-                hold=request.prompt_hold,
-                closed=request.closes_prompts,
-            )
-            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
-        )
-    return gr.update(value=pictures, visible=bool(pictures))
+    follow_timeline(controls, timeline)
 
 
 def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:

@@ -1,0 +1,111 @@
+"""A clip in turns: frames are written once and in order, and turns that were cut off go on while that can help."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from api.turns import MOST_CUT_OFF, Turn, make_in_turns
+from pipelines.events import Clip, Drawn, Paused, Progress, Stage
+from pipelines.request import GenerationRequest
+
+REQUEST = GenerationRequest.build(seed=1, num_frames=4)
+
+
+class TakenAwayError(Exception):
+    """The device is gone."""
+
+
+class Sink:
+    """Keeps what is written, and how it was left."""
+
+    files = ()
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self.left = ""
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.written)
+
+    def write(self, frames: np.ndarray) -> None:
+        self.written += frames[:, 0, 0, 0].tolist()
+
+    @contextmanager
+    def opened(self, request: GenerationRequest, recipe: str) -> Iterator["Sink"]:
+        assert (request, recipe) == (REQUEST, "{}")
+        try:
+            yield self
+        except BaseException as err:
+            self.left = type(err).__name__
+            raise
+        self.left = "cleanly"
+
+
+def drawn(*numbers: int) -> Drawn:
+    return Drawn(np.array(numbers, np.uint8).reshape(-1, 1, 1, 1).repeat(3, 3), "{}")
+
+
+def made(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple[list[Turn], list]:
+    """Run these turns, each a list of events, at the end of which an error may stand; what was asked, what came."""
+    asked: list[Turn] = []
+
+    def take(turn: Turn) -> Iterator:
+        asked.append(turn)
+        for event in turns[len(asked) - 1]:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def is_gone(err: Exception) -> bool:
+        return isinstance(err, TakenAwayError)
+
+    told = []
+    try:
+        for event in make_in_turns(
+            REQUEST, take=take, open_writer=sink.opened, checkpoints=None, seconds=seconds, was_cut_off=is_gone
+        ):
+            told.append(event)
+    except Exception as err:
+        told.append(err)
+    return asked, told
+
+
+STEP, FRAME = Progress(Stage.DENOISE, 1, 2), Progress(Stage.DECODE, 1, 2)
+CLIP = Clip((), "{}", 0, 0.0)
+
+
+def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
+    sink = Sink()
+    asked, told = made([[STEP, Paused()], [drawn(0, 1), FRAME, Paused()], [drawn(2, 3), FRAME, CLIP]], sink)
+    assert [turn.frames_done for turn in asked] == [None, 0, 2]
+    assert (sink.written, sink.left) == ([0, 1, 2, 3], "cleanly")
+    assert told[:-1] == [STEP, FRAME, FRAME]
+    assert (told[-1].num_frames, told[-1].recipe) == (4, "{}")
+
+
+def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
+    sink = Sink()
+    asked, told = made([[STEP, drawn(0), FRAME, TakenAwayError()], [drawn(1), FRAME, CLIP]], sink)
+    assert [turn.frames_done for turn in asked] == [None, 1]
+    assert (sink.written, sink.left) == ([0, 1], "cleanly")
+    assert isinstance(told[-1], Clip)
+
+
+@pytest.mark.parametrize(
+    ("turn", "seconds", "tried"),
+    [
+        ([STEP, TakenAwayError()], 5.0, MOST_CUT_OFF + 1),
+        ([STEP, TakenAwayError()], None, 1),  # nothing of it is kept: again would be from the start
+        ([Progress(Stage.LOAD, 0, 1), TakenAwayError()], 5.0, 1),  # it came no further
+        ([STEP, ValueError()], 5.0, 1),  # its own fault
+    ],
+)
+def test_a_clip_that_going_on_does_not_help_ends_with_the_error(turn, seconds, tried):
+    sink = Sink()
+    asked, told = made([[drawn(0), *turn] for _ in range(9)], sink, seconds=seconds)
+    assert len(asked) == tried
+    assert told[-1] is turn[-1]
+    assert sink.left == type(turn[-1]).__name__

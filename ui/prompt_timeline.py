@@ -1,0 +1,48 @@
+"""The picture of the prompts' keys on the page, drawn as they are typed."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.errors import InvalidRequestError
+from pipelines.request import GenerationRequest, field_label
+from ui.timeline_picture import timeline_html
+
+_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
+
+
+def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> None:
+    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
+    drawn = [controls[name] for name in ("prompt", "negative_prompt", *_FIELDS)]
+    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    gr.on(
+        [control.change for control in drawn],
+        _timeline,
+        drawn,
+        timeline,
+        queue=False,
+        trigger_mode="always_last",
+        **plain,
+    )
+
+
+def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
+    """The keys of both prompts; nothing without keys, or while the other values can't be used."""
+    pictures = ""
+    with suppress(InvalidRequestError):
+        request = GenerationRequest.build(seed=0, **dict(zip(_FIELDS, values, strict=True)))
+        pictures = "".join(
+            timeline_html(
+                text or "",
+                num_frames=request.num_frames,
+                field=name,
+                label=field_label(name),
+                hold=request.prompt_hold,
+                closed=request.closes_prompts,
+            )
+            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+        )
+    return gr.update(value=pictures, visible=bool(pictures))
