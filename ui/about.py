@@ -14,6 +14,7 @@ from api.faults import faults_in_words
 from api.self_test import demo_request, studio_facts
 from pipelines.events import Clip
 from ui.progress import message_html, progress_html
+from ui.quiet_events import QUIET
 
 _NOT_YET = "Four steps of the demo model, from loading it to the finished file."
 
@@ -25,7 +26,6 @@ def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
         make_clip: The engine.
         queue: As for clips: the test makes one.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with gr.Accordion("About this studio", open=False, elem_id="about") as section:
         facts = gr.HTML(elem_id="about_facts", padding=False)
         test = gr.Button("Make a test clip", elem_id="self_test", size="sm")
@@ -33,11 +33,11 @@ def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
         video = gr.Video(
             label="Test clip", elem_id="self_test_video", interactive=False, loop=True, visible=False, height=240
         )
-    section.expand(lambda: facts_html(studio_facts()), None, facts, queue=False, **plain)
-    running = test.click(_tester(make_clip, test, told, video), None, [test, told, video], **queue, **plain)
+    section.expand(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
+    running = test.click(_tester(make_clip, test, told, video), None, [test, told, video], **queue, **QUIET)
     # Also after a call that was refused before it started.
-    running.then(lambda: gr.update(interactive=True), None, test, queue=False, **plain)
-    running.then(lambda: facts_html(studio_facts()), None, facts, queue=False, **plain)
+    running.then(lambda: gr.update(interactive=True), None, test, queue=False, **QUIET)
+    running.then(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
 
 
 def facts_html(facts: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from api.faults import faults_in_words
 from ui.control_units import units_as_seen
 from ui.modes import preview_fields
 from ui.progress import message_html, progress_html
+from ui.quiet_events import QUIET
 
 _MADE = "This is what the model follows."
 _CANCELLED = "Cancelled."
@@ -89,18 +90,17 @@ def _wire_preview(
 ) -> None:
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     waiting = preview.button.click(
-        lambda: _told(preview, message_html(_WAITING), is_running=True), None, seen, queue=False, **plain
+        lambda: _told(preview, message_html(_WAITING), is_running=True), None, seen, queue=False, **QUIET
     )
     running = waiting.then(
-        _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **plain
+        _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **QUIET
     )
     # Also after a call that was refused before it started, as by a full queue.
-    running.then(lambda: _buttons(preview, is_running=False), None, seen, queue=False, **plain)
+    running.then(lambda: _buttons(preview, is_running=False), None, seen, queue=False, **QUIET)
     # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    preview.cancel.click(None, None, None, cancels=running, **plain).then(
-        lambda: _told(preview, message_html(_CANCELLED)), None, seen, queue=False, **plain
+    preview.cancel.click(None, None, None, cancels=running, **QUIET).then(
+        lambda: _told(preview, message_html(_CANCELLED)), None, seen, queue=False, **QUIET
     )
 
 

@@ -18,6 +18,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
 from ui.controls import allows_any, choice_label, control_model_choices, words_of
 from ui.kept_inputs import kept_hash
+from ui.quiet_events import QUIET
 
 UNITS = 4
 """How many the page shows: as many as a request may have."""
@@ -44,12 +45,8 @@ PARTS = (
 NO_MODEL_FITS = "None fits this base model."
 _SHOWN = 60
 
-_PLAIN: dict[str, Any] = {
-    "api_visibility": "private",
-    "show_progress": "hidden",
-    "preprocess": False,  # else choices would be compared with the lists the page was built with
-    "queue": False,
-}
+# With preprocessing, choices would be compared with the lists the page was built with.
+_PLAIN = QUIET | {"preprocess": False, "queue": False}
 
 
 def part(number: int, name: str) -> str:

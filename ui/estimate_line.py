@@ -13,6 +13,7 @@ from pipelines.machine import this_machine
 from pipelines.request import GenerationRequest
 from ui.control_units import UNITS, part
 from ui.progress import duration_text, message_html
+from ui.quiet_events import QUIET
 
 FIELDS_OF_COST = (
     "base_model",
@@ -85,7 +86,7 @@ def follow_estimate(
     """
     drawn = [*(controls[name] for name in FIELDS_OF_COST), *(inputs[name] for name in STEERING)]
     names = (*FIELDS_OF_COST, *STEERING)
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    plain = QUIET | {"preprocess": False}
     changes = [one.change for one in [*drawn, made]]
     line, button = shown
 

@@ -17,6 +17,7 @@ from pipelines.control_units import ControlUnit
 from ui.control_units import PARTS, UNITS, part, unit_values
 from ui.controls import shown_value
 from ui.kept_inputs import KEPT
+from ui.quiet_events import QUIET
 from ui.tabs import ModeTabs
 from ui.vid2vid import source_at_hand
 
@@ -51,20 +52,19 @@ def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls
         tabs: What the tabs hold.
         controls: The control of every field that words alone need.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     mode = tabs.inputs["mode"]
     mode.change(
         lambda opened: [gr.update(visible=kind.value == opened) for kind in galleries],
         mode,
         list(galleries.values()),
         queue=False,
-        **plain,
+        **QUIET,
     )
     targets: dict[str, Block] = {str(one.elem_id): one for one in tabs.shown}
     targets |= {**tabs.inputs, **{name: controls[name] for name in _SHARED}}
     for kind, gallery in galleries.items():
         outputs = [gallery, *(targets[name] for name in _touched(kind))]
-        gallery.select(_filler(kind), controls["base_model"], outputs, preprocess=False, **plain)
+        gallery.select(_filler(kind), controls["base_model"], outputs, preprocess=False, **QUIET)
 
 
 def _touched(mode: Mode) -> list[str]:

@@ -27,6 +27,7 @@ from api.faults import faults_in_words
 from api.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
 from api.runs import Keep
 from pipelines.events import Clip
+from ui.quiet_events import QUIET
 
 Update = dict[Block, Any]
 
@@ -124,7 +125,7 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
         place: The widgets.
         page: Whose loading shows what the visitor has.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+    plain = QUIET | {"queue": False}
     shown = place.all()
 
     def opened(visitor: object) -> Update:

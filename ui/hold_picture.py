@@ -13,6 +13,7 @@ from pipelines.image_hold import hold_weights
 from pipelines.request import GenerationRequest
 from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 
 HOLD_FIELDS = (
     "num_frames",
@@ -48,8 +49,7 @@ def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
         queue=False,
         trigger_mode="always_last",
         preprocess=False,  # the request checks the values, and its words name the field
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 

@@ -16,6 +16,7 @@ from ui.control_units import NO_MODEL_FITS
 from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
 from ui.kept_inputs import kept_hash
+from ui.quiet_events import QUIET
 
 FIELD = "image_prompts"
 PARTS = ("model", "picture", "last_picture", "weight", "start", "end")
@@ -74,8 +75,7 @@ def wire_image_prompt(found: Mapping[str, Component], base_model: Component) -> 
         found["image_prompt_model"],
         queue=False,
         preprocess=False,
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
     )
 
 

@@ -13,10 +13,10 @@ from api.jobs import Jobs
 from api.line import current_visitor
 from api.runs import Run
 from ui.gallery import GalleryPlace, listing
+from ui.quiet_events import QUIET
 from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
 
 _STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
-_PLAIN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
 
 Start = Callable[..., str]
@@ -66,10 +66,10 @@ def wire_jobs(
 
     followed_by = ([job_id, gallery.visitor], [*results.all(), *gallery.all()])
     for button, (start, given) in making.items():
-        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **_PLAIN)
+        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **QUIET)
         # Without preprocessing: the request checks the values, and its words name the field.
-        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **_PLAIN)
-        running = started.success(follow, *followed_by, **_AT_ONCE, **_PLAIN)
+        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
+        running = started.success(follow, *followed_by, **_AT_ONCE, **QUIET)
         # A call that is refused before it starts, as by a full queue, has no last update.
         for event in (started, running):
             event.failure(
@@ -77,10 +77,10 @@ def wire_jobs(
                 results.status,
                 results.all(),
                 queue=False,
-                **_PLAIN,
+                **QUIET,
             )
-    on_load(follow, *followed_by, **_AT_ONCE, **_PLAIN)
-    results.cancel.click(cancel, job_id, results.cancel, queue=False, **_PLAIN)
+    on_load(follow, *followed_by, **_AT_ONCE, **QUIET)
+    results.cancel.click(cancel, job_id, results.cancel, queue=False, **QUIET)
 
 
 def started(jobs: Jobs, run: Run, in_words: Callable[[str], str] = str) -> str:

@@ -14,6 +14,7 @@ from api.faults import faults_in_words
 from pipelines import catalog
 from pipelines.models_folder import WEIGHTS_FILES
 from pipelines.prompt_travel import has_keys
+from ui.quiet_events import QUIET
 
 # A prompt with keys gets the tag on a line of its own, where it acts on the whole clip.
 _APPEND = r"""(tag, prompt) => {
@@ -29,7 +30,6 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
         prompt: The control the tags go into.
         base_model: The control that says which LoRAs fit.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tags = lora_tags(base_model.value)
     picker = gr.Dropdown(
         label="Add a LoRA",
@@ -40,8 +40,8 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
         visible=bool(tags),
         interactive=True,
     )
-    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **plain)
-    base_model.input(fitting_loras, base_model, picker, preprocess=False, **plain)
+    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
+    base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
     if can_keep():
         drop = gr.File(
             label="Add a LoRA or textual inversion from a file",

@@ -17,6 +17,7 @@ from ui.controls import model_choices
 from ui.image_prompts import fitting_adapters
 from ui.loras import fitting_loras
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 
 
 def wire_models(
@@ -24,7 +25,7 @@ def wire_models(
 ) -> None:
     """Choosing a model brings its own settings; a setting that is known to fail with it is told at once."""
     # Without preprocessing: it would compare with the lists the page was built with, and they change.
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    plain = QUIET | {"preprocess": False}
     settings = [controls[name] for name in MODEL_FIELDS]
     base, motion = controls["base_model"], controls["motion_module"]
     base.input(_base_settings, base, [model_told, motion_told, controls["vae"], *settings], **plain)
@@ -73,8 +74,7 @@ def wire_lists(
         _lists,
         controls["base_model"],
         [*lists, *units, inputs["image_prompt_model"]],
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
         preprocess=False,
     )
 

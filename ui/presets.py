@@ -16,6 +16,7 @@ from pipelines.request import GenerationRequest, field_label
 from ui.controls import choice_label, shown_value
 from ui.model_settings import motion_line
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 
 
 class PresetPlace(NamedTuple):
@@ -46,7 +47,7 @@ def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_t
         controls: The control of every field by its name.
         motion_told: The line about the motion module.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    plain = QUIET | {"preprocess": False}
     base, module = controls["base_model"], controls["motion_module"]
     for preset in PRESETS:
         changed: list[Block] = [place.told, motion_told, *(controls[name] for name in preset.sets)]

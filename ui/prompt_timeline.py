@@ -9,6 +9,7 @@ from gradio.components import Component
 
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_label
+from ui.quiet_events import QUIET
 from ui.timeline_picture import timeline_html
 
 _FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
@@ -17,7 +18,7 @@ _FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
 def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> None:
     """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
     drawn = [controls[name] for name in ("prompt", "negative_prompt", *_FIELDS)]
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    plain = QUIET | {"preprocess": False}
     gr.on(
         [control.change for control in drawn],
         _timeline,

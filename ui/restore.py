@@ -20,6 +20,7 @@ from ui.image_prompts import image_prompt_values
 from ui.kept_inputs import KEPT, KeptPlace, kept_html
 from ui.model_settings import model_values
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 from ui.results import Results
 from ui.vid2vid import NO_SOURCE, source_at_hand
 
@@ -53,7 +54,7 @@ def wire_restore(
         gallery: Where a chosen clip is.
         others: Everything else that is set.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+    plain = QUIET | {"preprocess": False}
     outputs = [*place, kept.column, kept.told, *others]
     shown = {str(one.elem_id): one for one in outputs}
 

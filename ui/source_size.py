@@ -10,6 +10,7 @@ from gradio.components import Component
 from api.faults import faults_in_words
 from media.inputs import InputFacts
 from pipelines.request import GenerationRequest, field_bounds
+from ui.quiet_events import QUIET
 
 ReadFacts = Callable[..., InputFacts]
 
@@ -44,7 +45,7 @@ def wire_size_button(
         gr.Info("{} × {} pixels are set in 'Picture'.".format(*taken), duration=_TOLD_S)  # which may be closed
         return taken
 
-    button.click(take_size, [*files, *size], size, preprocess=False, api_visibility="private", show_progress="hidden")
+    button.click(take_size, [*files, *size], size, preprocess=False, **QUIET)
 
 
 def size_like(width: int, height: int, *, area: int) -> tuple[int, int]:

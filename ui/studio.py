@@ -34,6 +34,7 @@ from ui.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.modes import request_fields
 from ui.presets import place_presets, wire_presets
 from ui.prompt_timeline import follow_timeline
+from ui.quiet_events import QUIET
 from ui.restore import place_restore, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
@@ -155,8 +156,7 @@ def build_studio(
     wire_lists(more.refresh, controls, more.picker, inputs)
     told = [model_told, more.motion_told, more.picker, batch_count]
     wire_restore(restore, kept, results, gallery, [*controls.values(), *inputs.values(), *tabs.shown, *told])
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **plain)
+    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
 

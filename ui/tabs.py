@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -16,6 +15,7 @@ from ui.hold_picture import follow_hold
 from ui.img2vid import build_img2vid, first_shape
 from ui.kept_inputs import KEPT
 from ui.modes import LABELS, SHARED
+from ui.quiet_events import QUIET
 from ui.source_size import wire_size_button
 from ui.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
 
@@ -95,7 +95,7 @@ def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
         placed: The tabs.
         controls: The control of every field that words alone need.
     """
-    plain: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    plain = QUIET | {"queue": False}
     parts = placed.others
     for kind, tab in parts.tabs.items():
         # Which tab is open is known in the browser, so that Generate can't come before the answer of a server.

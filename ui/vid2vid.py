@@ -22,6 +22,7 @@ from ui.controls import build_control, shown_value, words_of
 from ui.kept_inputs import KEPT, kept_hash
 from ui.mask_drawing import mask_of_strokes
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 from ui.source_size import place_size_button
 
 SOURCE = ("source_video", "source_files", "source_start", "source_every")
@@ -91,7 +92,7 @@ class MaskPainter:
 
     def wire(self, mask: Component) -> None:
         """Let the button fill the mask's field, so that there is one place where a mask comes from."""
-        self.use.click(_painted, self.editor, mask, api_visibility="private", show_progress="hidden")
+        self.use.click(_painted, self.editor, mask, **QUIET)
 
 
 def wire_vid2vid(
@@ -115,8 +116,7 @@ def wire_vid2vid(
         [told, shared["num_frames"], shared["fps"], painter.editor],
         trigger_mode="always_last",
         preprocess=False,
-        api_visibility="private",
-        show_progress="hidden",
+        **QUIET,
     )
     painter.wire(found["mask"])
 

@@ -16,6 +16,7 @@ from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.progress import message_html
+from ui.quiet_events import QUIET
 
 WINDOW_FIELDS = (
     "num_frames",
@@ -49,8 +50,7 @@ def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
         picture,
         trigger_mode="always_last",
         preprocess=False,  # the request checks the values, and its words name the field
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 
