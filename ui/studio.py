@@ -12,6 +12,7 @@ from gradio.components import Component
 from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, extend_request
+from api.field_groups import GROUPS
 from api.fields import FIELDS
 from api.jobs import Jobs
 from api.modes import Mode
@@ -39,57 +40,6 @@ from ui.restore import place_restore, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.window_picture import follow_windows, windows_html
-
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "Model": ("base_model", "motion_module", "vae"),
-    "Prompt travel": ("prompt_blend", "prompt_hold"),
-    "Motion": ("motion_scale", "motion_effect", "motion_norm"),
-    "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
-    "Long clips": (
-        "context_schedule",
-        "context_length",
-        "context_overlap",
-        "context_stride",
-        "closed_loop",
-        "context_fuse",
-        "inner_length",
-        "inner_overlap",
-        "extended_from",
-    ),
-    "Noise": (
-        "noise_layout",
-        "draft",
-        "free_init_iterations",
-        "free_init_filter",
-        "free_init_order",
-        "free_init_spatial_stop",
-        "free_init_temporal_stop",
-    ),
-    "Larger and smoother": (
-        "hires_scale",
-        "hires_strength",
-        "hires_method",
-        "upscale_by",
-        "upscaler",
-        "interpolation",
-        "interpolation_frames",
-        "keep_duration",
-        "color_match",
-    ),
-    "Output": ("fps", "reverse", "formats", "loop_count", "max_file_mb"),
-    "Files": (
-        "mp4_crf",
-        "mp4_preset",
-        "mp4_tune",
-        "webm_crf",
-        "webp_quality",
-        "webp_lossless",
-        "gif_palette",
-        "gif_optimize",
-        "gif_lossiness",
-    ),
-}
-"""The accordions, closed at first, and the fields in each."""
 
 
 def build_studio(
@@ -172,7 +122,7 @@ class _MoreSettings(NamedTuple):
 def _place_settings(
     place: Callable[[str], None], found: Mapping[str, Component], own: Mapping[str, Any]
 ) -> _MoreSettings:
-    for title, names in SETTINGS.items():
+    for title, names in GROUPS.items():
         with gr.Accordion(title, open=False):
             for name in names:
                 place(name)

@@ -12,6 +12,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
 from api.examples import examples_of  # noqa: E402
+from api.field_groups import GROUPS  # noqa: E402
 from api.inputs import keep  # noqa: E402
 from api.modes import Mode  # noqa: E402
 from media.write import open_clip  # noqa: E402
@@ -19,7 +20,6 @@ from pipelines.choices import OutputFormat  # noqa: E402
 from pipelines.request import GenerationRequest  # noqa: E402
 from scripts.chromium import FLAGS, executable  # noqa: E402
 from tests.app.fake_engine import REFUSAL, FakeEngine  # noqa: E402 - after the check for the browser
-from ui.studio import SETTINGS  # noqa: E402
 
 CHROMIUM = executable()
 VIDEO_PLAYS = """() => {
@@ -327,7 +327,7 @@ def test_no_serious_barrier_beyond_gradios_own(visit, scheme):
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
     page.locator("#preset_draft").click()
     expect(page.locator("#preset_told")).to_contain_text("Sets Steps 8", timeout=WAIT_MS)
-    for title in (*SETTINGS, "Image prompts", "Recipe"):
+    for title in (*GROUPS, "Image prompts", "Recipe"):
         open_section(page, title)
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
     serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]

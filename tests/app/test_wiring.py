@@ -12,6 +12,7 @@ import pytest
 
 from api.endpoint import clip_endpoint
 from api.examples import EXAMPLES, FOLDER, examples_of
+from api.field_groups import GROUPS, IN_SIGHT
 from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
@@ -22,7 +23,6 @@ from ui.img2vid import FADING
 from ui.model_settings import _lists as looked_up
 from ui.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
-from ui.studio import SETTINGS
 
 TAB_INPUTS = [
     "mode",
@@ -193,8 +193,7 @@ def test_the_endpoint_explains_every_parameter(page):
 
 
 def test_every_field_has_one_place_on_the_page():
-    in_sight = ["prompt", "negative_prompt", "num_frames", "seed"]
-    placed = in_sight + [name for names in SETTINGS.values() for name in names]
+    placed = [*IN_SIGHT, *(name for names in GROUPS.values() for name in names)]
     assert sorted(placed) == sorted(FIELDS)
     on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "source_files"}
     assert on_tabs == set(INPUT_FIELDS)

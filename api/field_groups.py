@@ -1,0 +1,55 @@
+"""The request's fields under the headings that every face shows them by: accordions, help, documentation."""
+
+IN_SIGHT: tuple[str, ...] = ("prompt", "negative_prompt", "num_frames", "seed")
+"""What everybody needs; the page never hides it."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Model": ("base_model", "motion_module", "vae"),
+    "Prompt travel": ("prompt_blend", "prompt_hold"),
+    "Motion": ("motion_scale", "motion_effect", "motion_norm"),
+    "Picture": ("width", "height", "num_inference_steps", "guidance_scale", "scheduler", "clip_skip"),
+    "Long clips": (
+        "context_schedule",
+        "context_length",
+        "context_overlap",
+        "context_stride",
+        "closed_loop",
+        "context_fuse",
+        "inner_length",
+        "inner_overlap",
+        "extended_from",
+    ),
+    "Noise": (
+        "noise_layout",
+        "draft",
+        "free_init_iterations",
+        "free_init_filter",
+        "free_init_order",
+        "free_init_spatial_stop",
+        "free_init_temporal_stop",
+    ),
+    "Larger and smoother": (
+        "hires_scale",
+        "hires_strength",
+        "hires_method",
+        "upscale_by",
+        "upscaler",
+        "interpolation",
+        "interpolation_frames",
+        "keep_duration",
+        "color_match",
+    ),
+    "Output": ("fps", "reverse", "formats", "loop_count", "max_file_mb"),
+    "Files": (
+        "mp4_crf",
+        "mp4_preset",
+        "mp4_tune",
+        "webm_crf",
+        "webp_quality",
+        "webp_lossless",
+        "gif_palette",
+        "gif_optimize",
+        "gif_lossiness",
+    ),
+}
+"""All other fields that words alone need, by the heading they stand under. The page closes each at first."""
