@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from api.inputs import keep_own, keep_source
+from api.kept_inputs import keep_own, keep_source
 from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest

@@ -1,22 +1,20 @@
-"""The pictures and clips of a request: kept under their hash when they come, opened when the engine needs them."""
+"""The pictures and clips that a request names by hash, opened when the engine needs them."""
 
-import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.kept_inputs import input_store, inputs_folder
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.preprocessors import options_of
 from media.audio import add_audio
 from media.frame_file import FrameFile
-from media.input_files import InputKind, sniff
-from media.input_store import InputStore, pictures_in
-from media.inputs import WHOLE, Cut, Decoded, InputFacts, cut_beside, named
-from media.picture_zip import has_image_and_mask
+from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
+from media.inputs import Decoded, named
 from pipelines.choices import ColorMatch
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
 from pipelines.control_units import ControlUnit
@@ -24,7 +22,6 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit
 from pipelines.request import GenerationRequest
-from pipelines.settings import settings
 
 if TYPE_CHECKING:
     from controlnet.control_cache import ControlClip
@@ -39,72 +36,8 @@ _IN_WORDS = {
 
 
 @cache
-def input_store() -> InputStore:
-    """Where this process keeps what it is given."""
-    return InputStore(_folder() / "inputs")
-
-
-@cache
 def _control_cache() -> ControlCache:
-    return ControlCache(_folder() / "controls")
-
-
-@cache
-def _folder() -> Path:
-    return settings().inputs_dir or Path(_temporary().name)
-
-
-@cache
-def _temporary() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="inputs-")  # goes with the process
-
-
-def keep(paths: Sequence[Path], *, field: str) -> str:
-    """Keep a file, or several pictures as one clip in the order of their names; what a request calls them.
-
-    Args:
-        paths: Uploaded files, or such as the caller vouches for; none of them is changed.
-        field: The field of the request they are for.
-
-    Returns:
-        The hash, empty for no files.
-
-    Raises:
-        InvalidRequestError: A file is of no kind that is read, damaged or too large.
-    """
-    if not paths:
-        return ""
-    store = input_store()
-    return store.add(paths[0], field=field) if len(paths) == 1 else store.add_frames(paths, field=field)
-
-
-def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[str, str]:
-    """Keep a source clip as `keep` does; a zip with folders `image` and `mask` is taken apart.
-
-    Returns:
-        The hash of the source, and that of the mask; empty where there is none.
-
-    Raises:
-        InvalidRequestError: As `keep`; or a zip has not as many masks as pictures.
-    """
-    with named(field):
-        if len(paths) == 1 and sniff(paths[0]) is InputKind.ZIP and has_image_and_mask(paths[0]):
-            return input_store().add_image_and_mask(paths[0], field=field)
-    return keep(paths, field=field), ""
-
-
-def is_here(sha256: str) -> bool:
-    """Whether this process still has an input; it counts as used."""
-    try:
-        input_store().path(sha256)
-    except InvalidRequestError:
-        return False
-    return True
-
-
-def keep_own(path: Path, *, field: str) -> str:
-    """Keep a file, or the pictures of a folder, that the operator names on the command line."""
-    return keep(pictures_in(path) if path.is_dir() else [path], field=field)
+    return ControlCache(inputs_folder() / "controls")
 
 
 def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from api.fields import FIELDS
-from api.inputs import keep, keep_source
+from api.kept_inputs import keep, keep_source
 from api.uploads import uploaded_path, uploaded_paths
 from pipelines.errors import InvalidRequestError
 from pipelines.request import FILE_FIELDS

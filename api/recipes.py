@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from api.infotext import fields_of_infotext
-from api.inputs import is_here
+from api.kept_inputs import is_here
 from api.modes import Mode
 from media.input_files import BadInputError, check_plain_file
 from media.inputs import named

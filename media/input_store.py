@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from media.frame_file import FrameFile
+from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
-from media.inputs import WHOLE, Cut, Decoded, InputFacts, decoding, named, open_input, probe_input
+from media.inputs import Decoded, decoding, named, open_input, probe_input
 from media.picture_zip import PictureZip, is_picture_name, split_image_and_mask, write_bundle
 from media.pictures import MAX_PICTURE_BYTES
 from pipelines.errors import InvalidRequestError

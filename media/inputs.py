@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,6 +10,7 @@ import numpy as np
 
 from media.ffmpeg import Frames
 from media.frame_file import FrameFile
+from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, sniff
 from media.picture_zip import PictureZipReader
 from media.pictures import PictureReader
@@ -18,7 +18,6 @@ from media.timing import Timing
 from media.video import VideoReader
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit, fitted
-from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
 MAX_STORED_BYTES = 8 << 30
 """Most that the frames of one input take on the disk: 10,000 of 512 × 512 pixels."""
@@ -27,80 +26,11 @@ _TOLD_EVERY = 8  # frames; 8 of 4096 x 4096 pixels take about a second
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Which frames of an input are wanted, and how.
-
-    Args:
-        start: Frames to leave out at the beginning.
-        every: 1 for every frame, 2 for every second, …
-        max_frames: At most so many of those; a shorter input gives fewer.
-        width, height: Size to make them, pixels; None to leave them as they are.
-        fit: How, if they have another shape.
-        grey: Whether only brightness counts, as in masks: red, green and blue become the same.
-    """
-
-    start: int = 0
-    every: int = 1
-    max_frames: int = MAX_NUM_FRAMES
-    width: int | None = None
-    height: int | None = None
-    fit: ImageFit = ImageFit.CROP
-    grey: bool = False
-
-
-WHOLE = Cut()
-
-
 class Decoded(NamedTuple):
     """How many frames of an input are decoded, and how many are wanted."""
 
     done: int
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class InputFacts:
-    """What an input is, before its frames are read.
-
-    Args:
-        kind: Picture, video or zip; an animated picture is a picture with more than one frame.
-        width, height: As seen, pixels.
-        fps: Frames per second, exact; None where nobody said.
-        num_frames: Frames there are at that rate. A damaged file may turn out to have fewer.
-        even: Whether those are the frames of the file; if not, they are taken by time.
-        has_audio: Whether there is sound.
-    """
-
-    kind: InputKind
-    width: int
-    height: int
-    fps: Fraction | None
-    num_frames: int
-    even: bool
-    has_audio: bool
-
-    @property
-    def duration_s(self) -> Fraction | None:
-        """Seconds, exact; None where there is no rate."""
-        return self.num_frames / self.fps if self.fps else None
-
-    def places(self, cut: Cut) -> range:
-        """Which frames a cut takes.
-
-        Raises:
-            InvalidRequestError: There are none.
-        """
-        if cut.start >= self.num_frames:
-            raise InvalidRequestError(
-                f"source_start must be below the length of the clip ({self.num_frames:,} frames), "
-                f"got {cut.start:,}. Lower 'Start at frame'."
-            )
-        return range(cut.start, self.num_frames, cut.every)[: cut.max_frames]
-
-    def fps_of(self, cut: Cut) -> Fraction | None:
-        """The rate at which the frames of a cut take as long as in the clip: a second frame left out halves it."""
-        return self.fps / cut.every if self.fps else None
 
 
 class _Reader(Protocol):
@@ -163,34 +93,6 @@ def decoding(
     with named(field):
         kind, reader = _opened(path)
         return (yield from _stored(reader, _facts(kind, reader), cut, folder))
-
-
-def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: int, field: str) -> Cut:
-    """How a mask, or whatever goes frame by frame with a source clip, is cut to stay beside it.
-
-    One of the whole source's length is cut as the source is. One that has a frame for each that is left of the
-    source, or for each of the clip that is made, was cut before and serves as it is; so does a single picture.
-
-    Args:
-        source: The source clip.
-        cut: How that is cut.
-        beside: What goes with it.
-        num_frames: Frames of the clip that is made.
-        field: What the errors call what goes with it.
-
-    Raises:
-        InvalidRequestError: It has another length, or nothing is left of the source.
-    """
-    left = len(source.places(cut))
-    if beside.num_frames == source.num_frames > 1:
-        return Cut(start=cut.start, every=cut.every)
-    if beside.num_frames in (1, left, num_frames):
-        return WHOLE
-    whole = f"{source.num_frames:,}" if left == source.num_frames else f"{source.num_frames:,}, {left:,} when cut"
-    raise InvalidRequestError(
-        f"{field} must have 1 frame, as many as the source clip ({whole}) or as many as the result ({num_frames:,}), "
-        f"got {beside.num_frames:,}. Choose another file or set 'Frames' to its length."
-    )
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from PIL import Image
 
 from api.engine import build_request, make_clip, run_folder
 from api.examples import EXAMPLES, FOLDER, Example
-from api.inputs import INPUTS_DIR, keep
+from api.kept_inputs import keep
 from media.read import read_frames
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.events import Clip
+from pipelines.settings import INPUTS_DIR
 from scripts.train_demo.world import Scene, render
 
 SIDE = 96

@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from api.engine import run_folder
 from api.examples import Example, examples_of
-from api.inputs import keep
+from api.kept_inputs import keep
 from api.modes import Mode
 from pipelines.control_units import ControlUnit
 from ui.control_units import PARTS, UNITS, part, unit_values

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from api.faults import faults_in_words
-from api.inputs import keep
+from api.kept_inputs import keep
 from api.uploads import uploaded_path
 from pipelines.control_units import ImagePrompt
 from pipelines.errors import InvalidRequestError

@@ -6,9 +6,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from api.inputs import keep, source_facts
+from api.inputs import source_facts
+from api.kept_inputs import keep
 from api.uploads import uploaded_paths
-from media.inputs import InputFacts
+from media.input_facts import InputFacts
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.controls import build_control, words_of

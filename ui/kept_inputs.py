@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from api.inputs import first_picture, is_here
+from api.inputs import first_picture
+from api.kept_inputs import is_here
 from pipelines.errors import InvalidRequestError
 
 KEPT = "kept_inputs"

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from api.faults import faults_in_words
-from media.inputs import InputFacts
+from media.input_facts import InputFacts
 from pipelines.request import GenerationRequest, field_bounds
 from ui.quiet_events import QUIET
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from api.engine import run_folder
 from api.faults import faults_in_words
-from api.inputs import first_picture, keep, keep_source, source_facts
+from api.inputs import first_picture, source_facts
+from api.kept_inputs import keep, keep_source
 from api.limits import allowed_bounds
 from api.uploads import uploaded_paths
-from media.inputs import Cut, InputFacts
+from media.input_facts import Cut, InputFacts
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest, field_bounds
 from ui.controls import build_control, shown_value, words_of

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from api.inputs import keep, keep_own, source_facts
+from api.inputs import source_facts
+from api.kept_inputs import keep, keep_own
 from api.sdapi.faults import KeyFaultError, Place, refuse
 from media.input_files import BadInputError, InputKind, sniff
 from pipelines.errors import InvalidRequestError

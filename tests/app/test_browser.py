@@ -13,7 +13,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 
 from api.examples import examples_of  # noqa: E402
 from api.field_groups import GROUPS  # noqa: E402
-from api.inputs import keep  # noqa: E402
+from api.kept_inputs import keep  # noqa: E402
 from api.modes import Mode  # noqa: E402
 from media.write import open_clip  # noqa: E402
 from pipelines.choices import OutputFormat  # noqa: E402

@@ -10,7 +10,7 @@ from PIL import Image
 
 from api.control_preview import preview_clip
 from api.engine import build_request, make_clip
-from api.inputs import input_store, keep, keep_source
+from api.kept_inputs import input_store, keep, keep_source
 from controlnet.preprocessors import PREPROCESSORS
 from media.write import open_clip
 from pipelines import catalog

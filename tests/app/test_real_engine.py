@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from api.engine import build_request, make_clip
-from api.inputs import keep
+from api.kept_inputs import keep
 from api.recipes import read_request
 from media.read import probe, read_frames, read_recipe
 from pipelines.choices import OutputFormat

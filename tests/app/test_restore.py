@@ -10,7 +10,7 @@ from PIL import Image
 
 from api.cli import main
 from api.engine import build_request
-from api.inputs import keep
+from api.kept_inputs import keep
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.request import GenerationRequest

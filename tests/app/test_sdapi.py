@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageSequence
 
 from api.endpoint import clip_endpoint
 from api.engine import make_clip
-from api.inputs import input_store
+from api.kept_inputs import input_store
 from api.modes import Mode
 from api.one_device import OneDevice
 from api.sdapi.routes import MAX_BODY_BYTES, sdapi_router

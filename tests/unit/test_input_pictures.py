@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from media.inputs import Cut, InputKind, open_input, probe_input
+from media.input_facts import Cut
+from media.input_files import InputKind
+from media.inputs import open_input, probe_input
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError

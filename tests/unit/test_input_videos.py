@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from media.ffmpeg import FFmpegError, run_bounded, run_ffmpeg
-from media.inputs import Cut, open_input, probe_input
+from media.input_facts import Cut
+from media.inputs import open_input, probe_input
 from media.read import iter_frames
 from media.video import list_video
 from pipelines.errors import InvalidRequestError
@@ -149,7 +150,8 @@ def test_a_clip_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path):
 
 def test_a_long_clip_costs_no_memory_and_leaves_nothing_behind(tmp_path):
     code = (
-        "import sys, psutil; from pathlib import Path; from media.inputs import Cut, open_input\n"
+        "import sys, psutil; from pathlib import Path\n"
+        "from media.input_facts import Cut; from media.inputs import open_input\n"
         "me = psutil.Process(); clip = open_input(Path(sys.argv[1]), Cut(max_frames=100, width=256, height=256))\n"
         "clip.frames(range(16)); before = me.memory_info().rss\n"
         "clip = open_input(Path(sys.argv[1]), Cut(width=256, height=256))\n"

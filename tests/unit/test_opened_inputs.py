@@ -7,9 +7,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from api.inputs import keep, open_inputs, preview_control
+from api.inputs import open_inputs, preview_control
+from api.kept_inputs import keep
+from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
 from media.input_files import InputKind
-from media.inputs import WHOLE, Cut, InputFacts, cut_beside
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Stage
 from pipelines.image_fit import ImageFit, fitted

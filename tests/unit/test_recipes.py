@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
-from api.inputs import keep
+from api.kept_inputs import keep
 from api.modes import Mode
 from api.recipes import MAX_TEXT_BYTES, input_hashes, read_request, restore
 from media.write import open_clip

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 import api.sdapi.files as sdapi_files
 from api.infotext import fields_of_infotext
-from api.inputs import keep, source_facts
+from api.inputs import source_facts
+from api.kept_inputs import keep
 from api.sdapi.answers import infotext_of
 from api.sdapi.faults import KeyFaultError, detail_of, details_of_body
 from api.sdapi.mapping import read_call
