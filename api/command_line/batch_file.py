@@ -102,7 +102,7 @@ def _job(line: int, members: Mapping[str, Any], defaults: Mapping[str, Any], *, 
     outputs = [Output.named(name.replace(LINE, f"{line:04}")) for name in names]
     values = clip_values(options, lambda text: warn(f"line {line}: {text}"))
     request = build_one(values | {"formats": formats_of(outputs)})
-    outputs = [output.with_seed(request.seed) for output in outputs]
+    outputs = [output.of_seed(request.seed) for output in outputs]
     done = done_seed(request, outputs, any_seed=is_seed_open(values)) if skip_done else None
     if done is None:
         check_places(outputs)

@@ -131,6 +131,8 @@ def _tried(job: Job, engine: MakeClip, results: Results, part: str, *, goes_on: 
     except UserError as err:
         results.failed(str(err), line=job.line)
         return False
+    except BrokenPipeError:  # nobody reads along any more: the end of them all
+        raise
     except Exception as err:
         if not goes_on:
             raise

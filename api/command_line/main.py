@@ -87,7 +87,7 @@ def _run_clips(command: Command, engine: MakeClip, results: Results) -> int:
     several = len(requests) > 1
     jobs = []
     for request in requests:
-        targets = tuple(output.of_seed(request.seed) if several else output for output in outputs)
+        targets = tuple(output.of_seed(request.seed, is_one_of_several=several) for output in outputs)
         done = done_seed(request, targets, any_seed=is_seed_open(values)) if command.skip_done else None
         if done is None:
             check_places(targets)

@@ -163,8 +163,8 @@ def field_help(name: str) -> str:
     """What a field means, then its range or choices and its default in brackets.
 
     Example:
-        >>> field_help("clip_skip")[-29:]
-        "'clip skip 2'. [0 to 11; default 0]"
+        >>> field_help("clip_skip")[-20:]
+        '[0 to 11; default 0]'
     """
     facts = "; ".join(filter(None, (_range(name), _default(name))))
     return f"{GenerationRequest.model_fields[name].description} {_ALONE.get(name, '')}[{facts}]"

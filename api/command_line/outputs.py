@@ -20,7 +20,7 @@ SUFFIX_FORMATS: dict[str, OutputFormat] = {
     ".txt": OutputFormat.TXT,
 }
 LINE, SEED = "{line}", "{seed}"
-"""What stands in names of a batch for the line's number, in four digits, and the clip's seed."""
+"""What stands in names for the number of a batch's line, in four digits, and for the clip's seed."""
 
 _SLASHES = ("/", os.sep)
 
@@ -43,13 +43,16 @@ class Output(NamedTuple):
         """The file that carries the recipe once the clip is made."""
         return self.path / "recipe.json" if self.is_folder else self.path
 
-    def of_seed(self, seed: int) -> Self:
-        """The name of one clip of several."""
-        return self._replace(path=self.path.with_stem(f"{self.path.stem}-{seed}"))
+    def of_seed(self, seed: int, *, is_one_of_several: bool = False) -> Self:
+        """The name with the seed where it has a place for it; else, for one clip of several, behind the stem.
 
-    def with_seed(self, seed: int) -> Self:
-        """The name with the seed where it has a place for it."""
-        return self._replace(path=Path(str(self.path).replace(SEED, str(seed))))
+        Example:
+            >>> [str(Output.named(name).of_seed(7, is_one_of_several=True).path) for name in ("a.mp4", "{seed}a.mp4")]
+            ['a-7.mp4', '7a.mp4']
+        """
+        if SEED in str(self.path):
+            return self._replace(path=Path(str(self.path).replace(SEED, str(seed))))
+        return self._replace(path=self.path.with_stem(f"{self.path.stem}-{seed}")) if is_one_of_several else self
 
     def take(self, made: Path) -> None:
         """Put a finished file there; all of it or nothing."""

@@ -58,6 +58,7 @@ def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine
 
 def test_a_folder_takes_the_frames_one_by_one_and_the_recipe(engine, tmp_path, capsys):
     folder = tmp_path / "frames"
+    folder.mkdir()  # an empty one may be there
     words = ["x", "--num-frames", "3", "-o", f"{folder}/", "-o", str(tmp_path / "a.txt")]
     assert main(words, engine=engine.make_clip) == 0
     names = ["00000.png", "00001.png", "00002.png", "clip.json", "recipe.json"]
