@@ -3,7 +3,7 @@
 import os
 import sys
 
-from api.cli import main
+from api.command_line.main import main
 from pipelines.settings import HUB_MODELS
 
 if __name__ == "__main__":

@@ -3,6 +3,22 @@
 IN_SIGHT: tuple[str, ...] = ("prompt", "negative_prompt", "num_frames", "seed")
 """What everybody needs; the page never hides it."""
 
+TAB_GROUPS: dict[str, tuple[str, ...]] = {
+    "Image": (
+        "first_frame",
+        "last_frame",
+        "latent_scale",
+        "latent_power",
+        "latent_scale_last",
+        "latent_power_last",
+        "noise_floor",
+        "exact_ends",
+    ),
+    "Video": ("source_video", "source_start", "source_every", "keep_audio", "mask", "mask_feather"),
+    "Image and video": ("strength", "image_fit", "controls", "image_prompts"),
+}
+"""What a clip is made from or steered by beside words, by the page's tabs that ask for it."""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "Model": ("base_model", "motion_module", "vae"),
     "Prompt travel": ("prompt_blend", "prompt_hold"),

@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from api.cli import main
+from api.command_line.main import main
 from api.gallery import Gallery, new_visitor
 from api.grid import plan_grid, read_axis
 from api.jobs import Jobs

@@ -263,3 +263,19 @@ def test_a_bad_recipe_of_the_right_shape_is_refused_before_the_engine_is_loaded(
     assert done.returncode == 2
     assert done.stderr.startswith("context_overlap must be below context_length (8), got 9.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_of_two_lines_makes_two_clips_and_started_again_none(tmp_path):
+    lines = [{"prompt": PROMPT, "seed": 3}, {"prompt": "a green star on a white background"}]
+    (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    options = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words = ["--batch", str(tmp_path / "clips.jsonl"), "-o", f"{tmp_path}/clips/", "--json", "--skip-done", *options]
+    command = [sys.executable, "-m", "api", *words]
+    first, again = (subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for _ in range(2))
+    assert (first.returncode, first.stderr) == (again.returncode, again.stderr) == (0, "")
+    made, there = ([json.loads(line) for line in done.stdout.splitlines()] for done in (first, again))
+    files = [tmp_path / "clips" / name for name in ("0001.mp4", "0002.mp4")]
+    assert [(one["line"], one["output"]) for one in made] == [(1, str(files[0])), (2, str(files[1]))]
+    assert [(one["seed"], one["skipped"]) for one in there] == [(one["seed"], True) for one in made]
+    assert [json.loads(read_recipe(file))["prompt"] for file in files] == [line["prompt"] for line in lines]
+    assert not np.array_equal(*map(read_frames, files))

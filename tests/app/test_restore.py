@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.cli import main
+from api.command_line.main import main
 from api.engine import build_request
 from api.kept_inputs import keep
 from media.write import open_clip

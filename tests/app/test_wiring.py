@@ -12,7 +12,7 @@ import pytest
 
 from api.endpoint import clip_endpoint
 from api.examples import EXAMPLES, FOLDER, examples_of
-from api.field_groups import GROUPS, IN_SIGHT
+from api.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
 from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
@@ -197,6 +197,7 @@ def test_every_field_has_one_place_on_the_page():
     assert sorted(placed) == sorted(FIELDS)
     on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "source_files"}
     assert on_tabs == set(INPUT_FIELDS)
+    assert sorted(name for names in TAB_GROUPS.values() for name in names) == sorted(INPUT_FIELDS)
 
 
 @pytest.mark.parametrize("name", [*FIELDS, *FADING, *SHARED, "source_start", "source_every", "mask_feather"])
@@ -256,5 +257,5 @@ def test_examples_have_their_files_which_are_small():
 
 
 def test_the_page_is_built_without_torch():
-    code = "import sys, ui.page, api.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, ui.page, api.command_line.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,17 +3,24 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from api.cli import main
+from api.command_line.main import main
+from api.field_groups import GROUPS, TAB_GROUPS
 from api.fields import FIELDS
+from media.read import read_frames
+from pipelines.draft import draft_of
+from pipelines.estimate import Budget
+from pipelines.request import INPUT_FIELDS
 from pipelines.settings import CHECKPOINT_DIR
 from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine
 
@@ -51,6 +58,7 @@ def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine
 
 def test_a_folder_takes_the_frames_one_by_one_and_the_recipe(engine, tmp_path, capsys):
     folder = tmp_path / "frames"
+    folder.mkdir()  # an empty one may be there
     words = ["x", "--num-frames", "3", "-o", f"{folder}/", "-o", str(tmp_path / "a.txt")]
     assert main(words, engine=engine.make_clip) == 0
     names = ["00000.png", "00001.png", "00002.png", "clip.json", "recipe.json"]
@@ -89,7 +97,7 @@ def test_a_preset_sets_what_no_option_does(engine, tmp_path, capsys):
 
 def test_every_field_is_an_option_of_the_same_name(capsys):
     with pytest.raises(SystemExit) as left:
-        main(["--help"])
+        main(["--help", "all"])
     shown = capsys.readouterr().out
     assert left.value.code == 0
     for name in FIELDS:
@@ -148,10 +156,14 @@ def test_a_clip_is_extended_and_extended_again(engine, tmp_path):
         (["--extend", '{"seed": 1}', "--recipe", "{}", "--frames", "1"], "extend must come without --recipe"),
         (["--extend", "no-such-file.mp4", "--frames", "4"], "extend must be JSON or a file, got no-such-file.mp4."),
         (["--extend", '{"seed": 1, "num_frames": 4}', "--frames", "4"], "extended_from must begin with three quarters"),
-        (["refuse"], REFUSAL),
+        (["x <lora:none-such:1>"], "lora must be one of the catalog"),
+        (["x", "--fps", "100", "-o", "{}/a.gif"], "fps must be at most 50 for GIF"),
+        (["x", "--control", "model=none-such"], "controls must be one of the catalog"),
+        (["x", "--grid", "seed: 1-2", "--preprocess"], "preprocess must come without --grid"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(engine, tmp_path, capsys, words, said):
+    words = [word.format(tmp_path) if word.endswith(".gif") else word for word in words]
     assert main([*words, "-o", str(tmp_path / "clip.mp4")], engine=engine.make_clip) == 2
     told = capsys.readouterr()
     assert said in told.err
@@ -229,16 +241,24 @@ def test_an_unknown_option_is_one_line(capsys):
     ]
 
 
+def test_a_clip_that_cannot_be_made_is_one_line_and_another_exit_code(engine, tmp_path, capsys):
+    words = ["refuse", "--seeds", "1,2", "-o", str(tmp_path / "clip.mp4")]
+    assert main(words, engine=engine.make_clip) == 1
+    assert capsys.readouterr().err == f"{REFUSAL}\n0 of 2 clips were written.\n"
+    assert len(engine.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_clip_of_before_stays_when_the_new_one_fails(engine, tmp_path):
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"before")
-    assert main(["refuse", "-o", str(target)], engine=engine.make_clip) == 2
+    assert main(["refuse", "-o", str(target)], engine=engine.make_clip) == 1
     assert target.read_bytes() == b"before"
 
 
 _SLOW = """
 import sys
-from api.cli import main
+from api.command_line.main import main
 from tests.app.fake_engine import FakeEngine
 sys.exit(main(["slow", "-o", sys.argv[1]], engine=FakeEngine(step_s=0.1).make_clip))
 """
@@ -263,3 +283,146 @@ def test_the_recipe_is_json_that_names_every_field(engine, tmp_path):
     main(["x", "-o", str(tmp_path / "clip.mp4")], engine=engine.make_clip)
     assert tuple(json.loads(engine.requests[0].to_json())) == FIELDS
     assert Path(engine.folders[0]).parent == tmp_path
+
+
+def helped(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_is_short_and_names_all_other_options(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = helped(capsys, "-h")
+    assert len(shown.splitlines()) < 100
+    assert max(map(len, shown.splitlines())) < 100
+    told = set(shown.replace("--", " ").split())
+    assert {name.replace("_", "-") for name in FIELDS if name not in ("prompt", "formats")} <= told
+    assert "--guidance-scale" not in shown
+
+
+def test_the_whole_help_has_every_option_under_the_page_s_headings_with_its_range_and_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = helped(capsys, "--help", "all")
+    assert max(len(line) for line in shown.splitlines() if line.startswith(" " * 20)) < 60
+    headings = [line[:-1] for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    own = ["Results", "Recipes", "Several clips", "Instead of a clip", "Help"]
+    assert headings == ["Clip", *TAB_GROUPS, *GROUPS, *own]
+    for name in (*FIELDS, *INPUT_FIELDS):
+        option = {"controls": "control", "image_prompts": "image-prompt"}.get(name, name.replace("_", "-"))
+        assert name in ("prompt", "formats") or f"--{option} " in shown
+    words = " ".join(shown.split())
+    assert "--width PIXELS Picture width in pixels." in words
+    assert "[64 to 1,024; default the model's own]" in words
+    assert "[above 0 to 120; default 8]" in words
+    assert "[off, windows, prompts, full; default off]" in words
+
+
+@pytest.mark.parametrize(
+    ("topic", "has", "has_not"),
+    [("long-clips", "--context-length", "--fps"), ("fps", "--fps", "--reverse"), ("--draft", "--draft [N]", "--seed")],
+)
+def test_help_tells_of_a_topic_or_of_one_option(capsys, topic, has, has_not):
+    shown = helped(capsys, f"--help={topic}")
+    assert has in shown
+    assert has_not not in shown
+
+
+def test_help_of_nothing_known_names_the_topics(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help", "colours"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("help must be about a topic or an option, got colours. Topics: clip, ")
+
+
+def test_help_comes_without_what_is_slow_to_import():
+    code = (
+        "import sys\nfrom api.command_line.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'gradio', 'diffusers', 'cv2', 'fastapi'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - start < 10  # 0.5 s; the machine may be busy
+
+
+@pytest.mark.parametrize("words", [["--keep-audio"], ["--keep-audio", "yes"], ["--keep-audio", "true"]])
+def test_an_option_that_is_yes_or_no_means_yes_alone(engine, tmp_path, words):
+    assert main(["x", *words, "-o", str(tmp_path / "a.mp4")], engine=engine.make_clip) == 0
+    assert main(["x", "--exact-ends", "no", "-o", str(tmp_path / "a.mp4")], engine=engine.make_clip) == 0
+    assert [(one.keep_audio, one.exact_ends) for one in engine.requests] == [(True, True), (False, False)]
+
+
+def test_a_draft_is_the_page_s_and_a_number_is_the_field(engine, tmp_path):
+    words = ["x", "--seed", "1", "--base-model", "demo", "--width", "256", "-o", str(tmp_path / "a.mp4")]
+    for more in ([], ["--draft"], ["--draft", "2"], ["--draft", "--grid", "fps: 8"]):
+        assert main([*words, *more], engine=engine.make_clip) == 0
+    plain, draft, numbered, in_grid = engine.requests
+    assert draft == in_grid == draft_of(plain)
+    assert numbered == plain.model_copy(update={"draft": 2})
+
+
+def test_an_estimate_makes_nothing_and_its_exit_code_says_whether_it_fits(engine, capsys, monkeypatch):
+    words = ["x", "--base-model", "demo", "--estimate"]
+    assert main(words, engine=engine.make_clip) == 0
+    assert re.fullmatch(r"About \d+ s, \d\.\d GB of memory\. Fits\. Rough until.*\n", capsys.readouterr().out)
+    monkeypatch.setattr("api.command_line.estimates.this_budget", lambda: Budget(1e9, 1e9))
+    assert main([*words, "--width", "1024", "--height", "1024"], engine=engine.make_clip) == 1
+    assert "Won't fit into 1.0 GB. " in capsys.readouterr().out
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("models", "demo"),
+        ("motion-modules", "demo-lcm"),
+        ("loras", "v2_lora_ZoomIn"),
+        ("controlnets", "demo-canny"),
+        ("preprocessors", "canny"),
+        ("presets", "lcm"),
+    ],
+)
+def test_names_are_listed_one_a_line(capsys, kind, name):
+    assert main(["--list", kind]) == 0
+    told = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert name in [first for first, _ in told]
+    assert all(len(description) > 5 for _, description in told)
+    assert main(["--list", kind, "--json"]) == 0
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == [first for first, _ in told]
+
+
+def test_the_self_test_makes_the_demo_clip_and_tells_what_is_there(engine, capsys):
+    assert main(["--self-test"], engine=engine.make_clip) == 0
+    assert capsys.readouterr().out.startswith("Test clip              made in 0.0 s\nAnimateDiff Studio     ")
+    assert (engine.requests[0].base_model, engine.requests[0].num_inference_steps) == ("demo", 4)
+    assert not engine.folders[0].exists()
+
+
+def test_what_a_control_unit_follows_is_written_as_a_clip(tmp_path, capsys):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[16:48, 16:48] = 255
+    Image.fromarray(picture).save(tmp_path / "square.png")
+    target = tmp_path / "edges.mp4"
+    words = ["--preprocess", "--base-model", "demo", "--width", "64", "--height", "64", "--num-frames", "1"]
+    unit = f"model=demo-canny preprocessor=canny clip={tmp_path}/square.png"
+    assert main([*words, "--control", unit, "--seed", "1", "-o", str(target)]) == 0
+    assert capsys.readouterr().out == f"{target}  seed 1\n"
+    edges = read_frames(target)[0]
+    assert edges[14:18, 20:44].max() > 200  # the square's upper edge, and nothing inside it
+    assert edges[24:40, 24:40].max() < 60
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edges.mp4", "square.png"]
+    assert main([*words, "-o", str(target)]) == 2
+    assert capsys.readouterr().err.startswith("control must be given with --preprocess, got none.")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+    words = [sys.executable, "-m", "api", "--list", "models"]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.stdout.close()
+    _, told = run.communicate(timeout=60)
+    assert (run.returncode, told) == (1, b"")

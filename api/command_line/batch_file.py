@@ -1,0 +1,128 @@
+"""A batch from a file: a JSON object a line, a clip each. All lines are checked before the first clip is made."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from api.command_line.clip_requests import build_one, clip_values, is_seed_open
+from api.command_line.clips import Job, done_seed
+from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
+from api.command_line.terminal import warn
+from pipelines.errors import InvalidRequestError, UserError
+
+STANDARD_INPUT = "-"
+_MOST_FAULTS = 20
+_SHOWN = 60
+
+
+def read_batch(name: str) -> list[tuple[int, str]]:
+    """The lines of a batch file that are not empty, with their numbers from 1.
+
+    Args:
+        name: Its path; "-" for standard input.
+
+    Raises:
+        UserError: There is no such file, it is no text, or has no line.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+        lines = data.decode("utf-8-sig").split("\n")
+    except OSError as err:
+        raise UserError(f"batch must be a file that can be read, got {name} ({err.strerror}). Check the path.") from err
+    except UnicodeDecodeError as err:
+        raise UserError(f"batch must be text in UTF-8, got byte {err.start:,} that is none. Save it anew.") from err
+    found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not found:
+        raise UserError('batch must have a line, got none. Write {"prompt": "a red circle"}.')
+    return found
+
+
+def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *, skip_done: bool = False) -> list[Job]:
+    """Check all lines and make the request of every clip, before the first is made.
+
+    A line is read as if its members were options behind those of the command line: what it says takes the place of
+    the same option, null takes an option away, and a field that is given anywhere wins over presets and recipes.
+
+    Args:
+        lines: Their numbers and texts.
+        defaults: What the options say of all clips, by name; paths, as those in the lines, from the current folder.
+        skip_done: Mark the clips that are there.
+
+    Raises:
+        InvalidRequestError: Lines break rules; its text has a line for each, with its number.
+    """
+    jobs: list[Job] = []
+    faults: list[str] = []
+    taken: dict[Path, int] = {}
+    for line, text in lines:
+        try:
+            job = _job(line, _members(text), defaults, skip_done=skip_done)
+            for output in job.outputs:
+                _take_name(output, line, taken)
+            jobs.append(job)
+        except UserError as err:
+            faults.append(f"line {line}: {err}")
+    if faults:
+        more = len(faults) - _MOST_FAULTS
+        raise InvalidRequestError(
+            "\n".join(faults[:_MOST_FAULTS] + ([f"… and {more:,} more lines."] if more > 0 else []))
+        )
+    return jobs
+
+
+def shared_folders(defaults: Mapping[str, Any]) -> Iterator[Path]:
+    """The folders that `-o` names for the clips of all lines; they need not be there yet."""
+    for text in defaults.get("output", ()):
+        if line_pattern(text) != text and Output.named(text).is_folder:
+            yield Path(line_pattern(text)).parent
+
+
+def _members(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        why = f" ({err.msg} at column {err.colno})" if isinstance(err, json.JSONDecodeError) else ""
+        raise InvalidRequestError(f"must be JSON, got {text.strip()[:_SHOWN]}{why}. Put the line right.") from err
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f'must be a JSON object, got {text.strip()[:_SHOWN]}. Write {{"prompt": "…"}}.')
+    for name in ("formats", "count", "seeds", "grid"):
+        if name in found:
+            remedy = "The names of outputs say the formats" if name == "formats" else "A line is one clip"
+            raise InvalidRequestError(f"{name} must not be in a line, got {str(found[name])[:_SHOWN]}. {remedy}.")
+    return found
+
+
+def _job(line: int, members: Mapping[str, Any], defaults: Mapping[str, Any], *, skip_done: bool) -> Job:
+    options = {name: value for name, value in {**defaults, **members}.items() if value is not None}
+    if isinstance(options.get("recipe"), Mapping):
+        options["recipe"] = json.dumps(options["recipe"])
+    names = _names(options.pop("output", None), is_own="output" in members)
+    outputs = [Output.named(name.replace(LINE, f"{line:04}")) for name in names]
+    values = clip_values(options, lambda text: warn(f"line {line}: {text}"))
+    request = build_one(values | {"formats": formats_of(outputs)})
+    outputs = [output.of_seed(request.seed) for output in outputs]
+    done = done_seed(request, outputs, any_seed=is_seed_open(values)) if skip_done else None
+    if done is None:
+        check_places(outputs)
+    return Job(request, tuple(outputs), line, done)
+
+
+def _names(given: object, *, is_own: bool) -> list[str]:
+    """The names of a line's files, with places for what tells lines apart in those that lines share."""
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        got = "none" if given is None else str(given)[:_SHOWN]
+        raise InvalidRequestError(
+            f"output must be a name, or a list of names, got {got}. Write -o clips/, or output into the line."
+        )
+    return names if is_own else [line_pattern(name) for name in names]
+
+
+def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
+    other = taken.setdefault(output.path.resolve(), line)
+    if other != line:
+        raise InvalidRequestError(
+            f"output must differ from that of line {other}, got {output.path}. Use {LINE} in the name."
+        )

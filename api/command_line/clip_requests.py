@@ -1,0 +1,148 @@
+"""What the options describe → requests: recipes, presets and files brought together."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from api.batch import build_batch
+from api.command_line.inputs import keep_inputs
+from api.engine import build_request, encoding_of, extend_request
+from api.infotext import is_infotext
+from api.recipes import read_text, restore
+from controlnet.preprocessors import options_of
+from pipelines import catalog
+from pipelines.draft import draft_of
+from pipelines.errors import InvalidRequestError, UserError
+from pipelines.presets import preset_values, wanted_lora
+from pipelines.prompt_tags import read_tags
+from pipelines.request import RANDOM_SEED, GenerationRequest
+
+_NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
+Note = Callable[[str], None]
+"""Tells what is no fault but worth knowing."""
+
+
+def clip_values(options: Mapping[str, Any], note: Note) -> dict[str, Any]:
+    """The fields of the request that options describe: those of the recipe, then the preset's, then their own.
+
+    Args:
+        options: Fields by name, files as paths, and perhaps `recipe`, `extend`, `frames` and `preset`.
+
+    Raises:
+        UserError: A file can't be used, or options don't belong together.
+    """
+    own = keep_inputs(options)
+    recipe, extend, frames, preset = (own.pop(name, None) for name in ("recipe", "extend", "frames", "preset"))
+    values = _recipe_values(recipe, extend, frames, note)
+    return values | _preset_values(preset, values | own, note) | own
+
+
+def build_one(values: Mapping[str, Any]) -> GenerationRequest:
+    """The request of a clip; of its draft where `draft` says yes instead of how much smaller it is.
+
+    Raises:
+        InvalidRequestError: A value breaks its field's rule, or what is asked for is not there.
+    """
+    return _drafted(values, lambda given: [build_request(**given)])[0]
+
+
+def build_several(values: Mapping[str, Any], count: str | None) -> list[GenerationRequest]:
+    """The requests of one or more clips, as `build_batch` has them; of their drafts where that is wanted.
+
+    Raises:
+        InvalidRequestError: As `build_one`; or the seeds and the count don't agree.
+    """
+    return _drafted(values, lambda given: build_batch(given, batch_count=count))
+
+
+def check_request(request: GenerationRequest) -> None:
+    """Refuse what is known to be impossible before a model is touched, as the engine would later.
+
+    Raises:
+        InvalidRequestError: A model, LoRA or preprocessor is not known, or no file can be made as it is wished.
+    """
+    from media.write import check_output  # brings ffmpeg
+
+    check_output(request.formats, request.output_fps, encoding_of(request))
+    if request.upscaler != _NO_MODEL:
+        catalog.find_upscaler(request.upscaler)
+    if request.vae:
+        catalog.find_vae(request.vae)
+    for number, unit in enumerate(request.controls, start=1):
+        catalog.find_controlnet(unit.model)
+        options_of(unit, number=number)
+    for prompt in request.image_prompts:
+        catalog.find_ip_adapter(prompt.model)
+    for field in ("prompt", "negative_prompt"):
+        for tag in read_tags(getattr(request, field), field=field):
+            catalog.find_lora(tag.name, place=tag.place)
+
+
+def is_seed_open(values: Mapping[str, Any]) -> bool:
+    """Whether the seed is drawn."""
+    return values.get("seed") in (None, "", RANDOM_SEED, str(RANDOM_SEED))
+
+
+def wants_draft(values: Mapping[str, Any]) -> bool:
+    """Whether a draft is to be made of what the values describe."""
+    return values.get("draft") is True
+
+
+def _drafted(
+    values: Mapping[str, Any], build: Callable[[dict[str, Any]], list[GenerationRequest]]
+) -> list[GenerationRequest]:
+    if wants_draft(values):
+        requests = [draft_of(request) for request in build({name: values[name] for name in values if name != "draft"})]
+    else:
+        requests = build(dict(values))
+    for request in requests:
+        check_request(request)
+    return requests
+
+
+def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -> dict[str, Any]:
+    """The fields of the recipe that the options name, extended if they say so."""
+    if extend is None and frames is not None:
+        raise InvalidRequestError(f"frames must come with --extend, got {frames}. Use --num-frames for a new clip.")
+    if extend is not None and not isinstance(frames, int):
+        got = "none" if frames is None else frames
+        raise InvalidRequestError(f"frames must be given with --extend, got {got}. Say how many to add: --frames 16.")
+    if extend is not None and recipe is not None:
+        raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
+    if isinstance(frames, int):
+        return extend_request(_recipe_text(extend, "extend"), frames).model_dump()
+    if recipe is None:
+        return {}
+    text = _recipe_text(recipe, "recipe")
+    if not is_infotext(text):  # a recipe that can't be used as it is makes another clip than the one it is of
+        return GenerationRequest.from_json(text).model_dump()
+    restored = restore(text)
+    for told in restored.notes:
+        note(told)
+    return dict(restored.values)
+
+
+def _preset_values(preset: object, values: Mapping[str, Any], note: Note) -> dict[str, Any]:
+    """The fields that a preset sets for the chosen models."""
+    if preset is None:
+        return {}
+    chosen = catalog.complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
+    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
+    tag = wanted_lora(found["motion_module"]) if "motion_module" in found else ""
+    if tag:
+        note(f"The preset wants {tag} in the prompt.")
+    return found
+
+
+def _recipe_text(given: object, option: str) -> str:
+    """A recipe given as JSON, or as a file that carries one, whatever its name."""
+    text = str(given)
+    if text.lstrip().startswith("{"):
+        return text
+    try:
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name
+        is_file = False
+    if not is_file:
+        raise UserError(f"{option} must be JSON or a file, got {text[:300]}. Check the path.")
+    return read_text(Path(text).resolve())  # a link of one's own may be followed

@@ -1,0 +1,173 @@
+"""Clips and grids, one after the other, from requests to files in their places."""
+
+import traceback
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.command_line.outputs import Output, own_folder
+from api.command_line.terminal import Bar, Results, quiet_when_piped, warn
+from api.engine import MakeClip, run_folder
+from api.grid import GridPlan, make_grid
+from api.recipes import read_text
+from pipelines.errors import UserError
+from pipelines.events import Clip
+from pipelines.request import GenerationRequest
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """A clip to make.
+
+    Args:
+        request: What to make.
+        outputs: Where its files go, in the order of the request's formats.
+        line: Of the batch file, from 1; None where the options alone describe the clip.
+        done_seed: The seed of the clip that is there already and need not be made again.
+    """
+
+    request: GenerationRequest
+    outputs: tuple[Output, ...]
+    line: int | None = None
+    done_seed: int | None = None
+
+
+def done_seed(request: GenerationRequest, outputs: Sequence[Output], *, any_seed: bool = False) -> int | None:
+    """The seed of the finished clip, if every file is there and carries this recipe.
+
+    Args:
+        any_seed: Whether a clip of another seed is as good, since it was left to chance.
+    """
+    found: list[GenerationRequest] = []
+    for output in outputs:
+        if not output.recipe_file.is_file():
+            return None
+        try:
+            found.append(GenerationRequest.from_json(read_text(output.recipe_file.resolve())))
+        except UserError:  # another program's, or cut off
+            return None
+    seed = found[0].seed if any_seed else request.seed
+    wanted = request.model_copy(update={"seed": seed})
+    return seed if all(one == wanted for one in found) else None
+
+
+def make_clips(jobs: Sequence[Job], engine: MakeClip, results: Results, *, goes_on: bool = False) -> int:
+    """Make clips; returns the exit code.
+
+    Args:
+        goes_on: Whether one that can't be made leaves the others to be made.
+
+    Raises:
+        Exception: What went wrong is the program's fault, and the others are not to be made.
+    """
+    quiet_when_piped()
+    left = [job for job in jobs if job.done_seed is None]
+    written = failed = 0
+    for job in jobs:
+        if job.done_seed is not None:
+            for output in job.outputs:
+                results.skipped(output.path, seed=job.done_seed, line=job.line)
+    try:
+        for number, job in enumerate(left, start=1):
+            part = f"clip {number} of {len(left)}" if len(left) > 1 else ""
+            if _tried(job, engine, results, part, goes_on=goes_on):
+                written += 1
+                continue
+            failed += 1
+            if not goes_on:
+                break
+    except KeyboardInterrupt:
+        kept = f"{written} of {len(left)} clips were written" if written else "nothing was written"
+        warn(f"Stopped; {kept}.")
+        return EXIT_INTERRUPTED
+    if failed and len(left) > 1:
+        warn(f"{written} of {len(left)} clips were written.")
+    return EXIT_FAILED if failed else 0
+
+
+def make_grid_clip(plan: GridPlan, outputs: Sequence[Output], engine: MakeClip, results: Results) -> int:
+    """Make a grid beside the outputs; its finished clips stay whatever happens to the others. Returns the exit code."""
+    quiet_when_piped()
+    first = outputs[0].path
+    cells = first.with_name(f"{first.stem}-cells")
+    with own_folder(cells):
+        try:
+            _make_grid(plan, outputs, cells, engine, results)
+        except UserError as err:
+            results.failed(str(err), line=None)
+            return EXIT_FAILED
+        except KeyboardInterrupt:
+            warn("Stopped; the grid's finished clips were kept.")
+            return EXIT_INTERRUPTED
+    return 0
+
+
+def _make_grid(plan: GridPlan, outputs: Sequence[Output], cells: Path, engine: MakeClip, results: Results) -> None:
+    with (
+        run_folder(cells.parent, prefix=".grid-") as folder,
+        closing(make_grid(engine, plan, folder, cells)) as events,
+        closing(Bar()) as bar,
+    ):
+        for number, event in events:
+            if not isinstance(event, Clip):
+                bar.show(event)
+            elif number <= len(plan.requests):
+                results.made(event.files[0], seed=plan.requests[number - 1].seed, seconds=event.seconds)
+            else:
+                targets = [*outputs, _picture_beside(outputs)]
+                _take(event, targets)
+                for target in targets:
+                    results.made(target.path)
+
+
+def _tried(job: Job, engine: MakeClip, results: Results, part: str, *, goes_on: bool) -> bool:
+    """Make a clip; whether that went well. A fault of the program is raised where nothing goes on after it."""
+    try:
+        _make(job, engine, results, part)
+    except UserError as err:
+        results.failed(str(err), line=job.line)
+        return False
+    except BrokenPipeError:  # nobody reads along any more: the end of them all
+        raise
+    except Exception as err:
+        if not goes_on:
+            raise
+        traceback.print_exc()  # for whoever is to put it right
+        results.failed(f"{type(err).__name__}: {err}", line=job.line)
+        return False
+    return True
+
+
+def _make(job: Job, engine: MakeClip, results: Results, part: str) -> None:
+    """Make the clip in a hidden folder beside the outputs, then move the finished files into place."""
+    with (
+        run_folder(job.outputs[0].path.parent, prefix=".clip-") as folder,
+        closing(engine(job.request, folder)) as events,
+        closing(Bar(part)) as bar,
+    ):
+        for event in events:
+            if not isinstance(event, Clip):
+                bar.show(event)
+                continue
+            _take(event, job.outputs)
+            for output in job.outputs:
+                results.made(output.path, seed=job.request.seed, seconds=event.seconds, line=job.line)
+
+
+def _take(clip: Clip, outputs: Sequence[Output]) -> None:
+    for made, output in zip(clip.files, outputs, strict=True):
+        output.take(made)
+    for warning in clip.warnings:
+        warn(warning)
+
+
+def _picture_beside(outputs: Sequence[Output]) -> Output:
+    """Where the grid goes as one picture."""
+    first = outputs[0].path
+    plain = first.with_suffix(".png")
+    taken = plain in [output.path for output in outputs]
+    return Output(first.with_name(f"{first.stem}-picture.png") if taken else plain, is_folder=False)

@@ -1,0 +1,64 @@
+"""What clips will take, told instead of making them."""
+
+from collections.abc import Sequence
+
+from api.command_line.terminal import Results
+from pipelines.estimate import Budget, Estimate, advice, estimate, fit, this_budget
+from pipelines.request import GenerationRequest
+
+_GB = 1e9
+_SECONDS_WORTH_MINUTES = 120
+_MINUTE = 60
+
+
+def tell_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> bool:
+    """Tell what each clip takes, and all of them together; whether all fit into memory.
+
+    Args:
+        requests: With the line of the batch file each stands in, or None.
+    """
+    budget, total, all_fit = this_budget(), 0.0, True
+    for line, request in requests:
+        found = estimate(request)
+        fits = budget.holds(found)
+        remedy = "" if fits else advice(fit(request, budget))
+        results.facts(
+            (f"line {line}: " if line else "") + _in_words(found, budget, remedy),
+            line=line,
+            seconds=round(found.seconds, 1),
+            memory_gb=round(found.peak_bytes_ram / _GB, 2),
+            device_memory_gb=round(found.peak_bytes_device / _GB, 2),
+            gpu_quota_seconds=found.zero_gpu_seconds,
+            is_rough=found.is_rough,
+            fits=fits,
+            advice=remedy or None,
+        )
+        total += found.seconds
+        all_fit &= fits
+    if len(requests) > 1:
+        results.facts(f"{len(requests)} clips: about {_duration(total)}.", clips=len(requests), seconds=round(total, 1))
+    return all_fit
+
+
+def _in_words(found: Estimate, budget: Budget, remedy: str) -> str:
+    """An estimate in a line.
+
+    Example:
+        >>> _in_words(Estimate(12.3, 1.1e9, 1.1e9, None, True, {}), Budget(8e9, 8e9), "")
+        'About 12 s, 1.1 GB of memory. Fits. Rough until a first clip is made here.'
+    """
+    words = [f"About {_duration(found.seconds)}, {found.peak_bytes_device / _GB:.1f} GB of memory."]
+    if found.zero_gpu_seconds is not None:
+        words.append(f"Takes {_duration(found.zero_gpu_seconds)} of GPU quota.")
+    if remedy:
+        there = ", ".join(f"{room / _GB:.1f} GB" for room in dict.fromkeys((budget.device, budget.ram)) if room)
+        words.append(f"Won't fit into {there}. {remedy}")
+    else:
+        words.append("Fits.")
+    if found.is_rough:
+        words.append("Rough until a first clip is made here.")
+    return " ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _SECONDS_WORTH_MINUTES else f"{seconds / _MINUTE:,.0f} min"

@@ -1,0 +1,106 @@
+"""Pictures, clips, control units and image prompts on the command line."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from api.kept_inputs import keep_own, keep_source
+from pipelines.errors import InvalidRequestError, UserError
+from pipelines.request import FILE_FIELDS
+
+_UNITS = {"controls": "control", "image_prompts": "image_prompt"}
+"""Fields that hold several units, and what one of them is called."""
+_LISTS = ("key_frames", "falloff")
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put hashes in the place of files, and units in the place of their texts.
+
+    Args:
+        options: Fields of a request. Files are paths, or hashes already; units are texts as on the command line, or
+            mappings as in recipes, with paths for their files.
+
+    Raises:
+        UserError: A file is not there or can't be used, or a unit is not written as it must be.
+    """
+    kept = dict(options)
+    source = kept.get("source_video")
+    if source and not kept.get("mask") and isinstance(source, str) and Path(source).is_file():
+        kept["source_video"], kept["mask"] = keep_source([Path(source)])  # a zip may bring its masks
+    for name in FILE_FIELDS:
+        if kept.get(name):
+            kept[name] = _kept(kept[name], name)
+    for field, called in _UNITS.items():
+        units = kept.get(field)
+        if isinstance(units, Sequence) and not isinstance(units, str):
+            kept[field] = [_unit(one, f"{called} {number}", field) for number, one in enumerate(units, start=1)]
+    return kept
+
+
+def _kept(value: object, field: str) -> str:
+    """The hash of a file."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{field} must be a path as text, got {str(value)[:80]}. Put it into quotes.")
+    if _SHA256.fullmatch(value):
+        return value
+    path = Path(value)
+    if not path.exists():
+        raise UserError(f"{field} must be a file or folder, got {value[:300]}. Check the path.")
+    return _kept_file(path.absolute(), path.stat().st_mtime_ns, field)
+
+
+@cache
+def _kept_file(path: Path, _changed_ns: int, field: str) -> str:
+    """Read once, however many lines of a batch name it."""
+    return keep_own(path, field=field)
+
+
+def _unit(value: object, called: str, field: str) -> object:
+    """A unit with hashes in the place of its files; what is none is left to the request."""
+    if isinstance(value, str):
+        value = _control(value, called) if field == "controls" else _image_prompt(value, called)
+    if not isinstance(value, Mapping):
+        return value
+    unit = dict(value)
+    if unit.get("clip"):
+        unit["clip"] = _kept(unit["clip"], f"{called} clip")
+    pictures = unit.get("pictures")
+    if isinstance(pictures, Sequence) and all(isinstance(one, Sequence) and len(one) == 2 for one in pictures):
+        unit["pictures"] = [(frame, _kept(file, f"{called} frame {frame}")) for frame, file in pictures]
+    return unit
+
+
+def _control(text: str, called: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    options = {}
+    for name, value in _pairs(text, called):
+        if name.startswith("options."):
+            options[name.removeprefix("options.")] = value
+        elif name in _LISTS:
+            values[name] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            values[name] = value
+    return values | ({"options": options} if options else {})
+
+
+def _image_prompt(text: str, called: str) -> dict[str, Any]:
+    pairs = _pairs(text, called)
+    pictures = [(name, value) for name, value in pairs if name.isdigit()]
+    return {name: value for name, value in pairs if not name.isdigit()} | {"pictures": pictures}
+
+
+def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError as err:
+        raise InvalidRequestError(f"{called} must close its quotes, got {text[:80]}. Add the missing one.") from err
+    pairs = [tuple(word.split("=", 1)) for word in words]
+    if not words or any(len(pair) != 2 for pair in pairs):
+        raise InvalidRequestError(
+            f"{called} must be name=value, name=value with spaces between, got {text[:80]}. Quote values with spaces."
+        )
+    return [(name, value) for name, value in pairs]

@@ -1,0 +1,68 @@
+"""What is made or told in the place of a clip: a preprocessor's clip, the self-test, names."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from api.command_line.clips import EXIT_FAILED
+from api.command_line.lists import LISTS
+from api.command_line.outputs import Output
+from api.command_line.terminal import Bar, Results, quiet_when_piped
+from api.control_preview import MakePreview
+from api.engine import MakeClip, run_folder, warm
+from api.self_test import demo_request, studio_facts
+from pipelines.errors import UserError
+from pipelines.events import Clip
+from pipelines.request import GenerationRequest
+
+
+def make_preview(request: GenerationRequest, output: Output, preview: MakePreview, results: Results) -> int:
+    """Write what the first control unit of a request would follow; returns the exit code."""
+    quiet_when_piped()
+    try:
+        with (
+            run_folder(output.path.parent, prefix=".clip-") as folder,
+            closing(preview(request, folder)) as events,
+            closing(Bar()) as bar,
+        ):
+            for event in events:
+                if isinstance(event, Path):
+                    output.take(event)
+                    results.made(output.path, seed=request.seed)
+                else:
+                    bar.show(event)
+    except UserError as err:
+        results.failed(str(err), line=None)
+        return EXIT_FAILED
+    return 0
+
+
+def make_test_clip(engine: MakeClip, results: Results) -> int:
+    """Make the test clip in a folder that goes again, and tell what this studio runs on; returns the exit code."""
+    quiet_when_piped()
+    seconds = 0.0
+    try:
+        with run_folder() as folder, closing(engine(demo_request(), folder)) as events, closing(Bar()) as bar:
+            for event in events:
+                if isinstance(event, Clip):
+                    seconds = event.seconds
+                else:
+                    bar.show(event)
+    except UserError as err:
+        results.failed(str(err), line=None)
+        return EXIT_FAILED
+    if "pipelines.generate" in sys.modules:
+        warm().join()  # finds out what computed
+    facts = {"Test clip": f"made in {seconds:.1f} s"} | studio_facts()
+    width = max(map(len, facts))
+    results.facts("\n".join(f"{name:<{width}}  {text}" for name, text in facts.items()), **facts)
+    return 0
+
+
+def tell_names(kind: str, results: Results) -> int:
+    """Tell the names of a list, one a line with what they stand for; returns the exit code."""
+    found = LISTS[kind]()
+    width = max((len(name) for name, _ in found), default=0)
+    for name, description in found:
+        results.facts(f"{name:<{width}}  {description}", name=name, description=description)
+    return 0

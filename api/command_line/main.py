@@ -1,0 +1,176 @@
+"""The command line: the request's fields as options, a clip as a file."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from api.command_line.batch_file import plan_batch, read_batch, shared_folders
+from api.command_line.clip_requests import (
+    build_one,
+    build_several,
+    check_request,
+    clip_values,
+    is_seed_open,
+    wants_draft,
+)
+from api.command_line.clips import EXIT_FAILED, EXIT_INTERRUPTED, Job, done_seed, make_clips, make_grid_clip
+from api.command_line.estimates import tell_estimates
+from api.command_line.instead import make_preview, make_test_clip, tell_names
+from api.command_line.outputs import LINE, Output, check_places, formats_of, own_folder
+from api.command_line.parser import EXIT_USAGE, Command, parse
+from api.command_line.terminal import Results, warn
+from api.control_preview import MakePreview, preview_clip
+from api.engine import MakeClip, make_clip
+from api.grid import GridPlan, parse_axis, plan_grid
+from pipelines.choices import OutputFormat
+from pipelines.draft import draft_of
+from pipelines.errors import InvalidRequestError, UserError
+from pipelines.request import GenerationRequest
+from pipelines.settings import CHECKPOINT_DIR, settings
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, engine: MakeClip = make_clip, preview: MakePreview = preview_clip
+) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The words after the program's name; `sys.argv` if not given.
+        engine: Makes clips.
+        preview: Makes what a control unit would follow.
+
+    Returns:
+        The exit code: 0; 2 where nothing was begun, for what the caller can put right; 1 where a clip could not be
+        made, or an estimate doesn't fit; 130 after Ctrl-C.
+    """
+    try:
+        return _run(parse(arguments), engine, preview)
+    except UserError as err:
+        warn(str(err))
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        warn("Stopped; nothing was written.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads along has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def _run(command: Command, engine: MakeClip, preview: MakePreview) -> int:
+    results = Results(as_json=command.json)
+    settings()  # variables that can't be used are told before anything starts
+    if command.list:
+        return tell_names(command.list, results)
+    if command.self_test:
+        return make_test_clip(engine, results)
+    _keep_runs_in(command.checkpoints)
+    if command.batch is not None:
+        return _run_batch(command, engine, results)
+    if command.preprocess:
+        return _run_preprocessor(command, preview, results)
+    if command.grid:
+        return _run_grid(command, engine, results)
+    return _run_clips(command, engine, results)
+
+
+def _run_clips(command: Command, engine: MakeClip, results: Results) -> int:
+    """One clip, or one of each seed."""
+    outputs = _outputs(command)
+    values = clip_values(_with_seeds(command), warn) | _formats(outputs)
+    requests = build_several(values, command.count)
+    if command.estimate:
+        return _estimated([(None, request) for request in requests], results)
+    several = len(requests) > 1
+    jobs = []
+    for request in requests:
+        targets = tuple(output.of_seed(request.seed, is_one_of_several=several) for output in outputs)
+        done = done_seed(request, targets, any_seed=is_seed_open(values)) if command.skip_done else None
+        if done is None:
+            check_places(targets)
+        jobs.append(Job(request, targets, done_seed=done))
+    return make_clips(jobs, engine, results)
+
+
+def _run_grid(command: Command, engine: MakeClip, results: Results) -> int:
+    outputs = _outputs(command)
+    values = clip_values(_with_seeds(command), warn) | _formats(outputs)
+    is_draft = wants_draft(values)
+    plan: GridPlan = plan_grid(
+        {name: value for name, value in values.items() if name != "draft" or not is_draft},
+        [parse_axis(axis) for axis in command.grid],
+    )
+    if is_draft:
+        plan = replace(plan, requests=tuple(draft_of(request) for request in plan.requests))
+    for request in plan.requests:
+        check_request(request)
+    if command.estimate:
+        return _estimated([(None, request) for request in plan.requests], results)
+    check_places(outputs)
+    return make_grid_clip(plan, outputs, engine, results)
+
+
+def _run_batch(command: Command, engine: MakeClip, results: Results) -> int:
+    lines = read_batch(str(command.batch))
+    defaults = {"output": [f"{LINE}.mp4"], **command.clip} if command.estimate else command.clip
+    with ExitStack() as folders:
+        for folder in shared_folders(defaults):
+            folders.enter_context(own_folder(folder))
+        jobs = plan_batch(lines, defaults, skip_done=command.skip_done)
+        if command.estimate:
+            return _estimated([(job.line, job.request) for job in jobs if job.done_seed is None], results)
+        return make_clips(jobs, engine, results, goes_on=True)
+
+
+def _run_preprocessor(command: Command, preview: MakePreview, results: Results) -> int:
+    """What the first control unit would follow, in the place of the clip."""
+    outputs = _outputs(command)
+    if formats_of(outputs) != (OutputFormat.MP4,):
+        raise InvalidRequestError("output must be one .mp4 with --preprocess, got another. Write -o control.mp4.")
+    request = build_one(clip_values(_with_seeds(command), warn))
+    if not request.controls:
+        raise InvalidRequestError("control must be given with --preprocess, got none. Write --control 'model=…'.")
+    check_places(outputs)
+    return make_preview(request, outputs[0], preview, results)
+
+
+def _estimated(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> int:
+    return 0 if tell_estimates(requests, results) else EXIT_FAILED
+
+
+def _outputs(command: Command) -> list[Output]:
+    """Where the files go; they may be left out only where none is made."""
+    names = command.clip.get("output", ())
+    if not names and not command.estimate:
+        raise InvalidRequestError("output must be given, got none. Write -o clip.mp4, or see --help.")
+    outputs = [Output.named(name) for name in names]
+    formats_of(outputs)
+    return outputs
+
+
+def _formats(outputs: Sequence[Output]) -> dict[str, Any]:
+    return {"formats": formats_of(outputs)} if outputs else {}
+
+
+def _with_seeds(command: Command) -> dict[str, Any]:
+    """What describes the clip, with the list of seeds in the seed's place."""
+    clip = {name: value for name, value in command.clip.items() if name != "output"}
+    if command.seeds is None:
+        return clip
+    if "seed" in clip:
+        raise InvalidRequestError("seeds must come without --seed, got both. Leave one out.")
+    return clip | {"seed": command.seeds}
+
+
+def _keep_runs_in(folder: str | None) -> None:
+    """Have the engine keep interrupted runs there, as the environment variable does."""
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"checkpoints must be a folder, got {folder} ({err.strerror}). Name another.") from err
+    os.environ[CHECKPOINT_DIR] = folder

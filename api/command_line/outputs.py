@@ -1,0 +1,144 @@
+"""The files that the command line is asked for: their names, their formats, and how they get into place."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from pipelines.choices import OutputFormat
+from pipelines.errors import InvalidRequestError, UserError
+
+SUFFIX_FORMATS: dict[str, OutputFormat] = {
+    ".mp4": OutputFormat.MP4,
+    ".gif": OutputFormat.GIF,
+    ".zip": OutputFormat.PNG,
+    ".webp": OutputFormat.WEBP,
+    ".webm": OutputFormat.WEBM,
+    ".png": OutputFormat.APNG,
+    ".apng": OutputFormat.APNG,
+    ".txt": OutputFormat.TXT,
+}
+LINE, SEED = "{line}", "{seed}"
+"""What stands in names for the number of a batch's line, in four digits, and for the clip's seed."""
+
+_SLASHES = ("/", os.sep)
+
+
+class Output(NamedTuple):
+    """Where a file of the clip goes, or the PNG frames of it where the name is a folder's."""
+
+    path: Path
+    is_folder: bool
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        """What a name on the command line means."""
+        path = Path(text)
+        is_folder = path.is_dir() or text.endswith(_SLASHES)
+        return cls(path.resolve() if is_folder and path.name in ("", "..") else path, is_folder)
+
+    @property
+    def recipe_file(self) -> Path:
+        """The file that carries the recipe once the clip is made."""
+        return self.path / "recipe.json" if self.is_folder else self.path
+
+    def of_seed(self, seed: int, *, is_one_of_several: bool = False) -> Self:
+        """The name with the seed where it has a place for it; else, for one clip of several, behind the stem.
+
+        Example:
+            >>> [str(Output.named(name).of_seed(7, is_one_of_several=True).path) for name in ("a.mp4", "{seed}a.mp4")]
+            ['a-7.mp4', '7a.mp4']
+        """
+        if SEED in str(self.path):
+            return self._replace(path=Path(str(self.path).replace(SEED, str(seed))))
+        return self._replace(path=self.path.with_stem(f"{self.path.stem}-{seed}")) if is_one_of_several else self
+
+    def take(self, made: Path) -> None:
+        """Put a finished file there; all of it or nothing."""
+        if not self.is_folder:
+            made.replace(self.path)
+            return
+        from media.png import unpack_frames  # brings Pillow, which most commands can do without
+
+        unpacked = made.with_name(f"{made.stem}-frames")
+        unpack_frames(made, unpacked)
+        target = self.path.resolve()  # a link to a folder stays one
+        with suppress(FileNotFoundError):
+            target.rmdir()
+        unpacked.rename(target)
+
+
+def line_pattern(text: str) -> str:
+    """A name for all lines of a batch, with a place that tells them apart.
+
+    Args:
+        text: As it stands behind `-o`; of a folder the clips are put in it.
+
+    Example:
+        >>> [line_pattern(text) for text in ("clips/", "clip.gif", "{seed}.webm")]
+        ['clips/{line}.mp4', 'clip-{line}.gif', '{seed}.webm']
+    """
+    if LINE in text or SEED in text:
+        return text
+    if Output.named(text).is_folder:
+        return f"{text.rstrip(''.join(_SLASHES))}/{LINE}.mp4"
+    path = Path(text)
+    return str(path.with_name(f"{path.stem}-{LINE}{path.suffix}"))
+
+
+def formats_of(outputs: Sequence[Output]) -> tuple[OutputFormat, ...]:
+    """The formats that the names ask for.
+
+    Raises:
+        InvalidRequestError: A name has no ending that says a format.
+    """
+    for output, is_folder in outputs:
+        if not is_folder and output.suffix.lower() not in SUFFIX_FORMATS:
+            known = ", ".join(SUFFIX_FORMATS)
+            raise InvalidRequestError(f"output must end in one of {known} or be a folder, got {output}. Rename it.")
+    return tuple(OutputFormat.PNG if folder else SUFFIX_FORMATS[path.suffix.lower()] for path, folder in outputs)
+
+
+def check_places(outputs: Sequence[Output]) -> None:
+    """See that finished files can be moved to their places.
+
+    Raises:
+        InvalidRequestError: The folder is not there, or not the same for all; or frames would get among other files.
+    """
+    first = outputs[0].path
+    for output, is_folder in outputs:
+        if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise InvalidRequestError(
+                f"output must be a new or an empty folder for frames, got {output}. Name another."
+            )
+        if not output.parent.is_dir():
+            raise InvalidRequestError(
+                f"output must be a file in an existing folder, got {output}. Make the folder first."
+            )
+        if output.parent.resolve() != first.parent.resolve():
+            raise InvalidRequestError(
+                f"output must be in the folder of the first one ({first.parent}), got {output}. Choose one folder."
+            )
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """A folder for several clips: made if it is missing, and then gone again where nothing was put into it.
+
+    Raises:
+        UserError: It can't be made.
+    """
+    was_there = folder.is_dir()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as err:
+        raise UserError(
+            f"output must leave room for a folder {folder}, got {err.strerror}. Choose another name."
+        ) from err
+    try:
+        yield
+    finally:
+        if not was_there:
+            with suppress(OSError):  # not empty
+                folder.rmdir()

@@ -1,0 +1,86 @@
+"""Words of the command line → what is wanted."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+from api.command_line.help import PROGRAM, add_options, help_text
+from api.command_line.options import HELP, option_groups
+from api.command_line.terminal import say
+from pipelines.errors import InvalidRequestError
+from pipelines.version import VERSION
+
+EXIT_USAGE = 2
+_AT_MOST_ONE = (
+    ("list", "self_test", "estimate", "preprocess"),
+    ("batch", "grid", "preprocess", "count"),
+    ("batch", "grid", "preprocess", "seeds"),
+    ("grid", "preprocess", "skip_done"),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the words ask for.
+
+    Args:
+        clip: What describes a clip, by name, as far as it was said: fields of the request, files as paths, and
+            `output`, `recipe`, `extend`, `frames` and `preset`.
+        others: As the options of these names; False, None or empty where they were not given.
+    """
+
+    clip: Mapping[str, Any] = field(default_factory=dict)
+    count: str | None = None
+    seeds: str | None = None
+    grid: Sequence[str] = ()
+    batch: str | None = None
+    skip_done: bool = False
+    json: bool = False
+    checkpoints: str | None = None
+    estimate: bool = False
+    preprocess: bool = False
+    list: str | None = None
+    self_test: bool = False
+
+
+def parse(words: Sequence[str] | None = None) -> Command:
+    """Read the words behind the program's name; `sys.argv` if not given.
+
+    Raises:
+        InvalidRequestError: Options that leave each other out.
+        SystemExit: There is no such option, or only help or the version was asked for and has been told.
+    """
+    parser = _OneLineParser(prog=PROGRAM, argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
+    add_options(parser, option_groups())
+    parser.add_argument(*HELP.names, action=_Help, nargs="?")
+    found = vars(parser.parse_args(words))
+    if found.pop("version", False):
+        say(VERSION)
+        parser.exit()
+    own = {one.name: found.pop(one.name) for one in fields(Command) if one.name in found}
+    command = Command(found, **own)
+    _check(command)
+    return command
+
+
+def _check(command: Command) -> None:
+    """Refuse what can't be had together."""
+    for names in _AT_MOST_ONE:
+        given = [name.replace("_", "-") for name in names if getattr(command, name)]
+        if len(given) > 1:
+            raise InvalidRequestError(f"{given[1]} must come without --{given[0]}, got both. Leave one out.")
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{message}. See '{self.prog} --help'.\n")
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _space: object, topic: object, _option: object = None) -> None:
+        try:
+            say(help_text(str(topic) if topic else None).strip())
+        except InvalidRequestError as err:
+            parser.exit(EXIT_USAGE, f"{err}\n")
+        parser.exit()
