@@ -24,7 +24,7 @@ EVERY_ROOM = {"app", "ui", "api", "controlnet", "finishing", "pipelines", "media
 
 
 def test_the_space_runs_the_gradio_we_pin():
-    pin = re.search(r"^gradio==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M)[1]
+    pin = re.search(r"^gradio\[mcp\]==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M)[1]
     sdk = re.search(r"^sdk_version: (\S+)$", (ROOT / "README.md").read_text(), re.M)[1]
     assert pin == sdk
 
