@@ -209,6 +209,12 @@ def test_an_estimate_makes_nothing(url, engine):
     assert len(engine.requests) == before
 
 
+def test_the_studio_has_an_mcp_server():
+    import app
+
+    assert app.launch_options()["mcp_server"] is True
+
+
 def test_with_a_login_there_is_no_mcp_server(engine, monkeypatch):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
     with served(build_page(engine.make_clip), mcp_server=True, auth=("ann", "password")) as url:
