@@ -45,8 +45,8 @@ def offer_tools(page: gr.Blocks) -> None:
     """Leave of a launched page's endpoints only the tools to callers of its MCP server, if it has one."""
     server = page.mcp_server_obj
     if server is not None:
-        named = {f"/{name}": f"{server.tool_prefix}{name}" for name in TOOLS}
-        server.tool_to_endpoint = {tool: endpoint for endpoint, tool in named.items()}
+        spelt = server.valid_and_unique_tool_name  # a Space's name stands before a tool's, and may have other signs
+        server.tool_to_endpoint = {spelt(server.tool_prefix + name, set()): f"/{name}" for name in TOOLS}
 
 
 def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | None]]:
