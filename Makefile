@@ -31,13 +31,13 @@ score-demo: $(VENV)/.dev
 	$(BIN)/python -m scripts.train_demo.score --processes 2 --card assets/demo/README.md
 
 benchmark: $(VENV)/.dev
-	$(BIN)/python -m scripts.benchmark --readme README.md
+	$(BIN)/python -m scripts.benchmark --docs docs/measurements.md
 
 memory: $(VENV)/.dev
 	$(BIN)/python -m scripts.measure_memory
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m scripts.controls_table README.md
+	$(BIN)/python -m scripts.api_docs docs/api.md
 	$(BIN)/python -m scripts.settings_table README.md
 
 clean:

@@ -43,6 +43,7 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "footer_links": ["api", "settings"],
         "run_history": False,
+        "mcp_server": True,
     }
 
 

@@ -15,12 +15,17 @@ from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
 from api.fields import signature
 from api.modes import SOURCE_FRAMES, Mode, keep_uploads
+from api.preset_fields import fill_preset
 from pipelines.events import Clip
 from pipelines.request import FILE_FIELDS, GenerationRequest
 from pipelines.settings import settings
 
 Shown = tuple[dict[str, Any] | None, dict[str, Any]]
 Answer = tuple[dict[str, Any] | None, dict[str, Any], list[dict[str, Any]]]
+
+PRESET_HELP = "Sets several fields at once, by the name that /models lists: those that are left at their defaults."
+COUNT_HELP = "How many clips to make, each with the next seed."
+SOURCE_FRAMES_HELP = "Single pictures in the place of a source clip, in the order of their names."
 
 
 def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Answer]]:
@@ -39,12 +44,10 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
     def endpoint(*args: Any, **kwargs: Any) -> Iterator[Answer]:
         with faults_in_words(), run_folder() as folder:
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
-            count = values.pop("batch_count", 1)
-            most = settings().max_clips
-            for request in build_batch(keep_uploads(mode, values), batch_count=count, most=most):
+            for request in requests_of(keep_uploads(mode, with_preset(values, shape))):
                 yield from _answers(make_clip, request, folder, mode)
 
-    shape = _signature(mode)
+    shape = clip_signature(mode)
     endpoint.__name__ = mode.value
     endpoint.__doc__ = _description(mode)
     endpoint.__annotations__ = {name: p.annotation for name, p in shape.parameters.items()}
@@ -52,7 +55,30 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
     return endpoint
 
 
-def _signature(mode: Mode) -> inspect.Signature:
+def with_preset(values: dict[str, Any], shape: inspect.Signature | None = None) -> dict[str, Any]:
+    """The fields of a call, those it left open filled by its `preset`; what a preset wants beside them is told.
+
+    Args:
+        values: As the caller sent them, `preset` among them.
+        shape: The endpoint's; without it only what is absent or None is open.
+    """
+    found = dict(values)
+    published = {name: parameter.default for name, parameter in shape.parameters.items()} if shape else {}
+    filled, tag = fill_preset(found, found.pop("preset", None), published)
+    if tag:
+        gr.Warning(f"The preset wants {tag} in the prompt.")
+    return filled
+
+
+def requests_of(values: dict[str, Any]) -> list[GenerationRequest]:
+    """The requests of a call's fields, as many as its `batch_count` or its list of seeds says."""
+    found = dict(values)
+    return build_batch(found, batch_count=found.pop("batch_count", 1), most=settings().max_clips)
+
+
+def clip_signature(mode: Mode) -> inspect.Signature:
+    """The parameters of an endpoint, all with defaults, and what it returns."""
+
     def more(name: str, default: object, kind: object) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
 
@@ -62,7 +88,7 @@ def _signature(mode: Mode) -> inspect.Signature:
     if mode is Mode.VID2VID:  # the source's own, where nothing else is said
         parameters |= {"num_frames": more("num_frames", 0, int), "fps": more("fps", None, float | str | None)}
         parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
-    parameters["batch_count"] = more("batch_count", 1, int)
+    parameters |= {"batch_count": more("batch_count", 1, int), "preset": more("preset", None, str | None)}
     return inspect.Signature(
         list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any], list[gr.FileData]]
     )
@@ -137,8 +163,8 @@ def _description(mode: Mode) -> str:
     """Help for every parameter, in the form that gradio's own documentation pages read."""
     lines = [f"    {name}: {GenerationRequest.model_fields[name].description}" for name in mode.fields]
     if mode is Mode.VID2VID:
-        lines.append("    source_frames: Single pictures in the place of a source clip, in the order of their names.")
-    lines.append(f"    batch_count: How many clips to make, 1 to {settings().max_clips}, each with the next seed.")
+        lines.append(f"    source_frames: {SOURCE_FRAMES_HELP}")
+    lines += [f"    batch_count: {COUNT_HELP} 1 to {settings().max_clips}.", f"    preset: {PRESET_HELP}"]
     return (
         f"{mode.in_words} What is left out takes the chosen model's own default.\n\n"
         "Args:\n" + "\n".join(lines) + "\n\n"

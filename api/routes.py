@@ -2,11 +2,14 @@
 
 import secrets
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, Depends, HTTPException, Request, status
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, status
+
+from api.tools import offer_tools
 
 
 def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: APIRouter, **options: Any) -> Any:
@@ -19,16 +22,25 @@ def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: AP
         page: Its queue is open already.
         routers: Routes for those who have logged in, if there is a login: on the page, or by HTTP's basic scheme.
         open_to_all: Routes for everybody.
-        options: As `launch` takes them.
+        options: As `launch` takes them. With a login there is no MCP server: Gradio's lets everybody in, and can't log
+            in itself to what it calls.
 
     Returns:
         What `launch` returns.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        offer_tools(page)
+        yield
+
     guarded = APIRouter(dependencies=[Depends(check_login)])
     for router in routers:
         guarded.include_router(router)
     # A Space would put a Node server in front, for rendering, which passes on Gradio's own paths alone.
-    return page.launch(app_kwargs={"routes": [*open_to_all.routes, *guarded.routes]}, ssr_mode=False, **options)
+    app = {"routes": [*open_to_all.routes, *guarded.routes], "lifespan": lifespan}
+    options["mcp_server"] = bool(options.get("mcp_server")) and not options.get("auth")
+    return page.launch(app_kwargs=app, ssr_mode=False, **options)
 
 
 def check_login(request: Request) -> None:

@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the shortest clip; long ones run once")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="clip lengths, frames")
-    parser.add_argument("--readme", type=Path, help="write the table into this file")
+    parser.add_argument("--docs", type=Path, help="write the table into this file")
     parser.add_argument("--worker", nargs=2, metavar=("CANDIDATE", "FRAMES"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
@@ -41,9 +41,9 @@ def main() -> None:
         return
     table = "\n".join([_clips(args.rounds, args.lengths), "", *_page(), "", _machine()])
     print(table)
-    if args.readme:
-        before, rest = args.readme.read_text().split(BEGIN)
-        args.readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+    if args.docs:
+        before, rest = args.docs.read_text().split(BEGIN)
+        args.docs.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
 
 
 def _clips(rounds: int, lengths: list[int]) -> str:

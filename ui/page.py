@@ -5,10 +5,12 @@ import gradio as gr
 from api.control_preview import MakePreview, preview_clip
 from api.endpoint import clip_endpoint, preprocess_endpoint
 from api.engine import MakeClip
+from api.facts import publish_facts
 from api.jobs import Jobs
 from api.limits import within_limits
 from api.line import GPU_QUEUE
 from api.modes import Mode
+from api.tools import publish_tools
 from ui.about import build_about
 from ui.studio import build_studio
 
@@ -36,4 +38,6 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip, jo
         for mode in Mode:
             gr.api(clip_endpoint(make_clip, mode), api_name=mode.value, **GPU_QUEUE)
         gr.api(preprocess_endpoint(make_preview), api_name="preprocess", **GPU_QUEUE)
+        publish_facts()
+        publish_tools(make_clip)
     return page

@@ -262,8 +262,8 @@ def test_with_a_password_only_those_who_know_it_come_in(port, url, monkeypatch):
     assert requests.get(f"http://127.0.0.1:{port}/", timeout=20).status_code == 200  # the page has a door of its own
 
 
-def test_the_example_of_the_readme_works(port, fake, tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text()
+def test_the_example_of_the_docs_works(port, fake, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "sdapi.md").read_text()
     example = re.search(r"<!-- sdapi: begin -->\n```python\n(.*?)```", text, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
     exec(example.replace("port=7860", f"port={port}"))

@@ -97,10 +97,10 @@ def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(pag
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames", "visitor"]
     public = {event.name: event for event in generation_events(page) if event.api_visibility == "public"}
-    assert list(inspect.signature(public["txt2vid"].fn).parameters) == [*fields, "batch_count"]
+    assert list(inspect.signature(public["txt2vid"].fn).parameters) == [*fields, "batch_count", "preset"]
     for mode in (Mode.IMG2VID, Mode.VID2VID):
         given = list(inspect.signature(public[mode].fn).parameters)
-        assert [name for name in given if name not in ("source_frames", "batch_count")] == list(mode.fields)
+        assert [name for name in given if name not in ("source_frames", "batch_count", "preset")] == list(mode.fields)
         assert given[: len(fields)] == fields
     private = generate_event(page)
     given = [control.elem_id for control in private.inputs]
@@ -117,13 +117,15 @@ def test_previews_send_what_generate_sends(page):
     assert all([control.elem_id for control in event.inputs] == given for event in previews)
 
 
-def test_only_the_clean_endpoint_is_public(page):
-    assert list(page.get_api_info()["named_endpoints"]) == ["/txt2vid", "/img2vid", "/vid2vid", "/preprocess"]
+def test_only_the_clean_endpoints_are_public(page):
+    clips = ["/txt2vid", "/img2vid", "/vid2vid", "/preprocess"]
+    others = ["/estimate", "/models", "/fields", "/make_clip", "/estimate_clip"]
+    assert list(page.get_api_info()["named_endpoints"]) == [*clips, *others]
 
 
 def test_events_that_use_the_device_themselves_share_one_line_and_jobs_hold_up_no_event(page):
     events = generation_events(page)
-    assert len(events) == UNITS + len(Mode) + 2  # previews; an endpoint each; /preprocess; the test clip
+    assert len(events) == UNITS + len(Mode) + 3  # previews; an endpoint each; /preprocess; /make_clip; the test clip
     assert all(event.concurrency_limit == GPU_QUEUE["concurrency_limit"] == 1 for event in events)
     presses = ("generate", "draft", "in_full", "extend", "make_grid")
     jobs = [event for event in page.fns.values() if event.name in (*presses, "follow")]
