@@ -10,7 +10,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 from api.control_preview import preview_clip
-from api.engine import warm
+from api.engine_start import warm
 from api.health import health_router
 from api.jobs import Jobs
 from api.limits import within_limits

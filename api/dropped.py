@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from api.engine_start import import_engine
 from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError
 from pipelines.settings import DROPPED_DIR
@@ -28,7 +29,8 @@ def keep_dropped(path: Path) -> str:
         InvalidRequestError: This server keeps no dropped files.
         WeightsError: It is no LoRA or textual inversion, or damaged, or unsafe.
     """
-    from pipelines.lora_files import read_lora  # brings torch, which the page must not wait for
+    import_engine()  # brings torch, which the page must not wait for
+    from pipelines.lora_files import read_lora
 
     if not can_keep():
         raise InvalidRequestError("lora must be in this server's folder of models, got a dropped file. Choose another.")

@@ -1,21 +1,18 @@
 """Bind the engine to files: values from outside -> request -> clip in a folder.
 
 The page, the endpoint and the command line all come through here. Importing this module costs no torch,
-so a page is up in a second; the engine is imported by the first clip, or earlier by `warm`.
+so a page is up in a second; the engine is imported by the first clip, or earlier by `engine_start.warm`.
 """
 
-import importlib
-import logging
-import os
 import secrets
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.engine_start import import_engine
 from api.inputs import complete_from_source, open_compared, put_sound
 from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
@@ -29,29 +26,7 @@ if TYPE_CHECKING:
     from media.write import ClipWriter
 
 
-@dataclass
-class EngineState:
-    """How far the engine of this process is, for `/health`; only `warm` changes it.
-
-    Args:
-        status: "starting", "ready", or "broken" if it can't be imported.
-        device: What computes, in words; "starting" until that is known.
-    """
-
-    status: str = "starting"
-    device: str = "starting"
-
-
-STATE = EngineState()
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
-_log = logging.getLogger(__name__)
-
-# Threads that wait for each other must sleep, not spin: where another program wants the cores too, spinning
-# was measured to make two threads several times slower than one. Read by OpenMP when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
-# frames in every process, so it is asked for the same bits. Read when torch is imported.
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 def build_request(**values: Any) -> GenerationRequest:
@@ -98,6 +73,7 @@ def make_clip(
     Raises:
         UserError: The request does not fit the model, its weights, or the formats.
     """
+    import_engine()
     from finishing.finish import finished, load_finishers
     from media.write import check_output, open_clip
 
@@ -166,20 +142,3 @@ def run_folder(parent: Path | None = None, *, prefix: str = "run-") -> Iterator[
     """
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
         yield Path(folder)
-
-
-def warm() -> threading.Thread:
-    """Import the engine in the background, so that the first click does not wait for torch."""
-
-    def work() -> None:
-        try:
-            importlib.import_module("pipelines.generate")
-            STATE.device = importlib.import_module("pipelines.device").device_name()
-            STATE.status = "ready"
-        except Exception:
-            STATE.status = STATE.device = "broken"
-            _log.exception("The engine could not be imported; clips will fail until this is put right.")
-
-    thread = threading.Thread(target=work, name="warm-engine", daemon=True)
-    thread.start()
-    return thread

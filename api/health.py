@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from fastapi import APIRouter
 
-from api.engine import STATE
+from api.engine_start import STATE
 from api.line import queue_length
 from api.one_device import OneDevice
 from pipelines.version import VERSION

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.engine_start import import_engine
 from api.kept_inputs import input_store, inputs_folder
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
@@ -220,7 +221,8 @@ def _control(
 
 
 def _device() -> str:
-    from pipelines.generate import default_store  # brings torch
+    import_engine()
+    from pipelines.generate import default_store
 
     return default_store().device
 

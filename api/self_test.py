@@ -10,7 +10,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from api.engine import STATE, build_request
+from api.engine import build_request
+from api.engine_start import STATE
 from pipelines import catalog
 from pipelines.request import GenerationRequest
 from pipelines.version import VERSION

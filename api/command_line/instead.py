@@ -9,7 +9,8 @@ from api.command_line.lists import LISTS
 from api.command_line.outputs import Output
 from api.command_line.terminal import Bar, Results, quiet_when_piped
 from api.control_preview import MakePreview
-from api.engine import MakeClip, run_folder, warm
+from api.engine import MakeClip, run_folder
+from api.engine_start import warm
 from api.self_test import demo_request, studio_facts
 from pipelines.errors import UserError
 from pipelines.events import Clip

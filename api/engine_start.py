@@ -1,0 +1,59 @@
+"""Import the engine, which takes seconds: once, by whoever comes first, and nobody meets it half imported."""
+
+import importlib
+import logging
+import os
+import threading
+from dataclasses import dataclass
+
+# Threads that wait for each other must sleep, not spin: where another program wants the cores too, spinning
+# was measured to make two threads several times slower than one. Read by OpenMP when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
+# frames in every process, so it is asked for the same bits. Read when torch is imported.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+
+
+@dataclass
+class EngineState:
+    """How far the engine of this process is, for `/health`; only `warm` changes it.
+
+    Args:
+        status: "starting", "ready", or "broken" if it can't be imported.
+        device: What computes, in words; "starting" until that is known.
+    """
+
+    status: str = "starting"
+    device: str = "starting"
+
+
+STATE = EngineState()
+_log = logging.getLogger(__name__)
+_importing = threading.Lock()
+
+
+def import_engine() -> None:
+    """Import the engine, or wait until another thread has.
+
+    diffusers puts a lazy module in its own place while it is imported. A thread that asks for it meanwhile gets the
+    one before, which has nothing in it: "cannot import name 'SchedulerMixin'", for as long as the process lives.
+    """
+    with _importing:
+        importlib.import_module("pipelines.generate")
+
+
+def warm() -> threading.Thread:
+    """Import the engine in the background, so that the first click does not wait for torch."""
+
+    def work() -> None:
+        try:
+            import_engine()
+            STATE.device = importlib.import_module("pipelines.device").device_name()
+            STATE.status = "ready"
+        except Exception:
+            STATE.status = STATE.device = "broken"
+            _log.exception("The engine could not be imported; clips will fail until this is put right.")
+
+    thread = threading.Thread(target=work, name="warm-engine", daemon=True)
+    thread.start()
+    return thread
