@@ -51,11 +51,6 @@ class GalleryEntry:
     recipe: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def made_at(self) -> float:
-        """When, in seconds since 1970."""
-        return int(self.id.partition("-")[0]) / 1e9
-
 
 def new_visitor() -> str:
     """An id that nobody can guess: 32 hexadecimal digits."""

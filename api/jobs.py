@@ -12,11 +12,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from api.faults import fault_text
 from api.runs import Run, Told
@@ -33,12 +36,13 @@ _LOOK_EVERY_S = 0.05
 _TELL_EVERY_S = 5.0  # a follower that is gone is noticed only where something is told
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
     """How a job goes.
 
     Args:
         told: What its run told last; None while nothing is known.
+        preview: The newest of the clip at work, as `Progress` has it; None while there is none.
         finished: What it told of finished clips, in order.
         fault: Why it failed, in words for people; empty where it did not.
         cancelled: Whether it ended before its clips were made, and not by a fault.
@@ -46,6 +50,7 @@ class View:
     """
 
     told: Told | None = None
+    preview: np.ndarray | None = None
     finished: tuple[Told, ...] = ()
     fault: str = ""
     cancelled: bool = False
@@ -64,11 +69,18 @@ class View:
 
 
 class Job:
-    """A job and its latest view, which its thread replaces whole; threads and pages read it without a lock."""
+    """A job and its latest view, which its thread replaces whole; threads and pages read it without a lock.
 
-    def __init__(self, folder: Path, visitor: str) -> None:
+    Args:
+        folder: Its own, for its files.
+        visitor: Who started it.
+        typed: What was typed, by the control's name, where the requests say it otherwise: -1 for a seed that was drawn.
+    """
+
+    def __init__(self, folder: Path, visitor: str, typed: Mapping[str, Any]) -> None:
         self.folder = folder
         self.visitor = visitor
+        self.typed = typed
         self.view = View()
         self.ended_at: float | None = None
         self._followed_at = time.monotonic()
@@ -88,8 +100,13 @@ class Job:
 
     def take(self, told: Told) -> None:
         """Show what the run has told; for the job's own thread."""
-        finished = (told,) if isinstance(told.event, Clip) else ()
-        self.show(told=told, finished=(*self.view.finished, *finished))
+        event = told.event
+        if isinstance(event, Clip):
+            self.show(told=told, preview=None, finished=(*self.view.finished, told))
+        elif event.preview is None:
+            self.show(told=told)
+        else:
+            self.show(told=told, preview=event.preview)
 
     async def follow(self) -> AsyncIterator[View]:
         """Its views from now on, the last one when it has ended; some may be left out, and some come twice."""
@@ -130,13 +147,21 @@ class Jobs:
         self.elsewhere: Callable[[str], int] = lambda _: 0
         """How many jobs a visitor has that are none of these: calls of the endpoints."""
 
-    def start(self, run: Run, in_words: Callable[[str], str] = str, *, visitor: str = "") -> str:
+    def start(
+        self,
+        run: Run,
+        in_words: Callable[[str], str] = str,
+        *,
+        visitor: str = "",
+        typed: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
         """Start a job.
 
         Args:
             run: Makes its clips; what it refuses is the job's fault to tell.
             in_words: Puts a refusal into the words of whoever is told.
             visitor: Who starts it, as `api.line` calls visitors.
+            typed: What the page shall find again beside the request, as the job's own `typed`.
 
         Returns:
             Its id.
@@ -152,7 +177,7 @@ class Jobs:
             if most_of_one is not None and self.count(visitor) + self.elsewhere(visitor) >= most_of_one:
                 raise UserError(too_many_words(most_of_one))
             job_id = secrets.token_urlsafe(16)
-            job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor)
+            job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor, typed)
         context = contextvars.copy_context()
         work = threading.Thread(
             target=context.run, args=(self._run, job, run, in_words), name=f"job-{job_id[:4]}", daemon=True

@@ -24,6 +24,7 @@ class Told(NamedTuple):
         part: Which of several clips it is, in words; empty for the only one.
         goes_on: Whether another clip follows this one.
         full_recipe: What a draft is a draft of, as JSON; empty for other clips.
+        asked: The request that was asked for, as JSON, of a draft the clip's in full; empty for grids.
     """
 
     event: Event
@@ -31,6 +32,7 @@ class Told(NamedTuple):
     part: str = ""
     goes_on: bool = False
     full_recipe: str = ""
+    asked: str = ""
 
 
 Run = Callable[[Path], Generator[Told, None, None]]
@@ -54,10 +56,11 @@ def clips_run(
         count = len(requests)
         for number, request in enumerate(requests, start=1):
             part = f"clip {number} of {count}" if count > 1 else ""
-            made, full_recipe = (draft_of(request), request.to_json()) if drafts else (request, "")
+            asked = request.to_json()
+            made, full_recipe = (draft_of(request), asked) if drafts else (request, "")
             with closing(make_clip(made, folder)) as events:
                 for event in events:
-                    yield Told(_kept(event, keep), request.seed, part, number < count, full_recipe)
+                    yield Told(_kept(event, keep), request.seed, part, number < count, full_recipe, asked)
 
     return run
 

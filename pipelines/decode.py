@@ -11,7 +11,9 @@ from pipelines.vae_files import AnyVae
 #: the UNet's memory. With four times as many the heap broke into pieces that were not given back: at 2,048 frames
 #: of 128×128 the peak grew by 7.0 % beyond the clip's latents, with these by 1.7 %.
 CELLS_A_CHUNK = 1024
-PREVIEW_CELLS = 1024
+#: Latent cells of a preview, all its frames together: eight frames of 128×128 pixels. A window of 16 frames of 512×512
+#: pixels is 28 times the work of drawing them, so that there can be one at every step.
+PREVIEW_CELLS = 2048
 
 
 def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
@@ -39,16 +41,18 @@ def decode_chunk(vae: AnyVae, latents: torch.Tensor, frames: range) -> np.ndarra
     return _decode(vae, latents[0, :, frames.start : frames.stop].transpose(0, 1))
 
 
-def preview_frame(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
-    """A frame as it stands, uint8 [h, w, 3]; large pictures are previewed smaller.
+def preview_frames(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
+    """Frames as they stand, uint8 [n, h, w, 3]; large ones are previewed smaller.
 
     Args:
-        estimate: Estimate of its clean latents, float32 [1, 4, h, w].
+        estimate: Estimate of their clean latents, float32 [1, 4, n, h, w].
     """
     cells = estimate.shape[-1] * estimate.shape[-2]
-    if cells > PREVIEW_CELLS:
-        estimate = torch.nn.functional.interpolate(estimate, scale_factor=(PREVIEW_CELLS / cells) ** 0.5, mode="area")
-    return _decode(vae, estimate)[0]
+    most = min(CELLS_A_CHUNK, PREVIEW_CELLS // estimate.shape[2])
+    if cells > most:
+        smaller = (most / cells) ** 0.5
+        estimate = torch.nn.functional.interpolate(estimate, scale_factor=(1, smaller, smaller), mode="area")
+    return np.concatenate(list(decode_frames(vae, estimate)))
 
 
 @torch.no_grad()

@@ -44,6 +44,8 @@ _SCHEDULERS: dict[Scheduler, Any] = {
 }
 #: What a scheduler carries from step to step. Everything else follows from its config and the step count.
 _SCHEDULER_MEMORY = ("_step_index", "model_outputs", "lower_order_nums")
+#: So many frames of a clip are told while it is made: enough to see how it moves, whatever its length.
+ESTIMATED_FRAMES = 8
 #: Values of a clip that a scheduler steps at once: 4 MB, so that its intermediate results are small too.
 _STRETCH = 1 << 20
 #: torch draws normal numbers in blocks; stretches of whole blocks draw what the whole clip would.
@@ -88,8 +90,8 @@ class DenoiseStep:
         step: The step the call belongs to, from 0.
         windows: Windows that went through in it.
         state: The clip after the step; None until its last window is through.
-        estimate: What the clip's middle frame would be if the noise left were taken away now, float32
-            [1, 4, h, w]; comes with `state`.
+        estimate: What frames spread over the clip, at most `ESTIMATED_FRAMES`, would be if the noise left were taken
+            away now, float32 [1, 4, n, h, w]; comes with `state`.
         iteration: The iteration of FreeInit that the step belongs to, from 0.
         block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
     """
@@ -168,7 +170,7 @@ def denoise(
             _add_windows(prediction, latents, windows, scheduler, t, predict)
             yield DenoiseStep(step, len(windows), iteration=iteration)
         _add_windows(prediction, latents, last, scheduler, t, predict)
-        estimate = _middle_estimate(scheduler, prediction, t, latents)
+        estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         if kept:
             kept.put_back(latents, scheduler, step + 1)
@@ -208,7 +210,7 @@ def denoise_behind(
         part = step / len(known), (step + 1) / len(known)
         prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])
         prediction = prediction[:, :, before.shape[2] :].contiguous()
-        estimate = _middle_estimate(scheduler, prediction, t, latents)
+        estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
         yield DenoiseStep(step, 1, state, estimate)
@@ -287,20 +289,31 @@ def _predict(
     return out
 
 
-def _middle_estimate(
+def _estimate(
     scheduler: SchedulerMixin, prediction: torch.Tensor, t: torch.Tensor, latents: torch.Tensor
 ) -> torch.Tensor:
-    """The present estimate of the clip's middle frame without noise; the scheduler stays as it is."""
-    middle = latents.shape[2] // 2
+    """The present estimate of frames spread over the clip without noise; the scheduler stays as it is."""
+    frames = spread(latents.shape[2])
     before = _memory(scheduler)
-    _recall(scheduler, before, lambda clip: clip[:, :, middle])
+    _recall(scheduler, before, lambda clip: clip[:, :, frames])
     # A generator of its own: what is drawn here must not be missing in the clip's.
-    result = scheduler.step(prediction[:, :, middle], t, latents[:, :, middle], generator=torch.Generator())
+    result = scheduler.step(prediction[:, :, frames], t, latents[:, :, frames], generator=torch.Generator())
     estimate = getattr(result, "pred_original_sample", getattr(result, "denoised", None))
     if estimate is None:  # DPM++ keeps it to itself
         estimate = scheduler.model_outputs[-1]
     _recall(scheduler, before)
     return estimate
+
+
+def spread(num_frames: int) -> list[int]:
+    """The middle frames of as many equal stretches of a clip as it is estimated in.
+
+    Example:
+        >>> spread(1), spread(16), spread(10_000)[:3]
+        ([0], [1, 3, 5, 7, 9, 11, 13, 15], [625, 1875, 3125])
+    """
+    count = min(ESTIMATED_FRAMES, num_frames)
+    return [(2 * index + 1) * num_frames // (2 * count) for index in range(count)]
 
 
 def _scheduler_step(

@@ -25,7 +25,8 @@ class Progress:
     Args:
         step, total: Done and planned units of this stage; `total` comes from the plan.
         eta_s: Seconds until the clip is ready, None while unknown.
-        preview: A picture of the clip so far, uint8 [h, w, 3], None when there is nothing new to see.
+        preview: The clip so far, small: a few of its frames from beginning to end, uint8 [n, h, w, 3]; None when there
+            is nothing new to see.
         note: What is being done, in words for people; empty when stage and step say all.
     """
 

@@ -38,7 +38,7 @@ from pipelines.settings import settings
 from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 from pipelines.version import VERSION
-from pipelines.work import Previews, Work
+from pipelines.work import Previews, Work, is_moving
 
 _NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts at its beginning."
 
@@ -150,7 +150,8 @@ def generate(
             (state.iteration, state.step) if state else (0, begun) for state, begun in zip(found, begins, strict=True)
         ]
         work = Work.plan(passes, steps=steps, before=before)
-        maker = _Maker(inputs, store, components, controls, adapters, text, work, Previews(components.vae), on_state)
+        previews = Previews(components.vae, is_moving(passes[0]))
+        maker = _Maker(inputs, store, components, controls, adapters, text, work, previews, on_state)
         state = None
         for one, run, known in zip(passes, runs, found, strict=True):
             state = yield from maker.make(one, state, known, run, note=_pass(one, passes))

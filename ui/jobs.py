@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -9,15 +10,23 @@ from gradio.blocks import Block
 
 from api.faults import faults_in_words
 from api.gallery import is_visitor
-from api.jobs import Jobs
+from api.jobs import Jobs, View
 from api.line import current_visitor
 from api.runs import Run
 from ui.gallery import GalleryPlace, listing
 from ui.quiet_events import QUIET
 from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
 
-_STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
+
+OF_THIS_TAB = """(id, ...others) => {
+  try {
+    if (id) sessionStorage.setItem("job", id);
+    else id = sessionStorage.getItem("job");
+  } catch {}  // a browser may keep nothing
+  return [id || "", ...others];
+}"""
+"""Keeps the job's id for the tab that it is of, or finds it again; the first value of an event."""
 
 Start = Callable[..., str]
 """Starts a job of the values it is given, and returns its id."""
@@ -29,7 +38,7 @@ def wire_jobs(
     gallery: GalleryPlace,
     making: Mapping[gr.Button, tuple[Start, Sequence[Block]]],
     on_load: Callable[..., Any],
-) -> None:
+) -> gr.Textbox:
     """Connect the buttons, and the page itself when it is loaded.
 
     Args:
@@ -38,23 +47,26 @@ def wire_jobs(
         gallery: Where its visitor's clips are listed.
         making: What each button calls, and with the values of which components.
         on_load: Connects a function with the loading of the page, as `Blocks.load`.
+
+    Returns:
+        What holds the job's id on the page.
     """
-    job_id = gr.BrowserState("", storage_key=_STORED_AS)
+    job_id = gr.Textbox(elem_id="job", visible="hidden")
 
     async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
         job = jobs.find(found)
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
             return
-        yield waiting(results) | {results.cancel: gr.update(interactive=True)}
-        clips = 0
+        yield waiting(results) | {job_id: found, results.cancel: gr.update(interactive=True)}
+        before = View()
         async for view in job.follow():
             # Something is sent each time, since Gradio finds out only so that a page is gone.
-            update = followed(results, view, clips_shown=clips) or {results.status: gr.skip()}
-            if len(view.clips) > clips and is_visitor(visitor):
+            update = followed(results, view, before) or {results.status: gr.skip()}
+            if len(view.clips) > len(before.clips) and is_visitor(visitor):
                 update |= await asyncio.to_thread(listing, gallery, visitor)
             yield update
-            clips = len(view.clips)
+            before = view
         if job.view.fault:
             raise gr.Error(job.view.fault, print_exception=False)
 
@@ -64,12 +76,12 @@ def wire_jobs(
             job.cancel()
         return gr.update(interactive=False)
 
-    followed_by = ([job_id, gallery.visitor], [*results.all(), *gallery.all()])
+    followed_by = ([job_id, gallery.visitor], [job_id, *results.all(), *gallery.all()])
     for button, (start, given) in making.items():
         pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **QUIET)
         # Without preprocessing: the request checks the values, and its words name the field.
         started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
-        running = started.success(follow, *followed_by, **_AT_ONCE, **QUIET)
+        running = started.success(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
         # A call that is refused before it starts, as by a full queue, has no last update.
         for event in (started, running):
             event.failure(
@@ -79,17 +91,21 @@ def wire_jobs(
                 queue=False,
                 **QUIET,
             )
-    on_load(follow, *followed_by, **_AT_ONCE, **QUIET)
+    on_load(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
     results.cancel.click(cancel, job_id, results.cancel, queue=False, **QUIET)
+    return job_id
 
 
-def started(jobs: Jobs, run: Run, in_words: Callable[[str], str] = str) -> str:
+def started(
+    jobs: Jobs, run: Run, in_words: Callable[[str], str] = str, typed: Mapping[str, Any] = MappingProxyType({})
+) -> str:
     """Start a job for the visitor who has pressed, in their words if there are too many.
 
     Args:
         jobs: Where.
         run: Makes its clips.
         in_words: Puts a refusal into the page's words.
+        typed: As `Jobs.start` takes it.
     """
     with faults_in_words():
-        return jobs.start(run, in_words, visitor=current_visitor())
+        return jobs.start(run, in_words, visitor=current_visitor(), typed=typed)

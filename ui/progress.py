@@ -1,13 +1,16 @@
 """What the page shows while a clip is made: a bar with stage, step and time left, and a preview picture.
 
 Both are HTML: gradio's own bar disappears at the first value a handler yields, and a preview sent as an
-image file costs a cached file and five times the time of one inside the page.
+image file costs a cached file and five times the time of one inside the page. A moving preview is a strip of its frames
+that a style sheet moves through: a tenth of the time that an animated WebP takes (0.6 ms, eight frames of 128×128), at
+rest where the visitor asks for less motion, and it goes on where the last one stood, not at its beginning.
 """
 
 import base64
 import html
 import io
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +26,8 @@ STAGE_LABELS: dict[Stage, str] = {
     Stage.DENOISE: "Making the clip",
     Stage.DECODE: "Drawing the frames",
 }
-_PREVIEW_QUALITY = 90  # previews are small and shown large: blocks and colour bleeding would be seen
+_PREVIEW_QUALITY = 85  # previews are small and shown large: blocks and colour bleeding would be seen
+_FRAME_S = 0.15
 _SECONDS_A_MINUTE = 60
 
 
@@ -56,16 +60,23 @@ def message_html(text: str, *, notes: Sequence[str] = (), is_error: bool = False
     return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{more}</div>'
 
 
-def preview_html(picture: np.ndarray) -> str:
-    """The clip so far as a picture inside the page.
+def preview_html(frames: np.ndarray) -> str:
+    """The clip so far as a moving picture inside the page.
 
     Args:
-        picture: uint8 [h, w, 3].
+        frames: uint8 [n, h, w, 3].
     """
+    count, height, width, _ = frames.shape
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_PREVIEW_QUALITY, subsampling=0)
+    strip = Image.fromarray(frames.reshape(count * height, width, 3))
+    strip.save(buffer, "JPEG", quality=_PREVIEW_QUALITY, subsampling=0)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="preview" alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}">'
+    lasts = count * _FRAME_S
+    film = f"--frames:{count};--lasts:{lasts:.2f}s;--since:-{time.monotonic() % lasts:.2f}s"
+    return (
+        f'<div class="preview" style="--width:{width};--height:{height};{film}">'
+        f'<img alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}"></div>'
+    )
 
 
 def duration_text(seconds: float) -> str:

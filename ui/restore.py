@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.components import Component
 
 from api.faults import faults_in_words
 from api.fields import FIELDS
+from api.jobs import Jobs
 from api.modes import Mode
 from api.recipes import Restored, read_request, restore
 from api.uploads import uploaded_path
@@ -17,6 +19,7 @@ from ui.control_units import unit_values
 from ui.controls import shown_value
 from ui.gallery import GalleryPlace
 from ui.image_prompts import image_prompt_values
+from ui.jobs import OF_THIS_TAB
 from ui.kept_inputs import KEPT, KeptPlace, kept_html
 from ui.model_settings import model_values
 from ui.progress import message_html
@@ -77,6 +80,33 @@ def wire_restore(
     results.restore.click(reused, results.recipe, outputs, **plain)
     gallery.use.click(reused_from_gallery, gallery.recipe, outputs, **plain)
     kept.forget.click(forgotten, None, outputs, queue=False, **plain)
+
+
+def wire_found_again(
+    jobs: Jobs, job_id: Component, on_load: Callable[..., Any], place: RestorePlace, others: Iterable[Block]
+) -> None:
+    """Have a page that is loaded again show what its job was asked for, in its seeds' own words.
+
+    Args:
+        jobs: Where the job is.
+        job_id: What holds the job's id on the page.
+        on_load: As `wire_jobs` takes it.
+        place: Where is said what came of it.
+        others: Everything else that is set.
+    """
+    outputs = [*place, *others]
+    shown = {str(one.elem_id): one for one in outputs}
+
+    def found_again(found: str | None) -> dict[Block, Any]:
+        job = jobs.find(found)
+        told = job.view.told if job else None
+        if job is None or told is None or not told.asked:
+            return {place.told: gr.skip()}
+        typed = {"seed": gr.skip(), "batch_count": gr.skip()} | dict(job.typed)
+        values = _told(shown, "The settings of your clip.", lambda: restore(told.asked))
+        return values | {shown[name]: value for name, value in typed.items()}
+
+    on_load(found_again, job_id, outputs, js=OF_THIS_TAB, **QUIET | {"queue": False})
 
 
 def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from api.jobs import View
-from pipelines.events import Clip, Progress
+from pipelines.events import Clip
 from ui.progress import duration_text, message_html, preview_html, progress_html
 
 WAITING = "Waiting for a turn …"
@@ -75,17 +75,17 @@ def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> R
     return Results(*seen, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
-def followed(results: Results, view: View, *, clips_shown: int) -> Update:
+def followed(results: Results, view: View, before: View) -> Update:
     """What changes on the page when a job goes on.
 
     Args:
         results: Where it is shown.
         view: How the job goes by now.
-        clips_shown: How many of its clips are shown already.
+        before: The view that is shown already.
     """
     update: Update = {}
     done = len(view.finished)
-    if done > clips_shown:
+    if done > len(before.finished):
         newest = view.finished[-1]
         goes_on = newest.goes_on and not view.ended
         update |= _finished(results, view.clips[-1], newest.seed)
@@ -98,21 +98,16 @@ def followed(results: Results, view: View, *, clips_shown: int) -> Update:
     if view.cancelled:
         return update | idle(results, f"Cancelled. {'Finished clips were' if done else 'Nothing was'} kept.")
     if view.progress is not None and view.told is not None:
-        update |= _on_the_way(results, view.progress, view.told.part)
+        update[results.status] = progress_html(view.progress, clip=view.told.part)
+    if view.preview is not None and view.preview is not before.preview:  # it takes the place of the empty video
+        update[results.preview] = gr.update(value=preview_html(view.preview), visible=True)
+        update[results.video] = gr.update(visible=False)
     return update
 
 
 def _in_full(results: Results, recipe: str, *, goes_on: bool) -> Update:
     """The way from a draft to its clip; there is none for other clips."""
     return {results.full: gr.update(visible=bool(recipe), interactive=not goes_on), results.full_recipe: recipe}
-
-
-def _on_the_way(results: Results, progress: Progress, place: str) -> Update:
-    update: Update = {results.status: progress_html(progress, clip=place)}
-    if progress.preview is not None:  # it takes the place of the empty video
-        update[results.preview] = gr.update(value=preview_html(progress.preview), visible=True)
-        update[results.video] = gr.update(visible=False)
-    return update
 
 
 def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Update:

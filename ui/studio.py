@@ -36,7 +36,7 @@ from ui.modes import request_fields
 from ui.presets import place_presets, wire_presets
 from ui.prompt_timeline import follow_timeline
 from ui.quiet_events import QUIET
-from ui.restore import place_restore, wire_restore
+from ui.restore import place_restore, wire_found_again, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.window_picture import follow_windows, windows_html
@@ -95,7 +95,7 @@ def build_studio(
     controls, inputs = {name: found[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
     making = _making(make_clip, jobs, everything, results, (gallery, grid))
-    wire_jobs(jobs, results, gallery, making, page.load)
+    job_id = wire_jobs(jobs, results, gallery, making, page.load)
     wire_gallery(gallery, page)
     wire_previews(tabs.previews, make_preview, queue, everything)
     wire_models(controls, model_told, more.motion_told, advice)
@@ -105,7 +105,9 @@ def build_studio(
     _wire_inputs(tabs, inputs, examples, controls)
     wire_lists(more.refresh, controls, more.picker, inputs)
     told = [model_told, more.motion_told, more.picker, batch_count]
-    wire_restore(restore, kept, results, gallery, [*controls.values(), *inputs.values(), *tabs.shown, *told])
+    settable = [*controls.values(), *inputs.values(), *tabs.shown, *told]
+    wire_restore(restore, kept, results, gallery, settable)
+    wire_found_again(jobs, job_id, page.load, restore, [kept.column, kept.told, *settable])
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
@@ -204,7 +206,8 @@ def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: b
         given = dict(zip(names, values, strict=True))
         keep = keeper(given["visitor"])
         in_words = partial(units_as_seen, numbers=switched_on(given))
-        return started(jobs, clips_run(make_clip, partial(_requests, given), keep, drafts=drafts), in_words)
+        run = clips_run(make_clip, partial(_requests, given), keep, drafts=drafts)
+        return started(jobs, run, in_words, {name: given[name] for name in ("seed", "batch_count")})
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -51,7 +51,7 @@ _CSS = """
 .told span { font-variant-numeric: tabular-nums; }
 .told .bar { height: .5rem; border-radius: .25rem; overflow: hidden;
   background: var(--border-color-primary); }
-.told .bar div { height: 100%; background: var(--color-accent); transition: width .2s linear; }
+.told .bar div { height: 100%; background: var(--color-accent); }
 .told.wrong { padding: .6rem .8rem; border-radius: var(--radius-md);
   color: var(--error-text-color); background: var(--error-background-fill);
   border: 1px solid var(--error-border-color); overflow-wrap: anywhere; }
@@ -100,8 +100,16 @@ _CSS = """
 .travel mark { color: inherit; background: none; text-decoration: underline wavy; text-underline-offset: .2em;
   font-weight: 700; }
 .travel code { display: block; white-space: pre-wrap; }
-img.preview { display: block; width: 100%; max-height: 70vh; object-fit: contain;
-  border-radius: var(--radius-md); background: var(--background-fill-secondary); }
+/* A strip of frames, one below the other, of which one is seen; at rest it is the middle one. */
+div.preview { overflow: hidden; width: min(100%, 70vh * var(--width) / var(--height)); margin-inline: auto;
+  aspect-ratio: var(--width) / var(--height); border-radius: var(--radius-md); }
+div.preview img { display: block; width: 100%; max-width: none; height: calc(100% * var(--frames));
+  transform: translateY(calc(-100% / var(--frames) * round(down, var(--frames) / 2, 1))); }
+@media (prefers-reduced-motion: no-preference) {
+  div.preview img { animation: film var(--lasts) steps(var(--frames)) var(--since) infinite; }
+  .told .bar div { transition: width .2s linear; }
+}
+@keyframes film { from { transform: none; } to { transform: translateY(-100%); } }
 """
 
 # Ctrl+Enter generates, Esc cancels; a disabled button ignores the click, and an open list keeps its Esc.
@@ -116,6 +124,15 @@ document.addEventListener("keydown", (event) => {
   const inList = event.target.closest("[role=listbox], [role=combobox], dialog");
   if (event.key === "Escape" && !inList) press("cancel");
 });
+// No style sheet stops a moving picture, so that examples become their first frame where less motion is asked for.
+document.addEventListener("load", ({target}) => {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (!calm || !target.matches?.(".examples img") || target.src.startsWith("data:")) return;
+  const still = document.createElement("canvas");
+  [still.width, still.height] = [target.naturalWidth, target.naturalHeight];
+  still.getContext("2d").drawImage(target, 0, 0);
+  target.src = still.toDataURL();
+}, true);
 </script>
 """
 

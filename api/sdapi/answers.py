@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from api.sdapi.jobs import Job, Outcome
+from api.sdapi.calls import OpenCall, Outcome
 from api.sdapi.mapping import RETURNED, Call
 from api.seed_names import CLOSED_LOOPS, SAMPLER_NAMES
 from pipelines.choices import OutputFormat
@@ -64,25 +64,25 @@ def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[Made]) -> dict[
     }
 
 
-def progress_of(job: Job | None, count: int, *, with_picture: bool) -> dict[str, Any]:
-    """The answer about how far a job is; all zeros while there is none."""
-    told = job.progress if job else None
-    preview = job.preview if job and with_picture else None
+def progress_of(call: OpenCall | None, count: int, *, with_picture: bool) -> dict[str, Any]:
+    """The answer about how far a call is; all zeros while there is none."""
+    told = call.progress if call else None
+    preview = call.preview if call and with_picture else None
     return {
-        "progress": job.share if job else 0.0,
+        "progress": call.share if call else 0.0,
         "eta_relative": (told.eta_s or 0.0) if told else 0.0,
         "state": {
             "skipped": False,
-            "interrupted": bool(job and job.is_interrupted),
-            "stopping_generation": bool(job and job.is_interrupted),
-            "job": ("waiting" if job.is_waiting else job.name) if job else "",
+            "interrupted": bool(call and call.is_interrupted),
+            "stopping_generation": bool(call and call.is_interrupted),
+            "job": ("waiting" if call.is_waiting else call.name) if call else "",
             "job_count": count,
-            "job_timestamp": _timestamp(job.begun) if job else "0",
-            "job_no": job.done if job else 0,
+            "job_timestamp": _timestamp(call.begun) if call else "0",
+            "job_no": call.done if call else 0,
             "sampling_step": told.step if told else 0,
             "sampling_steps": told.total if told else 0,
         },
-        "current_image": _picture(preview) if isinstance(preview, np.ndarray) else None,
+        "current_image": None if preview is None else _picture(preview[len(preview) // 2]),
         "textinfo": told.note if told else None,
     }
 

@@ -20,8 +20,8 @@ from api.engine import MakeClip
 from api.faults import OUR_FAULT
 from api.sdapi import lists
 from api.sdapi.answers import answer, collect, progress_of
+from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
 from api.sdapi.faults import detail_of, details_of_body
-from api.sdapi.jobs import Job, Jobs, TooManyJobsError
 from api.sdapi.mapping import base_model_named, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
 from pipelines import catalog
@@ -51,7 +51,7 @@ class _Route(APIRoute):
                 return JSONResponse({"detail": details_of_body(err.errors())}, 422)
             except UserError as err:
                 return JSONResponse({"detail": [detail_of(err)]}, 422)
-            except TooManyJobsError as err:
+            except TooManyCallsError as err:
                 return _refused(503, f"{err} Try again later.")
             except HTTPException:
                 raise
@@ -69,24 +69,24 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
         make_clip: The engine; if the page uses the same device, one that waits for its turn (`api/one_device.py`).
     """
     router = APIRouter(route_class=_Route)
-    jobs = Jobs(make_clip)
+    calls = Calls(make_clip)
     chosen = {"base_model": ""}
 
     def base_model() -> str:
         return chosen["base_model"] or catalog.default_base_model().id
 
     async def txt2img(body: Txt2Img, request: Request) -> dict[str, Any]:
-        return await _made(jobs, "txt2img", body, base_model(), request)
+        return await _made(calls, "txt2img", body, base_model(), request)
 
     async def img2img(body: Img2Img, request: Request) -> dict[str, Any]:
-        return await _made(jobs, "img2img", body, base_model(), request)
+        return await _made(calls, "img2img", body, base_model(), request)
 
     def interrupt() -> dict[str, Any]:
-        jobs.interrupt()
+        calls.interrupt()
         return {}
 
     def progress(skip_current_image: bool = False) -> dict[str, Any]:
-        return progress_of(jobs.current(), jobs.count(), with_picture=not skip_current_image)
+        return progress_of(calls.current(), calls.count(), with_picture=not skip_current_image)
 
     def options() -> dict[str, Any]:
         return lists.options(base_model())
@@ -103,13 +103,13 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     return router
 
 
-async def _made(jobs: Jobs, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request) -> dict[str, Any]:
+async def _made(calls: Calls, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request) -> dict[str, Any]:
     """Make what a body asks for, in a thread; where the caller hangs up it stops, since nobody would get it."""
     call = await run_in_threadpool(read_call, body, base_model=base_model)
-    job = Job(name, len(call.requests))
-    work = asyncio.ensure_future(run_in_threadpool(jobs.run, job, call.requests, collect))
+    waiting = OpenCall(name, len(call.requests))
+    work = asyncio.ensure_future(run_in_threadpool(calls.run, waiting, call.requests, collect))
     while not (await asyncio.wait([work], timeout=_LOOK_AGAIN_S))[0]:
-        job.is_interrupted = job.is_interrupted or await request.is_disconnected()
+        waiting.is_interrupted = waiting.is_interrupted or await request.is_disconnected()
     return await run_in_threadpool(answer, call, body.model_dump(), work.result())
 
 

@@ -20,7 +20,7 @@ class FakeEngine:
     """Counts what the page does with it.
 
     Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps,
-    'warn' ends with a warning.
+    'warn' ends with a warning; 'green' makes a clip of another colour.
     """
 
     def __init__(self, *, step_s: float = 0.03) -> None:
@@ -49,10 +49,9 @@ class FakeEngine:
             total = 400 if "slow" in request.prompt else request.num_inference_steps
             for step in range(1, total + 1):
                 time.sleep(self.step_s)
-                picture = np.full((64, 64, 3), (40, 90, 200), np.uint8)
-                picture[20:40, step % 40 : step % 40 + 20] = (230, 60, 60)
+                frames = _square(request, 8)
                 note = f"Step {step} of {total}"
-                yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, picture, note)
+                yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, frames, note)
             files = _write(request, folder)
             warnings = (WARNING,) if "warn" in request.prompt else ()
             yield Clip(files, request.to_json(), request.num_frames, seconds=total * self.step_s, warnings=warnings)
@@ -65,9 +64,6 @@ class FakeEngine:
 
 
 def _write(request: GenerationRequest, folder: Path) -> tuple[Path, ...]:
-    square = np.full((request.num_frames, 64, 64, 3), (40, 90, 200), np.uint8)
-    for index, frame in enumerate(square):
-        frame[20:40, index : index + 20] = (230, 60, 60)
     with open_clip(
         folder,
         stem=str(request.seed),
@@ -77,5 +73,13 @@ def _write(request: GenerationRequest, folder: Path) -> tuple[Path, ...]:
         height=64,
         recipe=request.to_json(),
     ) as clip:
-        clip.write(square)
+        clip.write(_square(request, request.num_frames))
     return clip.files
+
+
+def _square(request: GenerationRequest, num_frames: int) -> np.ndarray:
+    background = (40, 160, 60) if "green" in request.prompt else (40, 90, 200)
+    frames = np.full((num_frames, 64, 64, 3), background, np.uint8)
+    for index, frame in enumerate(frames):
+        frame[20:40, index % 40 : index % 40 + 20] = (230, 60, 60)
+    return frames

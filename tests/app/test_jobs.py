@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 
 from api.gallery import Gallery, new_visitor
 from api.jobs import Job, Jobs, View
 from api.one_device import OneDevice
-from api.runs import clips_run
+from api.runs import Told, clips_run
 from pipelines.errors import UserError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.request import GenerationRequest
@@ -232,6 +233,54 @@ def test_an_id_from_elsewhere_shows_nothing():
         (update,) = asyncio.run(shown(other))
         assert list(update.values()) == [gr.skip()]
     assert any(isinstance(value, str) and "Done" in value for one in asyncio.run(shown(own)) for value in one.values())
+
+
+def test_the_newest_preview_stays_until_the_clip_is_finished():
+    job = Job(Path(), "", {})
+    preview = np.zeros((8, 4, 4, 3), np.uint8)
+    for shown in (preview, None):
+        job.take(Told(Progress(Stage.DENOISE, 1, 9, preview=shown), 7))
+        assert job.view.preview is preview
+    job.take(Told(Clip((), "{}", 1, 0), 7))
+    assert job.view.preview is None
+
+
+def test_two_visitors_at_once_see_and_keep_only_their_own(tmp_path, monkeypatch):
+    gallery = Gallery(tmp_path / "gallery", 10**9, 3600)
+    monkeypatch.setattr(shelf, "own_gallery", lambda: gallery)
+    page = build_page(OneDevice().alone(FakeEngine(step_s=0.05).make_clip))
+    event, visitors = generate_event(page), {"blue": new_visitor(), "green": new_visitor()}
+    ids = {prompt: event.fn(*on_the_page(event, prompt=prompt, visitor=one)) for prompt, one in visitors.items()}
+
+    async def shown(prompt: str) -> list[dict]:
+        told = follow_event(page).fn(ids[prompt], visitors[prompt])
+        return [{control.elem_id: value for control, value in update.items()} async for update in told]
+
+    async def both() -> list[list[dict]]:
+        return await asyncio.gather(*map(shown, visitors))
+
+    first, second = asyncio.run(both())
+    lines = ["".join(str(update.get("status")) for update in updates) for updates in (first, second)]
+    assert ["1 clip is ahead" in line for line in lines] == [False, True]
+    strips, files = [], []
+    for updates in (first, second):
+        previews = [update["preview"]["value"] for update in updates if "preview" in update]
+        strips.append({told.partition("base64,")[2] for told in previews if told})
+        files.append({name for update in updates for name in (update.get("files") or {}).get("value", ())})
+    assert all(strips)
+    assert not strips[0] & strips[1]
+    assert [len(names) for names in files] == [1, 1]
+    assert not files[0] & files[1]
+    for prompt, visitor in visitors.items():
+        (entry,) = gallery.entries(visitor)
+        assert GenerationRequest.from_json(entry.recipe).prompt == prompt
+    choose = next(one for one in page.fns.values() if one.name == "choose")
+    click = gr.SelectData(None, {"index": 0, "value": None})
+    (theirs,) = gallery.entries(visitors["green"])
+    found = {one.elem_id: value for one, value in choose.fn(visitors["blue"], [theirs.id], click).items()}
+    assert found["gallery_details"] == gr.update(visible=False)
+    assert "gallery_files" not in found
+    assert [caption.split()[0] for _, caption in found["gallery"]["value"]] == ["blue"]
 
 
 def test_a_page_is_told_of_a_fault_even_when_it_comes_later():

@@ -10,11 +10,13 @@ from PIL import Image
 
 from api.command_line.main import main
 from api.engine import build_request
+from api.jobs import Jobs
 from api.kept_inputs import keep
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from tests.app.test_page import wait_until
 from tests.app.test_wiring import generate_event, on_the_page
 from ui.control_units import UNITS, part
 from ui.hold_picture import HOLD_FIELDS
@@ -250,3 +252,18 @@ def test_the_command_line_goes_by_content(tmp_path, capsys):
     assert engine.requests == [request]
     assert main(["--recipe", "x" * 5_000, "-o", str(tmp_path / "a.mp4")], engine=engine.make_clip) == 2
     assert "recipe must be JSON or a file" in capsys.readouterr().err
+
+
+def test_a_page_that_is_loaded_again_shows_what_its_job_was_asked_for_with_the_seeds_as_typed(hashes):
+    jobs = Jobs()
+    page = build_page(FakeEngine(step_s=0).make_clip, jobs=jobs)
+    press, again = generate_event(page), event_named(page, "found_again")
+    values = {"prompt": "a star", "seed": "-1", "batch_count": 2, "num_frames": 9, "num_inference_steps": 1}
+    kept = json.dumps({"first_frame": hashes[0]})
+    job_id = press.fn(*on_the_page(press, mode="img2vid", kept_inputs=kept, **values))
+    assert wait_until(lambda: jobs.find(job_id).view.ended)
+    shown = by_id(again.fn(job_id))
+    assert {name: value_of(shown[name]) for name in values} == values
+    assert (shown["mode"], json.loads(shown["kept_inputs"])) == ("img2vid", {"first_frame": hashes[0]})
+    for other in ("", None, job_id[:-1]):
+        assert by_id(again.fn(other)) == {"restore_told": gr.skip()}

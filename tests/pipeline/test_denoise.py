@@ -60,7 +60,7 @@ def test_a_step_in_stretches_is_the_schedulers_own_bit_for_bit(sampler: Schedule
         whole = theirs.step(prediction, t, theirs_at, generator=their_draws)
         estimate = whole.get("pred_original_sample", whole.get("denoised"))
         estimate = theirs.model_outputs[-1] if estimate is None else estimate
-        assert torch.equal(loop._middle_estimate(ours, prediction, t, ours_at), estimate[:, :, 3])
+        assert torch.equal(loop._estimate(ours, prediction, t, ours_at), estimate[:, :, loop.spread(SHAPE[2])])
         before = ours_at.clone()
         next_at = loop._scheduler_step(ours, prediction, t, ours_at, our_draws)
         assert torch.equal(ours_at, before)

@@ -40,7 +40,6 @@ def test_entries_come_newest_first_with_files_recipe_and_facts(gallery, visitor,
     assert [path.name for path in oldest.files] == ["7-ab.mp4", "7-ab.gif"]
     assert all(path.read_bytes() == b"x" * 100 for path in oldest.files)
     assert (oldest.recipe, oldest.facts["num_frames"]) == ('{"seed":7}', 4)
-    assert abs(oldest.made_at - time.time()) < 60
 
 
 def test_nobody_sees_or_deletes_what_another_made(gallery, visitor, tmp_path):

@@ -7,11 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from api.engine import MakeClip, run_folder
 from pipelines.events import Clip, Progress, Stage
 from pipelines.request import GenerationRequest
 
-MOST_JOBS = 8
+MOST_CALLS = 8
 """So many calls are made or wait; each of them holds a thread."""
 
 _DENOISED = 0.9  # the share of a clip's time after its last step
@@ -20,20 +22,20 @@ _BEGUN = 0.01  # clients take 0 for nothing to do
 _Made = TypeVar("_Made")
 
 
-class TooManyJobsError(RuntimeError):
+class TooManyCallsError(RuntimeError):
     """The line is full."""
 
 
 @dataclass(eq=False)
-class Job:
-    """A call that is made or waits.
+class OpenCall:
+    """A call that is made or waits, and not answered yet.
 
     Args:
         name: Of the call.
         clips: How many it makes.
         done: How many of them are finished.
         progress: What the engine told last.
-        preview: The last picture that it showed.
+        preview: The frames that it showed last, uint8 [n, h, w, 3].
         is_interrupted: Whether it is to stop, or has.
         begun: By the clock of the system, seconds.
     """
@@ -42,7 +44,7 @@ class Job:
     clips: int
     done: int = 0
     progress: Progress = field(default_factory=lambda: Progress(Stage.PREPROCESS, 0, 1))
-    preview: object = None
+    preview: np.ndarray | None = None
     is_interrupted: bool = False
     begun: float = field(default_factory=time.time)
 
@@ -70,69 +72,69 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome(Generic[_Made]):
-    """What came of a job: of clips that were finished, in their order."""
+    """What came of a call: of the clips that were finished, in their order."""
 
     made: list[_Made]
     is_interrupted: bool
 
 
-class Jobs:
-    """All jobs of the process, in the order in which they came.
+class Calls:
+    """The calls of the process that are not answered yet, in the order in which they came.
 
     Args:
         make_clip: The engine; if it can be busy elsewhere, it waits by itself.
         most: How many there may be, those that wait among them.
     """
 
-    def __init__(self, make_clip: MakeClip, *, most: int = MOST_JOBS) -> None:
+    def __init__(self, make_clip: MakeClip, *, most: int = MOST_CALLS) -> None:
         self._make_clip = make_clip
         self._most = most
-        self._jobs: list[Job] = []
+        self._calls: list[OpenCall] = []
         self._lock = threading.Lock()
 
     def run(
         self,
-        job: Job,
+        call: OpenCall,
         requests: Sequence[GenerationRequest],
         collect: Callable[[GenerationRequest, Clip], _Made],
     ) -> Outcome[_Made]:
         """Make clips one after the other.
 
         Args:
-            job: Tells how it goes, and may be interrupted from elsewhere; not run before.
+            call: Tells how it goes, and may be interrupted from elsewhere; not run before.
             collect: Takes what is wanted out of a clip's files, which are gone afterwards.
 
         Raises:
-            TooManyJobsError: The line is full.
+            TooManyCallsError: The line is full.
             UserError: As the engine.
         """
         with self._lock:
-            if len(self._jobs) >= self._most:
-                raise TooManyJobsError(f"{len(self._jobs)} calls are made or wait already.")
-            self._jobs.append(job)
+            if len(self._calls) >= self._most:
+                raise TooManyCallsError(f"{len(self._calls)} calls are made or wait already.")
+            self._calls.append(call)
         try:
-            return self._run(job, requests, collect)
+            return self._run(call, requests, collect)
         finally:
             with self._lock:
-                self._jobs.remove(job)
+                self._calls.remove(call)
 
-    def current(self) -> Job | None:
-        """The job that is made, else the first that waits."""
+    def current(self) -> OpenCall | None:
+        """The call that is made, else the first that waits."""
         with self._lock:
-            return next((job for job in self._jobs if not job.is_waiting), self._jobs[0] if self._jobs else None)
+            return next((call for call in self._calls if not call.is_waiting), self._calls[0] if self._calls else None)
 
     def count(self) -> int:
         """How many there are, those that wait among them."""
-        return len(self._jobs)
+        return len(self._calls)
 
     def interrupt(self) -> None:
-        """Have the current job stop at the engine's next event; others go on."""
-        job = self.current()
-        if job:
-            job.is_interrupted = True
+        """Have the current call stop at the engine's next event; others go on."""
+        call = self.current()
+        if call:
+            call.is_interrupted = True
 
     def _run(
-        self, job: Job, requests: Sequence[GenerationRequest], collect: Callable[[GenerationRequest, Clip], _Made]
+        self, call: OpenCall, requests: Sequence[GenerationRequest], collect: Callable[[GenerationRequest, Clip], _Made]
     ) -> Outcome[_Made]:
         made: list[_Made] = []
         for request in requests:
@@ -140,11 +142,11 @@ class Jobs:
                 for event in events:
                     if isinstance(event, Clip):
                         made.append(collect(request, event))
-                        job.done += 1
-                    elif job.is_interrupted:
+                        call.done += 1
+                    elif call.is_interrupted:
                         return Outcome(made, True)
                     else:
-                        job.take(event)
-            if job.is_interrupted:
+                        call.take(event)
+            if call.is_interrupted:
                 break
-        return Outcome(made, job.is_interrupted)
+        return Outcome(made, call.is_interrupted)

@@ -1,11 +1,11 @@
-"""Jobs of the API tell how far they are, and their line is bounded."""
+"""Calls of the API tell how far they are, and their line is bounded."""
 
 import threading
 
 import pytest
 
 from api.sdapi.answers import progress_of
-from api.sdapi.jobs import Job, Jobs, TooManyJobsError
+from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
 from pipelines.events import Clip, Progress, Stage
 from pipelines.request import GenerationRequest
 
@@ -24,15 +24,15 @@ REQUEST = GenerationRequest(seed=1)
     ],
 )
 def test_progress_grows_over_the_stages_of_all_clips(done, told, share):
-    job = Job("txt2img", clips=2, done=done)
-    job.take(told)
-    assert job.share == pytest.approx(share)
+    call = OpenCall("txt2img", clips=2, done=done)
+    call.take(told)
+    assert call.share == pytest.approx(share)
 
 
-def test_a_job_that_waits_says_so():
-    job = Job("txt2img", clips=1)
-    job.take(Progress(Stage.WAIT, 0, 1))
-    assert progress_of(job, 1, with_picture=True)["state"]["job"] == "waiting"
+def test_a_call_that_waits_says_so():
+    call = OpenCall("txt2img", clips=1)
+    call.take(Progress(Stage.WAIT, 0, 1))
+    assert progress_of(call, 1, with_picture=True)["state"]["job"] == "waiting"
 
 
 def test_a_full_line_takes_no_more_and_empties():
@@ -44,27 +44,27 @@ def test_a_full_line_takes_no_more_and_empties():
         may_end.wait(10)
         yield Clip((), "{}", 1, 0)
 
-    jobs = Jobs(make, most=1)
-    first = threading.Thread(target=lambda: jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: None))
+    calls = Calls(make, most=1)
+    first = threading.Thread(target=lambda: calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: None))
     first.start()
     begun.wait(10)
-    with pytest.raises(TooManyJobsError):
-        jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: None)
+    with pytest.raises(TooManyCallsError):
+        calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: None)
     may_end.set()
     first.join(10)
-    assert jobs.count() == 0
-    assert jobs.run(Job("txt2img", 1), [REQUEST], lambda *_: "made").made == ["made"]
+    assert calls.count() == 0
+    assert calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: "made").made == ["made"]
 
 
-def test_an_interrupted_job_keeps_the_clips_that_were_finished():
+def test_an_interrupted_call_keeps_the_clips_that_were_finished():
     def make(_request, _folder):
         yield Progress(Stage.DENOISE, 1, 2)
         yield Clip((), "{}", 1, 0)
 
     def collect(*_):
-        jobs.interrupt()
+        calls.interrupt()
         return "made"
 
-    jobs = Jobs(make)
-    outcome = jobs.run(Job("txt2img", 3), [REQUEST] * 3, collect)
+    calls = Calls(make)
+    outcome = calls.run(OpenCall("txt2img", 3), [REQUEST] * 3, collect)
     assert (outcome.made, outcome.is_interrupted) == (["made"], True)
