@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
-from pipelines.stopwatch import timed
+from pipelines.stopwatch import Meter, timed
 
 if TYPE_CHECKING:
     from media.formats import Encoding
@@ -105,6 +105,7 @@ def make_clip(
     check_output(request.formats, request.output_fps, encoding)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
+    meter = Meter()
     writers: list[ClipWriter] = []
 
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
@@ -118,26 +119,30 @@ def make_clip(
             height=height,
             recipe=recipe,
             encoding=encoding,
+            measure=meter.measure,
         )
         writers.append(writer)
         return writer
 
-    finishers = yield from load_finishers(request)
-    inputs = yield from open_compared(request)
-    events = make_in_turns(
-        request,
-        take=take,
-        open_writer=finished(request, inputs, open_writer, finishers),
-        checkpoints=settings().checkpoint_dir,
-        seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
-        was_cut_off=was_cut_off,
-    )
-    for event in timed(request, events):
-        if isinstance(event, Clip):
-            of_files = [warning for writer in writers for warning in writer.warnings]
-            yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))
-        else:
-            yield event
+    def events() -> Generator[Event, None, None]:
+        finishers = yield from load_finishers(request)
+        inputs = yield from open_compared(request)
+        yield from make_in_turns(
+            request,
+            take=take,
+            open_writer=finished(request, inputs, open_writer, finishers, meter.measure),
+            checkpoints=settings().checkpoint_dir,
+            seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
+            was_cut_off=was_cut_off,
+        )
+
+    with closing(events()) as running:
+        for event in timed(request, running, meter):
+            if isinstance(event, Clip):
+                of_files = [warning for writer in writers for warning in writer.warnings]
+                yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))
+            else:
+                yield event
 
 
 def encoding_of(request: GenerationRequest) -> "Encoding":

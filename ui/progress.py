@@ -22,6 +22,7 @@ STAGE_LABELS: dict[Stage, str] = {
     Stage.ENCODE: "Reading the prompt",
     Stage.DENOISE: "Making the clip",
     Stage.DECODE: "Drawing the frames",
+    Stage.WRITE: "Writing the files",
 }
 _PREVIEW_QUALITY = 90  # previews are small and shown large: blocks and colour bleeding would be seen
 _SECONDS_A_MINUTE = 60
