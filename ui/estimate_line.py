@@ -55,16 +55,14 @@ FIELDS_OF_COST = (
 )
 """The fields of words alone that decide what a clip takes."""
 
+_OF_UNIT = ("model", "preprocessor", "start", "end")
+
 STEERING = (
     "mode",
     "first_frame",
     "last_frame",
     "strength",
-    *(
-        part(number, name)
-        for number in range(1, UNITS + 1)
-        for name in ("enabled", "model", "preprocessor", "start", "end")
-    ),
+    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", *_OF_UNIT)),
     "image_prompt_model",
     "image_prompt_picture",
 )
@@ -213,5 +211,5 @@ def _request(values: Mapping[str, Any]) -> GenerationRequest:
 
 
 def _unit(values: Mapping[str, Any], number: int) -> dict[str, Any]:
-    unit = {name: values.get(part(number, name)) for name in ("model", "start", "end")}
-    return unit | {"preprocessor": values.get(part(number, "preprocessor")) or "none"}
+    unit = {name: values.get(part(number, name)) for name in _OF_UNIT}
+    return unit | {"preprocessor": unit["preprocessor"] or "none"}

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from api.engine import MakeClip
-from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, axis_label, plan_grid, read_axis
+from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, GridPlan, axis_label, plan_grid, read_axis
 from api.jobs import Jobs
 from api.runs import grid_run
 from ui.gallery import keeper
@@ -72,10 +72,11 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
 
     def make_grid(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
-        run = grid_run(
-            make_clip, lambda: plan_grid(request_fields(given), filled_axes(given)), keeper(given["visitor"])
-        )
-        return started(jobs, run)
+
+        def plan() -> GridPlan:
+            return plan_grid(request_fields(given), filled_axes(given))
+
+        return started(jobs, grid_run(make_clip, plan, keeper(given["visitor"])))
 
     return make_grid
 

@@ -100,9 +100,8 @@ def build_studio(
     wire_previews(tabs.previews, make_preview, queue, everything)
     wire_models(controls, model_told, more.motion_told, advice)
     wire_presets(presets, controls, more.motion_told)
-    follow_estimate(
-        controls, {"batch_count": batch_count, **inputs, **grid.inputs}, (*estimated, grid.estimate), results
-    )
+    others = {"batch_count": batch_count, **inputs, **grid.inputs}
+    follow_estimate(controls, others, (*estimated, grid.estimate), results)
     _wire_pictures(controls, more.windows, timeline)
     _wire_inputs(tabs, inputs, examples, controls)
     wire_lists(more.refresh, controls, more.picker, inputs)
