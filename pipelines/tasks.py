@@ -25,6 +25,9 @@ _LOOKS_AT = 512  # the shorter side of that picture where nothing else is said, 
 _BYTES_A_PIXEL = {OutputFormat.MP4: 0.04, OutputFormat.WEBM: 0.005, OutputFormat.WEBP: 0.015, OutputFormat.GIF: 0.25}
 """Of files at the usual quality, roughly: how likely it is that a size is searched for."""
 
+START = 2_000_000
+"""To start and end ffmpeg takes as long as so many pixels, roughly: small clips must not make large ones look slow."""
+
 READ = "read"
 COLORS = "match colours"
 
@@ -35,7 +38,7 @@ class Task(NamedTuple):
     Args:
         name: What its speed is kept under.
         stage: When it is done: `PREPROCESS`, `DECODE` frame by frame, or `WRITE` behind the last frame.
-        pixels: Of all frames that it looks at or makes.
+        pixels: Of all frames that it looks at or makes, and `START` where a program does.
     """
 
     name: str
@@ -98,7 +101,7 @@ def _looked_at(request: GenerationRequest) -> list[Task]:
     ]
     if request.color_match is ColorMatch.SOURCE:  # decoded once more by who writes
         clips.append(request.source_video)
-    read = [Task(READ, Stage.PREPROCESS, float(len(clips) * request.num_frames * frame))] if clips else []
+    read = [Task(READ, Stage.PREPROCESS, float(len(clips) * (START + request.num_frames * frame)))] if clips else []
     pixels: dict[str, float] = {}
     for unit in request.controls:
         name = preprocess_task(unit.preprocessor)
@@ -137,6 +140,6 @@ def _written(request: GenerationRequest) -> list[Task]:
     large = [kind for kind in written if 0 < limit < _BYTES_A_PIXEL.get(kind, 0.0) * pixels]
     return [
         *(Task(write_task(kind), Stage.DECODE, pixels) for kind in written),
-        *(Task(finish_task(kind), Stage.WRITE, pixels) for kind in written),
-        *(Task(fit_task(kind), Stage.WRITE, pixels) for kind in large),
+        *(Task(finish_task(kind), Stage.WRITE, START + pixels) for kind in written),
+        *(Task(fit_task(kind), Stage.WRITE, START + pixels) for kind in large),
     ]
