@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from pipelines.choices import Scheduler
@@ -101,31 +102,40 @@ def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | No
         InvalidRequestError: `strength` leaves no step.
     """
     machine = machine or this_machine()
-    paces = {kind: pace_of(machine, kind) for kind in {kind_of(request.base_model) for request in requests}}
     stages = dict.fromkeys(Stage, 0.0)
-    lent, turns = 0.0, 0
-    peaks = [peak_bytes(request, machine) for request in requests]
+    held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
     before: GenerationRequest | None = None
-    for request in requests:
-        pace = paces[kind_of(request.base_model)]
-        engine, tasks = _seconds(request, before, pace, machine)
-        for stage in Stage:
-            stages[stage] += engine.get(stage, 0.0) + tasks[stage]
-        held = sum(engine.values()) + tasks[Stage.PREPROCESS]
-        turns += turns_of(held) if machine.kind == "zerogpu" and not request.extended_from else 1
-        lent += held
+    for request, count in _in_a_row(requests):
+        pace = pace_of(machine, kind_of(request.base_model))
+        is_rough = is_rough or pace.is_rough
+        device, ram = map(max, (device, ram), peak_bytes(request, machine))
+        for times, previous in ((1, before), (count - 1, request)):
+            if not times:
+                continue
+            engine, tasks = _seconds(request, previous, pace, machine)
+            for stage in Stage:
+                stages[stage] += times * (engine.get(stage, 0.0) + tasks[stage])
+            lent = sum(engine.values()) + tasks[Stage.PREPROCESS]
+            held += times * lent
+            turns += times * (turns_of(lent) if machine.kind == "zerogpu" and not request.extended_from else 1)
         before = request
     return Estimate(
         seconds=sum(stages.values()),
-        device_seconds=lent,
-        peak_bytes_device=max(device for device, _ in peaks),
-        peak_bytes_ram=max(ram for _, ram in peaks),
-        zero_gpu_seconds=QUOTA_FACTOR * lent if machine.kind == "zerogpu" else None,
+        device_seconds=held,
+        peak_bytes_device=device,
+        peak_bytes_ram=ram,
+        zero_gpu_seconds=QUOTA_FACTOR * held if machine.kind == "zerogpu" else None,
         turns=turns,
-        is_rough=any(pace.is_rough for pace in paces.values()),
+        is_rough=is_rough,
         stages=stages,
         clips=len(requests),
     )
+
+
+def _in_a_row(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
+    """Requests with how often each comes in a row, whatever their seeds."""
+    seedless = [request.model_copy(update={"seed": 0}) for request in requests]
+    return [(request, len(list(same))) for request, same in groupby(seedless)]
 
 
 def turns_of(seconds: float) -> int:

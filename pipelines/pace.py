@@ -3,7 +3,10 @@
 A clip's time is that of loading, of the UNet, of the VAE and of all `tasks.py` lists. The UNet's is taken for a sum
 of operations and calls. A rate of operations alone would not do: with the demo model one core did about 100 GFLOP/s in
 layers and 12 in attention, and spent 0.05 s of every call beside them. The VAE has one rate of operations, and each
-task one of pixels: the median of the last clips that had it, which one clip beside a busy neighbour does not move.
+task one of pixels.
+
+Of the last clips the median counts, so that one beside a busy neighbour changes nothing; of two the faster one, since
+what disturbs a clip only ever makes it slower.
 """
 
 import json
@@ -13,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import Any, Self
 
 import numpy as np
@@ -195,7 +198,7 @@ def pace_of(machine: Machine, kind: str) -> Pace:
     measured: dict[str, list[float]] = {}
     for name, rate in (item for run in every for item in run.rates.items()):
         measured.setdefault(name, []).append(rate)
-    rates = {name: median(found) for name, found in measured.items()}
+    rates = {name: median_low(found) for name, found in measured.items()}
     return replace(fitted(ASSUMED[machine.kind], _runs(known.get(f"{machine.name} {kind}", []))), rates=rates)
 
 
@@ -219,8 +222,8 @@ def fitted(assumed: Pace, runs: Sequence[Run]) -> Pace:
         assumed,
         denoise=_fit(assumed.denoise, [(_denoise_terms(run.cost), run.denoise_s) for run in runs]),
         drawing=_fit(assumed.drawing, [(_drawing_terms(run.cost), run.drawing_s) for run in runs]),
-        load_s=median(loads) if loads else assumed.load_s,
-        ready_s=median(ready) if ready else assumed.ready_s,
+        load_s=median_low(loads) if loads else assumed.load_s,
+        ready_s=median_low(ready) if ready else assumed.ready_s,
         is_rough=False,
     )
 
@@ -242,15 +245,13 @@ def _fit(assumed: Rates, measured: Sequence[tuple[Rates, float]]) -> Rates:
     usable = [(terms, seconds) for terms, seconds in measured if seconds > 0 and _dot(assumed, terms) > 0]
     if not usable:
         return assumed
-    slower = median(seconds / _dot(assumed, terms) for terms, seconds in usable)
+    slower = median_low(seconds / _dot(assumed, terms) for terms, seconds in usable)
     scaled = np.array(assumed) * slower
     kept = [
         np.array(terms) * scaled / seconds
         for terms, seconds in usable
         if 1 / _OUTLIER <= _dot(assumed, terms) * slower / seconds <= _OUTLIER
     ]
-    if not kept:  # half are fast and half are slow
-        return tuple(scaled.tolist())
     rows = np.array([*kept, *(math.sqrt(_PULL) * np.eye(len(scaled)))])
     aims = np.array([*[1.0] * len(kept), *[math.sqrt(_PULL)] * len(scaled)])
     solved = np.linalg.lstsq(rows, aims, rcond=None)[0]

@@ -41,7 +41,7 @@ class Remaining:
             return None
         if event.stage in self._shares:
             self._shares[event.stage] = self._share(event)
-        now = min(map(_ORDER.index, _AT_FIRST)) if event.stage in _AT_FIRST else _ORDER.index(event.stage)
+        now = 0 if event.stage in _AT_FIRST else _ORDER.index(event.stage)
         return sum(self._left(stage, spent[stage], is_over=_ORDER.index(stage) < now) for stage in _ORDER)
 
     def _share(self, event: Progress) -> float:
