@@ -29,17 +29,38 @@ def build_batch(
         InvalidRequestError: A value breaks its field's rule, the list is none or too long, or it has another length
             than `batch_count`.
     """
-    count = None if batch_count in (None, "") else _checked_count(batch_count, most)
-    seeds = _read_list(values.get("seed"), most)
+    count, seeds = _checked(values.get("seed"), batch_count, most)
     if len(seeds) > 1:
-        if count not in (None, 1, len(seeds)):
-            raise InvalidRequestError(
-                f"batch_count must be 1 or the number of seeds ({len(seeds)}), got {count}. Change 'Clips' or the list."
-            )
         return [build_request(**values | {"seed": seed}) for seed in seeds]
     first = build_request(**values | {"seed": seeds[0]})
-    others = ({**first.model_dump(), "seed": first.seed + more} for more in range(1, count or 1))
+    others = ({**first.model_dump(), "seed": first.seed + more} for more in range(1, count))
     return [first, *(build_request(**other) for other in others)]
+
+
+def count_clips(seed: object, batch_count: object, *, most: int = MAX_CLIPS) -> int:
+    """How many clips a press makes; the arguments are those of `build_batch`.
+
+    Raises:
+        InvalidRequestError: As `build_batch`, of these two.
+
+    Example:
+        >>> count_clips("7, 42, 1000", 1), count_clips(7, 4)
+        (3, 4)
+    """
+    return _checked(seed, batch_count, most)[0]
+
+
+def _checked(seed: object, batch_count: object, most: int) -> tuple[int, Sequence[object]]:
+    """How many clips, and their seeds as far as they are named."""
+    count = None if batch_count in (None, "") else _checked_count(batch_count, most)
+    seeds = _read_list(seed, most)
+    if len(seeds) == 1:
+        return count or 1, seeds
+    if count not in (None, 1, len(seeds)):
+        raise InvalidRequestError(
+            f"batch_count must be 1 or the number of seeds ({len(seeds)}), got {count}. Change 'Clips' or the list."
+        )
+    return len(seeds), seeds
 
 
 def _checked_count(value: object, most: int) -> int:

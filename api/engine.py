@@ -7,7 +7,7 @@ so a page is up in a second; the engine is imported by the first clip, or earlie
 import secrets
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from pipelines import catalog
 from pipelines.events import Clip, Event
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
-from pipelines.stopwatch import timed
+from pipelines.stopwatch import Meter, timed
 
 if TYPE_CHECKING:
     from media.formats import Encoding
@@ -81,6 +81,7 @@ def make_clip(
     check_output(request.formats, request.output_fps, encoding)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
+    meter = Meter()
     writers: list[ClipWriter] = []
 
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
@@ -94,26 +95,30 @@ def make_clip(
             height=height,
             recipe=recipe,
             encoding=encoding,
+            measure=meter.measure,
         )
         writers.append(writer)
         return writer
 
-    finishers = yield from load_finishers(request)
-    inputs = yield from open_compared(request)
-    events = make_in_turns(
-        request,
-        take=take,
-        open_writer=finished(request, inputs, open_writer, finishers),
-        checkpoints=settings().checkpoint_dir,
-        seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
-        was_cut_off=was_cut_off,
-    )
-    for event in timed(request, events):
-        if isinstance(event, Clip):
-            of_files = [warning for writer in writers for warning in writer.warnings]
-            yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))
-        else:
-            yield event
+    def events() -> Generator[Event, None, None]:
+        finishers = yield from load_finishers(request)
+        inputs = yield from open_compared(request)
+        yield from make_in_turns(
+            request,
+            take=take,
+            open_writer=finished(request, inputs, open_writer, finishers, meter.measure),
+            checkpoints=settings().checkpoint_dir,
+            seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
+            was_cut_off=was_cut_off,
+        )
+
+    with closing(events()) as running:
+        for event in timed(request, running, meter):
+            if isinstance(event, Clip):
+                of_files = [warning for writer in writers for warning in writer.warnings]
+                yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))
+            else:
+                yield event
 
 
 def encoding_of(request: GenerationRequest) -> "Encoding":

@@ -13,7 +13,7 @@ from api.field_groups import GROUPS, IN_SIGHT
 from api.modes import Mode
 from pipelines import catalog
 from pipelines.catalog_entries import Entry
-from pipelines.estimate import advice, estimate, fit, this_budget
+from pipelines.estimate import advice, estimate_all, fit, this_budget
 from pipelines.presets import PRESETS
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 
@@ -50,15 +50,14 @@ def estimate_endpoint() -> Callable[..., dict[str, Any]]:
 
 def estimated(requests: list[GenerationRequest]) -> dict[str, Any]:
     """What clips that differ in their seeds alone will take together, as JSON."""
-    found, budget = estimate(requests[0]), this_budget()
+    found, budget = estimate_all(requests), this_budget()
     fits = budget.holds(found)
     changes = {} if fits else fit(requests[0], budget)
-    again = (len(requests) - 1) * (found.seconds - found.parts.get("load", 0))
     return {
-        "seconds": round(found.seconds + again, 1),
+        "seconds": round(found.seconds, 1),
         "device_gb": round(found.peak_bytes_device / 1e9, 2),
         "memory_gb": round(found.peak_bytes_ram / 1e9, 2),
-        "zero_gpu_seconds": None if found.zero_gpu_seconds is None else round(found.zero_gpu_seconds + again, 1),
+        "zero_gpu_seconds": None if found.zero_gpu_seconds is None else round(found.zero_gpu_seconds, 1),
         "is_rough": found.is_rough,
         "fits": fits,
         "changes": changes,

@@ -23,6 +23,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit
 from pipelines.request import GenerationRequest
+from pipelines.tasks import READ
 
 if TYPE_CHECKING:
     from controlnet.control_cache import ControlClip
@@ -270,4 +271,4 @@ def _told(work: Generator[Decoded, None, FrameFile], field: str) -> Generator[Pr
                 frames: FrameFile = end.value
                 return frames
             note = f"Reading {_IN_WORDS.get(field, 'the clip to follow')}, frame {done:,} of {total:,}"
-            yield Progress(Stage.PREPROCESS, done, total, note=note)
+            yield Progress(Stage.PREPROCESS, done, total, note=note, task=READ)

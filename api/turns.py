@@ -19,7 +19,7 @@ from pipelines.events import Clip, Drawn, Event, Paused, Progress, Stage
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
-    from pipelines.generate import FrameSink
+    from finishing.stages import StagedSink
 
 MOST_CUT_OFF = 5
 """So many turns of a clip may be ended from outside; a turn that is cut off loses the steps since the last one kept."""
@@ -87,7 +87,7 @@ def make_in_turns(
     request: GenerationRequest,
     *,
     take: TakeTurn,
-    open_writer: "Callable[[GenerationRequest, str], AbstractContextManager[FrameSink]]",
+    open_writer: "Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]",
     checkpoints: Path | None,
     seconds: float | None = None,
     was_cut_off: Callable[[Exception], bool] = lambda _: False,
@@ -107,7 +107,7 @@ def make_in_turns(
     """
     begun = time.monotonic()
     done: int | None = None
-    sink: FrameSink | None = None
+    sink: StagedSink | None = None
     cut_off = 0
     with ExitStack() as files:
         finished = False
@@ -119,16 +119,18 @@ def make_in_turns(
                 for event in _closing(take(turn)):
                     if isinstance(event, Drawn):
                         sink = sink or files.enter_context(open_writer(request, event.recipe))
-                        sink.write(event.frames)
+                        yield from sink.writing(event.frames)
                         done += len(event.frames)
                     elif isinstance(event, Clip):
                         assert sink is not None, "a clip has at least one frame"
+                        yield from sink.ending()
                         files.close()
                         finished, taken = True, time.monotonic() - begun
                         yield replace(event, files=sink.files, num_frames=sink.num_frames, seconds=taken)
                     elif isinstance(event, Progress):
                         moved = moved or event.stage in _GOES_ON
-                        yield event
+                        if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
+                            yield event
             except Exception as err:
                 cut_off += 1
                 may_go_on = seconds is not None and moved and cut_off <= MOST_CUT_OFF

@@ -18,11 +18,9 @@ from api.faults import faults_in_words
 from api.turns import Turn, take_turn
 from pipelines.errors import UserError
 from pipelines.estimate import estimate
+from pipelines.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
-
-MARGIN_S = 6
-"""A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
 
 LEAST_S = 15
 """A turn is never shorter, unless that is all there is: reading inputs takes its time, too."""
@@ -72,7 +70,7 @@ def lent_engine(*, limit_s: int) -> MakeClip:
         os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
 
     def duration(turn: Turn, *_: Any, **__: Any) -> int:
-        return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + MARGIN_S)
+        return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + TURN_MARGIN_S)
 
     def seconds(request: GenerationRequest) -> float:
         return turn_seconds(request, limit_s=limit_s)
@@ -85,9 +83,9 @@ def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
 
     A call that asks for less comes earlier in the platform's line, and is refused later by a visitor's quota.
     """
-    most = max(1, limit_s - MARGIN_S)
+    most = max(1, limit_s - TURN_MARGIN_S)
     try:
-        return min(most, max(LEAST_S, ROOM * estimate(request).seconds))
+        return min(most, max(LEAST_S, ROOM * estimate(request).device_seconds))
     except UserError:  # what is wrong with it is said where it is made
         return most
 

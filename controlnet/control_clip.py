@@ -20,6 +20,7 @@ from pipelines.clip_inputs import FrameClip
 from pipelines.control_units import ControlUnit
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit, fitted
+from pipelines.tasks import preprocess_task
 
 CHUNK = 4
 """Frames preprocessed together; between two chunks it can be cancelled."""
@@ -62,7 +63,7 @@ def prepare_control(
     preprocessor = get_preprocessor(unit.preprocessor)
     options = options_of(unit)
     looks = 1 + (not digest) + (preprocessor.spread is not None)
-    told = _Told(preprocessor.label, looks * clip.num_frames)
+    told = _Told(preprocessor, looks * clip.num_frames)
     content = digest or (yield from _content_of(clip, told))
     drawn = seed if preprocessor.uses_seed else 0
     setting = Setting(options, width, height, drawn, device)
@@ -88,14 +89,15 @@ def prepare_control(
 class _Told:
     """Progress in frames looked at, however often each is."""
 
-    def __init__(self, label: str, total: int) -> None:
-        self._label = label
+    def __init__(self, preprocessor: Preprocessor, total: int) -> None:
+        self._label = preprocessor.label
+        self._task = preprocess_task(preprocessor.id)
         self._total = total
         self._done = 0
 
     def more(self, frames: int) -> Progress:
         self._done += frames
-        return Progress(Stage.PREPROCESS, self._done, self._total, note=self._label)
+        return Progress(Stage.PREPROCESS, self._done, self._total, note=self._label, task=self._task)
 
 
 def _key(preprocessor: Preprocessor, setting: Setting, fit: ImageFit, *, content: str, num_frames: int) -> str:

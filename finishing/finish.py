@@ -1,7 +1,7 @@
 """The one entry: what a request asks to be done to its finished frames, between the engine and the writers."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from finishing.between import BetweenStage, Draw
 from finishing.colors import ColorStage
 from finishing.film import Film, load_film
 from finishing.flow import draw_between
-from finishing.stages import Stage, staged
+from finishing.stages import Named, StagedSink, staged
 from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upscaler
 from pipelines import catalog
 from pipelines.choices import ColorMatch, Interpolation
@@ -18,9 +18,12 @@ from pipelines.clip_inputs import ClipInputs
 from pipelines.downloads import following
 from pipelines.events import Progress
 from pipelines.events import Stage as At
-from pipelines.generate import FrameSink, OpenWriter, default_store
+from pipelines.generate import OpenWriter, default_store
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from pipelines.tasks import COLORS, Measure, between_task, enlarge_task, unmeasured
+
+OpenFinished = Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +64,40 @@ def _device(store: ModelStore | None) -> str:
 
 
 def finished(
-    request: GenerationRequest, inputs: ClipInputs, open_writer: OpenWriter, finishers: Finishers
-) -> OpenWriter:
+    request: GenerationRequest,
+    inputs: ClipInputs,
+    open_writer: OpenWriter,
+    finishers: Finishers,
+    measure: Measure = unmeasured,
+) -> OpenFinished:
     """What opens the writer behind all that the request asks for: colours, frames in between, size, in this order.
 
-    The way back (`reverse`) is the engine's: its frames pass here like others. A request that asks for nothing gets
-    the plain writer back.
+    The way back (`reverse`) is the engine's: its frames pass here like others.
 
     Args:
         inputs: What the request names, opened.
         open_writer: Opens the sink of the frames as they shall be in the files: `request.output_frames` of
             `request.output_size`.
         finishers: What `load_finishers` gave for the request.
+        measure: Counts the time of each stage.
     """
-    if not _stages(request, inputs, finishers):
-        return open_writer
 
-    def open_finished(asked: GenerationRequest, recipe: str) -> AbstractContextManager[FrameSink]:
-        return staged(open_writer(asked, recipe), _stages(request, inputs, finishers))
+    def open_finished(asked: GenerationRequest, recipe: str) -> AbstractContextManager[StagedSink]:
+        stages = _stages(request, inputs, finishers)
+        return staged(open_writer(asked, recipe), stages, total=request.output_frames, measure=measure)
 
     return open_finished
 
 
-def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers) -> list[Stage]:
+def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers) -> list[Named]:
     """New stages: they hold frames, so every clip has its own."""
-    stages: list[Stage] = []
+    stages: list[Named] = []
     if request.color_match is not ColorMatch.OFF:
-        stages.append(ColorStage(request, inputs))
+        stages.append(Named(COLORS, ColorStage(request, inputs)))
     if request.inserted_frames:
         draw: Draw = finishers.film.draw_between if finishers.film else draw_between
-        stages.append(BetweenStage(draw, request.inserted_frames, loops=request.loops))
+        between = BetweenStage(draw, request.inserted_frames, loops=request.loops)
+        stages.append(Named(between_task(request), between))
     if request.upscale_by > 1:
-        stages.append(UpscaleStage(request.output_size, finishers.upscaler))
+        stages.append(Named(enlarge_task(request), UpscaleStage(request.output_size, finishers.upscaler)))
     return stages

@@ -1,9 +1,10 @@
 """Files no larger than wished: the best quality that fits, found by encoding again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from media.formats import Encoding
 from media.gifsicle import gifsicle_path
@@ -14,6 +15,8 @@ ADJUSTABLE = frozenset({OutputFormat.MP4, OutputFormat.WEBM, OutputFormat.WEBP, 
 
 MAX_TRIES = 6
 """Encodes that a search takes at most: half of what is left goes with each."""
+
+Told = TypeVar("Told")
 
 _WORST_MP4_CRF, _WORST_WEBM_CRF = 51, 63
 _GIF_LOSSINESS = (20, 40, 80, 120, 200)
@@ -54,20 +57,23 @@ def _smaller_gifs(now: Encoding) -> list[Encoding]:
 
 
 def best_that_fits(
-    levels: Sequence[Encoding], max_bytes: int, encode: Callable[[Encoding], Path]
-) -> tuple[Encoding, Path]:
+    levels: Sequence[Encoding], max_bytes: int, encode: Callable[[Encoding], Generator[Told, None, Path]]
+) -> Generator[Told, None, tuple[Encoding, Path]]:
     """The first level whose file is small enough, by bisection; the last one if none is.
 
     Args:
         levels: Ever smaller files; at least one.
         max_bytes: Largest file that is small enough.
-        encode: Writes the file of a level. Files that are not wanted are deleted.
+        encode: Writes the file of a level, telling how far it is. Files that are not wanted are deleted.
+
+    Yields:
+        What `encode` tells.
     """
     low, high = 0, len(levels)
     best: tuple[Encoding, Path] | None = None
     while low < high:
         middle = (low + high) // 2
-        path = encode(levels[middle])
+        path = yield from encode(levels[middle])
         fits = path.stat().st_size <= max_bytes
         if fits:
             high = middle

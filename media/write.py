@@ -1,7 +1,7 @@
 """Write a clip while it is being made: frames in, files of several formats out, all of them or none."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from media.webm import MAX_WEBM_FPS, WebmWriter
 from media.webp import WebpWriter
 from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
+from pipelines.tasks import Measure, finish_task, fit_task, unmeasured, write_task
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""
@@ -82,6 +83,19 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encod
         )
 
 
+class Writing(NamedTuple):
+    """How far the files are behind the last frame.
+
+    Args:
+        step, total: Finished files, or frames of one that is encoded once more.
+        note: What is being done, in words for people.
+    """
+
+    step: int
+    total: int
+    note: str
+
+
 class ClipWriter:
     """Writes one clip in all its formats, frame by frame. Made by `open_clip`; a context manager.
 
@@ -94,12 +108,16 @@ class ClipWriter:
         warnings: What people should know of the finished files: quality that was lowered for their size.
     """
 
-    def __init__(self, folder: Path, stem: str, formats: Sequence[OutputFormat], spec: ClipSpec) -> None:
+    def __init__(
+        self, folder: Path, stem: str, formats: Sequence[OutputFormat], spec: ClipSpec, measure: Measure = unmeasured
+    ) -> None:
         self.files: tuple[Path, ...] = ()
         self.num_frames = 0
         self.warnings: tuple[str, ...] = ()
         self._targets = {kind: folder / f"{stem}{_WRITERS[kind].suffix}" for kind in formats}
         self._spec = spec
+        self._measure = measure
+        self._finished: list[Path] | None = None
         self._writers: list[FormatWriter] = []
         self._stored: StoredFrames | None = None
 
@@ -136,8 +154,9 @@ class ClipWriter:
             raise ValueError(f"frames must be uint8 [n, {wanted}], got {frames.dtype} {list(frames.shape)}")
         if len(frames) == 0:
             return
-        for writer in self._writers:
-            writer.write(frames)
+        for kind, writer in zip(self._targets, self._writers, strict=True):
+            with self._measure(write_task(kind)):
+                writer.write(frames)
         if self._stored:
             self._stored.write(frames)
         self.num_frames += len(frames)
@@ -147,16 +166,32 @@ class ClipWriter:
     ) -> None:
         try:
             if kind is None:
+                for _ in self.completing():
+                    pass
                 self._publish()
         finally:
             self._clean_up()
 
-    def _publish(self) -> None:
+    def completing(self) -> Iterator[Writing]:
+        """Complete the files, telling how far that is: it may take as long as all the writing, or with a limit of
+        their size several times that. Leaving the context does it, too, if it was not done, and publishes them.
+        """
+        if self._finished is not None:
+            return
         if self.num_frames == 0:
             raise ValueError("a clip must have at least one frame, got none")
-        finished = [writer.finish() for writer in self._writers]
+        finished = []
+        for number, (kind, writer) in enumerate(zip(self._targets, self._writers, strict=True)):
+            yield Writing(number, len(self._writers), f"Finishing the {kind}")
+            with self._measure(finish_task(kind)):
+                finished.append(writer.finish())
         if self._spec.encoding.max_bytes:
-            finished = self._within_limit(finished)
+            finished = yield from self._within_limit(finished)
+        self._finished = finished
+
+    def _publish(self) -> None:
+        assert self._finished is not None
+        finished = self._finished
         published: list[Path] = []
         try:
             for path, target in zip(finished, self._targets.values(), strict=True):
@@ -168,7 +203,7 @@ class ClipWriter:
             raise
         self.files = tuple(published)
 
-    def _within_limit(self, paths: list[Path]) -> list[Path]:
+    def _within_limit(self, paths: list[Path]) -> Generator[Writing, None, list[Path]]:
         """Encode again what is too large, and say what came of it."""
         if self._stored:
             self._stored.finish()
@@ -179,20 +214,25 @@ class ClipWriter:
             last, levels = first, lower_qualities(kind, first)
             if levels:
                 path.unlink()
-                last, found[place] = best_that_fits(levels, first.max_bytes, partial(self._encoded, kind))
+                last, found[place] = yield from best_that_fits(levels, first.max_bytes, partial(self._encoded, kind))
             warnings.append(size_warning(kind, first, last, found[place].stat().st_size))
         self.warnings = tuple(warnings)
         return found
 
-    def _encoded(self, kind: OutputFormat, encoding: Encoding) -> Path:
+    def _encoded(self, kind: OutputFormat, encoding: Encoding) -> Generator[Writing, None, Path]:
         """The stored frames as a file."""
         assert self._stored is not None
         folder = Path(mkdtemp(prefix=f"{kind}-", dir=self._work))
         writer = _WRITERS[kind](replace(self._spec, folder=folder, encoding=encoding))
+        frames = iter(self._stored)
+        total = self.num_frames
         try:
-            for frame in self._stored:
-                writer.write(frame[None])
-            path = writer.finish().replace(folder.with_suffix(".done"))
+            for number in range(1, total + 1):
+                with self._measure(fit_task(kind)):
+                    writer.write(next(frames)[None])
+                yield Writing(number, total, f"Making the {kind} smaller, frame {number} of {total}")
+            with self._measure(fit_task(kind)):
+                path = writer.finish().replace(folder.with_suffix(".done"))
         finally:
             writer.abort()
         shutil.rmtree(folder)
@@ -218,6 +258,7 @@ def open_clip(  # noqa: PLR0913 - what a clip is, and two things with defaults
     recipe: str,
     encoding: Encoding = USUAL,
     alpha: bool = False,
+    measure: Measure = unmeasured,
 ) -> ClipWriter:
     """Open a clip for writing.
 
@@ -232,6 +273,7 @@ def open_clip(  # noqa: PLR0913 - what a clip is, and two things with defaults
         encoding: Qualities, and the largest size of a file.
         alpha: Whether frames have a fourth channel, 0 where nothing is seen. MP4 lays them over black; GIF knows only
             seen or not.
+        measure: Counts the time of each task.
 
     Raises:
         InvalidRequestError: As `check_output`.
@@ -253,4 +295,4 @@ def open_clip(  # noqa: PLR0913 - what a clip is, and two things with defaults
     if "\0" in recipe:
         raise ValueError("recipe must not contain NUL, which no comment can hold; JSON escapes it")
     check_output(formats, fps, encoding)
-    return ClipWriter(folder, stem, formats, ClipSpec(folder, fps, width, height, recipe, encoding, alpha))
+    return ClipWriter(folder, stem, formats, ClipSpec(folder, fps, width, height, recipe, encoding, alpha), measure)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pipelines.architecture import Architecture
 from pipelines.catalog import find_base_model
 from pipelines.catalog_entries import ASSETS
-from pipelines.choices import HiresMethod, OutputFormat
+from pipelines.choices import HiresMethod
 from pipelines.context import plan_inner_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.plan import plan_passes
@@ -114,16 +114,16 @@ class Cost:
         denoise_flops, attention_flops: Operations of the texts, the UNet and what steers it.
         calls: Of the UNet.
         steps: Steps of the sampler in all passes and rounds.
-        drawing_flops: Operations that turn pictures into latents and latents into frames.
-        written_pixels: Of all frames in all files.
+        reading_flops: Operations that turn pictures into latents.
+        drawing_flops: Operations that turn latents into frames.
     """
 
     denoise_flops: float
     attention_flops: float
     calls: int
     steps: int
+    reading_flops: float
     drawing_flops: float
-    written_pixels: float
 
 
 def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
@@ -147,15 +147,13 @@ def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
         denoise = denoise.plus(kinds["image_encoder"].flops_of(frames=pictures))
     for one in passes:
         denoise = denoise.plus(window_flops(one.request).times(one.windows))
-    frames, size = request.output_frames, request.output_size
-    pictured = [one for one in request.formats if one is not OutputFormat.TXT]
     return Cost(
         denoise_flops=denoise.layers,
         attention_flops=denoise.attention,
         calls=sum(-(-one.windows // windows_a_call) for one in passes),
         steps=sum(one.steps for one in passes),
-        drawing_flops=_reading_flops(request) + (request.num_frames + _again(request)) * frame_flops(request),
-        written_pixels=frames * size[0] * size[1] * len(pictured),
+        reading_flops=_reading_flops(request),
+        drawing_flops=(request.num_frames + _again(request)) * frame_flops(request),
     )
 
 

@@ -1,18 +1,22 @@
-"""What a clip will take, before it is made: seconds, memory, and what to change where it won't fit. No torch."""
+"""What clips will take, before they are made: seconds, memory, and what to change where one won't fit. No torch."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from pipelines.choices import Scheduler
 from pipelines.context import count_windows
 from pipelines.costs import CELL, cells_of, control_network, cost_of, kind_of, networks, window_frames
 from pipelines.errors import InvalidRequestError
-from pipelines.machine import Machine, device_bytes, ram_bytes, this_machine
-from pipelines.pace import in_memory, models_of, pace_of, recorded
+from pipelines.events import Stage
+from pipelines.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
+from pipelines.pace import Pace, in_memory, models_of, pace_of, recorded
 from pipelines.plan import passes_of
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
+from pipelines.tasks import READ, tasks_of
 
 ROOM = 0.92
 """Of the memory there is, a clip may take this share: allocators lose some to gaps."""
@@ -28,23 +32,29 @@ _SMALLEST_SIDE = 64
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a clip will take.
+    """What clips will take.
 
     Args:
-        seconds: From the press to the file, on a machine that does nothing else.
+        seconds: From the press to the last file, on a machine that does nothing else.
+        device_seconds: Of them, those in which a lent device is held: all but finishing and writing frames.
         peak_bytes_device: Memory of the device at the worst moment; of a CPU that is `peak_bytes_ram`.
         peak_bytes_ram: Of the program.
         zero_gpu_seconds: What it takes of ZeroGPU's quota; None elsewhere.
+        turns: How often the device is asked for; elsewhere once for each clip.
         is_rough: Whether no clip of such a model has been made here to go by.
-        parts: The seconds of each stage: "load", "denoise" with its previews, and "drawing".
+        stages: The seconds of each stage. Frames are finished while they are decoded.
+        clips: How many clips.
     """
 
     seconds: float
+    device_seconds: float
     peak_bytes_device: float
     peak_bytes_ram: float
     zero_gpu_seconds: float | None
+    turns: int
     is_rough: bool
-    parts: Mapping[str, float]
+    stages: Mapping[Stage, float]
+    clips: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,26 +75,99 @@ def this_budget(machine: Machine | None = None) -> Budget:
     return Budget(device_bytes(machine or this_machine()), ram_bytes())
 
 
-def estimate(request: GenerationRequest, *, machine: Machine | None = None) -> Estimate:
-    """Tell what a clip will take.
+def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
+    """Tell what a clip will take, or several that differ in their seeds alone.
 
     Args:
         request: The clip.
-        machine: Where it is made; this one if not given.
+        clips: How many.
+        machine: Where they are made; this one if not given.
+
+    Raises:
+        InvalidRequestError: `strength` leaves no step.
+    """
+    return estimate_all([request] * clips, machine=machine)
+
+
+def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | None = None) -> Estimate:
+    """Tell what clips will take that are made one after the other, such as those of a grid.
+
+    Models are loaded, and control clips made, for the first that needs them.
+
+    Args:
+        requests: At least one.
+        machine: Where they are made; this one if not given.
 
     Raises:
         InvalidRequestError: `strength` leaves no step.
     """
     machine = machine or this_machine()
-    kind = kind_of(request.base_model)
-    cost = cost_of(request, windows_a_call=settings().windows)
-    pace = pace_of(machine, kind)
-    loaded = in_memory(recorded(machine, kind), models_of(request))
-    parts = pace.seconds(cost, loaded=loaded)
-    seconds = sum(parts.values())
-    device, ram = peak_bytes(request, machine)
-    lent = seconds if machine.kind == "zerogpu" else None
-    return Estimate(seconds, device, ram, lent, pace.is_rough, parts)
+    stages = dict.fromkeys(Stage, 0.0)
+    held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
+    before: GenerationRequest | None = None
+    for request, count in _in_a_row(requests):
+        pace = pace_of(machine, kind_of(request.base_model))
+        is_rough = is_rough or pace.is_rough
+        device, ram = map(max, (device, ram), peak_bytes(request, machine))
+        for times, previous in ((1, before), (count - 1, request)):
+            if not times:
+                continue
+            engine, tasks = _seconds(request, previous, pace, machine)
+            for stage in Stage:
+                stages[stage] += times * (engine.get(stage, 0.0) + tasks[stage])
+            lent = sum(engine.values()) + tasks[Stage.PREPROCESS]
+            held += times * lent
+            turns += times * (turns_of(lent) if machine.kind == "zerogpu" and not request.extended_from else 1)
+        before = request
+    return Estimate(
+        seconds=sum(stages.values()),
+        device_seconds=held,
+        peak_bytes_device=device,
+        peak_bytes_ram=ram,
+        zero_gpu_seconds=QUOTA_FACTOR * held if machine.kind == "zerogpu" else None,
+        turns=turns,
+        is_rough=is_rough,
+        stages=stages,
+        clips=len(requests),
+    )
+
+
+def _in_a_row(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
+    """Requests with how often each comes in a row, whatever their seeds."""
+    seedless = [request.model_copy(update={"seed": 0}) for request in requests]
+    return [(request, len(list(same))) for request, same in groupby(seedless)]
+
+
+def turns_of(seconds: float) -> int:
+    """How many turns on ZeroGPU a clip takes that holds the device so long."""
+    return max(1, math.ceil(seconds / max(1, settings().max_gpu_seconds - TURN_MARGIN_S)))
+
+
+def _seconds(
+    request: GenerationRequest, before: GenerationRequest | None, pace: Pace, machine: Machine
+) -> tuple[dict[Stage, float], dict[Stage, float]]:
+    """Seconds of each stage for the engine's networks, and for all else.
+
+    Args:
+        before: The clip that was made just before; None where nobody knows.
+    """
+    models = models_of(request)
+    if before:
+        loaded = models_of(before) == models
+    else:
+        loaded = in_memory(recorded(machine, kind_of(request.base_model)), models)
+    engine = pace.engine_seconds(cost_of(request, windows_a_call=settings().windows), loaded=loaded)
+    tasks = dict.fromkeys(Stage, 0.0)
+    is_kept = before is not None and _followed(before) == _followed(request)
+    for task in tasks_of(request):
+        if not (is_kept and task.stage is Stage.PREPROCESS and task.name != READ):
+            tasks[task.stage] += pace.task_seconds(task)
+    return engine, tasks
+
+
+def _followed(request: GenerationRequest) -> object:
+    """What decides the control clips of a request, which are kept."""
+    return request.controls, request.source_video, request.clip_size, request.num_frames
 
 
 def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, float]:

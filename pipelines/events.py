@@ -16,6 +16,7 @@ class Stage(StrEnum):
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,11 @@ class Progress:
 
     Args:
         step, total: Done and planned units of this stage; `total` comes from the plan.
-        eta_s: Seconds until the clip is ready, None while unknown.
+        eta_s: Seconds until the clip is in its files, None while unknown. `timed` tells it, not the engine.
         preview: The clip so far, small: a few of its frames from beginning to end, uint8 [n, h, w, 3]; None when there
             is nothing new to see.
         note: What is being done, in words for people; empty when stage and step say all.
+        task: Of `tasks.py`, what took the time since the event before; empty for the engine's own work.
     """
 
     stage: Stage
@@ -36,6 +38,7 @@ class Progress:
     eta_s: float | None = None
     preview: np.ndarray | None = None
     note: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

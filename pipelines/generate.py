@@ -159,7 +159,7 @@ def generate(
         warnings += _complaints(runs)
         recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
         writer = open_writer(request, recipe)
-        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, work, frames_done or 0)
+        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, frames_done or 0)
     yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
     for run in runs:
         run.remove()  # only now, when the caller has the clip
@@ -217,7 +217,7 @@ class _Maker:
             kept=kept,
             conditions=conditions,
         ):
-            self.work.windows_through(one, step.windows)
+            self.work.windows_done += step.windows
             preview = None
             if step.state:
                 state = step.state
@@ -227,9 +227,7 @@ class _Maker:
                 preview = self.previews.next(step.estimate)
             told = f"{note}{_place_of(step, one, steps)}"
             told = told[0].upper() + told[1:]
-            yield Progress(
-                Stage.DENOISE, self.work.windows_done, self.work.windows_total, self.work.eta_s(), preview, told
-            )
+            yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, told)
         return state
 
 
@@ -291,21 +289,18 @@ def _write(
     vae: AnyVae,
     latents: torch.Tensor,
     opened: AbstractContextManager[FrameSink],
-    work: Work,
     frames_done: int,
 ) -> Generator[Event, None, FrameSink]:
     """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
     total = request.num_frames + len(request.frames_played_back)
     one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
     done = frames_done
-    work.frames_decoded(done)
     with opened as sink:
         for frames in _played(request, inputs, vae, latents, skipped=done):
             for piece in frames[:, None] if one_by_one else frames[None]:
                 sink.write(piece)
                 done += len(piece)
-                work.frames_decoded(len(piece))
-                yield Progress(Stage.DECODE, done, total, work.eta_s())
+                yield Progress(Stage.DECODE, done, total)
     return sink
 
 

@@ -16,6 +16,12 @@ from pipelines.settings import settings
 ZERO_GPU_BYTES = 48e9
 """The smaller of the cards that ZeroGPU lends; they show up only inside a call."""
 
+QUOTA_FACTOR = 1.5
+"""A second of the device costs a visitor so many of quota, as `spaces` counts for the cards that are lent today."""
+
+TURN_MARGIN_S = 6
+"""A turn on ZeroGPU ends so much before the device is taken away: a step more, and what is kept of the run."""
+
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 

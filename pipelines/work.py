@@ -1,4 +1,4 @@
-"""How much work a clip is, how much of it is done, and what may be spent on showing it."""
+"""How much work a clip is, and what may be spent on showing it."""
 
 import time
 from collections.abc import Sequence
@@ -55,14 +55,10 @@ def is_moving(request: GenerationRequest) -> bool:
 
 @dataclass
 class Work:
-    """Planned and finished work, in operations of the networks. The totals come from the plan itself."""
+    """Planned and finished windows. The total comes from the plan itself; `remaining.py` makes seconds of them."""
 
     windows_total: int
-    flops_total: float
-    frame_flops: float
-    started: float
     windows_done: int = 0
-    flops_done: float = 0.0
 
     @classmethod
     def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[tuple[int, int]]) -> Self:
@@ -71,27 +67,7 @@ class Work:
         Args:
             before: For each pass the iterations and the steps that are done of it, or that it leaves out.
         """
-        last = passes[-1]
-        work = cls(0, 0.0, frame_flops(last), time.monotonic())
+        total = 0
         for one, (iteration, step) in zip(passes, before, strict=True):
-            windows = (one.iterations - iteration) * count_all_windows(one, steps)
-            windows -= count_windows(one.first_clip, step)
-            work.windows_total += windows
-            work.flops_total += windows * window_flops(one).total
-        work.flops_total += work.frame_flops * (last.num_frames + len(last.frames_played_back))
-        return work
-
-    def windows_through(self, one: GenerationRequest, count: int) -> None:
-        """Count windows of a pass."""
-        self.windows_done += count
-        self.flops_done += count * window_flops(one).total
-
-    def frames_decoded(self, count: int) -> None:
-        """Count decoded frames."""
-        self.flops_done += self.frame_flops * count
-
-    def eta_s(self) -> float | None:
-        """Seconds left at the pace so far; None before anything is done."""
-        if not self.flops_done:
-            return None
-        return (time.monotonic() - self.started) / self.flops_done * max(0.0, self.flops_total - self.flops_done)
+            total += (one.iterations - iteration) * count_all_windows(one, steps) - count_windows(one.first_clip, step)
+        return cls(total)

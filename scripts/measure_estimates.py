@@ -2,15 +2,21 @@
 
 One clip is made to get ready, one to calibrate, in a cache folder of their own; then each of 20 settings is estimated
 from that one run alone, and made. Prints estimate, truth and their ratio, and the share within ±30 %. With `--learning`
-every clip is learned from, as the app does. Other programs on the machine are in the truth, and in the estimate as they
-were while the one run was made. So the same is printed for the time that the process computed, which they don't change:
-the estimate times the share of its time that the one run computed.
+every clip is learned from, as the app does. The 20 were looked at while the planner was made; `--blind` takes 20 others
+that nobody chose, drawn by a seed over all that costs time, and what they show is not to be tuned on.
+
+Other programs on the machine are in the truth, and in the estimate as they were while the one run was made. So the same
+is printed for the time that the process computed, which they don't change: the estimate times the share of its time
+that the one run computed.
 """
 
 import argparse
 import os
+import random
 import tempfile
 import time
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,6 +43,35 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"hires_scale": 1.5, "num_inference_steps": 10},
     {"free_init_iterations": 2, "num_inference_steps": 8},
 )
+BLIND: dict[str, tuple[Any, ...]] = {
+    "width": (64, 96, 128, 192, 256),
+    "height": (64, 96, 128, 192, 256),
+    "num_frames": (4, 8, 12, 16, 20, 24, 32, 40),
+    "num_inference_steps": (2, 3, 4, 6, 8, 12, 16, 20),
+    "guidance_scale": (1.0, 7.5),
+    "context_length": (8, 12, 16, 24),
+    "context_overlap": (0, 2, 4, 6),
+    "context_schedule": ("uniform", "static", "batched"),
+    "hires_scale": (1.0, 1.0, 1.25, 1.5),
+    "hires_method": ("latent", "pixel"),
+    "free_init_iterations": (0, 0, 0, 2),
+    "reverse": ("off", "off", "off", "append"),
+    "color_match": ("off", "off", "first"),
+    "interpolation": ("off", "off", "flow"),
+    "interpolation_frames": (1, 2, 3),
+    "upscale_by": (1.0, 1.0, 2.0),
+    "formats": (("MP4",), ("MP4",), ("GIF",), ("WEBM",), ("WEBP",), ("MP4", "GIF", "PNG")),
+    "max_file_mb": (0.0, 0.0, 0.0, 0.05),
+    "source_video": (False, False, True),
+    "controls": ((), ({"model": "demo-canny", "preprocessor": "canny"},)),
+    "strength": (0.5, 0.75, 1.0),
+}
+"""What `--blind` draws from."""
+BLIND_SEED = 2025
+BLIND_COUNT = 20
+BLIND_FLOPS = (3e10, 8e11)
+"""So many operations a drawn setting must have: from under a second to about 15 of one core."""
+
 PROMPT = "a red circle moving right on a blue background"
 NEAR = 0.3
 
@@ -44,13 +79,57 @@ NEAR = 0.3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--learning", action="store_true", help="learn from every clip")
+    parser.add_argument("--blind", action="store_true", help="measure settings that nobody chose")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
-        _measure(learning=args.learning)
+        settings = blind_settings(_keep_source(Path(cache))) if args.blind else SETTINGS
+        _measure(settings, learning=args.learning)
 
 
-def _measure(*, learning: bool) -> None:
+def blind_settings(source: str) -> list[dict[str, Any]]:
+    """Settings drawn from `BLIND`, the same ones every time, whatever the machine and the planner know.
+
+    Args:
+        source: The hash of a clip that those read that are made from one.
+    """
+    from pipelines.costs import cost_of
+    from pipelines.errors import InvalidRequestError
+
+    rng = random.Random(BLIND_SEED)
+    found: list[dict[str, Any]] = []
+    while len(found) < BLIND_COUNT:
+        drawn = {name: rng.choice(choices) for name, choices in BLIND.items()}
+        if drawn["source_video"]:
+            drawn["source_video"] = source
+        else:
+            del drawn["source_video"], drawn["controls"], drawn["strength"]
+        try:
+            cost = cost_of(_request(drawn))
+        except InvalidRequestError:
+            continue
+        if BLIND_FLOPS[0] <= cost.denoise_flops + cost.reading_flops + cost.drawing_flops <= BLIND_FLOPS[1]:
+            found.append(drawn)
+    return found
+
+
+def _keep_source(folder: Path) -> str:
+    """A clip to read: noise over a scene of the procedural world, as large as the largest clip."""
+    import numpy as np
+
+    from api.inputs import keep_own
+    from media.write import open_clip
+    from pipelines.choices import OutputFormat
+    from scripts.train_demo.world import render, sample_scene
+
+    frames = render(sample_scene(np.random.default_rng(BLIND_SEED)), frames=range(40), height=256, width=256)
+    spec = {"fps": Fraction(8), "width": 256, "height": 256, "recipe": "{}"}
+    with open_clip(folder, stem="source", formats=[OutputFormat.MP4], **spec) as clip:
+        clip.write(frames)
+    return keep_own(clip.files[0], field="source_video")
+
+
+def _measure(settings: Sequence[dict[str, Any]], *, learning: bool) -> None:
     from pipelines.cache import cache_folder
     from pipelines.estimate import estimate
 
@@ -62,7 +141,7 @@ def _measure(*, learning: bool) -> None:
     kept = (cache_folder() / "runs.json").read_bytes()
     ratios: dict[str, list[float]] = {"the time taken": [], "the time computed": []}
     print("| setting | estimated | took | ratio | computed | ratio |\n|---|---|---|---|---|---|")
-    for setting in SETTINGS:
+    for setting in settings:
         if not learning:
             (cache_folder() / "runs.json").write_bytes(kept)
         guess = estimate(_request(setting)).seconds
@@ -70,7 +149,7 @@ def _measure(*, learning: bool) -> None:
         found = guess / took, guess * share / computed
         for one, ratio in zip(ratios.values(), found, strict=True):
             one.append(ratio)
-        told = ", ".join(f"{name} {value}" for name, value in setting.items())
+        told = ", ".join(f"{name} {_shown(value)}" for name, value in setting.items())
         print(
             f"| {told} | {guess:.1f} s | {took:.1f} s | {found[0]:.2f} | {computed:.1f} s | {found[1]:.2f} |",
             flush=True,
@@ -78,6 +157,12 @@ def _measure(*, learning: bool) -> None:
     for name, all_of in ratios.items():
         near = sum(1 - NEAR <= ratio <= 1 + NEAR for ratio in all_of)
         print(f"Of {name}: {near} of {len(all_of)} within ±{NEAR:.0%}; the median ratio is {median(all_of):.2f}.")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(one["preprocessor"] if isinstance(one, dict) else one for one in value) or "none"
+    return value[:6] if isinstance(value, str) else str(value)
 
 
 def _request(setting: dict[str, Any]) -> Any:

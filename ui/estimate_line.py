@@ -1,19 +1,26 @@
-"""The line under Generate: what the clip will take, live, and a button for one that won't fit into memory."""
+"""The lines under Generate and for a grid: what clips will take, live, and a button for one that won't fit."""
 
 from collections.abc import Mapping
+from itertools import product
+from math import prod
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from api.batch import count_clips
+from api.grid import MAX_AXES, MAX_CELLS
 from api.modes import Mode
 from pipelines.errors import InvalidRequestError
-from pipelines.estimate import Budget, Estimate, advice, estimate, fit, this_budget
+from pipelines.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
 from pipelines.machine import this_machine
 from pipelines.request import GenerationRequest
+from pipelines.settings import settings
 from ui.control_units import UNITS, part
+from ui.grid import filled_axes
 from ui.progress import duration_text, message_html
 from ui.quiet_events import QUIET
+from ui.results import Results
 
 FIELDS_OF_COST = (
     "base_model",
@@ -38,26 +45,40 @@ FIELDS_OF_COST = (
     "hires_strength",
     "hires_method",
     "upscale_by",
+    "upscaler",
+    "color_match",
     "interpolation",
     "interpolation_frames",
     "reverse",
     "formats",
+    "max_file_mb",
 )
 """The fields of words alone that decide what a clip takes."""
+
+_OF_UNIT = ("model", "preprocessor", "start", "end")
 
 STEERING = (
     "mode",
     "first_frame",
     "last_frame",
     "strength",
-    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", "model", "start", "end")),
+    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", *_OF_UNIT)),
     "image_prompt_model",
     "image_prompt_picture",
 )
 """What else decides, by `elem_id`."""
 
+COUNTED = ("seed", "batch_count")
+"""What says how many clips."""
+
+AXES = tuple(f"grid_{number}_{name}" for number in range(1, MAX_AXES + 1) for name in ("field", "values"))
+"""What says how many a grid has, and how they differ, by `elem_id`."""
+
 FITTED = ("width", "height", "context_length", "hires_scale")
 """The fields that `fit` may change."""
+
+QUOTAS = ((300, "5 min a day of a free account"), (120, "2 min a day of visitors who are not signed in"))
+"""What ZeroGPU lends, seconds, the most first; those who pay have 40 min."""
 
 _SOME_FILE = "0" * 64
 
@@ -74,27 +95,32 @@ def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
 
 
 def follow_estimate(
-    controls: Mapping[str, Component], inputs: Mapping[str, Component], shown: tuple[gr.HTML, gr.Button], made: gr.Code
+    controls: Mapping[str, Component],
+    inputs: Mapping[str, Component],
+    shown: tuple[gr.HTML, gr.Button, gr.HTML],
+    results: Results,
 ) -> None:
-    """Draw the line anew whenever something that decides changes, and when a clip was made.
+    """Draw the lines anew whenever something that decides changes, and when a clip was made.
 
     Args:
         controls: The controls of words alone by field.
         inputs: All others by `elem_id`.
-        shown: What `place_estimate` laid out.
-        made: What changes when a clip is finished.
+        shown: What `place_estimate` laid out, and the grid's line.
+        results: Where a finished clip shows up.
     """
-    drawn = [*(controls[name] for name in FIELDS_OF_COST), *(inputs[name] for name in STEERING)]
-    names = (*FIELDS_OF_COST, *STEERING)
+    names = (*FIELDS_OF_COST, *STEERING, *COUNTED, *AXES)
+    drawn = [controls[name] if name in controls else inputs[name] for name in names]
     plain = QUIET | {"preprocess": False}
-    changes = [one.change for one in [*drawn, made]]
-    line, button = shown
+    changes = [one.change for one in [*drawn, results.recipe]]
+    line, button, grid_line = shown
 
     def draw(*values: Any) -> list[Any]:
-        text, fits = told(dict(zip(names, values, strict=True)))
-        return [gr.update(value=text, visible=bool(text)), gr.update(visible=not fits)]
+        given = dict(zip(names, values, strict=True))
+        (text, fits), of_grid = told(given), told_of_grid(given)
+        lines = [gr.update(value=one, visible=bool(one)) for one in (text, of_grid)]
+        return [lines[0], gr.update(visible=not fits), lines[1]]
 
-    gr.on(changes, draw, drawn, [line, button], queue=False, trigger_mode="always_last", **plain)
+    gr.on(changes, draw, drawn, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
     button.click(
         lambda *values: fitting(dict(zip(names, values, strict=True))),
         drawn,
@@ -108,12 +134,26 @@ def told(values: Mapping[str, Any]) -> tuple[str, bool]:
     """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
     try:
         request = _request(values)
-        found, budget = estimate(request), this_budget()
+        clips = count_clips(values.get("seed"), values.get("batch_count"), most=settings().max_clips)
+        found, budget = estimate(request, clips=clips), this_budget()
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
     if budget.holds(found):
         return message_html(in_words(found)), True
     return message_html(f"Won't fit: {_room(found, budget)} {advice(fit(request, budget))}", is_error=True), False
+
+
+def told_of_grid(values: Mapping[str, Any]) -> str:
+    """The line for the grid of these values, empty while it has no axes or breaks a rule."""
+    try:
+        axes = filled_axes(values)[::-1]  # the last one changes slowest
+        if not axes or prod(len(axis.values) for axis in axes) > MAX_CELLS:
+            return ""
+        names = [axis.field for axis in axes]
+        cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
+        return message_html(in_words(estimate_all([_request({**values, **cell}) for cell in cells])))
+    except InvalidRequestError:
+        return ""  # the button will say so
 
 
 def fitting(values: Mapping[str, Any]) -> list[Any]:
@@ -129,12 +169,16 @@ def in_words(found: Estimate) -> str:
     """An estimate in a line.
 
     Example:
-        >>> in_words(Estimate(12.3, 1.1e9, 1.1e9, None, True, {}))
-        'About 12 s, 1.1 GB. Rough until a first clip is made.'
+        >>> in_words(Estimate(36.3, 30, 1.1e9, 1.1e9, None, 3, True, {}, clips=3))
+        '3 clips, about 36 s, 1.1 GB. Rough until a first clip is made.'
     """
-    words = f"About {duration_text(found.seconds)}, {found.peak_bytes_device / 1e9:.1f} GB."
+    how_many = f"{found.clips} clips, about" if found.clips > 1 else "About"
+    words = f"{how_many} {duration_text(found.seconds)}, {found.peak_bytes_device / 1e9:.1f} GB."
     if found.zero_gpu_seconds is not None:
-        words += f" Takes {duration_text(found.zero_gpu_seconds)} of GPU quota."
+        turns = f" in {found.turns} turns" if found.turns > found.clips else ""
+        words += f" Takes {duration_text(found.zero_gpu_seconds)} of GPU quota{turns}."
+        short = next((quota for seconds, quota in QUOTAS if found.zero_gpu_seconds > seconds), "")
+        words += f" That is more than the {short}." if short else ""
     return words + (" Rough until a first clip is made." if found.is_rough else "")
 
 
@@ -167,4 +211,5 @@ def _request(values: Mapping[str, Any]) -> GenerationRequest:
 
 
 def _unit(values: Mapping[str, Any], number: int) -> dict[str, Any]:
-    return {name: values.get(part(number, name)) for name in ("model", "start", "end")}
+    unit = {name: values.get(part(number, name)) for name in _OF_UNIT}
+    return unit | {"preprocessor": unit["preprocessor"] or "none"}

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from api.engine import MakeClip
-from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, axis_label, plan_grid, read_axis
+from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, GridPlan, axis_label, plan_grid, read_axis
 from api.jobs import Jobs
 from api.runs import grid_run
 from ui.gallery import keeper
@@ -31,10 +31,12 @@ class GridPlace:
     Args:
         inputs: A field and its values for each axis, by their `elem_id`.
         make: The button.
+        estimate: The line that says what the grid will take.
     """
 
     inputs: dict[str, Component]
     make: gr.Button
+    estimate: gr.HTML
 
 
 def place_grid() -> GridPlace:
@@ -55,7 +57,8 @@ def place_grid() -> GridPlace:
                 min_width=120,
             )
             inputs[values] = gr.Textbox(label="Values", elem_id=values, interactive=True, max_lines=2, min_width=120)
-    return GridPlace(inputs, gr.Button("Make grid", elem_id="make_grid"))
+    make = gr.Button("Make grid", elem_id="make_grid")
+    return GridPlace(inputs, make, gr.HTML(elem_id="grid_estimate", visible=False, padding=False))
 
 
 def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start:
@@ -69,17 +72,27 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
 
     def make_grid(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
-        run = grid_run(make_clip, lambda: plan_grid(request_fields(given), _axes(given)), keeper(given["visitor"]))
-        return started(jobs, run)
+
+        def plan() -> GridPlan:
+            return plan_grid(request_fields(given), filled_axes(given))
+
+        return started(jobs, grid_run(make_clip, plan, keeper(given["visitor"])))
 
     return make_grid
 
 
-def _axes(given: Mapping[str, Any]) -> list[Axis]:
-    """The axes that are filled in."""
+def filled_axes(given: Mapping[str, Any]) -> list[Axis]:
+    """The axes that are filled in.
+
+    Args:
+        given: What the page shows, by `elem_id`.
+
+    Raises:
+        InvalidRequestError: As `read_axis`.
+    """
     found = []
     for number in range(1, MAX_AXES + 1):
-        field, text = (str(given[f"grid_{number}_{part}"] or "") for part in ("field", "values"))
+        field, text = (str(given.get(f"grid_{number}_{part}") or "") for part in ("field", "values"))
         if field and text.strip():
             found.append(read_axis(field, text))
     return found

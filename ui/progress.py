@@ -25,6 +25,7 @@ STAGE_LABELS: dict[Stage, str] = {
     Stage.ENCODE: "Reading the prompt",
     Stage.DENOISE: "Making the clip",
     Stage.DECODE: "Drawing the frames",
+    Stage.WRITE: "Writing the files",
 }
 _PREVIEW_QUALITY = 85  # previews are small and shown large: blocks and colour bleeding would be seen
 _FRAME_S = 0.15

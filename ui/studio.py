@@ -100,12 +100,12 @@ def build_studio(
     wire_previews(tabs.previews, make_preview, queue, everything)
     wire_models(controls, model_told, more.motion_told, advice)
     wire_presets(presets, controls, more.motion_told)
-    follow_estimate(controls, inputs, estimated, results.recipe)
+    beside = {"batch_count": batch_count, **inputs, **grid.inputs}
+    follow_estimate(controls, beside, (*estimated, grid.estimate), results)
     _wire_pictures(controls, more.windows, timeline)
     _wire_inputs(tabs, inputs, examples, controls)
     wire_lists(more.refresh, controls, more.picker, inputs)
-    told = [model_told, more.motion_told, more.picker, batch_count]
-    settable = [*controls.values(), *inputs.values(), *tabs.shown, *told]
+    settable = [*everything, *tabs.shown, model_told, more.motion_told, more.picker]
     wire_restore(restore, kept, results, gallery, settable)
     wire_found_again(jobs, job_id, page.load, restore, [kept.column, kept.told, *settable])
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from api.command_line.terminal import Results
-from pipelines.estimate import Budget, Estimate, advice, estimate, fit, this_budget
+from pipelines.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
 from pipelines.request import GenerationRequest
 
 _GB = 1e9
@@ -17,7 +17,7 @@ def tell_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], res
     Args:
         requests: With the line of the batch file each stands in, or None.
     """
-    budget, total, all_fit = this_budget(), 0.0, True
+    budget, all_fit = this_budget(), True
     for line, request in requests:
         found = estimate(request)
         fits = budget.holds(found)
@@ -33,9 +33,9 @@ def tell_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], res
             fits=fits,
             advice=remedy or None,
         )
-        total += found.seconds
         all_fit &= fits
-    if len(requests) > 1:
+    if len(requests) > 1:  # models are loaded once for all of them
+        total = estimate_all([request for _, request in requests]).seconds
         results.facts(f"{len(requests)} clips: about {_duration(total)}.", clips=len(requests), seconds=round(total, 1))
     return all_fit
 
@@ -44,7 +44,7 @@ def _in_words(found: Estimate, budget: Budget, remedy: str) -> str:
     """An estimate in a line.
 
     Example:
-        >>> _in_words(Estimate(12.3, 1.1e9, 1.1e9, None, True, {}), Budget(8e9, 8e9), "")
+        >>> _in_words(Estimate(12.3, 12.3, 1.1e9, 1.1e9, None, 1, True, {}), Budget(8e9, 8e9), "")
         'About 12 s, 1.1 GB of memory. Fits. Rough until a first clip is made here.'
     """
     words = [f"About {_duration(found.seconds)}, {found.peak_bytes_device / _GB:.1f} GB of memory."]

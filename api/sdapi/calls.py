@@ -58,7 +58,9 @@ class OpenCall:
         """How much of the call is done, above 0 and up to 1."""
         told = self.progress
         within = 0.0
-        if told.stage in (Stage.DENOISE, Stage.DECODE):
+        if told.stage is Stage.WRITE:
+            within = 1.0
+        elif told.stage in (Stage.DENOISE, Stage.DECODE):
             part = told.step / max(told.total, 1)
             within = _DENOISED * part if told.stage is Stage.DENOISE else _DENOISED + (1 - _DENOISED) * part
         return min(1.0, max(_BEGUN, (self.done + within) / self.clips))

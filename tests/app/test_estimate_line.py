@@ -1,5 +1,7 @@
 """The line under Generate follows what decides the cost, and its button makes a clip fit."""
 
+import re
+
 import gradio as gr
 import pytest
 
@@ -7,10 +9,13 @@ from pipelines.estimate import Budget, estimate
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui import estimate_line
-from ui.estimate_line import FIELDS_OF_COST, FITTED, STEERING, fitting, told
+from ui.estimate_line import AXES, COUNTED, FIELDS_OF_COST, FITTED, STEERING, fitting, told, told_of_grid
 from ui.page import build_page
 
 GB = 1e9
+STABLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+LINES = ("estimate", "fit", "grid_estimate")
+DEMO = {"base_model": "demo", "width": 128, "height": 128}
 
 
 @pytest.fixture(autouse=True)
@@ -35,20 +40,20 @@ def values(event, **changed) -> list:
 
 
 def test_the_line_follows_everything_that_decides_and_every_finished_clip(page):
-    event = event_with(page, "estimate", "fit")
-    names = [*FIELDS_OF_COST, *STEERING]
+    event = event_with(page, *LINES)
+    names = [*FIELDS_OF_COST, *STEERING, *COUNTED, *AXES]
     assert [control.elem_id for control in event.inputs] == names
     changing = {page.blocks[block].elem_id for block, kind in event.targets if kind == "change"}
     assert changing == {*names, "recipe"}
     assert not event.queue
-    line, button = event.fn(*values(event, base_model="demo", width=128, height=128))
+    line, button, grid = event.fn(*values(event, base_model="demo", width=128, height=128))
     assert "Rough until a first clip is made" in line["value"]
-    assert (line["visible"], button["visible"]) == (True, False)
+    assert (line["visible"], button["visible"], grid["visible"]) == (True, False, False)
 
 
 def test_values_that_break_a_rule_hide_the_line_and_nothing_else(page):
-    event = event_with(page, "estimate", "fit")
-    line, button = event.fn(*values(event, num_frames=0))
+    event = event_with(page, *LINES)
+    line, button, _ = event.fn(*values(event, num_frames=0, grid_1_field="seed", grid_1_values="1-3"))
     assert (line["value"], line["visible"], button["visible"]) == ("", False, False)
 
 
@@ -83,6 +88,48 @@ def test_the_button_leaves_a_clip_alone_that_breaks_a_rule():
     assert all(isinstance(value, dict) and "value" not in value for value in fitting({"num_frames": 0}))
 
 
-def test_a_lent_gpu_is_told_in_quota(monkeypatch):
+@pytest.mark.parametrize(("asked", "told_as"), [({"batch_count": 3}, "3 clips, about"), ({}, ">About ")])
+def test_clips_are_counted(asked, told_as):
+    assert told_as in told(DEMO | {"seed": 7} | asked)[0]
+    if asked:
+        assert told(DEMO | {"seed": "7, 42, 1000", "batch_count": 1}) == told(DEMO | asked)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_count": 99}, {"batch_count": 2, "seed": "1, 2, 3"}, {"seed": "1, x"}])
+def test_a_count_that_breaks_a_rule_hides_the_line(wrong):
+    assert told(DEMO | wrong) == ("", True)
+
+
+def test_a_grid_has_a_line_of_its_own_that_counts_its_cells_as_they_differ():
+    def seconds(steps: str) -> str:
+        axes = {"grid_1_field": "seed", "grid_1_values": "1-3", "grid_2_field": "num_inference_steps"}
+        return told_of_grid(DEMO | axes | {"grid_2_values": steps})
+
+    assert "6 clips, about" in seconds("2, 4")
+    assert seconds("2, 4") != seconds("20, 40")
+    assert seconds("4, x") == seconds("1-60") == told_of_grid(DEMO) == ""
+
+
+@pytest.fixture
+def lent(monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    assert "of GPU quota" in told({"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5"})[0]
+    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+
+
+@pytest.mark.usefixtures("lent")
+def test_a_lent_gpu_is_told_in_quota_of_what_runs_on_it():
+    plain = told({"base_model": STABLE})[0]
+    quota = re.search(r"Takes .* of GPU quota\.", plain)[0]
+    slow = told({"base_model": STABLE, "interpolation": "film", "upscale_by": 2.0})[0]
+    assert quota in slow
+    assert slow != plain
+    assert "turns" not in plain
+    assert "more than" not in plain
+
+
+@pytest.mark.usefixtures("lent")
+def test_turns_and_more_than_a_day_s_quota_are_told():
+    assert "in 2 turns" in told({"base_model": STABLE, "num_frames": 96})[0]
+    assert "turns" not in told({"base_model": STABLE, "batch_count": 2})[0]
+    assert "not signed in" in told({"base_model": STABLE, "num_frames": 160})[0]
+    assert "of a free account" in told({"base_model": STABLE, "num_frames": 160, "batch_count": 4})[0]

@@ -36,14 +36,37 @@ def test_a_clip_is_recorded_with_the_windows_it_had(more, tmp_path):
     assert spent == pytest.approx(events[-1].seconds, rel=0.2, abs=0.3)
     found = estimate(request)
     assert not found.is_rough
-    assert found.parts["denoise"] == pytest.approx(run.denoise_s)
+    assert found.stages[Stage.DENOISE] == pytest.approx(run.denoise_s)
 
 
 def test_the_time_left_ends_at_nothing(tmp_path):
-    events = list(make_clip(build_request(**SMALL | {"width": 64, "height": 64}), tmp_path))
-    left = [event.eta_s for event in events if isinstance(event, Progress) and event.eta_s is not None]
-    assert left[-1] == 0
-    assert left[0] > 0
+    *told, _ = make_clip(build_request(**SMALL | {"width": 64, "height": 64}), tmp_path)
+    assert all(event.eta_s is not None and event.eta_s >= 0 for event in told)
+    assert told[0].eta_s > told[-1].eta_s
+    assert told[-1].eta_s < 0.5
+
+
+def test_what_comes_behind_the_engine_is_told_measured_and_stopped(tmp_path):
+    finishing = {"interpolation": "flow", "interpolation_frames": 3, "upscale_by": 2, "color_match": "first"}
+    files = {"formats": ("MP4", "GIF"), "max_file_mb": 0.02}
+    request = build_request(**SMALL | {"width": 64, "height": 64} | finishing | files)
+    *told, clip = make_clip(request, tmp_path)
+    drawn = [event for event in told if event.stage is Stage.DECODE]
+    assert [(event.step, event.total) for event in drawn] == [(number, 13) for number in range(1, 14)]
+    assert clip.num_frames == 13
+    notes = [event.note for event in told if event.stage is Stage.WRITE]
+    assert notes[:2] == ["Finishing the MP4", "Finishing the GIF"]
+    assert "Making the GIF smaller, frame 13 of 13" in notes
+    (run,) = recorded(this_machine(), "demo")
+    assert set(run.rates) >= {"match colours", "between flow", "enlarge lanczos", "write MP4", "finish GIF"}
+    assert all(rate > 0 for rate in run.rates.values())
+    found = estimate(request)
+    assert found.stages[Stage.WRITE] > 0.05
+
+    events = make_clip(request, tmp_path / "stopped")
+    next(event for event in events if isinstance(event, Progress) and event.note.startswith("Making the"))
+    events.close()
+    assert not list((tmp_path / "stopped").rglob("*"))
 
 
 def test_a_draft_can_be_made(tmp_path):

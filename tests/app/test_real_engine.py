@@ -202,7 +202,7 @@ def test_what_became_of_the_files_is_told_with_the_clip(tmp_path):
     assert [warning[:8] for warning in clip.warnings] == ["The WEBP", "The APNG"]
 
 
-@pytest.mark.parametrize("last_stage", [Stage.DENOISE, Stage.DECODE])
+@pytest.mark.parametrize("last_stage", [Stage.DENOISE, Stage.DECODE, Stage.WRITE])
 def test_closing_the_engine_leaves_no_file(tmp_path, last_stage):
     request = build_request(prompt=PROMPT, seed=1, **SMALL)
     events = make_clip(request, tmp_path)

@@ -107,7 +107,7 @@ def main(folder: str, seconds: str, grace: str, request: str) -> None:
     take_away_after(int(seconds) + float(grace), workers)
     engine = zero_gpu.lent_engine(limit_s=int(seconds))
     zero_gpu.preload("demo")
-    zero_gpu.turn_seconds = lambda _, *, limit_s: max(1, limit_s - zero_gpu.MARGIN_S)  # a CPU is no ZeroGPU
+    zero_gpu.turn_seconds = lambda _, *, limit_s: max(1, limit_s - zero_gpu.TURN_MARGIN_S)  # a CPU is no ZeroGPU
     notes: list[str] = []
     result: dict[str, Any] = {}
     try:

@@ -322,9 +322,8 @@ def test_a_pickle_that_asks_to_run_code_is_refused(upscalers: Path):
 # All together
 
 
-def test_a_request_that_asks_for_nothing_gets_the_plain_writer():
-    opener = KeptFrames().opener()
-    assert finished(request_for(), NO_INPUTS, opener, Finishers()) is opener
+def test_a_request_that_asks_for_nothing_gets_its_frames_as_they_are():
+    assert (finish(request_for(), frames := scene()) == frames).all()
     assert loaded(request_for()) == ([], Finishers())
 
 

@@ -3,12 +3,14 @@
 import pytest
 
 from pipelines.catalog import STABLE_DIFFUSION
-from pipelines.estimate import Budget, advice, estimate, fit, peak_bytes
+from pipelines.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
+from pipelines.events import Stage
 from pipelines.machine import Machine, ram_bytes, this_machine
 from pipelines.request import GenerationRequest
 
 CARD = Machine("cuda", "bfloat16", 0)
 CPU = Machine("cpu", "bfloat16", 1)
+LENT = Machine("zerogpu", "bfloat16", 0)
 GB = 1e9
 
 
@@ -24,10 +26,55 @@ def request(**values) -> GenerationRequest:
 def test_before_any_clip_it_is_rough_and_its_parts_are_the_whole():
     found = estimate(request(), machine=CARD)
     assert found.is_rough
-    assert found.seconds == pytest.approx(sum(found.parts.values()))
-    assert found.zero_gpu_seconds is None
-    lent = estimate(request(), machine=Machine("zerogpu", "bfloat16", 0))
-    assert lent.zero_gpu_seconds == lent.seconds > 0
+    assert found.seconds == pytest.approx(sum(found.stages.values()))
+    assert (found.zero_gpu_seconds, found.turns, found.clips) == (None, 1, 1)
+
+
+def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_factor(monkeypatch):
+    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+    plain = estimate(request(), machine=LENT)
+    assert plain.zero_gpu_seconds == pytest.approx(1.5 * plain.device_seconds)
+    assert 0 < plain.device_seconds < plain.seconds  # files are written without the device
+    finished = request(interpolation="film", interpolation_frames=3, upscale_by=2, formats=("MP4", "GIF"))
+    more = estimate(finished, machine=LENT)
+    assert more.zero_gpu_seconds == pytest.approx(plain.zero_gpu_seconds)
+    assert more.seconds > plain.seconds + 10
+    followed = request(
+        source_video="0" * 64,
+        strength=1,
+        controls=[{"model": "a", "preprocessor": "depth_midas", "end": 0.01}],
+    )
+    assert estimate(followed, machine=LENT).device_seconds > plain.device_seconds
+
+
+def test_a_clip_that_is_longer_than_a_turn_takes_several(monkeypatch):
+    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+    long = request(num_frames=256)
+    found = estimate(long, machine=LENT)
+    assert found.turns == -(-found.device_seconds // 54) > 1
+    assert estimate(long, clips=3, machine=LENT).turns >= 3 * (found.turns - 1)
+    assert estimate(long.extended_by(16), machine=LENT).turns == 1  # an extension is not kept between turns
+    monkeypatch.setenv("MAX_GPU_SECONDS", "600")
+    assert estimate(long, machine=LENT).turns == 1
+
+
+def test_several_clips_load_once_and_follow_what_is_kept():
+    wanted = request(source_video="0" * 64, controls=[{"model": "a", "preprocessor": "depth_midas"}])
+    one, three = (estimate(wanted, clips=clips, machine=CARD) for clips in (1, 3))
+    assert three.clips == 3
+    assert three.stages[Stage.DENOISE] == pytest.approx(3 * one.stages[Stage.DENOISE])
+    assert three.stages[Stage.WRITE] == pytest.approx(3 * one.stages[Stage.WRITE])
+    assert three.stages[Stage.LOAD] < 1.1 * one.stages[Stage.LOAD]
+    assert three.stages[Stage.PREPROCESS] < 2 * one.stages[Stage.PREPROCESS]
+    assert three.peak_bytes_device == one.peak_bytes_device
+
+
+def test_clips_that_differ_add_up():
+    small, large = request(num_inference_steps=5), request(width=768, num_inference_steps=10)
+    both = estimate_all([small, large], machine=CARD)
+    alone = [estimate(one, machine=CARD) for one in (small, large)]
+    assert both.stages[Stage.DENOISE] == pytest.approx(sum(one.stages[Stage.DENOISE] for one in alone))
+    assert both.peak_bytes_device == max(one.peak_bytes_device for one in alone)
 
 
 def test_memory_of_stable_diffusion_is_weights_and_what_lives_in_a_call():

@@ -1,9 +1,10 @@
 """Each format by itself: times, plays, transparency, options, and files no larger than wished."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -273,6 +274,16 @@ def test_transparent_frames_are_made_to_fit_too(tmp_path):
         assert np.asarray(picture.convert("RGBA"))[..., 3].tolist() == see_through(4, 48)[0, ..., 3].tolist()
 
 
+def drawn_out(work: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
+    """What a generator yields and what it returns."""
+    told = []
+    while True:
+        try:
+            told.append(next(work))
+        except StopIteration as end:
+            return told, end.value
+
+
 @pytest.mark.parametrize("kind", OutputFormat)
 @pytest.mark.parametrize("now", [Encoding(), Encoding(mp4_crf=0, webm_crf=0, webp_quality=100, webp_lossless=True)])
 def test_a_search_takes_six_encodes_at_most_and_finds_the_best(tmp_path, kind, now):
@@ -281,14 +292,18 @@ def test_a_search_takes_six_encodes_at_most_and_finds_the_best(tmp_path, kind, n
     for fitting in range(len(levels) + 1):
         tried = []
 
-        def encode(level: Encoding, fitting: int = fitting, tried: list[Encoding] = tried) -> Path:
+        def encode(
+            level: Encoding, fitting: int = fitting, tried: list[Encoding] = tried
+        ) -> Generator[int, None, Path]:
             tried.append(level)
+            yield len(tried)
             path = tmp_path / str(len(tried))
             path.write_bytes(b"x" if levels.index(level) >= fitting else b"xx")
             return path
 
         if levels:
-            found, path = best_that_fits(levels, 1, encode)
+            told, (found, path) = drawn_out(best_that_fits(levels, 1, encode))
+            assert told == list(range(1, len(tried) + 1))
             assert found == levels[min(fitting, len(levels) - 1)]
             assert len(tried) <= 6
             assert list(tmp_path.iterdir()) == [path]

@@ -18,6 +18,7 @@ REQUEST = GenerationRequest(seed=1)
         (0, Progress(Stage.LOAD, 1, 1), 0.01),  # clients take 0 for nothing to do
         (0, Progress(Stage.DENOISE, 10, 20), 0.225),
         (0, Progress(Stage.DECODE, 1, 2), 0.475),
+        (0, Progress(Stage.WRITE, 0, 2), 0.5),
         (1, Progress(Stage.DENOISE, 0, 20), 0.5),
         (1, Progress(Stage.DECODE, 2, 2), 1),
         (2, Progress(Stage.DECODE, 2, 2), 1),

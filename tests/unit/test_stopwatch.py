@@ -1,6 +1,7 @@
 """Of a generation's events a run is kept, whole ones alone."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,8 @@ from pipelines.events import Clip, Progress, Stage
 from pipelines.machine import this_machine
 from pipelines.pace import recorded
 from pipelines.request import GenerationRequest
-from pipelines.stopwatch import timed
+from pipelines.stopwatch import Meter, timed
+from pipelines.tasks import tasks_of
 
 REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2)
 CLIP = Clip((), "{}", 16, 1.0)
@@ -37,7 +39,8 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
     for event in timed(REQUEST, events()):
         told.append(event)
         time.sleep(NAP)
-    assert told == list(events())
+    assert [replace(one, eta_s=None) if isinstance(one, Progress) else one for one in told] == list(events())
+    assert all(one.eta_s is not None and one.eta_s >= 0 for one in told[:-1])
     (run,) = recorded(this_machine(), "demo")
     found = (run.load_s, run.denoise_s, run.drawing_s)
     assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=0.9 * NAP)
@@ -61,3 +64,35 @@ def test_a_run_that_was_stopped_is_not_kept():
     next(running)
     running.close()
     assert recorded(this_machine(), "demo") == []
+
+
+def test_what_is_done_beside_the_networks_is_learned_by_task():
+    request = GenerationRequest.build(
+        seed=0,
+        base_model="demo",
+        num_inference_steps=2,
+        source_video="0" * 64,
+        strength=1,
+        controls=[{"model": "a", "preprocessor": "canny"}],
+        interpolation="flow",
+    )
+    meter = Meter()
+
+    def with_tasks():
+        for task in ("read", "preprocess canny"):
+            time.sleep(NAP)
+            yield Progress(Stage.PREPROCESS, 1, 1, task=task)
+        for event in events():
+            if event is CLIP:
+                for task in ("between flow", "write MP4", "not planned"):
+                    with meter.measure(task):
+                        time.sleep(2 * NAP)
+            yield event
+
+    list(timed(request, with_tasks(), meter))
+    (run,) = recorded(this_machine(), "demo")
+    pixels = {task.name: task.pixels for task in tasks_of(request)}
+    took = {name: rate * pixels[name] for name, rate in run.rates.items()}
+    expected = {"read": NAP, "preprocess canny": NAP, "between flow": 2 * NAP, "write MP4": 2 * NAP}
+    assert took == pytest.approx(expected, abs=0.9 * NAP)
+    assert (run.load_s, run.drawing_s) == pytest.approx((4 * NAP, NAP), abs=0.9 * NAP)

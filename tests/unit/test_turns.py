@@ -30,8 +30,13 @@ class Sink:
     def num_frames(self) -> int:
         return len(self.written)
 
-    def write(self, frames: np.ndarray) -> None:
-        self.written += frames[:, 0, 0, 0].tolist()
+    def writing(self, frames: np.ndarray) -> Iterator[Progress]:
+        for number in frames[:, 0, 0, 0].tolist():
+            self.written.append(number)
+            yield Progress(Stage.DECODE, len(self.written), 4)
+
+    def ending(self) -> Iterator[Progress]:
+        yield END
 
     @contextmanager
     def opened(self, request: GenerationRequest, recipe: str) -> Iterator["Sink"]:
@@ -75,6 +80,7 @@ def made(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple
 
 STEP, FRAME = Progress(Stage.DENOISE, 1, 2), Progress(Stage.DECODE, 1, 2)
 CLIP = Clip((), "{}", 0, 0.0)
+END = Progress(Stage.WRITE, 0, 1)
 
 
 def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
@@ -82,7 +88,8 @@ def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
     asked, told = made([[STEP, Paused()], [drawn(0, 1), FRAME, Paused()], [drawn(2, 3), FRAME, CLIP]], sink)
     assert [turn.frames_done for turn in asked] == [None, 0, 2]
     assert (sink.written, sink.left) == ([0, 1, 2, 3], "cleanly")
-    assert told[:-1] == [STEP, FRAME, FRAME]
+    written = [Progress(Stage.DECODE, number, 4) for number in range(1, 5)]
+    assert told[:-1] == [STEP, *written, END]  # as the sink counts them
     assert (told[-1].num_frames, told[-1].recipe) == (4, "{}")
 
 
