@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 import torch
 
-from pipelines.context import count_windows
 from pipelines.costs import frame_flops, window_flops
 from pipelines.decode import preview_frame
 from pipelines.plan import count_all_windows
@@ -49,17 +48,16 @@ class Work:
     flops_done: float = 0.0
 
     @classmethod
-    def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[tuple[int, int]]) -> Self:
+    def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[int]) -> Self:
         """What is left to do.
 
         Args:
-            before: For each pass the iterations and the steps that are done of it, or that it leaves out.
+            before: For each pass the windows that are done of it, or that it leaves out.
         """
         last = passes[-1]
         work = cls(0, 0.0, frame_flops(last), time.monotonic())
-        for one, (iteration, step) in zip(passes, before, strict=True):
-            windows = (one.iterations - iteration) * count_all_windows(one, steps)
-            windows -= count_windows(one.first_clip, step)
+        for one, done in zip(passes, before, strict=True):
+            windows = one.iterations * count_all_windows(one, steps) - done
             work.windows_total += windows
             work.flops_total += windows * window_flops(one).total
         work.flops_total += work.frame_flops * (last.num_frames + len(last.frames_played_back))
