@@ -15,23 +15,17 @@ import spaces
 
 from api.engine import MakeClip, make_clip
 from api.faults import faults_in_words
-from api.turns import Turn, take_turn
+from api.lending_faults import lending_in_words
+from api.turns import LEAST_S, MARGIN_S, Turn, take_turn
 from pipelines.errors import UserError
 from pipelines.estimate import estimate
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
-MARGIN_S = 6
-"""A turn ends so much before the device is taken away: a step more, and what is kept of the run."""
-
-LEAST_S = 15
-"""A turn is never shorter, unless that is all there is: reading inputs takes its time, too."""
-
 ROOM = 1.5
 """Turns ask for so many times what is expected of their clip."""
 
 _log = logging.getLogger(__name__)
-_CUT_OFF = "GPU task aborted"  # what `spaces` says when the platform has ended a worker
 
 
 def on_zero_gpu() -> bool:
@@ -47,6 +41,9 @@ def lend(
     Args:
         engine: The function.
         duration: For how many seconds at most; or a function that tells from what the engine is given.
+
+    Returns:
+        The function; what it raises where the device is lent, `lending_in_words` says.
     """
     if not on_zero_gpu():
         return engine
@@ -56,8 +53,13 @@ def lend(
         with faults_in_words():
             yield from engine(*given)
 
-    lent: Callable[..., Any] = spaces.GPU(duration=duration)(in_worker)
-    return lent
+    lent = spaces.GPU(duration=duration)(in_worker)
+
+    def borrowing(*given: Any) -> Generator[Any, None, None]:
+        with lending_in_words(duration(*given) if callable(duration) else duration):
+            yield from lent(*given)
+
+    return borrowing
 
 
 def lent_engine(*, limit_s: int) -> MakeClip:
@@ -77,7 +79,7 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     def seconds(request: GenerationRequest) -> float:
         return turn_seconds(request, limit_s=limit_s)
 
-    return partial(make_clip, take=lend(take_turn, duration=duration), seconds=seconds, was_cut_off=_was_cut_off)
+    return partial(make_clip, take=lend(take_turn, duration=duration), seconds=seconds)
 
 
 def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
@@ -105,7 +107,3 @@ def preload(base_model: str) -> None:
         default_store().load(own["base_model"], own["motion_module"])
     except UserError:
         _log.exception("The base model could not be loaded ahead.")
-
-
-def _was_cut_off(err: Exception) -> bool:
-    return _CUT_OFF in str(err)

@@ -108,7 +108,7 @@ class Jobs:
         """
         with self._lock:
             if len(self._jobs) >= self._most:
-                raise TooManyJobsError(f"{len(self._jobs)} calls are made or wait already.")
+                raise TooManyJobsError(f"{len(self._jobs)} calls are made or wait already. Try again later.")
             self._jobs.append(job)
         try:
             return self._run(job, requests, collect)
