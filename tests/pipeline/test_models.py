@@ -1,6 +1,7 @@
 """The store: what is loaded once, shared, swapped, lent to a request and given back."""
 
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,20 @@ def test_a_local_file_that_was_replaced_is_read_again(store, models_dir):
     os.utime(path, ns=(1, 1))
     after = store.load("mine.safetensors", V2)
     assert after.weights["checkpoint"] != before.weights["checkpoint"]
+
+
+def test_files_are_fetched_ahead_but_not_of_what_is_in_memory(hub: StandInHub, store, tmp_path):
+    store.fetch(SD15, V2)
+    fetched = list(hub.downloads)
+    assert {f"{SD15}/unet", f"{SD15}/vae", V2} <= {name.rsplit("/", 1)[0] for name in fetched}
+    assert store.loaded == ""
+    store.load(SD15, V2)
+    assert hub.downloads == fetched
+    shutil.rmtree(tmp_path / "cache")  # as ZeroGPU removes files whose weights it has placed
+    store.fetch(SD15, V2)
+    assert hub.downloads == fetched
+    store.load(SD15, V3)
+    assert {name.rsplit("/", 1)[0] for name in hub.downloads[len(fetched) :]} == {V3}
 
 
 def test_a_pair_the_catalog_knows_not_to_fit_is_refused_before_any_download(hub: StandInHub, store):
