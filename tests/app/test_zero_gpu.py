@@ -1,20 +1,29 @@
 """A lent device, in a stand-in for the platform: jobs cut into turns, workers that are ended, refusals in words."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
-from api.engine import build_request
+from api.engine import STATE, build_request
 from api.faults import OUR_FAULT
+from api.self_test import studio_facts
 from api.turns import LEAST_S
-from api.zero_gpu import turn_seconds
+from api.zero_gpu import preload, turn_seconds
 from media.read import read_frames
+from tests.app.conftest import free_port
+from tests.app.zero_gpu import Scheduler, platform_variables
+from tests.stand_in_hub import use_hub
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = {
@@ -174,3 +183,43 @@ def test_whatever_the_platform_refuses_is_told_with_what_to_do(tmp_path):
     assert {kind for kind, *_ in told.values()} == {"RefusedError"}
     assert [name for name, words in WORDS.items() if words not in told[name][1]] == []
     assert {name: told[name][2] for name in WORDS if told[name][2]} == {"quota": 25, "illegal": 20}
+
+
+def test_a_space_comes_up_where_the_hub_is_down_and_says_so(tmp_path):
+    port = free_port()
+    of_a_space = {"SPACE_ID": "somebody/studio", "GRADIO_SSR_MODE": "true", "GRADIO_CACHE_EXAMPLES": "true"}
+    of_a_space |= {"GRADIO_CACHE_MODE": "lazy", "GRADIO_SERVER_PORT": str(port)} | platform_variables()
+    nowhere = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "NO_PROXY": "127.0.0.1", "HF_HOME": str(tmp_path)}
+    with (tmp_path / "said").open("w") as said:
+        command, environment = [sys.executable, "app.py"], os.environ | of_a_space | nowhere
+        space = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    try:
+        client = _client(f"http://127.0.0.1:{port}", space)
+        with pytest.raises(AppError, match=r"base_model must be downloadable.*Choose the base model 'demo'"):
+            client.predict(prompt="a star", api_name="/txt2vid")
+    finally:
+        space.kill()
+        space.wait()
+    assert "The base model could not be loaded ahead." in (tmp_path / "said").read_text()
+    assert "/schedule" not in [path for path, _ in Scheduler.calls], "a call that can't succeed was paid for"
+
+
+def _client(url: str, space: subprocess.Popen) -> Client:
+    """Of a Space that is starting."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            return Client(url, verbose=False)
+        except (httpx.HTTPError, ValueError):
+            assert space.poll() is None, "it has ended"
+            assert time.monotonic() < end, "it takes too long"
+            time.sleep(0.5)
+
+
+def test_about_says_why_no_model_is_placed(monkeypatch, tmp_path):
+    use_hub(monkeypatch, f"http://127.0.0.1:{free_port()}", tmp_path)
+    monkeypatch.setattr(STATE, "status", "ready")
+    monkeypatch.setattr(STATE, "trouble", "")
+    preload("stable-diffusion-v1-5/stable-diffusion-v1-5")
+    assert STATE.trouble.startswith("base_model must be downloadable")
+    assert studio_facts()["Model in memory"] in (STATE.trouble, "demo")  # another test of this process may have one

@@ -75,12 +75,16 @@ class Visitor:
     headers = Headers({"x-ip-token": f"none.{base64.urlsafe_b64encode(b'{}').decode()}.none"})
 
 
-def start_platform() -> None:
-    """Serve the scheduler and tell `spaces` of it; before `spaces` is imported."""
+def platform_variables() -> dict[str, str]:
+    """Serve the scheduler; what the environment of a Space says of it."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scheduler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["SPACES_ZERO_GPU"] = "1"
-    os.environ["SPACES_ZERO_DEVICE_API_URL"] = f"http://127.0.0.1:{server.server_address[1]}"
+    return {"SPACES_ZERO_GPU": "1", "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_address[1]}"}
+
+
+def start_platform() -> None:
+    """Serve the scheduler and tell `spaces` of it; before `spaces` is imported."""
+    os.environ.update(platform_variables())
 
 
 def stay_on_cpu() -> None:
