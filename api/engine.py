@@ -57,7 +57,6 @@ def make_clip(
     *,
     take: TakeTurn = take_turn,
     seconds: Callable[[GenerationRequest], float] | None = None,
-    was_cut_off: Callable[[Exception], bool] = lambda _: False,
 ) -> Generator[Event, None, None]:
     """Make the clip and write its files into `folder`, telling how it goes.
 
@@ -67,7 +66,7 @@ def make_clip(
     Args:
         request: What to make.
         folder: An existing folder that the caller owns.
-        take, was_cut_off: As `make_in_turns` takes them; by default the engine runs here.
+        take: As `make_in_turns` takes it; by default the engine runs here.
         seconds: How long a turn of a request may be; without it there is one, of any length.
 
     Raises:
@@ -108,8 +107,7 @@ def make_clip(
             take=take,
             open_writer=finished(request, inputs, open_writer, finishers, meter.measure),
             checkpoints=settings().checkpoint_dir,
-            seconds=seconds(request) if seconds and not request.extended_from else None,  # extensions are not kept
-            was_cut_off=was_cut_off,
+            seconds=seconds(request) if seconds else None,
         )
 
     with closing(events()) as running:

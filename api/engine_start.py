@@ -16,15 +16,17 @@ os.environ.setdefault("MKL_CBWR", "AUTO")
 
 @dataclass
 class EngineState:
-    """How far the engine of this process is, for `/health`; only `warm` changes it.
+    """How far the engine of this process is, for `/health` and the page; only the start changes it.
 
     Args:
         status: "starting", "ready", or "broken" if it can't be imported.
         device: What computes, in words; "starting" until that is known.
+        trouble: Why no model could be placed while the app started, in words; empty if one was, or none was to be.
     """
 
     status: str = "starting"
     device: str = "starting"
+    trouble: str = ""
 
 
 STATE = EngineState()

@@ -57,7 +57,7 @@ def _computing() -> dict[str, str]:
         store = generate.default_store()
         threads = torch.get_num_threads()
         numbers = f"{str(store.dtype).removeprefix('torch.')}, {threads} CPU thread{'s' if threads > 1 else ''}"
-        loaded = store.loaded or loaded
+        loaded = store.loaded or STATE.trouble or loaded
     return {"Device": STATE.device, "Computes in": numbers, "Model in memory": loaded}
 
 

@@ -2,7 +2,8 @@
 
 The engine's turn may run in another process, so all that comes out of it can be pickled, frames too: they are written
 here, by the process that called, which costs no time on the device. Between two turns a run stands in its checkpoint;
-a turn that was cut off loses the steps since then, and what was handed over stays.
+a turn that was cut off loses the steps since then, and what was handed over stays. One that was refused for its length
+is asked for again with less, while that can help.
 """
 
 import time
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from api.inputs import complaints, open_inputs
+from pipelines.errors import UserError
 from pipelines.events import Clip, Drawn, Event, Paused, Progress, Stage
+from pipelines.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -24,8 +27,33 @@ if TYPE_CHECKING:
 MOST_CUT_OFF = 5
 """So many turns of a clip may be ended from outside; a turn that is cut off loses the steps since the last one kept."""
 
+LEAST_S = 15
+"""A turn is never shorter, unless that is all there is: reading inputs takes its time, too."""
+
 _GOES_ON = (Stage.DENOISE, Stage.DECODE)  # only a turn that came so far can have brought the clip further
+_KEPT = " What was made is kept for now: with seed {seed} and all else as it was, it goes on from there."
 TurnEvent = Progress | Clip | Drawn | Paused
+
+
+class LendingError(UserError):
+    """A turn could not be had, or not to its end, for a reason that is not the request's."""
+
+
+class CutOffError(LendingError):
+    """A turn was ended from outside."""
+
+
+class RefusedError(LendingError):
+    """Nobody lends a device for a turn.
+
+    Args:
+        text: Why, in words for people.
+        may_ask_s: For how many seconds one might be lent; None where asking for less is of no use.
+    """
+
+    def __init__(self, text: str, *, may_ask_s: int | None = None) -> None:
+        super().__init__(text)
+        self.may_ask_s = may_ask_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +118,26 @@ def make_in_turns(
     open_writer: "Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]",
     checkpoints: Path | None,
     seconds: float | None = None,
-    was_cut_off: Callable[[Exception], bool] = lambda _: False,
 ) -> Generator[Event, None, None]:
     """Make a clip in as many turns as it takes.
+
+    After a turn that was cut off the clip goes on in another, unless it can't or that happens too often. After one
+    that was refused it goes on in shorter ones, if those may be had.
 
     Args:
         take: Runs the engine for a turn, here or elsewhere.
         open_writer: Opens the sink of the frames, in this process.
         checkpoints: Where the run is kept between turns; needed where a turn may end early.
         seconds: Of a turn; None for a clip that can't go on in another.
-        was_cut_off: Whether an error means that a turn was ended from outside. The clip then goes on in another,
-            unless it can't or that happens too often.
 
     Raises:
+        LendingError: The clip can't go on; the text says whether what was made of it is kept.
         UserError: As the engine.
     """
     begun = time.monotonic()
     done: int | None = None
     sink: StagedSink | None = None
-    cut_off = 0
+    cut_off, kept = 0, ""
     with ExitStack() as files:
         finished = False
         while not finished:
@@ -129,13 +158,24 @@ def make_in_turns(
                         yield replace(event, files=sink.files, num_frames=sink.num_frames, seconds=taken)
                     elif isinstance(event, Progress):
                         moved = moved or event.stage in _GOES_ON
+                        kept = _KEPT.format(seed=request.seed) if moved and seconds else kept
                         if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
                             yield event
-            except Exception as err:
+            except CutOffError as err:
                 cut_off += 1
-                may_go_on = seconds is not None and moved and cut_off <= MOST_CUT_OFF
-                if not may_go_on or not was_cut_off(err):
-                    raise
+                if seconds is None or not moved or cut_off > MOST_CUT_OFF:
+                    raise CutOffError(f"{err}{kept}") from err
+            except RefusedError as err:
+                shorter = _shorter(err, seconds)
+                if shorter is None:
+                    raise RefusedError(f"{err}{kept}") from err
+                seconds, done = shorter, turn.frames_done
+
+
+def _shorter(err: RefusedError, seconds: float | None) -> float | None:
+    """How long a turn may be where one of `seconds` was refused; None where none would do."""
+    shorter = err.may_ask_s - TURN_MARGIN_S if err.may_ask_s else 0
+    return shorter if seconds is not None and LEAST_S <= shorter < seconds else None
 
 
 @dataclass

@@ -14,22 +14,21 @@ from typing import Any
 import spaces
 
 from api.engine import MakeClip, make_clip
-from api.faults import faults_in_words
-from api.turns import Turn, take_turn
+from api.engine_start import STATE
+from api.faults import fault_text, faults_in_words
+from api.lending_faults import lending_in_words
+from api.turns import LEAST_S, Turn, TurnEvent, take_turn
 from pipelines.errors import UserError
 from pipelines.estimate import estimate
+from pipelines.events import Progress
 from pipelines.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
-
-LEAST_S = 15
-"""A turn is never shorter, unless that is all there is: reading inputs takes its time, too."""
 
 ROOM = 1.5
 """Turns ask for so many times what is expected of their clip."""
 
 _log = logging.getLogger(__name__)
-_CUT_OFF = "GPU task aborted"  # what `spaces` says when the platform has ended a worker
 
 
 def on_zero_gpu() -> bool:
@@ -45,6 +44,9 @@ def lend(
     Args:
         engine: The function.
         duration: For how many seconds at most; or a function that tells from what the engine is given.
+
+    Returns:
+        The function; what it raises where the device is lent, `lending_in_words` says.
     """
     if not on_zero_gpu():
         return engine
@@ -54,8 +56,13 @@ def lend(
         with faults_in_words():
             yield from engine(*given)
 
-    lent: Callable[..., Any] = spaces.GPU(duration=duration)(in_worker)
-    return lent
+    lent = spaces.GPU(duration=duration)(in_worker)
+
+    def borrowing(*given: Any) -> Generator[Any, None, None]:
+        with lending_in_words(duration(*given) if callable(duration) else duration):
+            yield from lent(*given)
+
+    return borrowing
 
 
 def lent_engine(*, limit_s: int) -> MakeClip:
@@ -75,7 +82,14 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     def seconds(request: GenerationRequest) -> float:
         return turn_seconds(request, limit_s=limit_s)
 
-    return partial(make_clip, take=lend(take_turn, duration=duration), seconds=seconds, was_cut_off=_was_cut_off)
+    lent = lend(take_turn, duration=duration)
+
+    def take(turn: Turn) -> Generator[TurnEvent, None, None]:
+        if turn.frames_done is None:
+            yield from _fetched(turn.request)
+        yield from lent(turn)
+
+    return partial(make_clip, take=take, seconds=seconds)
 
 
 def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
@@ -90,10 +104,20 @@ def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
         return most
 
 
+def _fetched(request: GenerationRequest) -> Generator[Progress, None, None]:
+    """Fetch the models first: a turn that downloads them would hold the device all the while."""
+    from pipelines.downloads import following
+    from pipelines.fetching import fetch_models
+    from pipelines.generate import default_store
+
+    yield from following(partial(fetch_models, request, default_store()))
+
+
 def preload(base_model: str) -> None:
     """Place a base model and its motion module where workers find them; without, every call would read them again.
 
-    To be called while the app starts, before `launch`. What goes wrong is logged: the first call then says it.
+    To be called while the app starts, before `launch`. What goes wrong is logged and kept in `STATE`, and the page
+    comes up: whoever asks for the model is told the same, and others can be chosen.
     """
     from pipelines.catalog import complete
     from pipelines.generate import default_store
@@ -101,9 +125,6 @@ def preload(base_model: str) -> None:
     try:
         own = complete({"base_model": base_model})
         default_store().load(own["base_model"], own["motion_module"])
-    except UserError:
+    except Exception as err:  # whatever it is, a page with other models is more than none
+        STATE.trouble = fault_text(err)
         _log.exception("The base model could not be loaded ahead.")
-
-
-def _was_cut_off(err: Exception) -> bool:
-    return _CUT_OFF in str(err)

@@ -32,7 +32,7 @@ KEPT_DAYS = 7
 #: Of what was left by runs that never ended, so many stay; the newest.
 MOST_KEPT = 32
 
-_FORMAT = 2  # raised when what is kept, or what a step computes, changes
+_FORMAT = 3  # raised when what is kept, or what a step computes, changes
 _DIGEST_BYTES = 32
 _DAY_S = 24 * 60 * 60
 _NAME = re.compile(r"[0-9a-f]{64}\.(checkpoint|\d+-\d+\.part)")

@@ -63,6 +63,10 @@ class DenoiseState:
         scheduler_memory: What a multistep scheduler remembers of earlier steps.
         iteration: Iterations of FreeInit before the present one.
         begun: The step that it began at: those before it are what `strength` leaves out.
+        block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
+        known, made: Of a clip that is extended, latents before every step and after the last: of the frames that the
+            window is given, and so far of those it makes. Of the clip itself, of its last frames alone.
+        before: The latents of all frames before the window's new ones.
     """
 
     step: int
@@ -71,6 +75,10 @@ class DenoiseState:
     scheduler_memory: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
     begun: int = 0
+    block: int = 0
+    known: tuple[torch.Tensor, ...] = ()
+    made: tuple[torch.Tensor, ...] = ()
+    before: torch.Tensor | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of tensors and plain values, fit for `torch.save` and a `weights_only` load."""
@@ -198,14 +206,16 @@ def denoise_behind(
     Args:
         window: The frames of the window in the clip, the known ones first.
         known: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
-        state: That of the new frames before the first step.
+        state: That of the new frames, before the first step or after another.
         conditions: As `denoise` takes them.
     """
     scheduler.set_timesteps(request.num_inference_steps)
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
+    _recall(scheduler, state.scheduler_memory)
     latents = state.latents
-    for step, (t, before) in enumerate(zip(scheduler.timesteps, known, strict=True)):
+    for step in range(state.step, len(known)):
+        t, before = scheduler.timesteps[step], known[step]
         sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
         part = step / len(known), (step + 1) / len(known)
         prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])

@@ -4,13 +4,14 @@ The old request is run again, and of its last frames the latents before every st
 three known quarters and a new one go on behind the end. A motion module makes the frames of a window belong
 together, so the new ones continue the known ones; as these are given, the clip there was does not change.
 
-Latents are kept of `known_frames` frames a step, however long the clip is: 20 MB for 25 steps of 512×512 pixels.
+Latents are kept of `known_frames` frames a step, however long the clip is: 20 MB for 25 steps of 512×512 pixels. They
+are part of the state, so that an extension goes on between any two steps, as other runs do.
 
 Source: the known part is put back at every step as in RePaint, arXiv:2201.09865, here from its own way through
 the steps instead of noise added to the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,13 +43,13 @@ def denoise_extended(
     Args:
         text: That of the first clip. Keys of a prompt are those of the first clip, too: counted from its end,
             as fractions of it. New frames show what its last frame shows.
-        state: That of the first clip. No state of an extension can be gone on from.
+        state: That of the first clip, or any that came of this.
         kept: As `denoise` takes it; a clip that has it can't be extended.
         conditions: As `denoise` takes them, for the whole clip.
 
     Yields:
-        As `denoise`. The state after a step is that of the first clip, then that of a window's new frames;
-        after the last step of all it is that of the whole clip.
+        As `denoise`. The latents of the state after a step are those of the first clip, then those of a window's new
+        frames; after the last step of all they are those of the whole clip.
     """
     models = {"unet": unet, "scheduler": scheduler, "text": text, "conditions": conditions}
     if not request.extended_from:  # handed on, not driven from here, where the first state would be held all the time
@@ -59,37 +60,49 @@ def denoise_extended(
 def _denoise_on(
     request: GenerationRequest, models: dict[str, Any], state: DenoiseState, windows_a_call: int
 ) -> Iterator[DenoiseStep]:
-    first = request.first_clip
-    known = [_last(state.latents, request)]
-    for step in denoise(first, **models, state=state, windows_a_call=windows_a_call):
-        if step.state:
-            state = step.state
-            known.append(_last(state.latents, request))
-        yield step
-    finished = [state.latents]
-    blocks = plan_extension(request)
-    for number, block in enumerate(blocks, start=1):
-        state = _begun(first, block, state, models["scheduler"])
-        made = [state.latents]
-        steps = denoise_behind(first, window=block.window, known=known[:-1], state=state, **models)
-        for step in steps:
-            state = step.state or state
-            made.append(state.latents)
-            if len(made) == len(known):
-                finished.append(_kept(state.latents, block, request))
-                if number == len(blocks):
-                    state = replace(state, latents=torch.cat(finished, dim=2))
+    first, blocks = request.first_clip, plan_extension(request)
+    steps = len(models["scheduler"].timesteps)
+    if not state.block:
+        made = state.made or (_last(state.latents, request),)
+        for step in denoise(first, **models, state=state, windows_a_call=windows_a_call):
+            if step.state:
+                made = (*made, _last(step.state.latents, request))
+                state = replace(step.state, made=made)
+                step = replace(step, state=state)
+            yield step
+    while (number := state.block + (state.step == steps)) <= len(blocks):
+        block = blocks[number - 1]
+        if number > state.block:
+            state = _begun(request, state, models["scheduler"])
+        known, made, before = state.known, state.made, state.before
+        for step in denoise_behind(first, window=block.window, known=known[:-1], state=state, **models):
+            assert step.state
+            made = (*made, step.state.latents)
+            state = replace(step.state, block=number, known=known, made=made, before=before)
+            if (state.step, number) == (steps, len(blocks)):
+                state = replace(state, latents=_through(state, block, request), known=(), made=(), before=None)
             yield replace(step, state=state, block=number)
-        known = _known_next(known, [_kept(latents, block, request) for latents in made], request)
 
 
-def _begun(first: GenerationRequest, block: Block, before: DenoiseState, scheduler: SchedulerMixin) -> DenoiseState:
-    """The state of a window's new frames before their first step; the clip's generator goes on."""
+def _begun(request: GenerationRequest, before: DenoiseState, scheduler: SchedulerMixin) -> DenoiseState:
+    """The state of the next window's new frames before their first step; the clip's generator goes on.
+
+    Args:
+        before: The first clip, or a window, after its last step.
+    """
+    first, blocks = request.first_clip, plan_extension(request)
     generator = torch.Generator("cpu")
     generator.set_state(before.generator_state)
     scheduler.set_timesteps(first.num_inference_steps)
-    noise = later_noise(first, generator, block.window[first.known_frames :])
-    return first_state(noise, generator, scheduler)
+    noise = later_noise(first, generator, blocks[before.block].window[first.known_frames :])
+    state = first_state(noise, generator, scheduler)
+    known, through = before.made, before.latents
+    if before.block:
+        block = blocks[before.block - 1]
+        pairs = zip(before.known, before.made, strict=True)
+        known = tuple(_last(torch.cat([old, _kept(new, block, request)], dim=2), request) for old, new in pairs)
+        through = _through(before, block, request)
+    return replace(state, block=before.block + 1, known=known, made=(state.latents,), before=through)
 
 
 def _last(latents: torch.Tensor, request: GenerationRequest) -> torch.Tensor:
@@ -102,8 +115,7 @@ def _kept(latents: torch.Tensor, block: Block, request: GenerationRequest) -> to
     return latents[:, :, : block.end - block.window[request.known_frames]]
 
 
-def _known_next(
-    known: Sequence[torch.Tensor], made: Sequence[torch.Tensor], request: GenerationRequest
-) -> list[torch.Tensor]:
-    """The last frames before every step, once a window's are among them."""
-    return [_last(torch.cat(pair, dim=2), request) for pair in zip(known, made, strict=True)]
+def _through(state: DenoiseState, block: Block, request: GenerationRequest) -> torch.Tensor:
+    """The clip up to the end of a window that is finished."""
+    assert state.before is not None
+    return torch.cat([state.before, _kept(state.latents, block, request)], dim=2)

@@ -19,7 +19,7 @@ from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.context import plan_extension
 from pipelines.control_models import LoadedControl
 from pipelines.decode import decode_chunk, decoded_together
-from pipelines.denoise import DenoiseState, DenoiseStep, build_scheduler
+from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.device import choose_device
 from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
@@ -31,7 +31,7 @@ from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion_families import advise
 from pipelines.passes import inputs_of
-from pipelines.plan import first_step, passes_of, second_step
+from pipelines.plan import first_step, passes_of, second_step, windows_before
 from pipelines.prompts import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
@@ -39,8 +39,6 @@ from pipelines.steering import build_conditions, check_steering, weights_of
 from pipelines.vae_files import AnyVae
 from pipelines.version import VERSION
 from pipelines.work import Previews, Work, is_moving
-
-_NOT_KEPT = "An extension is not kept while it is made: interrupted, it starts at its beginning."
 
 
 class FrameSink(Protocol):
@@ -86,11 +84,10 @@ def generate(
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
         resume_from: A state `on_state` was given for this very request; its steps are not done again. Not for a
-            request that extends a clip or has two passes.
+            request that has two passes.
         on_state: Called with the state after every step; of an extension, as `denoise_extended` yields them.
         checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
-            from its last finished step when it is asked for again. One that extends a clip is not kept, which the
-            clip's warnings say: it would take the way of its last frames through all steps.
+            from its last finished step when it is asked for again.
         frames_done: For a later turn of a run that takes several: how many frames the turns before have handed over,
             which are not handed over again. None in the first. A turn ends when the caller closes the iterator; the
             next one goes on from the last step, if there are `checkpoints`.
@@ -101,11 +98,11 @@ def generate(
     Raises:
         InvalidRequestError: The request doesn't fit the model.
         WeightsError: A model can't be loaded.
-        ValueError: `resume_from` is given for a request that extends a clip or has two passes.
+        ValueError: `resume_from` is given for a request that has two passes.
     """
     passes = passes_of(request)
-    if resume_from and (request.extended_from or len(passes) > 1):
-        raise ValueError("A run that extends a clip, or has two passes, can't be resumed from a state")
+    if resume_from and len(passes) > 1:
+        raise ValueError("A run that has two passes can't be resumed from a state")
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
     if motion.known_family:
@@ -123,17 +120,14 @@ def generate(
     controls = yield from following(partial(store.load_controls, request, components))
     adapters = yield from following(partial(store.load_adapters, request, components))
     weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
-    folder = None if request.extended_from else checkpoints
-    runs = [_open_checkpoint(folder, one, components, weights) for one in passes]
+    runs = [_open_checkpoint(checkpoints, one, components, weights) for one in passes]
     found = [resume_from or run.load() for run in runs]
     warnings = (*_advice(request, components), *plan.warnings)
     for one, state in reversed(list(zip(passes, found, strict=True))):
         if state and frames_done is None:
-            place = _place(one, state.step, state.iteration, steps)
+            place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)
             warnings += (f"Going on from {_pass(one, passes)}{place}, where an earlier run ended.",)
             break
-    if request.extended_from and checkpoints:
-        warnings += (_NOT_KEPT,)
     with applied(components, request, plan), _kept_when_closed(runs):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
         text = encode_prompts(
@@ -147,7 +141,10 @@ def generate(
             tokens=plan.tokens,
         )
         before = [
-            (state.iteration, state.step) if state else (0, begun) for state, begun in zip(found, begins, strict=True)
+            windows_before(one, steps, iteration=state.iteration, block=state.block, step=state.step)
+            if state
+            else windows_before(one, steps, step=begun)
+            for one, state, begun in zip(passes, found, begins, strict=True)
         ]
         work = Work.plan(passes, steps=steps, before=before)
         previews = Previews(components.vae, is_moving(passes[0]))
@@ -225,7 +222,7 @@ class _Maker:
                     self.on_state(state)
                 run.save(state)
                 preview = self.previews.next(step.estimate)
-            told = f"{note}{_place_of(step, one, steps)}"
+            told = f"{note}{_place(one, step.step + 1, steps, iteration=step.iteration, block=step.block)}"
             told = told[0].upper() + told[1:]
             yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, told)
         return state
@@ -258,13 +255,10 @@ def _open_checkpoint(
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 
-def _place_of(step: DenoiseStep, request: GenerationRequest, steps: int) -> str:
-    place = _place(request, step.step + 1, step.iteration, steps)
-    return f"extension {step.block} of {len(plan_extension(request))}, {place}" if step.block else place
-
-
-def _place(request: GenerationRequest, step: int, iteration: int, steps: int) -> str:
+def _place(request: GenerationRequest, step: int, steps: int, *, iteration: int, block: int) -> str:
     place = f"step {step} of {steps}"
+    if block:
+        return f"extension {block} of {len(plan_extension(request))}, {place}"
     return f"round {iteration + 1} of {request.iterations}, {place}" if request.iterations > 1 else place
 
 

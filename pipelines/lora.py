@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -82,9 +83,18 @@ def load_lora(entry: LoraEntry) -> Lora:
     Raises:
         WeightsError: It can't be had, is damaged or unsafe, or is something else.
     """
+    return read_lora(locate_lora(entry))
+
+
+def locate_lora(entry: LoraEntry) -> Path:
+    """Fetch a LoRA's file if need be.
+
+    Raises:
+        WeightsError: It can't be had.
+    """
     if entry.source == "hub" and entry.file:
-        return read_lora(fetch(entry.repo, entry.file, entry.revision, field=FIELD))
-    return read_lora(entry.folder)
+        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
+    return entry.folder
 
 
 def plan_loras(

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,8 +81,8 @@ class ModelStore:
         self.dtype = dtype
         self.windows_a_call = windows_a_call
         self._lock = threading.Lock()
-        self._base: tuple[object, BaseParts] | None = None
-        self._motion: tuple[object, LoadedMotionModule] | None = None
+        self._base: tuple[object, BaseFiles, BaseParts] | None = None
+        self._motion: tuple[object, MotionFiles, LoadedMotionModule] | None = None
         self._unet: UNetMotionModel | None = None
         self._components: tuple[object, Components] | None = None
         self._controls = ControlModels(device, dtype)
@@ -103,17 +104,12 @@ class ModelStore:
             InvalidRequestError: An id is not in the catalog, or the two are made for different models.
             WeightsError: Files can't be had, are damaged, unsafe, or of another architecture.
         """
-        base, motion = catalog.find_base_model(base_model), catalog.find_motion_module(motion_module)
-        other_vae = catalog.find_vae(vae) if vae else None
-        _refuse_other_family(base, motion)
-        _refuse_other_vae(base, other_vae)
+        base, motion, other_vae = _found(base_model, motion_module, vae)
         with self._lock:
             key = (_identity(base), _identity(motion), _identity(other_vae))
             if self._components and self._components[0] == key:
                 return self._components[1]
-            files, motion_files = locate_base(base), locate_motion(motion)
-            _refuse_other_shape(files, motion_files, motion)
-            vae_path = locate_vae(other_vae, files.architecture) if other_vae else None
+            files, motion_files, vae_path = self._located(base, motion, other_vae)
             self._components = None
             parts = self._base_parts(files)
             unet = self._motion_unet(parts, self._loaded_motion(key[1], motion_files))
@@ -123,6 +119,14 @@ class ModelStore:
                 components = replace(components, vae=loaded, weights=components.weights | {"vae": sha256_of(file)})
             self._components = (key, components)
             return components
+
+    def fetch(self, base_model: str, motion_module: str, vae: str = "") -> None:
+        """Fetch the files that `load` would read of models that are not in memory, and check that they fit together.
+
+        Raises:
+            InvalidRequestError, WeightsError: As `load`.
+        """
+        self._located(*_found(base_model, motion_module, vae))
 
     def load_controls(self, request: GenerationRequest, components: Components) -> tuple[LoadedControl, ...]:
         """The models of a request's control units; what the next one names, too, is not read again.
@@ -148,6 +152,16 @@ class ModelStore:
         with self._lock:
             return self._controls.load_adapters(request, components.base, components.unet)
 
+    def _located(
+        self, base: BaseModel, motion: MotionModule, vae: Vae | None
+    ) -> tuple[BaseFiles, MotionFiles, Path | None]:
+        """The files of all three, fetched if need be; those of what is in memory are not looked at again."""
+        held, moving = self._base, self._motion
+        files = held[1] if held and held[0] == _identity(base) else locate_base(base)
+        motion_files = moving[1] if moving and moving[0] == _identity(motion) else locate_motion(motion)
+        _refuse_other_shape(files, motion_files, motion)
+        return files, motion_files, locate_vae(vae, files.architecture) if vae else None
+
     def _motion_unet(self, parts: BaseParts, loaded: LoadedMotionModule) -> UNetMotionModel:
         """The last UNet with other tensors where it can hold them, else a new one."""
         unet, self._unet = self._unet, None
@@ -168,16 +182,16 @@ class ModelStore:
             self._motion = None
             self._empty_unet()
             adapter = files.read(self.dtype).to(self.device)
-            self._motion = (key, LoadedMotionModule(adapter, files.family))
-        return self._motion[1]
+            self._motion = (key, files, LoadedMotionModule(adapter, files.family))
+        return self._motion[2]
 
     def _base_parts(self, files: BaseFiles) -> BaseParts:
         key = _identity(files.entry)
         if not self._base or self._base[0] != key:
             self._base = None
             self._empty_unet()
-            self._base = (key, load_base(files, self.device, self.dtype))
-        return self._base[1]
+            self._base = (key, files, load_base(files, self.device, self.dtype))
+        return self._base[2]
 
 
 @contextmanager
@@ -211,6 +225,15 @@ def _combine(
         motion=entry,
         weights=base.weights | {"motion_module": sha256_of(motion.path)},
     )
+
+
+def _found(base_model: str, motion_module: str, vae: str) -> tuple[BaseModel, MotionModule, Vae | None]:
+    """The catalog's records, as far as it knows made for each other."""
+    base, motion = catalog.find_base_model(base_model), catalog.find_motion_module(motion_module)
+    other_vae = catalog.find_vae(vae) if vae else None
+    _refuse_other_family(base, motion)
+    _refuse_other_vae(base, other_vae)
+    return base, motion, other_vae
 
 
 def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:

@@ -61,6 +61,19 @@ def count_all_windows(request: GenerationRequest, steps: int) -> int:
     return count_windows(request.first_clip, steps) + steps * len(plan_extension(request))
 
 
+def windows_before(request: GenerationRequest, steps: int, *, iteration: int = 0, block: int = 0, step: int = 0) -> int:
+    """How many windows of a pass come before a step.
+
+    Args:
+        request: The pass.
+        steps: Of an iteration.
+        iteration, block, step: Where, as `DenoiseState` counts them.
+    """
+    if block:
+        return count_windows(request.first_clip, steps) + (block - 1) * steps + step
+    return iteration * count_all_windows(request, steps) + count_windows(request.first_clip, step)
+
+
 def first_step(request: GenerationRequest, steps: int) -> int:
     """The step that a clip begins at; those before it are what `strength` leaves out.
 

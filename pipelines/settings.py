@@ -134,7 +134,7 @@ class Settings(BaseModel):
     max_gpu_seconds: int = _setting(
         60,
         "MAX_GPU_SECONDS",
-        help="What one clip may hold a ZeroGPU device; the platform refuses calls that it deems too long.",
+        help="For how long one call may hold a ZeroGPU device; a clip that takes longer takes several calls.",
         unit="s",
         ge=10,
         le=600,

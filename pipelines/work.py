@@ -61,13 +61,13 @@ class Work:
     windows_done: int = 0
 
     @classmethod
-    def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[tuple[int, int]]) -> Self:
+    def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[int]) -> Self:
         """What is left to do.
 
         Args:
-            before: For each pass the iterations and the steps that are done of it, or that it leaves out.
+            before: For each pass the windows that are done of it, or that it leaves out.
         """
-        total = 0
-        for one, (iteration, step) in zip(passes, before, strict=True):
-            total += (one.iterations - iteration) * count_all_windows(one, steps) - count_windows(one.first_clip, step)
-        return cls(total)
+        windows = (
+            one.iterations * count_all_windows(one, steps) - done for one, done in zip(passes, before, strict=True)
+        )
+        return cls(sum(windows))

@@ -112,7 +112,7 @@ class Calls:
         """
         with self._lock:
             if len(self._calls) >= self._most:
-                raise TooManyCallsError(f"{len(self._calls)} calls are made or wait already.")
+                raise TooManyCallsError(f"{len(self._calls)} calls are made or wait already. Try again later.")
             self._calls.append(call)
         try:
             return self._run(call, requests, collect)

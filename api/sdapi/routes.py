@@ -8,11 +8,13 @@ from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import gradio as gr
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from gradio.context import LocalContext
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -24,6 +26,7 @@ from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
 from api.sdapi.faults import detail_of, details_of_body
 from api.sdapi.mapping import base_model_named, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
+from api.turns import LendingError
 from pipelines import catalog
 from pipelines.errors import UserError
 from pipelines.settings import settings
@@ -45,14 +48,15 @@ class _Route(APIRoute):
         async def answered(request: Request) -> Response:
             if not _may_enter(request):
                 return _refused(401, "user and password must be given, got none or others.", ask=True)
+            LocalContext.request.set(gr.Request(request))  # where ZeroGPU looks up whose quota counts
             try:
                 return await handle(Request(request.scope, _bounded(request.receive)))
             except RequestValidationError as err:
                 return JSONResponse({"detail": details_of_body(err.errors())}, 422)
+            except (LendingError, TooManyCallsError) as err:  # not the caller's fault, who may try again
+                return _refused(503, str(err))
             except UserError as err:
                 return JSONResponse({"detail": [detail_of(err)]}, 422)
-            except TooManyCallsError as err:
-                return _refused(503, f"{err} Try again later.")
             except HTTPException:
                 raise
             except Exception:

@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import requests
 import webuiapi
+from fastapi import FastAPI
+from gradio.context import LocalContext
 from gradio_client import Client
 from PIL import Image, ImageDraw, ImageSequence
+from spaces.zero.client import _get_headers
+from starlette.testclient import TestClient
 
 from api.endpoint import clip_endpoint
 from api.engine import make_clip
@@ -23,6 +27,7 @@ from api.kept_inputs import input_store
 from api.modes import Mode
 from api.one_device import OneDevice
 from api.sdapi.routes import MAX_BODY_BYTES, sdapi_router
+from api.turns import RefusedError
 from media.pictures import to_rgb
 from media.read import probe
 from tests.app.conftest import free_port, served
@@ -94,6 +99,30 @@ def test_a_clip_comes_as_its_file_and_then_its_frames(api, fake):
     assert "AnimateDiff: " in made.info["infotexts"][0]
     assert made.info["recipes"] == [json.loads(fake.requests[-1].to_json())]
     assert made.parameters["prompt"] == "a cat"
+
+
+def test_zero_gpu_is_told_whose_quota_counts(fake):
+    seen = []
+
+    def asked(request, folder):
+        seen.append(_get_headers(LocalContext.request.get(None)).get("x-ip-token"))  # as `spaces` looks for it
+        return fake.make_clip(request, folder)
+
+    app = FastAPI()
+    app.include_router(sdapi_router(asked))
+    for token in ("ann's", "ben's"):
+        TestClient(app).post("/sdapi/v1/txt2img", json=SMALL, headers={"X-IP-Token": token}).raise_for_status()
+    assert seen == ["ann's", "ben's"]
+
+
+def test_a_device_that_is_not_lent_is_not_the_callers_fault():
+    def refused(*_):
+        raise RefusedError("No GPU.")
+
+    app = FastAPI()
+    app.include_router(sdapi_router(refused))
+    answer = TestClient(app).post("/sdapi/v1/txt2img", json=SMALL)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "No GPU.")
 
 
 def test_videos_come_in_the_usual_order(url):

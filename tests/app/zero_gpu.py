@@ -5,6 +5,7 @@ scheduler, and somebody who ends a worker whose time is over. Run as a program i
 lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER SECONDS GRACE REQUEST`.
 """
 
+import base64
 import http.server
 import json
 import multiprocessing
@@ -18,21 +19,48 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from starlette.datastructures import Headers
+
 
 class Scheduler(http.server.BaseHTTPRequestHandler):
-    """Answers what `spaces` asks the platform; every call is allowed."""
+    """Answers what `spaces` asks the platform; what is in `refusals` is refused first, all else allowed.
+
+    A refusal has a `status`, and what the platform says with it: for 429 seconds that are `left` and to `wait`, where
+    below 0 means that so long a call is never allowed; a `result` for its header. 200 is a line that leads nowhere.
+    """
 
     calls: ClassVar[list[tuple[str, dict[str, str]]]] = []
+    refusals: ClassVar[list[dict[str, Any]]] = []
+    allowed: ClassVar[int] = 0
 
     def do_POST(self) -> None:
         asked = urllib.parse.urlparse(self.path)
         self.rfile.read(int(self.headers.get("content-length") or 0))
         query = {name: values[0] for name, values in urllib.parse.parse_qs(asked.query).items()}
         self.calls.append((asked.path, query))
+        if asked.path == "/schedule" and self.refusals and not self.is_allowed():
+            return self.refuse(**self.refusals.pop(0))
         lent = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "GPU-stand-in", "allowToken": f"t{len(self.calls)}"}
-        body = json.dumps(lent).encode() if asked.path == "/schedule" else b""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        return self.answer(200, json.dumps(lent) if asked.path == "/schedule" else "")
+
+    def is_allowed(self) -> bool:
+        """Count one of the calls that are allowed before any is refused."""
+        type(self).allowed -= 1
+        return self.allowed >= 0
+
+    def refuse(self, status: int, left: int = 0, wait: int = 0, result: str = "quota-exceeded") -> None:
+        """Say no."""
+        if status == http.HTTPStatus.OK:
+            return self.answer(status, "event: failed\n\n", "text/event-stream")
+        told = json.dumps({"left": left, "wait": wait}) if status == http.HTTPStatus.TOO_MANY_REQUESTS else "{}"
+        return self.answer(status, told, approve=result)
+
+    def answer(self, status: int, told: str, kind: str = "application/json", approve: str = "approved") -> None:
+        """Send it."""
+        body = told.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("X-Approve-Result", approve)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -41,12 +69,22 @@ class Scheduler(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def start_platform() -> None:
-    """Serve the scheduler and tell `spaces` of it; before `spaces` is imported."""
+class Visitor:
+    """Somebody whose token the platform's proxy has sent; it is signed by nobody."""
+
+    headers = Headers({"x-ip-token": f"none.{base64.urlsafe_b64encode(b'{}').decode()}.none"})
+
+
+def platform_variables() -> dict[str, str]:
+    """Serve the scheduler; what the environment of a Space says of it."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scheduler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["SPACES_ZERO_GPU"] = "1"
-    os.environ["SPACES_ZERO_DEVICE_API_URL"] = f"http://127.0.0.1:{server.server_address[1]}"
+    return {"SPACES_ZERO_GPU": "1", "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_address[1]}"}
+
+
+def start_platform() -> None:
+    """Serve the scheduler and tell `spaces` of it; before `spaces` is imported."""
+    os.environ.update(platform_variables())
 
 
 def stay_on_cpu() -> None:
@@ -88,7 +126,14 @@ def take_away_after(seconds: float, workers: list[int]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(folder: str, seconds: str, grace: str, request: str) -> None:
+def come_as_visitor() -> None:
+    """Have the calls of this thread be a visitor's, with a quota."""
+    from gradio.context import LocalContext
+
+    LocalContext.request.set(Visitor())  # type: ignore[arg-type] - all of it that is looked at
+
+
+def main(folder: str, seconds: str, grace: str, request: str, refusals: str = "[]", after: str = "0") -> None:
     """Make a clip in turns.
 
     Args:
@@ -96,9 +141,13 @@ def main(folder: str, seconds: str, grace: str, request: str) -> None:
         seconds: How long a turn may hold the device.
         grace: After how many more the platform takes it away; below 0 it does so before a turn ends by itself.
         request: The request's fields as JSON.
+        refusals: What the scheduler refuses, as JSON.
+        after: How many calls it allows before.
     """
     start_platform()
     stay_on_cpu()
+    come_as_visitor()
+    Scheduler.refusals, Scheduler.allowed = json.loads(refusals), int(after)
     from api import zero_gpu
     from api.engine import build_request
     from pipelines.events import Clip
@@ -120,6 +169,7 @@ def main(folder: str, seconds: str, grace: str, request: str) -> None:
     except Exception as err:
         result = {"error": str(err)}
     lent = [query for path, query in Scheduler.calls if path == "/schedule"]
+    result["asked"] = [int(query["durationSeconds"]) for query in lent]
     print(json.dumps(result | {"turns": len(lent), "workers": len(set(workers)), "notes": notes}), flush=True)  # noqa: T201
     for worker in multiprocessing.active_children():  # they wait for the next call
         worker.kill()

@@ -1,21 +1,23 @@
 """Extending a clip: what was there stays, what is new follows from it, and what can't be extended is refused."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
 import torch
 
+from pipelines import checkpoint
 from pipelines.catalog import complete
 from pipelines.choices import NoiseLayout, Scheduler
 from pipelines.context import plan_extension
 from pipelines.denoise import DenoiseState
 from pipelines.events import Progress, Stage
+from pipelines.generate import generate
 from pipelines.latents import clip_noise, later_noise, seeded_generator
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
-from tests.pipeline.sink import run
+from tests.pipeline.sink import KeptFrames, run
 
 CLIP = {
     "prompt": "a red circle moving right",
@@ -159,14 +161,35 @@ def test_what_is_kept_does_not_grow_with_the_clip():
     assert set(windows) == {8}
 
 
-def test_a_run_that_extends_is_not_kept_and_says_so(store, tmp_path):
-    _, events = run(clip(num_frames=8).extended_by(1), store=store, checkpoints=tmp_path)
-    (told,) = events[-1].warnings
-    assert told == "An extension is not kept while it is made: interrupted, it starts at its beginning."
+@pytest.mark.parametrize("sampler", Scheduler)
+def test_an_extension_goes_on_from_every_step_to_the_same_clip(store, sampler):
+    request = clip(num_frames=8, scheduler=sampler).extended_by(5)
+    whole, states = made(request, store)
+    assert [(state.block, state.step) for state in states] == [(b, s) for b in range(4) for s in (1, 2, 3)]
+    for done in (2, 3, 4, 6, 8, 12):
+        back = DenoiseState.from_dict(states[done - 1].to_dict())
+        frames, events = run(request, store=store, resume_from=back)
+        told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+        assert np.array_equal(frames, whole)
+        assert [event.step for event in told] == list(range(1, 12 - done + 1))
+
+
+@pytest.mark.parametrize(
+    ("after", "place"), [(2, "step 2 of 3"), (3, "step 3 of 3"), (8, "extension 2 of 3, step 2 of 3")]
+)
+def test_an_interrupted_extension_goes_on_where_it_was_and_says_so(store, tmp_path, monkeypatch, after, place):
+    monkeypatch.setattr(checkpoint, "SAVE_SHARE", float("inf"))
+    request = clip().extended_by(5)
+    whole, _ = made(request, store)
+    states: list[DenoiseState] = []
+    opened = {"open_writer": KeptFrames().opener(), "checkpoints": tmp_path}
+    with closing(generate(request, store=store, on_state=states.append, **opened)) as events:
+        while len(states) < after:
+            next(events)
+    frames, told = run(request, store=store, checkpoints=tmp_path)
+    assert told[-1].warnings == (f"Going on from {place}, where an earlier run ended.",)
+    assert np.array_equal(frames, whole)
     assert list(tmp_path.iterdir()) == []
-    state = DenoiseState(0, torch.zeros(1), torch.zeros(1))
-    with pytest.raises(ValueError, match="can't be resumed"):
-        run(clip(num_frames=8).extended_by(1), store=store, resume_from=state)
 
 
 # Nothing but the turn moves in the first and nothing at all in the second, so that a jump would be seen.

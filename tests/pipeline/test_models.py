@@ -1,7 +1,10 @@
 """The store: what is loaded once, shared, swapped, lent to a request and given back."""
 
 import os
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,6 +80,34 @@ def test_a_local_file_that_was_replaced_is_read_again(store, models_dir):
     os.utime(path, ns=(1, 1))
     after = store.load("mine.safetensors", V2)
     assert after.weights["checkpoint"] != before.weights["checkpoint"]
+
+
+def test_files_are_fetched_ahead_but_not_of_what_is_in_memory(hub: StandInHub, store, tmp_path):
+    store.fetch(SD15, V2)
+    fetched = list(hub.downloads)
+    assert {f"{SD15}/unet", f"{SD15}/vae", V2} <= {name.rsplit("/", 1)[0] for name in fetched}
+    assert store.loaded == ""
+    store.load(SD15, V2)
+    assert hub.downloads == fetched
+    shutil.rmtree(tmp_path / "cache")  # as ZeroGPU removes files whose weights it has placed
+    store.fetch(SD15, V2)
+    assert hub.downloads == fetched
+    store.load(SD15, V3)
+    assert {name.rsplit("/", 1)[0] for name in hub.downloads[len(fetched) :]} == {V3}
+
+
+def test_a_space_has_the_files_of_its_first_model_before_it_starts(hub: StandInHub, store, monkeypatch):
+    """`preload_from_hub` names them all, and no others; the stand-in's tokenizer is stored in one file of its own."""
+    monkeypatch.setattr(catalog, "has_gpu", lambda: True)
+    chosen = catalog.complete({"base_model": catalog.default_base_model().id})
+    store.load(chosen["base_model"], chosen["motion_module"])
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    lines = re.search(r"^preload_from_hub:\n(.*?)^\S", readme, re.M | re.S)[1].split("  - ")[1:]
+    named = [words.replace(">-", "").split() for words in lines]
+    files = {f"{repo}/{name}" for repo, names in named for name in names.split(",")}
+    loaded = {name for name in hub.downloads if not name.endswith("/tokenizer.json")}
+    assert loaded <= files
+    assert {name.rsplit("/", 2)[-2] for name in files - loaded} <= {"tokenizer"}
 
 
 def test_a_pair_the_catalog_knows_not_to_fit_is_refused_before_any_download(hub: StandInHub, store):

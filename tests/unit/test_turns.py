@@ -6,15 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from api.turns import MOST_CUT_OFF, Turn, make_in_turns
+from api.turns import LEAST_S, MOST_CUT_OFF, CutOffError, RefusedError, Turn, make_in_turns
 from pipelines.events import Clip, Drawn, Paused, Progress, Stage
+from pipelines.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 
 REQUEST = GenerationRequest.build(seed=1, num_frames=4)
-
-
-class TakenAwayError(Exception):
-    """The device is gone."""
 
 
 class Sink:
@@ -64,14 +61,9 @@ def made(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple
                 raise event
             yield event
 
-    def is_gone(err: Exception) -> bool:
-        return isinstance(err, TakenAwayError)
-
     told = []
     try:
-        for event in make_in_turns(
-            REQUEST, take=take, open_writer=sink.opened, checkpoints=None, seconds=seconds, was_cut_off=is_gone
-        ):
+        for event in make_in_turns(REQUEST, take=take, open_writer=sink.opened, checkpoints=None, seconds=seconds):
             told.append(event)
     except Exception as err:
         told.append(err)
@@ -95,7 +87,7 @@ def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
 
 def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
     sink = Sink()
-    asked, told = made([[STEP, drawn(0), FRAME, TakenAwayError()], [drawn(1), FRAME, CLIP]], sink)
+    asked, told = made([[STEP, drawn(0), FRAME, CutOffError("gone.")], [drawn(1), FRAME, CLIP]], sink)
     assert [turn.frames_done for turn in asked] == [None, 1]
     assert (sink.written, sink.left) == ([0, 1], "cleanly")
     assert isinstance(told[-1], Clip)
@@ -104,9 +96,9 @@ def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
 @pytest.mark.parametrize(
     ("turn", "seconds", "tried"),
     [
-        ([STEP, TakenAwayError()], 5.0, MOST_CUT_OFF + 1),
-        ([STEP, TakenAwayError()], None, 1),  # nothing of it is kept: again would be from the start
-        ([Progress(Stage.LOAD, 0, 1), TakenAwayError()], 5.0, 1),  # it came no further
+        ([STEP, CutOffError("gone.")], 5.0, MOST_CUT_OFF + 1),
+        ([STEP, CutOffError("gone.")], None, 1),  # nothing of it is kept: again would be from the start
+        ([Progress(Stage.LOAD, 0, 1), CutOffError("gone.")], 5.0, 1),  # it came no further
         ([STEP, ValueError()], 5.0, 1),  # its own fault
     ],
 )
@@ -114,5 +106,37 @@ def test_a_clip_that_going_on_does_not_help_ends_with_the_error(turn, seconds, t
     sink = Sink()
     asked, told = made([[drawn(0), *turn] for _ in range(9)], sink, seconds=seconds)
     assert len(asked) == tried
-    assert told[-1] is turn[-1]
-    assert sink.left == type(turn[-1]).__name__
+    assert str(told[-1]).startswith(str(turn[-1]))
+    assert sink.left == type(told[-1]).__name__ == type(turn[-1]).__name__
+    assert ("with seed 1 and all else as it was" in str(told[-1])) == (tried > 1)
+
+
+LONG, SHORT = 50.0, LEAST_S + 5
+
+
+def test_a_turn_that_is_refused_for_its_length_is_asked_for_again_with_what_may_be_had():
+    sink = Sink()
+    refused = RefusedError("too long.", may_ask_s=SHORT + TURN_MARGIN_S)
+    turns = [[STEP, drawn(0), FRAME, Paused()], [refused], [drawn(1), FRAME, CLIP]]
+    asked, told = made(turns, sink, seconds=LONG)
+    assert [(turn.seconds, turn.frames_done) for turn in asked] == [(LONG, None), (LONG, 1), (SHORT, 1)]
+    assert sink.written == [0, 1]
+    assert isinstance(told[-1], Clip)
+
+
+@pytest.mark.parametrize("may_ask_s", [None, 0, LEAST_S + TURN_MARGIN_S - 1, LONG + TURN_MARGIN_S])
+def test_a_turn_that_no_shorter_one_can_replace_ends_the_clip_and_says_what_is_kept(may_ask_s):
+    sink = Sink()
+    refused = RefusedError("no quota.", may_ask_s=may_ask_s)
+    asked, told = made([[STEP, Paused()], [refused]], sink, seconds=LONG)
+    assert len(asked) == 2
+    assert str(told[-1]).startswith("no quota. What was made is kept for now: with seed 1 ")
+    asked, told = made([[refused]], sink, seconds=LONG)
+    assert str(told[-1]) == "no quota."
+
+
+def test_what_may_be_had_shrinks_with_every_refusal_until_it_is_of_no_use():
+    sizes = [LONG + TURN_MARGIN_S - 1, LEAST_S + TURN_MARGIN_S, LEAST_S + TURN_MARGIN_S]
+    asked, told = made([[RefusedError("no.", may_ask_s=size)] for size in sizes], Sink(), seconds=LONG)
+    assert [(turn.seconds, turn.frames_done) for turn in asked] == [(LONG, None), (LONG - 1, None), (LEAST_S, None)]
+    assert isinstance(told[-1], RefusedError)

@@ -1,0 +1,24 @@
+"""All files of a request's models at once, for where they must be there before a device is paid for."""
+
+from pipelines import catalog
+from pipelines.adapter_files import locate_adapter
+from pipelines.control_files import locate_control
+from pipelines.lora import find_loras, locate_lora
+from pipelines.models import ModelStore
+from pipelines.request import GenerationRequest
+
+
+def fetch_models(request: GenerationRequest, store: ModelStore) -> None:
+    """Fetch what the engine would read from the Hub and is not yet on this disk or in memory; nothing is read.
+
+    Raises:
+        InvalidRequestError: An id is not in the catalog, or models are not made for each other.
+        WeightsError: Files can't be had, are damaged, or of another architecture.
+    """
+    store.fetch(request.base_model, request.motion_module, request.vae)
+    for lora in find_loras(request).values():
+        locate_lora(lora)
+    for control in {unit.model for unit in request.controls}:
+        locate_control(catalog.find_controlnet(control))
+    for adapter in {unit.model for unit in request.image_prompts}:
+        locate_adapter(catalog.find_ip_adapter(adapter))
