@@ -14,6 +14,8 @@ from pipelines.request import GenerationRequest
 from ui.control_units import UNITS, part
 from ui.progress import duration_text, message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.tables import ENGLISH
 
 FIELDS_OF_COST = (
     "base_model",
@@ -70,7 +72,7 @@ def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
     """
     text, fits = told(values)
     line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
-    return line, gr.Button("Fit", elem_id="fit", size="sm", visible=not fits)
+    return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
 
 
 def follow_estimate(
@@ -91,7 +93,7 @@ def follow_estimate(
     line, button = shown
 
     def draw(*values: Any) -> list[Any]:
-        text, fits = told(dict(zip(names, values, strict=True)))
+        text, fits = told(dict(zip(names, values, strict=True)), visitor_language())
         return [gr.update(value=text, visible=bool(text)), gr.update(visible=not fits)]
 
     gr.on(changes, draw, drawn, [line, button], queue=False, trigger_mode="always_last", **plain)
@@ -104,7 +106,7 @@ def follow_estimate(
     )
 
 
-def told(values: Mapping[str, Any]) -> tuple[str, bool]:
+def told(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
     """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
     try:
         request = _request(values)
@@ -112,8 +114,8 @@ def told(values: Mapping[str, Any]) -> tuple[str, bool]:
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
     if budget.holds(found):
-        return message_html(in_words(found)), True
-    return message_html(f"Won't fit: {_room(found, budget)} {advice(fit(request, budget))}", is_error=True), False
+        return message_html(in_words(found, language)), True
+    return message_html(_refused(found, budget, advice(fit(request, budget)), language), is_error=True), False
 
 
 def fitting(values: Mapping[str, Any]) -> list[Any]:
@@ -125,24 +127,34 @@ def fitting(values: Mapping[str, Any]) -> list[Any]:
     return [changes.get(name, gr.skip()) for name in FITTED]
 
 
-def in_words(found: Estimate) -> str:
+def in_words(found: Estimate, language: str = ENGLISH) -> str:
     """An estimate in a line.
 
     Example:
         >>> in_words(Estimate(12.3, 1.1e9, 1.1e9, None, True, {}))
         'About 12 s, 1.1 GB. Rough until a first clip is made.'
     """
-    words = f"About {duration_text(found.seconds)}, {found.peak_bytes_device / 1e9:.1f} GB."
+    time = duration_text(found.seconds, language)
+    words = [say(language, "told.estimate.about", time=time, gb=found.peak_bytes_device / 1e9)]
     if found.zero_gpu_seconds is not None:
-        words += f" Takes {duration_text(found.zero_gpu_seconds)} of GPU quota."
-    return words + (" Rough until a first clip is made." if found.is_rough else "")
+        words.append(say(language, "told.estimate.quota", time=duration_text(found.zero_gpu_seconds, language)))
+    if found.is_rough:
+        words.append(say(language, "told.estimate.rough"))
+    return " ".join(words)
 
 
-def _room(found: Estimate, budget: Budget) -> str:
+def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> str:
     of_device = budget.device is not None and not Budget(budget.device, None).holds(found)
     needed, there = (found.peak_bytes_device, budget.device) if of_device else (found.peak_bytes_ram, budget.ram)
-    where = "the GPU" if of_device and this_machine().kind != "cpu" else "memory"
-    return f"it needs about {needed / 1e9:.1f} GB, {where} has {(there or 0) / 1e9:.1f} GB."
+    where = say(language, f"told.estimate.{'gpu' if of_device and this_machine().kind != 'cpu' else 'memory'}")
+    return say(
+        language,
+        "told.estimate.wont_fit",
+        needed=needed / 1e9,
+        where=where,
+        there=(there or 0) / 1e9,
+        advice=say_again(language, advised, "advice"),
+    )
 
 
 def _request(values: Mapping[str, Any]) -> GenerationRequest:

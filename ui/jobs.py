@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,8 @@ from api.line import current_visitor
 from api.runs import Run
 from ui.gallery import GalleryPlace, listing
 from ui.quiet_events import QUIET
-from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
+from ui.results import Results, Update, followed, idle, waiting
+from ui.words.speech import say, visitor_language
 
 _STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
@@ -42,17 +44,17 @@ def wire_jobs(
     job_id = gr.BrowserState("", storage_key=_STORED_AS)
 
     async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
-        job = jobs.find(found)
+        job, language = jobs.find(found), visitor_language()
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
             return
-        yield waiting(results) | {results.cancel: gr.update(interactive=True)}
+        yield waiting(results, language) | {results.cancel: gr.update(interactive=True)}
         clips = 0
         async for view in job.follow():
             # Something is sent each time, since Gradio finds out only so that a page is gone.
-            update = followed(results, view, clips_shown=clips) or {results.status: gr.skip()}
+            update = followed(results, view, clips_shown=clips, language=language) or {results.status: gr.skip()}
             if len(view.clips) > clips and is_visitor(visitor):
-                update |= await asyncio.to_thread(listing, gallery, visitor)
+                update |= await asyncio.to_thread(listing, gallery, visitor, language)
             yield update
             clips = len(view.clips)
         if job.view.fault:
@@ -66,14 +68,14 @@ def wire_jobs(
 
     followed_by = ([job_id, gallery.visitor], [*results.all(), *gallery.all()])
     for button, (start, given) in making.items():
-        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **QUIET)
+        pressed = button.click(lambda: waiting(results, visitor_language()), None, results.all(), queue=False, **QUIET)
         # Without preprocessing: the request checks the values, and its words name the field.
         started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
         running = started.success(follow, *followed_by, **_AT_ONCE, **QUIET)
         # A call that is refused before it starts, as by a full queue, has no last update.
         for event in (started, running):
             event.failure(
-                lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+                partial(_not_started, results),
                 results.status,
                 results.all(),
                 queue=False,
@@ -81,6 +83,13 @@ def wire_jobs(
             )
     on_load(follow, *followed_by, **_AT_ONCE, **QUIET)
     results.cancel.click(cancel, job_id, results.cancel, queue=False, **QUIET)
+
+
+def _not_started(results: Results, told: str) -> Update:
+    language = visitor_language()
+    if say(language, "told.waiting") in told:
+        return idle(results, say(language, "told.not_started"))
+    return {results.status: gr.skip()}
 
 
 def started(jobs: Jobs, run: Run, in_words: Callable[[str], str] = str) -> str:

@@ -18,6 +18,7 @@ from ui.image_prompts import fitting_adapters
 from ui.loras import fitting_loras
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language
 
 
 def wire_models(
@@ -121,7 +122,10 @@ def motion_line(motion_module: str) -> str:
     """What a motion module is, in words."""
     entry = catalog.find_motion_module(motion_module)
     family = entry.known_family
-    known = f"{family.name}: {family.in_words}." if family else "What it is, is found out when it is loaded."
+    language = visitor_language()
+    known = say(language, "told.motion.unknown")
+    if family:
+        known = say(language, "told.motion.known", name=family.name, what=family.in_words)
     return f"{entry.description} {known}"
 
 

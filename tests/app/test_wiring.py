@@ -17,6 +17,7 @@ from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from tests.app.shown import shown
 from ui.control_units import PARTS, UNITS, part
 from ui.controls import build_control, choice_label
 from ui.img2vid import FADING
@@ -204,8 +205,8 @@ def test_a_control_says_what_the_request_says(name):
     control = build_control(name)
     field = GenerationRequest.model_fields[name]
     assert control.elem_id == name
-    assert control.label == field.json_schema_extra["label"]
-    assert control.info.startswith(field.description)
+    assert shown(control.label) == field.json_schema_extra["label"]
+    assert shown(control.info).startswith(field.description)
     if isinstance(control, gr.Slider):
         for end in (control.minimum, control.maximum):
             given = (

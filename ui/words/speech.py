@@ -35,8 +35,8 @@ def say(language: str, key: str, **values: Any) -> str:
     """A sentence with its values.
 
     Example:
-        >>> say("de", "told.done", frames=2000, time="6 s")
-        'Fertig: 2.000 Bilder in 6 s.'
+        >>> say("de", "told.source.frames", frames=2000)
+        '2.000 Bilder'
     """
     return filled(language, table(language)[key], values)
 

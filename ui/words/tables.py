@@ -11,6 +11,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from pydantic import BaseModel
+
 from api.field_groups import GROUPS
 from api.grid import MAX_CELLS
 from api.limits import allowed_bounds
@@ -21,7 +23,7 @@ from pipelines.request import GenerationRequest
 from pipelines.settings import settings
 
 ENGLISH = "en"
-RECORDS = {GenerationRequest: "field", ControlUnit: "unit", ImagePrompt: "image_prompt"}
+RECORDS: Mapping[type[BaseModel], str] = {GenerationRequest: "field", ControlUnit: "unit", ImagePrompt: "image_prompt"}
 """The first part of the keys of a record's fields."""
 
 _FOLDER = Path(__file__).parent
@@ -63,7 +65,8 @@ def filled(language: str, text: str, values: Mapping[str, Any]) -> str:
 def written_number(language: str, english: str) -> str:
     """A number as the language writes it, from how English does."""
     texts = table(language)
-    return english.translate(str.maketrans({".": texts["numbers.decimal"], ",": texts["numbers.thousands"]}))
+    signs = {ord("."): texts["numbers.decimal"], ord(","): texts["numbers.thousands"]}
+    return english.translate(signs)
 
 
 def heading_key(heading: str) -> str:
