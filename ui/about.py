@@ -15,7 +15,8 @@ from api.self_test import demo_request, studio_facts
 from pipelines.events import Clip
 from ui.progress import message_html, progress_html, word_html
 from ui.quiet_events import QUIET
-from ui.words.speech import say, visitor_language, word
+from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.tables import ENGLISH
 
 
 def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
@@ -37,23 +38,22 @@ def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
             visible=False,
             height=240,
         )
-    section.expand(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
+    section.expand(lambda: facts_html(studio_facts(), visitor_language()), None, facts, queue=False, **QUIET)
     running = test.click(_tester(make_clip, test, told, video), None, [test, told, video], **queue, **QUIET)
     # Also after a call that was refused before it started.
     running.then(lambda: gr.update(interactive=True), None, test, queue=False, **QUIET)
-    running.then(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
+    running.then(lambda: facts_html(studio_facts(), visitor_language()), None, facts, queue=False, **QUIET)
 
 
-def facts_html(facts: Mapping[str, str]) -> str:
+def facts_html(facts: Mapping[str, str], language: str = ENGLISH) -> str:
     """Facts as a table with a heading for each row.
 
     Example:
         >>> facts_html({"Python": "3.11 <x>"})
         '<table class="facts"><tbody><tr><th scope="row">Python</th><td>3.11 &lt;x&gt;</td></tr></tbody></table>'
     """
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(text)}</td></tr>' for name, text in facts.items()
-    )
+    told = [[html.escape(say_again(language, text, "facts")) for text in fact] for fact in facts.items()]
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in told)
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 
 

@@ -106,7 +106,7 @@ def _chosen(preset_id: str, base_model: str, motion_module: str | None) -> list[
     told = [preset_in_words(values, own, language), *([say(language, "told.preset.wants", tag=tag)] if tag else [])]
     return [
         gr.update(value=message_html(" ".join(told)), visible=True),
-        motion_line(values["motion_module"]) if "motion_module" in values else gr.skip(),
+        motion_line(values["motion_module"], language) if "motion_module" in values else gr.skip(),
         *(shown_value(name, value) for name, value in values.items()),
     ]
 

@@ -106,7 +106,7 @@ def build_studio(
     follow_estimate(controls, inputs, estimated, results.recipe)
     _wire_pictures(controls, more.windows, timeline)
     _wire_inputs(tabs, inputs, examples, controls)
-    redraw_on_load(page, controls | inputs, [more.windows, tabs.others.hold, *estimated])
+    redraw_on_load(page, controls | inputs, [model_told, more.motion_told, more.windows, tabs.others.hold, *estimated])
     wire_lists(more.refresh, controls, more.picker, inputs)
     told = [model_told, more.motion_told, more.picker, batch_count]
     wire_restore(restore, kept, results, gallery, [*controls.values(), *inputs.values(), *tabs.shown, *told])

@@ -54,14 +54,15 @@ def visit(chromium, url) -> Iterator:
     def hermetic(route) -> None:
         route.continue_() if route.request.url.startswith((url, "data:", "blob:")) else route.abort()
 
-    def go(width: int = 1280, height: int = 900, scheme: str = "light"):
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def go(width: int = 1280, height: int = 900, scheme: str = "light", locale: str = "en-US"):
+        viewport = {"width": width, "height": height}
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme, locale=locale)
         page = context.new_page()
         opened.append(context)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.route("**/*", hermetic)
         page.goto(f"{url}?__theme={scheme}", wait_until="domcontentloaded")
-        page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
+        page.locator("#generate").wait_for(timeout=WAIT_MS)
         page.wait_for_timeout(SETTLE_MS)
         return page
 

@@ -41,6 +41,11 @@ def say(language: str, key: str, **values: Any) -> str:
     return filled(language, table(language)[key], values)
 
 
+def say_or(language: str, key: str, otherwise: str) -> str:
+    """A text that has no values, or another where the tables have none, as of a model that the operator brought."""
+    return table(language).get(key, otherwise)
+
+
 def say_again(language: str, text: str, about: str = "progress") -> str:
     """What another room says in English, in the visitor's language; as it is where the tables don't know it.
 

@@ -17,6 +17,7 @@ from api.field_groups import GROUPS
 from api.grid import MAX_CELLS
 from api.limits import allowed_bounds
 from controlnet.preprocessors import PREPROCESSORS
+from pipelines import catalog
 from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.presets import PRESETS
 from pipelines.request import GenerationRequest
@@ -124,6 +125,8 @@ def _said_elsewhere() -> Iterator[tuple[str, str]]:
         yield heading_key(heading), heading
     for preset in PRESETS:
         yield f"preset.{preset.id}", preset.label
+    for kind, entries in (("base_model", catalog.base_models()), ("motion_module", catalog.motion_modules())):
+        yield from ((f"told.{kind}.{entry.id}", entry.description) for entry in entries if entry.source != "local")
     for one in PREPROCESSORS.values():
         yield f"preprocessor.{one.id}", one.label
         for option in one.options:
