@@ -55,7 +55,7 @@ def word_html(key: str) -> str:
     return f'<div class="told" role="status" aria-live="polite"><p>{word(key)}</p></div>'
 
 
-def preview_html(picture: np.ndarray) -> str:
+def preview_html(picture: np.ndarray, language: str = ENGLISH) -> str:
     """The clip so far as a picture inside the page.
 
     Args:
@@ -64,7 +64,8 @@ def preview_html(picture: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=_PREVIEW_QUALITY, subsampling=0)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="preview" alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}">'
+    alt = html.escape(say(language, "told.preview"))
+    return f'<img class="preview" alt="{alt}" src="data:image/jpeg;base64,{data}">'
 
 
 def duration_text(seconds: float, language: str = ENGLISH) -> str:

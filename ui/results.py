@@ -123,7 +123,7 @@ def _in_full(results: Results, recipe: str, *, goes_on: bool) -> Update:
 def _on_the_way(results: Results, progress: Progress, place: str, language: str) -> Update:
     update: Update = {results.status: progress_html(progress, clip=place, language=language)}
     if progress.preview is not None:  # it takes the place of the empty video
-        update[results.preview] = gr.update(value=preview_html(progress.preview), visible=True)
+        update[results.preview] = gr.update(value=preview_html(progress.preview, language), visible=True)
         update[results.video] = gr.update(visible=False)
     return update
 

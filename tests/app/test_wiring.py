@@ -193,6 +193,19 @@ def test_the_endpoint_explains_every_parameter(page):
     assert all(f"    {name}: " in doc for name in FIELDS)
 
 
+def test_callers_of_the_endpoints_see_words_and_no_keys_of_the_page(page):
+    marker = "__i18n__"
+    own = {control.elem_id for control in generate_event(page).inputs}
+    components = page.get_config_file()["components"]
+    assert any(marker in str(one["props"]) for one in components if one["props"].get("elem_id") in own)
+    assert marker not in str(page.get_api_info())
+    public = [event for event in page.fns.values() if event.api_visibility == "public"]
+    assert len(public) == len(Mode) + 1
+    blocks = {block._id for event in public for block in (*event.inputs, *event.outputs)}
+    assert not [one for one in components if one["id"] in blocks and marker in str(one["props"])]
+    assert not [event for event in public if marker in str(event.fn.__doc__)]
+
+
 def test_every_field_has_one_place_on_the_page():
     placed = [*IN_SIGHT, *(name for names in GROUPS.values() for name in names)]
     assert sorted(placed) == sorted(FIELDS)
