@@ -14,7 +14,7 @@ from pipelines.request import GenerationRequest
 from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
 from ui.quiet_events import QUIET
-from ui.words.speech import say, visitor_language
+from ui.words.speech import say, visitor_language, with_own_labels
 from ui.words.tables import ENGLISH
 
 HOLD_FIELDS = (
@@ -70,7 +70,7 @@ def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGL
     try:
         request = GenerationRequest.build(seed=0, **pictures, **dict(values))
     except InvalidRequestError as err:
-        return message_html(str(err), is_error=True)
+        return message_html(with_own_labels(language, str(err)), is_error=True)
     return draw_hold(hold_weights(request), has_last=has_last, language=language)
 
 

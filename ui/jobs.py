@@ -16,7 +16,7 @@ from api.runs import Run
 from ui.gallery import GalleryPlace, listing
 from ui.quiet_events import QUIET
 from ui.results import Results, Update, followed, idle, waiting
-from ui.words.speech import say, visitor_language
+from ui.words.speech import say, visitor_language, with_own_labels
 
 _STORED_AS = "job"  # in the browser, encrypted with a key that is gone with the process, as the jobs are
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
@@ -58,7 +58,7 @@ def wire_jobs(
             yield update
             clips = len(view.clips)
         if job.view.fault:
-            raise gr.Error(job.view.fault, print_exception=False)
+            raise gr.Error(with_own_labels(language, job.view.fault), print_exception=False)
 
     def cancel(found: str | None) -> Any:
         """What is said comes from the job, which alone knows when it has ended."""

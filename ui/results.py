@@ -10,7 +10,7 @@ from gradio.blocks import Block
 from api.jobs import View
 from pipelines.events import Clip, Progress
 from ui.progress import duration_text, message_html, preview_html, progress_html, word_html
-from ui.words.speech import say, word
+from ui.words.speech import say, with_own_labels, word
 from ui.words.tables import ENGLISH
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
@@ -107,7 +107,7 @@ def followed(results: Results, view: View, *, clips_shown: int, language: str = 
             update |= _one_of_several(results, files, goes_on=goes_on)
         update |= _in_full(results, newest.full_recipe, goes_on=goes_on)
     if view.fault:
-        return update | idle(results, view.fault, is_error=True)
+        return update | idle(results, with_own_labels(language, view.fault), is_error=True)
     if view.cancelled:
         return update | idle(results, say(language, f"told.cancelled_with_{'clips' if done else 'nothing'}"))
     if view.progress is not None and view.told is not None:

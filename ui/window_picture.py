@@ -17,7 +17,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.progress import message_html
 from ui.quiet_events import QUIET
-from ui.words.speech import say, visitor_language
+from ui.words.speech import say, visitor_language, with_own_labels
 from ui.words.tables import ENGLISH
 
 WINDOW_FIELDS = (
@@ -66,7 +66,7 @@ def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
     try:
         request = GenerationRequest.build(**{name: values[name] for name in WINDOW_FIELDS if name in values})
     except InvalidRequestError as err:
-        return message_html(str(err), is_error=True)
+        return message_html(with_own_labels(language, str(err)), is_error=True)
     return draw_windows(request, language)
 
 

@@ -40,6 +40,11 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     expect(page.locator("#preset_told")).to_contain_text(
         "Setzt Bilder 32, Geschlossene Schleife Ganz.", timeout=browser.WAIT_MS
     )
+    page.locator("#num_frames input").fill("0")
+    browser.start(page, "x")
+    refusal = "num_frames must be greater than or equal to 1, got 0. Change 'Bilder'."
+    expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=browser.WAIT_MS)
+    page.locator("#num_frames input").fill("32")
     browser.start(page, "slow")
     step = re.compile(r"Clip entsteht\s*Schritt \d+ von 400 · noch etwa \d+ s")
     expect(page.locator("#status")).to_contain_text(step, timeout=browser.WAIT_MS)

@@ -12,7 +12,7 @@ from controlnet.preprocessors import PREPROCESSORS
 from pipelines.control_units import ControlUnit
 from pipelines.estimate import advice
 from pipelines.request import GenerationRequest
-from ui.words.speech import language_of, say, say_again, word
+from ui.words.speech import language_of, say, say_again, with_own_labels, word
 from ui.words.tables import ENGLISH, languages, option_key, table, translations
 
 UI = Path(__file__).resolve().parents[2] / "ui"
@@ -132,6 +132,16 @@ def test_what_the_engine_tells_is_told_again(text: str, german: str):
 )
 def test_what_helps_a_clip_to_fit_is_told_again(changes: dict, german: str):
     assert say_again("de", advice(changes), "advice") == german
+
+
+def test_a_refusal_names_controls_as_the_page_does():
+    told = "context_overlap must be below context_length (8), got 8. Lower 'Shared frames' or raise 'Window length'."
+    german = "Lower 'Gemeinsame Bilder' or raise 'Fensterlänge'."
+    assert with_own_labels("de", told) == told.replace("Lower 'Shared frames' or raise 'Window length'.", german)
+    assert with_own_labels(ENGLISH, told) == told
+    assert with_own_labels("de", "image_fit must be one of 'crop', got 'x'. Change 'Fit'.").endswith(
+        "'x'. Change 'Einpassen'."
+    )
 
 
 def test_numbers_are_written_as_the_language_does():

@@ -4,6 +4,7 @@ Which language a visitor has is decided in both cases by the first one their bro
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -65,6 +66,17 @@ def say_again(language: str, text: str, about: str = "progress") -> str:
     return text
 
 
+def with_own_labels(language: str, refusal: str) -> str:
+    """A refusal, which stays English, with the controls it names called as the visitor sees them.
+
+    Example:
+        >>> with_own_labels("de", "num_frames must be greater than or equal to 1, got 0. Change 'Frames'.")
+        "num_frames must be greater than or equal to 1, got 0. Change 'Bilder'."
+    """
+    keys = _labels()
+    return re.sub(r"(?<=')[^'\n]+(?=')", lambda found: say_or(language, keys.get(found[0], ""), found[0]), refusal)
+
+
 def visitor_language() -> str:
     """The language of whoever sent the event that is handled here and now; English outside of one."""
     request = LocalContext.request.get(None)
@@ -92,6 +104,16 @@ def language_of(accepted: str) -> str:
 def _again(language: str, value: str, about: str) -> str:
     """A part of a sentence: a number, or a part that the tables know by itself."""
     return written_number(language, value) if _NUMBER.fullmatch(value) else say_again(language, value, about)
+
+
+@cache
+def _labels() -> Mapping[str, str]:
+    """The key of every label in English; where a field and something else are called the same, the field's."""
+    rooms = ("mode.", "button.", "section.", "label.", "group.", "field.")
+    found: dict[str, str] = {}
+    for room in rooms:
+        found |= {text: key for key, text in table(ENGLISH).items() if key.startswith(room) and key[-5:] != ".help"}
+    return found
 
 
 @cache
