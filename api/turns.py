@@ -134,42 +134,69 @@ def make_in_turns(
         LendingError: The clip can't go on; the text says whether what was made of it is kept.
         UserError: As the engine.
     """
-    begun = time.monotonic()
-    done: int | None = None
-    sink: StagedSink | None = None
-    cut_off, kept = 0, ""
+    done, cut_off = None, 0
     with ExitStack() as files:
-        finished = False
-        while not finished:
+        made = _Made(request, open_writer, files)
+        while not made.is_finished:
             turn = Turn(request, checkpoints, seconds, done)
-            done = done or 0
-            moved = False
+            made.turns_moved.append(False)
             try:
                 for event in _closing(take(turn)):
-                    if isinstance(event, Drawn):
-                        sink = sink or files.enter_context(open_writer(request, event.recipe))
-                        yield from sink.writing(event.frames)
-                        done += len(event.frames)
-                    elif isinstance(event, Clip):
-                        assert sink is not None, "a clip has at least one frame"
-                        yield from sink.ending()
-                        files.close()
-                        finished, taken = True, time.monotonic() - begun
-                        yield replace(event, files=sink.files, num_frames=sink.num_frames, seconds=taken)
-                    elif isinstance(event, Progress):
-                        moved = moved or event.stage in _GOES_ON
-                        kept = _KEPT.format(seed=request.seed) if moved and seconds else kept
-                        if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
-                            yield event
+                    yield from made.take(event)
             except CutOffError as err:
                 cut_off += 1
-                if seconds is None or not moved or cut_off > MOST_CUT_OFF:
-                    raise CutOffError(f"{err}{kept}") from err
+                if seconds is None or not made.turns_moved[-1] or cut_off > MOST_CUT_OFF:
+                    raise CutOffError(f"{err}{made.is_kept(seconds)}") from err
             except RefusedError as err:
                 shorter = _shorter(err, seconds)
                 if shorter is None:
-                    raise RefusedError(f"{err}{kept}") from err
-                seconds, done = shorter, turn.frames_done
+                    raise RefusedError(f"{err}{made.is_kept(seconds)}") from err
+                seconds = shorter
+                continue  # nothing was begun
+            done = made.num_frames
+
+
+@dataclass
+class _Made:
+    """What has come of a clip so far, in this process.
+
+    Args:
+        request: The clip.
+        open_writer: As for `make_in_turns`.
+        files: Has them open.
+        turns_moved: Whether each turn has brought the clip further.
+        num_frames: Frames that were handed over.
+    """
+
+    request: GenerationRequest
+    open_writer: "Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]"
+    files: ExitStack
+    turns_moved: list[bool] = field(default_factory=list)
+    num_frames: int = 0
+    is_finished: bool = False
+    _sink: "StagedSink | None" = None
+    _begun: float = field(default_factory=time.monotonic)
+
+    def take(self, event: TurnEvent) -> Generator[Event, None, None]:
+        """Write what a turn hands over, and tell what is for the caller."""
+        if isinstance(event, Drawn):
+            self._sink = self._sink or self.files.enter_context(self.open_writer(self.request, event.recipe))
+            yield from self._sink.writing(event.frames)
+            self.num_frames += len(event.frames)
+        elif isinstance(event, Clip):
+            assert self._sink is not None, "a clip has at least one frame"
+            yield from self._sink.ending()
+            self.files.close()
+            self.is_finished, taken = True, time.monotonic() - self._begun
+            yield replace(event, files=self._sink.files, num_frames=self._sink.num_frames, seconds=taken)
+        elif isinstance(event, Progress):
+            self.turns_moved[-1] |= event.stage in _GOES_ON
+            if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
+                yield event
+
+    def is_kept(self, seconds: float | None) -> str:
+        """That what was made is kept, in words; nothing where it is not."""
+        return _KEPT.format(seed=self.request.seed) if seconds and any(self.turns_moved) else ""
 
 
 def _shorter(err: RefusedError, seconds: float | None) -> float | None:

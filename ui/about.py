@@ -13,10 +13,10 @@ from api.engine import MakeClip, run_folder
 from api.faults import faults_in_words
 from api.self_test import demo_request, studio_facts
 from pipelines.events import Clip
-from ui.progress import message_html, progress_html
+from ui.progress import message_html, progress_html, word_html
 from ui.quiet_events import QUIET
-
-_NOT_YET = "Four steps of the demo model, from loading it to the finished file."
+from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.tables import ENGLISH
 
 
 def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
@@ -26,30 +26,34 @@ def build_about(make_clip: MakeClip, queue: Mapping[str, Any]) -> None:
         make_clip: The engine.
         queue: As for clips: the test makes one.
     """
-    with gr.Accordion("About this studio", open=False, elem_id="about") as section:
+    with gr.Accordion(word("section.about"), open=False, elem_id="about") as section:
         facts = gr.HTML(elem_id="about_facts", padding=False)
-        test = gr.Button("Make a test clip", elem_id="self_test", size="sm")
-        told = gr.HTML(message_html(_NOT_YET), elem_id="self_test_told", padding=False)
+        test = gr.Button(word("button.self_test"), elem_id="self_test", size="sm")
+        told = gr.HTML(word_html("note.not_tested"), elem_id="self_test_told", padding=False)
         video = gr.Video(
-            label="Test clip", elem_id="self_test_video", interactive=False, loop=True, visible=False, height=240
+            label=word("label.test_clip"),
+            elem_id="self_test_video",
+            interactive=False,
+            loop=True,
+            visible=False,
+            height=240,
         )
-    section.expand(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
+    section.expand(lambda: facts_html(studio_facts(), visitor_language()), None, facts, queue=False, **QUIET)
     running = test.click(_tester(make_clip, test, told, video), None, [test, told, video], **queue, **QUIET)
     # Also after a call that was refused before it started.
     running.then(lambda: gr.update(interactive=True), None, test, queue=False, **QUIET)
-    running.then(lambda: facts_html(studio_facts()), None, facts, queue=False, **QUIET)
+    running.then(lambda: facts_html(studio_facts(), visitor_language()), None, facts, queue=False, **QUIET)
 
 
-def facts_html(facts: Mapping[str, str]) -> str:
+def facts_html(facts: Mapping[str, str], language: str = ENGLISH) -> str:
     """Facts as a table with a heading for each row.
 
     Example:
         >>> facts_html({"Python": "3.11 <x>"})
         '<table class="facts"><tbody><tr><th scope="row">Python</th><td>3.11 &lt;x&gt;</td></tr></tbody></table>'
     """
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(text)}</td></tr>' for name, text in facts.items()
-    )
+    told = [[html.escape(say_again(language, text, "facts")) for text in fact] for fact in facts.items()]
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in told)
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 
 
@@ -57,14 +61,15 @@ def _tester(
     make_clip: MakeClip, test: gr.Button, told: gr.HTML, video: gr.Video
 ) -> Callable[[], Iterator[dict[Block, Any]]]:
     def self_test() -> Iterator[dict[Block, Any]]:
-        start = time.monotonic()
+        start, language = time.monotonic(), visitor_language()
         try:
             with faults_in_words(), run_folder() as folder, closing(make_clip(demo_request(), folder)) as events:
                 for event in events:
                     if not isinstance(event, Clip):
-                        yield {told: progress_html(event), test: gr.update(interactive=False)}
+                        yield {told: progress_html(event, language=language), test: gr.update(interactive=False)}
                         continue
-                    took = f"{event.num_frames} frames in {time.monotonic() - start:.1f} s: everything works."
+                    seconds = time.monotonic() - start
+                    took = say(language, "told.about.works", frames=event.num_frames, seconds=seconds)
                     yield {
                         told: message_html(" ".join([took, *event.warnings])),
                         video: gr.update(value=str(event.files[0]), visible=True),

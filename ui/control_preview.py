@@ -19,10 +19,7 @@ from ui.control_units import units_as_seen
 from ui.modes import preview_fields
 from ui.progress import message_html, progress_html
 from ui.quiet_events import QUIET
-
-_MADE = "This is what the model follows."
-_CANCELLED = "Cancelled."
-_WAITING = "Waiting for a turn …"
+from ui.words.speech import say, visitor_language, word
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,11 @@ class UnitPreview:
 def place_preview(number: int) -> UnitPreview:
     """Lay out the buttons, in the unit's accordion; Cancel is there only while there is something to cancel."""
     with gr.Row():
-        button = gr.Button("Preview", elem_id=f"control_{number}_preview", size="sm", scale=3, min_width=120)
+        button = gr.Button(
+            word("button.preview"), elem_id=f"control_{number}_preview", size="sm", scale=3, min_width=120
+        )
         cancel = gr.Button(
-            "Cancel",
+            word("button.cancel"),
             variant="stop",
             elem_id=f"control_{number}_cancel",
             size="sm",
@@ -55,7 +54,7 @@ def place_preview(number: int) -> UnitPreview:
         )
     status = gr.HTML(elem_id=f"control_{number}_status", padding=False, visible=False)
     video = gr.Video(
-        label="What the model follows",
+        label=word("label.unit_video"),
         elem_id=f"control_{number}_video",
         interactive=False,
         autoplay=True,
@@ -91,7 +90,7 @@ def _wire_preview(
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
     waiting = preview.button.click(
-        lambda: _told(preview, message_html(_WAITING), is_running=True), None, seen, queue=False, **QUIET
+        lambda: _told(preview, _line("told.waiting"), is_running=True), None, seen, queue=False, **QUIET
     )
     running = waiting.then(
         _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **QUIET
@@ -100,7 +99,7 @@ def _wire_preview(
     running.then(lambda: _buttons(preview, is_running=False), None, seen, queue=False, **QUIET)
     # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
     preview.cancel.click(None, None, None, cancels=running, **QUIET).then(
-        lambda: _told(preview, message_html(_CANCELLED)), None, seen, queue=False, **QUIET
+        lambda: _told(preview, _line("told.cancelled")), None, seen, queue=False, **QUIET
     )
 
 
@@ -108,7 +107,7 @@ def _previewer(
     preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
 ) -> Callable[..., Iterator[dict[Block, Any]]]:
     def preview_unit(*values: Any) -> Iterator[dict[Block, Any]]:
-        given = dict(zip(names, values, strict=True))
+        given, language = dict(zip(names, values, strict=True)), visitor_language()
         in_words = partial(units_as_seen, numbers=[preview.number])  # the only one of its request
         try:
             with faults_in_words(in_words), run_folder() as folder:
@@ -117,14 +116,18 @@ def _previewer(
                     for event in events:
                         if isinstance(event, Path):
                             shown = {preview.video: gr.update(value=str(event), visible=True)}
-                            yield _told(preview, message_html(_MADE)) | shown
+                            yield _told(preview, message_html(say(language, "told.preview_done"))) | shown
                         else:
-                            yield _told(preview, progress_html(event), is_running=True)
+                            yield _told(preview, progress_html(event, language=language), is_running=True)
         except gr.Error as err:
             yield _told(preview, message_html(err.message, is_error=True))
             raise
 
     return preview_unit
+
+
+def _line(key: str) -> str:
+    return message_html(say(visitor_language(), key))
 
 
 def _told(preview: UnitPreview, status: str, *, is_running: bool = False) -> dict[Block, Any]:

@@ -16,9 +16,11 @@ from pipelines import catalog
 from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
-from ui.controls import allows_any, choice_label, control_model_choices, words_of
+from ui.controls import allows_any, choice_key, control_model_choices, words_of
 from ui.kept_inputs import kept_hash
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import option_key
 
 UNITS = 4
 """How many the page shows: as many as a request may have."""
@@ -42,7 +44,6 @@ PARTS = (
 )
 """What a unit's components are called, after `control_1_`, `control_2_`, …."""
 
-NO_MODEL_FITS = "None fits this base model."
 _SHOWN = 60
 
 # With preprocessing, choices would be compared with the lists the page was built with.
@@ -79,21 +80,22 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
         said = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
         made[name] = kind(**said | more, elem_id=part(number, name), interactive=True)
 
-    place("enabled", gr.Checkbox, label="Use this unit", value=False)
+    place("enabled", gr.Checkbox, label=word("label.use_unit"), value=False)
     free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
     place("model", gr.Dropdown, choices=models, value=model or None, **_model_help(models), **free)
-    info = f"{words_of(ControlUnit, 'preprocessor')['info']} Megabytes are what some download at first."
-    place("preprocessor", gr.Dropdown, choices=choices, value=chosen, info=info, filterable=False)
+    place("preprocessor", gr.Dropdown, choices=choices, value=chosen, filterable=False)
     for slot, told in enumerate(_option_settings(chosen), start=1):
         place(f"option_{slot}", gr.Slider, buttons=[], **told)
-    label = f"{words_of(ControlUnit, 'clip')['label']} or pictures"
+    label = word("label.unit_clip")
     made["clip"] = gr.File(label=label, file_count="multiple", elem_id=part(number, "clip"), height=130)
     gr.Markdown(words_of(ControlUnit, "clip")["info"], elem_classes="note")
     place("weight", gr.Textbox, value="1", max_lines=1)
     with gr.Row():
         place("start", gr.Slider, value=0, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
         place("end", gr.Slider, value=1, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
-    place("fit", gr.Dropdown, choices=[(choice_label(fit), fit.value) for fit in ImageFit], value=ImageFit.CROP.value)
+    place(
+        "fit", gr.Dropdown, choices=[(word(choice_key(fit)), fit.value) for fit in ImageFit], value=ImageFit.CROP.value
+    )
     place("key_frames", gr.Textbox, value="", max_lines=1)
     place("falloff", gr.Textbox, value="", max_lines=1)
     place("guess_mode", gr.Checkbox, value=False)
@@ -193,16 +195,17 @@ def unit_values(
     """
     shown: dict[str, Any] = {}
     files: dict[str, tuple[str, str]] = {}
-    notes = [f"Control unit {number} has no place on the page." for number in range(UNITS + 1, len(units) + 1)]
+    language = visitor_language()
+    notes = [say(language, "told.restored.no_unit", number=number) for number in range(UNITS + 1, len(units) + 1)]
     models = control_model_choices("controls", base_model)
     for number in range(1, UNITS + 1):
         unit = units[number - 1] if number <= len(units) else None
         values, told = _shown_unit(unit or _at_first(models), models)
         shown |= {part(number, name): value for name, value in values.items()}
         shown[part(number, "enabled")] = unit is not None
-        notes += [f"Control unit {number}: {one}" for one in told]
+        notes += [say(language, "told.restored.unit_note", number=number, note=one) for one in told]
         if unit and unit["clip"]:
-            files[part(number, "clip")] = (f"Control unit {number}", unit["clip"])
+            files[part(number, "clip")] = (say(language, "told.restored.unit", number=number), unit["clip"])
     return shown, files, notes
 
 
@@ -213,14 +216,14 @@ def _at_first(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _shown_unit(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
-    notes = []
+    notes, language = [], visitor_language()
     fits = allows_any() or unit["model"] in [model for _, model in models]
     choices = preprocessor_choices(unit["model"] if fits else "")
     chosen = unit["preprocessor"]
     if not fits and models:
-        notes.append(f"its model '{unit['model'][:_SHOWN]}' does not fit the base model. Choose one.")
+        notes.append(say(language, "told.restored.unfit_model", model=unit["model"][:_SHOWN]))
     if chosen not in [name for _, name in choices]:
-        notes.append(f"its preprocessor '{chosen[:_SHOWN]}' can't be used here. Choose another.")
+        notes.append(say(language, "told.restored.unfit_preprocessor", preprocessor=chosen[:_SHOWN]))
         chosen = choices[0][1]
     names = [option.name for option in PREPROCESSORS[chosen].options]
     options = _option_settings(chosen)
@@ -270,11 +273,12 @@ def _numbers(text: str | None, kind: type[int] | type[float], field: str, fix: s
 
 
 def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:
-    return {"info": words_of(ControlUnit, "model")["info"] if models else NO_MODEL_FITS}
+    return {"info": words_of(ControlUnit, "model")["info"] if models else word("note.no_model_fits")}
 
 
 def _preprocessor_label(one: Preprocessor) -> str:
-    return f"{one.label} · {one.size_mb:,} MB" if one.weights else one.label
+    label = word(f"preprocessor.{one.id}")
+    return f"{label} · {one.size_mb:,} MB" if one.weights else label
 
 
 def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
@@ -283,8 +287,8 @@ def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
     options = known.options if known else ()
     shown = [
         {
-            "label": option.label,
-            "info": option.help,
+            "label": word(f"{option_key(preprocessor, option.name)}.label"),
+            "info": word(f"{option_key(preprocessor, option.name)}.help"),
             "minimum": option.low,
             "maximum": option.high,
             "step": option.step,
@@ -293,7 +297,14 @@ def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
         }
         for option in options
     ]
-    unused: dict[str, Any] = {"label": "Option", "info": None, "minimum": 0, "maximum": 1, "step": 1, "value": 0}
+    unused: dict[str, Any] = {
+        "label": word("label.option"),
+        "info": None,
+        "minimum": 0,
+        "maximum": 1,
+        "step": 1,
+        "value": 0,
+    }
     return shown + [unused | {"visible": False}] * (MOST_OPTIONS - len(shown))
 
 

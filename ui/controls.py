@@ -12,96 +12,14 @@ from pydantic import BaseModel
 from api.fields import json_default
 from api.limits import allowed_bounds
 from pipelines import catalog
-from pipelines.choices import (
-    ClosedLoop,
-    ColorMatch,
-    ContextFuse,
-    ContextSchedule,
-    FreeInitFilter,
-    GifOptimize,
-    HiresMethod,
-    Interpolation,
-    MotionNorm,
-    Mp4Preset,
-    Mp4Tune,
-    NoiseLayout,
-    OutputFormat,
-    PromptBlend,
-    Reverse,
-    Scheduler,
-)
-from pipelines.image_fit import ImageFit
-from pipelines.request import GenerationRequest, field_label, field_step
+from pipelines.request import GenerationRequest, field_step
 from pipelines.schedules import Keys
 from pipelines.settings import settings
+from ui.words.speech import say, word
+from ui.words.tables import ENGLISH, RECORDS
 
 _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box can
 _PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
-
-_LABELS: tuple[tuple[StrEnum, str], ...] = (
-    (Scheduler.DDIM, "DDIM"),
-    (Scheduler.EULER, "Euler"),
-    (Scheduler.EULER_A, "Euler ancestral"),
-    (Scheduler.DPMPP_2M, "DPM++ 2M"),
-    (Scheduler.LCM, "LCM"),
-    (PromptBlend.LERP, "Straight (lerp)"),
-    (PromptBlend.SLERP, "Along an arc (slerp)"),
-    (ContextSchedule.UNIFORM, "Uniform"),
-    (ContextSchedule.STATIC, "Static"),
-    (ContextSchedule.LOOPED, "Looped"),
-    (ContextSchedule.BATCHED, "Batched"),
-    (ContextSchedule.SHUFFLE, "Shuffle"),
-    (ContextSchedule.COMPOSITE, "Composite"),
-    (ClosedLoop.OFF, "Off"),
-    (ClosedLoop.WINDOWS, "Windows"),
-    (ClosedLoop.PROMPTS, "Windows and prompts"),
-    (ClosedLoop.FULL, "Full"),
-    (Reverse.OFF, "Off"),
-    (Reverse.APPEND, "Append"),
-    (Reverse.DROP_HEAD, "Append, drop head"),
-    (Reverse.DROP_TAIL, "Append, drop tail"),
-    (Reverse.DROP_BOTH, "Append, drop both"),
-    (ContextFuse.PYRAMID, "Pyramid"),
-    (ContextFuse.FLAT, "Flat"),
-    (ContextFuse.OVERLAP_LINEAR, "Overlap linear"),
-    (ContextFuse.RELATIVE, "Relative"),
-    (ContextFuse.LAST, "Last"),
-    (NoiseLayout.ONE_DRAW, "One draw"),
-    (NoiseLayout.FRAME_SEEDS, "Frame seeds"),
-    (NoiseLayout.REPEAT, "Repeat"),
-    (NoiseLayout.SHUFFLE, "Shuffle"),
-    (NoiseLayout.CONSTANT, "Constant"),
-    (FreeInitFilter.BUTTERWORTH, "Butterworth"),
-    (FreeInitFilter.GAUSSIAN, "Gaussian"),
-    (FreeInitFilter.IDEAL, "Ideal"),
-    (FreeInitFilter.BOX, "Box"),
-    (MotionNorm.ORIGINAL, "Original"),
-    (MotionNorm.DIFFUSERS, "As diffusers"),
-    (ImageFit.CROP, "Crop"),
-    (ImageFit.PAD, "Pad"),
-    (ImageFit.STRETCH, "Stretch"),
-    (OutputFormat.MP4, "MP4 video"),
-    (OutputFormat.GIF, "GIF"),
-    (HiresMethod.LATENT, "Latent"),
-    (HiresMethod.PIXEL, "Pixel"),
-    (Interpolation.OFF, "Off"),
-    (Interpolation.FLOW, "Flow"),
-    (Interpolation.FILM, "FILM"),
-    (ColorMatch.OFF, "Off"),
-    (ColorMatch.FIRST, "First frame"),
-    (ColorMatch.SOURCE, "Source clip"),
-    (OutputFormat.WEBP, "WebP"),
-    (OutputFormat.WEBM, "WebM video"),
-    (OutputFormat.APNG, "APNG"),
-    (OutputFormat.PNG, "PNG frames (zip)"),
-    (OutputFormat.TXT, "Recipe (text)"),
-    *((preset, preset.capitalize()) for preset in Mp4Preset),
-    *((tune, tune.capitalize()) for tune in Mp4Tune),
-    (GifOptimize.OFF, "Off"),
-    (GifOptimize.LOSSLESS, "Without loss"),
-    (GifOptimize.LOSSY, "With loss"),
-)
-_LABEL_OF = {(type(choice), choice.value): label for choice, label in _LABELS}  # kinds may share an id
 
 
 def build_control(name: str, value: Any = None, *, base_model: str | None = None) -> gr.components.Component:
@@ -114,8 +32,7 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     """
     value = json_default(name) if value is None else value
     shared = {
-        "label": field_label(name),
-        "info": _info(name),
+        **words_of(GenerationRequest, name),
         "value": value,
         "elem_id": name,
         "interactive": True,
@@ -172,18 +89,8 @@ def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
     return gr.Number(**shared)
 
 
-def _info(name: str) -> str:
-    text = str(GenerationRequest.model_fields[name].description)
-    low, high = allowed_bounds(name)
-    if name == "seed":
-        return f"{text} 7, 42, 1000 makes a clip of each."
-    if name == "num_frames":
-        return f"{text} {low:,} to {high:,}."
-    return text
-
-
 def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
-    return [(choice_label(choice), choice.value) for choice in kind]
+    return [(word(choice_key(choice)), choice.value) for choice in kind]
 
 
 def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
@@ -193,7 +100,7 @@ def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[st
     if name == "upscaler":
         return [("Lanczos", "lanczos"), *((entry.label, entry.id) for entry in catalog.upscalers())]
     family = catalog.find_base_model(base_model).family if base_model else None
-    own = [("The base model's own", "")] if name == "vae" else []
+    own = [(word("choice.own_vae"), "")] if name == "vae" else []
     return own + [
         (entry.label, entry.id)
         for entry in (catalog.vaes() if name == "vae" else catalog.motion_modules())
@@ -211,16 +118,20 @@ def control_model_choices(name: str, base_model: str) -> Sequence[tuple[str, str
     ]
 
 
-def choice_label(choice: StrEnum) -> str:
+def choice_label(choice: StrEnum, language: str = ENGLISH) -> str:
     """What people read for a choice; ids stay in the values."""
-    return _LABEL_OF[type(choice), choice.value]
+    return say(language, choice_key(choice))
+
+
+def choice_key(choice: StrEnum) -> str:
+    """Where the label of a choice stands among the page's words; kinds may share an id."""
+    return f"choice.{type(choice).__name__}.{choice.value}"
 
 
 def words_of(kind: type[BaseModel], name: str) -> dict[str, str]:
     """Label and help of a field of a request, or of a part of one, for its component."""
-    field = kind.model_fields[name]
-    assert isinstance(field.json_schema_extra, dict)
-    return {"label": str(field.json_schema_extra["label"]), "info": str(field.description)}
+    key = f"{RECORDS[kind]}.{name}"
+    return {"label": word(f"{key}.label"), "info": word(f"{key}.help")}
 
 
 def allows_any() -> bool:

@@ -21,6 +21,8 @@ from ui.grid import filled_axes
 from ui.progress import duration_text, message_html
 from ui.quiet_events import QUIET
 from ui.results import Results
+from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.tables import ENGLISH
 
 FIELDS_OF_COST = (
     "base_model",
@@ -77,8 +79,8 @@ AXES = tuple(f"grid_{number}_{name}" for number in range(1, MAX_AXES + 1) for na
 FITTED = ("width", "height", "context_length", "hires_scale")
 """The fields that `fit` may change."""
 
-QUOTAS = ((300, "5 min a day of a free account"), (120, "2 min a day of visitors who are not signed in"))
-"""What ZeroGPU lends, seconds, the most first; those who pay have 40 min."""
+QUOTAS = ((300, "free"), (120, "anonymous"))
+"""What ZeroGPU lends a day, seconds, and to whom, the most first; those who pay have 40 min."""
 
 _SOME_FILE = "0" * 64
 
@@ -91,7 +93,7 @@ def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
     """
     text, fits = told(values)
     line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
-    return line, gr.Button("Fit", elem_id="fit", size="sm", visible=not fits)
+    return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
 
 
 def follow_estimate(
@@ -115,8 +117,8 @@ def follow_estimate(
     line, button, grid_line = shown
 
     def draw(*values: Any) -> list[Any]:
-        given = dict(zip(names, values, strict=True))
-        (text, fits), of_grid = told(given), told_of_grid(given)
+        given, language = dict(zip(names, values, strict=True)), visitor_language()
+        (text, fits), of_grid = told(given, language), told_of_grid(given, language)
         lines = [gr.update(value=one, visible=bool(one)) for one in (text, of_grid)]
         return [lines[0], gr.update(visible=not fits), lines[1]]
 
@@ -130,7 +132,7 @@ def follow_estimate(
     )
 
 
-def told(values: Mapping[str, Any]) -> tuple[str, bool]:
+def told(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
     """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
     try:
         request = _request(values)
@@ -139,11 +141,11 @@ def told(values: Mapping[str, Any]) -> tuple[str, bool]:
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
     if budget.holds(found):
-        return message_html(in_words(found)), True
-    return message_html(f"Won't fit: {_room(found, budget)} {advice(fit(request, budget))}", is_error=True), False
+        return message_html(in_words(found, language)), True
+    return message_html(_refused(found, budget, advice(fit(request, budget)), language), is_error=True), False
 
 
-def told_of_grid(values: Mapping[str, Any]) -> str:
+def told_of_grid(values: Mapping[str, Any], language: str = ENGLISH) -> str:
     """The line for the grid of these values, empty while it has no axes or breaks a rule."""
     try:
         axes = filled_axes(values)[::-1]  # the last one changes slowest
@@ -151,7 +153,8 @@ def told_of_grid(values: Mapping[str, Any]) -> str:
             return ""
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
-        return message_html(in_words(estimate_all([_request({**values, **cell}) for cell in cells])))
+        found = estimate_all([_request({**values, **cell}) for cell in cells])
+        return message_html(in_words(found, language))
     except InvalidRequestError:
         return ""  # the button will say so
 
@@ -165,28 +168,42 @@ def fitting(values: Mapping[str, Any]) -> list[Any]:
     return [changes.get(name, gr.skip()) for name in FITTED]
 
 
-def in_words(found: Estimate) -> str:
+def in_words(found: Estimate, language: str = ENGLISH) -> str:
     """An estimate in a line.
 
     Example:
         >>> in_words(Estimate(36.3, 30, 1.1e9, 1.1e9, None, 3, True, {}, clips=3))
         '3 clips, about 36 s, 1.1 GB. Rough until a first clip is made.'
     """
-    how_many = f"{found.clips} clips, about" if found.clips > 1 else "About"
-    words = f"{how_many} {duration_text(found.seconds)}, {found.peak_bytes_device / 1e9:.1f} GB."
+    time = duration_text(found.seconds, language)
+    many = "_clips" if found.clips > 1 else ""
+    words = [
+        say(language, f"told.estimate.about{many}", clips=found.clips, time=time, gb=found.peak_bytes_device / 1e9)
+    ]
     if found.zero_gpu_seconds is not None:
-        turns = f" in {found.turns} turns" if found.turns > found.clips else ""
-        words += f" Takes {duration_text(found.zero_gpu_seconds)} of GPU quota{turns}."
-        short = next((quota for seconds, quota in QUOTAS if found.zero_gpu_seconds > seconds), "")
-        words += f" That is more than the {short}." if short else ""
-    return words + (" Rough until a first clip is made." if found.is_rough else "")
+        quota = duration_text(found.zero_gpu_seconds, language)
+        in_turns = "_in_turns" if found.turns > found.clips else ""
+        words.append(say(language, f"told.estimate.quota{in_turns}", time=quota, turns=found.turns))
+        whose = next((whose for seconds, whose in QUOTAS if found.zero_gpu_seconds > seconds), None)
+        if whose:
+            words.append(say(language, f"told.estimate.more_than_{whose}"))
+    if found.is_rough:
+        words.append(say(language, "told.estimate.rough"))
+    return " ".join(words)
 
 
-def _room(found: Estimate, budget: Budget) -> str:
+def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> str:
     of_device = budget.device is not None and not Budget(budget.device, None).holds(found)
     needed, there = (found.peak_bytes_device, budget.device) if of_device else (found.peak_bytes_ram, budget.ram)
-    where = "the GPU" if of_device and this_machine().kind != "cpu" else "memory"
-    return f"it needs about {needed / 1e9:.1f} GB, {where} has {(there or 0) / 1e9:.1f} GB."
+    where = say(language, f"told.estimate.{'gpu' if of_device and this_machine().kind != 'cpu' else 'memory'}")
+    return say(
+        language,
+        "told.estimate.wont_fit",
+        needed=needed / 1e9,
+        where=where,
+        there=(there or 0) / 1e9,
+        advice=say_again(language, advised, "advice"),
+    )
 
 
 def _request(values: Mapping[str, Any]) -> GenerationRequest:

@@ -20,6 +20,7 @@ from ui.kept_inputs import KEPT
 from ui.quiet_events import QUIET
 from ui.tabs import ModeTabs
 from ui.vid2vid import source_at_hand
+from ui.words.speech import word
 
 _SHARED = ("prompt", "seed", "num_frames", "fps")
 
@@ -29,7 +30,7 @@ def place_examples() -> dict[Mode, gr.Gallery]:
     return {
         mode: gr.Gallery(
             [(str(example.thumbnail), example.label) for example in examples_of(mode)],
-            label="Try one",
+            label=word("label.examples"),
             columns=4,
             height="auto",
             object_fit="cover",

@@ -28,15 +28,18 @@ from api.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
 from api.runs import Keep
 from pipelines.events import Clip
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import ENGLISH, languages
 
 Update = dict[Block, Any]
 
 MOST_SHOWN = 60
 _CAPTION_LETTERS = 60
 _SHOWABLE = (".mp4", ".webm", ".gif", ".webp", ".png", ".apng")
-_NOT_KEPT = "The clip could not be kept in 'Your clips': download it."
-_NOT_SHOWN = "Your clips can't be shown right now."
-_SURE = "(visitor, sure) => [visitor, window.confirm('Delete all your clips?')]"
+_SURE = """(visitor, sure) => {
+  const told = TOLD;
+  return [visitor, window.confirm(told[document.documentElement.lang])];
+}"""
 _PLAY = """() => {
   const video = document.querySelector("#gallery .preview video");
   if (video) { video.loop = true; video.play(); }
@@ -82,7 +85,7 @@ def place_gallery() -> GalleryPlace:
     ids, chosen = gr.State([]), gr.State("")
     with (
         gr.Column(elem_id="clips"),
-        gr.Accordion("Your clips", open=True, visible=False, elem_id="your_clips") as room,
+        gr.Accordion(word("section.your_clips"), open=True, visible=False, elem_id="your_clips") as room,
     ):
         told = gr.Markdown(elem_classes="note")
         clips = gr.Gallery(
@@ -95,23 +98,30 @@ def place_gallery() -> GalleryPlace:
             buttons=["download", "fullscreen"],
         )
         with gr.Column(visible=False, elem_id="gallery_details") as details:
-            files = gr.File(label="Its files", elem_id="gallery_files", interactive=False, file_count="multiple")
+            files = gr.File(
+                label=word("label.its_files"), elem_id="gallery_files", interactive=False, file_count="multiple"
+            )
             with gr.Row(equal_height=True):
-                use = gr.Button("Use its settings", elem_id="gallery_use", min_width=130)
+                use = gr.Button(word("button.use_settings"), elem_id="gallery_use", min_width=130)
                 more_frames = gr.Number(
-                    16, label="Frames to add", elem_id="gallery_more_frames", precision=0, minimum=1, interactive=True
+                    16,
+                    label=word("label.more_frames"),
+                    elem_id="gallery_more_frames",
+                    precision=0,
+                    minimum=1,
+                    interactive=True,
                 )
-                extend = gr.Button("Extend", elem_id="gallery_extend", min_width=130)
-                delete = gr.Button("Delete", variant="stop", elem_id="gallery_delete", min_width=130)
-            with gr.Accordion("Its recipe", open=False):
+                extend = gr.Button(word("button.extend"), elem_id="gallery_extend", min_width=130)
+                delete = gr.Button(word("button.delete"), variant="stop", elem_id="gallery_delete", min_width=130)
+            with gr.Accordion(word("section.its_recipe"), open=False):
                 recipe = gr.Code(
                     language="json", elem_id="gallery_recipe", interactive=False, show_label=False, wrap_lines=True
                 )
         with gr.Row():
-            download_all = gr.Button("Download all", elem_id="gallery_download_all", size="sm")
-            delete_all = gr.Button("Delete all", elem_id="gallery_delete_all", size="sm")
+            download_all = gr.Button(word("button.download_all"), elem_id="gallery_download_all", size="sm")
+            delete_all = gr.Button(word("button.delete_all"), elem_id="gallery_delete_all", size="sm")
             sure = gr.Checkbox(visible=False)
-        pack = gr.File(label="All your clips", elem_id="gallery_zip", interactive=False, visible=False)
+        pack = gr.File(label=word("label.all_clips"), elem_id="gallery_zip", interactive=False, visible=False)
     seen = (visitor, ids, chosen, room, told, clips, pack, details, files, recipe, use, more_frames, extend, delete)
     return GalleryPlace(*seen, delete_all, sure, download_all)
 
@@ -130,7 +140,7 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
 
     def opened(visitor: object) -> Update:
         known = visitor if is_visitor(visitor) else new_visitor()
-        return {place.visitor: known, **listing(place, known)}
+        return {place.visitor: known, **listing(place, known, visitor_language())}
 
     def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Update:
         number = event.index
@@ -140,12 +150,12 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
     def delete(visitor: object, chosen: str) -> Update:
         with faults_in_words():
             _delete(visitor, [chosen] if chosen else [])
-        return listing(place, visitor)
+        return listing(place, visitor, visitor_language())
 
     def delete_all(visitor: object, sure: bool) -> Update:
         with faults_in_words():
             _delete(visitor, [entry.id for entry in _entries(visitor)] if sure else [])
-        return listing(place, visitor)
+        return listing(place, visitor, visitor_language())
 
     def download_all(visitor: object) -> Update:
         with faults_in_words():
@@ -159,12 +169,14 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
     chosen.then(None, None, None, js=_PLAY, **plain)
     place.clips.preview_close(lambda: gr.update(visible=False), None, place.details, **plain)
     place.delete.click(delete, [place.visitor, place.chosen], shown, **plain)
-    place.delete_all.click(delete_all, [place.visitor, place.sure], shown, js=_SURE, **plain)
+    place.delete_all.click(delete_all, [place.visitor, place.sure], shown, js=_sure(), **plain)
     place.download_all.click(download_all, place.visitor, shown, **plain)
 
 
 def keeper(visitor: object) -> Keep:
     """What is done with every clip that is finished for a visitor. It never fails: the clip is there in any case."""
+
+    language = visitor_language()
 
     def keep(clip: Clip) -> Clip:
         if not is_visitor(visitor):  # the page was not quite there, or its browser keeps nothing
@@ -174,23 +186,23 @@ def keeper(visitor: object) -> Keep:
             own_gallery().add(str(visitor), clip.files, clip.recipe, facts)
         except Exception:
             _log.exception("A clip could not be kept.")
-            return replace(clip, warnings=(*clip.warnings, _NOT_KEPT))
+            return replace(clip, warnings=(*clip.warnings, say(language, "told.gallery.not_kept")))
         return clip
 
     return keep
 
 
-def listing(place: GalleryPlace, visitor: object) -> Update:
+def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Update:
     """The newest clips of a visitor, none of them chosen."""
     found, told = [], ""
     try:
         found = _entries(visitor)
-        pictures = [(str(_picture(visitor, entry)), _caption(entry)) for entry in found[:MOST_SHOWN]]
+        pictures = [(str(_picture(visitor, entry)), _caption(entry, language)) for entry in found[:MOST_SHOWN]]
     except Exception:  # as a full disk; the rest of the page goes on
         _log.exception("A visitor's clips could not be listed.")
-        pictures, told = [], _NOT_SHOWN
+        pictures, told = [], say(language, "told.gallery.not_shown")
     if len(found) > len(pictures) and not told:
-        told = f"The newest {len(pictures)} of {len(found)}. 'Download all' has the others, too."
+        told = say(language, "told.gallery.newest", shown=len(pictures), all=len(found))
     return {
         place.room: gr.update(visible=bool(pictures or told)),
         place.told: gr.update(value=told, visible=bool(told)),
@@ -206,7 +218,7 @@ def _details(place: GalleryPlace, visitor: object, wanted: str) -> Update:
     """A chosen clip's files and recipe; the list anew if it is gone."""
     entry = next((entry for entry in _entries(visitor) if entry.id == wanted), None)
     if entry is None:
-        return listing(place, visitor)
+        return listing(place, visitor, visitor_language())
     return {
         place.chosen: entry.id,
         place.details: gr.update(visible=True),
@@ -224,6 +236,11 @@ def _delete(visitor: object, ids: Sequence[str]) -> None:
         own_gallery().delete(str(visitor), *ids)
         for one in ids:
             shutil.rmtree(_served_folder(str(visitor), one), ignore_errors=True)
+
+
+def _sure() -> str:
+    """Asks in the browser, in its language."""
+    return _SURE.replace("TOLD", json.dumps({one: say(one, "told.gallery.sure") for one in languages()}))
 
 
 def _served_folder(*words: str) -> Path:
@@ -264,13 +281,13 @@ def _picture(visitor: object, entry: GalleryEntry) -> Path:
     return shown
 
 
-def _caption(entry: GalleryEntry) -> str:
+def _caption(entry: GalleryEntry, language: str) -> str:
     """The prompt and the seed."""
     with suppress(ValueError, AttributeError, TypeError):
         values = json.loads(entry.recipe)
         if "cells" in values:
-            return f"Grid of {len(values['cells'])} clips"
+            return say(language, "told.gallery.grid", count=len(values["cells"]))
         prompt = " ".join(str(values.get("prompt", "")).split())
         short = prompt if len(prompt) <= _CAPTION_LETTERS else f"{prompt[: _CAPTION_LETTERS - 1]}…"
-        return f"{short or 'No prompt'} · {values.get('seed')}"
-    return "A clip"
+        return f"{short or say(language, 'told.gallery.no_prompt')} · {values.get('seed')}"
+    return say(language, "told.gallery.a_clip")

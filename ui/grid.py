@@ -8,20 +8,15 @@ import gradio as gr
 from gradio.components import Component
 
 from api.engine import MakeClip
-from api.grid import AXIS_FIELDS, MAX_AXES, MAX_CELLS, Axis, GridPlan, axis_label, plan_grid, read_axis
+from api.grid import AXIS_FIELDS, MAX_AXES, SEARCH_REPLACE, Axis, GridPlan, plan_grid, read_axis
 from api.jobs import Jobs
 from api.runs import grid_run
 from ui.gallery import keeper
 from ui.jobs import Start, started
 from ui.modes import request_fields
+from ui.words.speech import word
 
-_HELP = (
-    f"Makes a clip for every combination of values, at most {MAX_CELLS}, and puts them side by side in one. Write "
-    "values with commas between, or with | where they have commas themselves, as prompts do; of numbers also ranges: "
-    "1-4, 1-9 (+2) in steps of 2, 1-10 [4] for four from end to end. Prompt S/R looks for its first value in the "
-    "prompt and puts the others in its place."
-)
-_AXES = ("Columns", "Rows", "Blocks of rows")
+_AXES = ("columns", "rows", "blocks")
 
 
 @dataclass(frozen=True)
@@ -40,25 +35,28 @@ class GridPlace:
 
 
 def place_grid() -> GridPlace:
-    """Lay out the accordion's inside."""
-    gr.Markdown(_HELP, elem_classes="note")
-    choices = [("None", ""), *((axis_label(name), name) for name in AXIS_FIELDS)]
-    first = ("seed", "guidance_scale", "")
-    inputs: dict[str, Component] = {}
-    for number in range(1, MAX_AXES + 1):
-        with gr.Row():
-            field, values = f"grid_{number}_field", f"grid_{number}_values"
-            inputs[field] = gr.Dropdown(
-                choices,
-                value=first[number - 1],
-                label=_AXES[number - 1],
-                elem_id=field,
-                interactive=True,
-                min_width=120,
-            )
-            inputs[values] = gr.Textbox(label="Values", elem_id=values, interactive=True, max_lines=2, min_width=120)
-    make = gr.Button("Make grid", elem_id="make_grid")
-    return GridPlace(inputs, make, gr.HTML(elem_id="grid_estimate", visible=False, padding=False))
+    """Lay out the accordion."""
+    with gr.Accordion(word("section.grid"), open=False):
+        gr.Markdown(word("note.grid"), elem_classes="note")
+        choices = [(word("choice.none"), ""), *((_axis_word(name), name) for name in AXIS_FIELDS)]
+        first = ("seed", "guidance_scale", "")
+        inputs: dict[str, Component] = {}
+        for number in range(1, MAX_AXES + 1):
+            with gr.Row():
+                field, values = f"grid_{number}_field", f"grid_{number}_values"
+                inputs[field] = gr.Dropdown(
+                    choices,
+                    value=first[number - 1],
+                    label=word(f"label.{_AXES[number - 1]}"),
+                    elem_id=field,
+                    interactive=True,
+                    min_width=120,
+                )
+                inputs[values] = gr.Textbox(
+                    label=word("label.values"), elem_id=values, interactive=True, max_lines=2, min_width=120
+                )
+        make = gr.Button(word("button.make_grid"), elem_id="make_grid")
+        return GridPlace(inputs, make, gr.HTML(elem_id="grid_estimate", visible=False, padding=False))
 
 
 def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start:
@@ -79,6 +77,10 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
         return started(jobs, grid_run(make_clip, plan, keeper(given["visitor"])))
 
     return make_grid
+
+
+def _axis_word(field: str) -> str:
+    return word("choice.search_replace" if field == SEARCH_REPLACE else f"field.{field}.label")
 
 
 def filled_axes(given: Mapping[str, Any]) -> list[Axis]:

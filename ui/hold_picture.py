@@ -14,6 +14,8 @@ from pipelines.request import GenerationRequest
 from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, with_own_labels
+from ui.words.tables import ENGLISH
 
 HOLD_FIELDS = (
     "num_frames",
@@ -39,7 +41,7 @@ def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
         given = dict(zip(names, values, strict=True))
         with faults_in_words():
             has_last = bool(given["last_frame"] or kept_hash(given, "last_frame"))
-        return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last)
+        return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last, language=visitor_language())
 
     gr.on(
         [control.change for control in inputs],
@@ -53,7 +55,7 @@ def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     )
 
 
-def hold_html(values: Mapping[str, Any], *, has_last: bool) -> str:
+def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGLISH) -> str:
     """The picture for values of controls, or the sentence that says which of them breaks its rule.
 
     Args:
@@ -68,11 +70,11 @@ def hold_html(values: Mapping[str, Any], *, has_last: bool) -> str:
     try:
         request = GenerationRequest.build(seed=0, **pictures, **dict(values))
     except InvalidRequestError as err:
-        return message_html(str(err), is_error=True)
-    return draw_hold(hold_weights(request), has_last=has_last)
+        return message_html(with_own_labels(language, str(err)), is_error=True)
+    return draw_hold(hold_weights(request), has_last=has_last, language=language)
 
 
-def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool) -> str:
+def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool, language: str = ENGLISH) -> str:
     """Columns of the frames: the first picture's share below, the last one's above, noise between them.
 
     Args:
@@ -84,14 +86,16 @@ def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool) -> str:
     shown = [weights[place] for place in places] if count > MOST_COLUMNS else weights
     first = "".join(_column(x, 1 - a, a) for x, (a, _) in enumerate(shown))
     last = "".join(_column(x, 0, b) for x, (_, b) in enumerate(shown))
-    legend = '<span class="first">First frame</span>'
-    legend += '<span class="last">Last frame</span>' if has_last else ""
+    names = ("first", "last") if has_last else ("first",)
+    legend = "".join(f'<span class="{one}">{say(language, f"field.{one}_frame.label")}</span>' for one in names)
+    ends = [say(language, "told.hold.frame", frame=frame) for frame in (0, count - 1)]
     return (
-        f'<figure class="hold"><figcaption>{legend}<span class="noise">Noise, made anew</span></figcaption>'
-        f'<svg role="img" aria-label="{html.escape(_in_words(weights, has_last=has_last))}" '
+        f'<figure class="hold"><figcaption>{legend}'
+        f'<span class="noise">{say(language, "told.hold.noise")}</span></figcaption>'
+        f'<svg role="img" aria-label="{html.escape(_in_words(weights, language, has_last=has_last))}" '
         f'viewBox="0 0 {len(shown)} 1" preserveAspectRatio="none">'
         f'<g class="first">{first}</g><g class="last">{last}</g></svg>'
-        f"<p><span>frame 0</span><span>frame {count - 1:,}</span></p></figure>"
+        f"<p><span>{ends[0]}</span><span>{ends[1]}</span></p></figure>"
     )
 
 
@@ -99,11 +103,11 @@ def _column(x: int, top: float, height: float) -> str:
     return f'<rect x="{x}" y="{top:.3f}" width="1" height="{height:.3f}"/>' if height > 0 else ""
 
 
-def _in_words(weights: Sequence[tuple[float, float]], *, has_last: bool) -> str:
+def _in_words(weights: Sequence[tuple[float, float]], language: str, *, has_last: bool) -> str:
     """What a screen reader says: the shares at both ends and in the middle."""
     told = []
     for place in sorted({0, len(weights) // 2, len(weights) - 1}):
         first, last = weights[place]
-        shares = f"first picture {first:.0%}" + (f", last picture {last:.0%}" if has_last else "")
-        told.append(f"frame {place:,}: {shares}, noise {1 - first - last:.0%}")
+        shares = {"first": f"{first:.0%}", "last": f"{last:.0%}", "noise": f"{1 - first - last:.0%}"}
+        told.append(say(language, f"told.hold.{'both' if has_last else 'only_first'}", frame=place, **shares))
     return "; ".join(told)

@@ -12,11 +12,11 @@ from api.kept_inputs import keep
 from api.uploads import uploaded_path
 from pipelines.control_units import ImagePrompt
 from pipelines.errors import InvalidRequestError
-from ui.control_units import NO_MODEL_FITS
 from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
 from ui.kept_inputs import kept_hash
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, word
 
 FIELD = "image_prompts"
 PARTS = ("model", "picture", "last_picture", "weight", "start", "end")
@@ -24,7 +24,7 @@ PARTS = ("model", "picture", "last_picture", "weight", "start", "end")
 
 
 def build_image_prompt(base_model: str) -> dict[str, Component]:
-    """Lay out the accordion's content.
+    """Lay out the accordion.
 
     Args:
         base_model: Id of the one that the models are to fit.
@@ -32,39 +32,40 @@ def build_image_prompt(base_model: str) -> dict[str, Component]:
     Returns:
         The components by their `elem_id`.
     """
-    models = control_model_choices(FIELD, base_model)
-    made: dict[str, Component] = {}
-    made["model"] = gr.Dropdown(
-        choices=models,
-        value=models[0][1] if models else None,
-        label=words_of(ImagePrompt, "model")["label"],
-        info=_model_help(models),
-        filterable=allows_any(),
-        allow_custom_value=allows_any(),
-        elem_id="image_prompt_model",
-        interactive=True,
-    )
-    with gr.Row():
-        made["picture"] = build_picture("image_prompt_picture", "Picture")
-        made["last_picture"] = build_picture("image_prompt_last_picture", "At the last frame")
-    gr.Markdown("Used if there is a picture. " + words_of(ImagePrompt, "pictures")["info"], elem_classes="note")
-    made["weight"] = gr.Textbox(
-        "1", max_lines=1, elem_id="image_prompt_weight", interactive=True, **words_of(ImagePrompt, "weight")
-    )
-    with gr.Row():
-        for name, value in (("start", 0), ("end", 1)):
-            made[name] = gr.Slider(
-                minimum=0,
-                maximum=1,
-                step=0.05,
-                value=value,
-                buttons=[],
-                min_width=130,
-                elem_id=f"image_prompt_{name}",
-                interactive=True,
-                **words_of(ImagePrompt, name),
-            )
-    return {f"image_prompt_{name}": made[name] for name in PARTS}
+    with gr.Accordion(word("section.image_prompts"), open=False):
+        models = control_model_choices(FIELD, base_model)
+        made: dict[str, Component] = {}
+        made["model"] = gr.Dropdown(
+            choices=models,
+            value=models[0][1] if models else None,
+            label=words_of(ImagePrompt, "model")["label"],
+            info=_model_help(models),
+            filterable=allows_any(),
+            allow_custom_value=allows_any(),
+            elem_id="image_prompt_model",
+            interactive=True,
+        )
+        with gr.Row():
+            made["picture"] = build_picture("image_prompt_picture", word("label.picture"))
+            made["last_picture"] = build_picture("image_prompt_last_picture", word("label.last_picture"))
+        gr.Markdown(words_of(ImagePrompt, "pictures")["info"], elem_classes="note")
+        made["weight"] = gr.Textbox(
+            "1", max_lines=1, elem_id="image_prompt_weight", interactive=True, **words_of(ImagePrompt, "weight")
+        )
+        with gr.Row():
+            for name, value in (("start", 0), ("end", 1)):
+                made[name] = gr.Slider(
+                    minimum=0,
+                    maximum=1,
+                    step=0.05,
+                    value=value,
+                    buttons=[],
+                    min_width=130,
+                    elem_id=f"image_prompt_{name}",
+                    interactive=True,
+                    **words_of(ImagePrompt, name),
+                )
+        return {f"image_prompt_{name}": made[name] for name in PARTS}
 
 
 def wire_image_prompt(found: Mapping[str, Component], base_model: Component) -> None:
@@ -120,7 +121,8 @@ def image_prompt_values(
     """
     models = control_model_choices(FIELD, base_model)
     chosen = models[0][1] if models else None
-    notes = [f"Image prompt {number} has no place on the page." for number in range(2, len(units) + 1)]
+    language = visitor_language()
+    notes = [say(language, "told.restored.no_image_prompt", number=number) for number in range(2, len(units) + 1)]
     shown: dict[str, Any] = {"weight": "1", "start": 0, "end": 1}
     files: dict[str, tuple[str, str]] = {}
     if units:
@@ -128,13 +130,14 @@ def image_prompt_values(
         shown = {"weight": str(unit["weight"]), "start": unit["start"], "end": unit["end"]}
         chosen = unit["model"] if allows_any() or unit["model"] in [model for _, model in models] else None
         if chosen is None:
-            notes.append(f"Image prompt: its model '{unit['model'][:60]}' does not fit the base model. Choose one.")
+            note = say(language, "told.restored.unfit_model", model=unit["model"][:60])
+            notes.append(say(language, "told.restored.image_prompt_note", note=note))
         pictures = sorted(unit["pictures"])
-        files["image_prompt_picture"] = ("Image prompt", pictures[0][1])
+        files["image_prompt_picture"] = (say(language, "told.restored.image_prompt"), pictures[0][1])
         if len(pictures) > 1:
-            files["image_prompt_last_picture"] = ("Image prompt, last frame", pictures[-1][1])
+            files["image_prompt_last_picture"] = (say(language, "told.restored.image_prompt_last"), pictures[-1][1])
             if [frame for frame, _ in pictures] != [0, _last_frame(num_frames)]:
-                notes.append("Image prompt: the page has pictures at the first and the last frame alone.")
+                notes.append(say(language, "told.restored.two_pictures"))
     shown |= {"model": gr.update(choices=models, value=chosen, info=_model_help(models))}
     shown |= {"picture": None, "last_picture": None}
     return {f"image_prompt_{name}": value for name, value in shown.items()}, files, notes
@@ -159,4 +162,4 @@ def _for_base_model(base_model: str) -> Any:
 
 
 def _model_help(models: object) -> str:
-    return words_of(ImagePrompt, "model")["info"] if models else NO_MODEL_FITS
+    return words_of(ImagePrompt, "model")["info"] if models else word("note.no_model_fits")

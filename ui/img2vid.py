@@ -16,6 +16,7 @@ from ui.controls import build_control, words_of
 from ui.hold_picture import hold_html
 from ui.kept_inputs import kept_hash
 from ui.source_size import place_size_button
+from ui.words.speech import word
 
 FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
 """The fields of the accordion, in its order."""
@@ -34,9 +35,9 @@ def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     with gr.Row():
         for name in ("first_frame", "last_frame"):
             found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
-    take_size = place_size_button("first_frame_size", "Take the first frame's size")
-    gr.Markdown(str(GenerationRequest.model_fields["last_frame"].description), elem_classes="note")
-    with gr.Accordion("How long the pictures hold", open=False):
+    take_size = place_size_button("first_frame_size", word("button.take_first_size"))
+    gr.Markdown(words_of(GenerationRequest, "last_frame")["info"], elem_classes="note")
+    with gr.Accordion(word("section.hold"), open=False):
         picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
         for name in FADING:
             found[name] = build_control(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,8 @@ from api.line import current_visitor
 from api.runs import Run
 from ui.gallery import GalleryPlace, listing
 from ui.quiet_events import QUIET
-from ui.results import NOT_STARTED, WAITING, Results, Update, followed, idle, waiting
+from ui.results import Results, Update, followed, idle, waiting
+from ui.words.speech import say, visitor_language, with_own_labels
 
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
 
@@ -54,21 +56,21 @@ def wire_jobs(
     job_id = gr.Textbox(elem_id="job", visible="hidden")
 
     async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
-        job = jobs.find(found)
+        job, language = jobs.find(found), visitor_language()
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
             return
-        yield waiting(results) | {job_id: found, results.cancel: gr.update(interactive=True)}
+        yield waiting(results, language) | {job_id: found, results.cancel: gr.update(interactive=True)}
         before = View()
         async for view in job.follow():
             # Something is sent each time, since Gradio finds out only so that a page is gone.
-            update = followed(results, view, before) or {results.status: gr.skip()}
+            update = followed(results, view, before, language) or {results.status: gr.skip()}
             if len(view.clips) > len(before.clips) and is_visitor(visitor):
-                update |= await asyncio.to_thread(listing, gallery, visitor)
+                update |= await asyncio.to_thread(listing, gallery, visitor, language)
             yield update
             before = view
         if job.view.fault:
-            raise gr.Error(job.view.fault, print_exception=False)
+            raise gr.Error(with_own_labels(language, job.view.fault), print_exception=False)
 
     def cancel(found: str | None) -> Any:
         """What is said comes from the job, which alone knows when it has ended."""
@@ -78,14 +80,14 @@ def wire_jobs(
 
     followed_by = ([job_id, gallery.visitor], [job_id, *results.all(), *gallery.all()])
     for button, (start, given) in making.items():
-        pressed = button.click(lambda: waiting(results), None, results.all(), queue=False, **QUIET)
+        pressed = button.click(lambda: waiting(results, visitor_language()), None, results.all(), queue=False, **QUIET)
         # Without preprocessing: the request checks the values, and its words name the field.
         started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
         running = started.success(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
         # A call that is refused before it starts, as by a full queue, has no last update.
         for event in (started, running):
             event.failure(
-                lambda told: idle(results, NOT_STARTED) if WAITING in told else {results.status: gr.skip()},
+                partial(_not_started, results),
                 results.status,
                 results.all(),
                 queue=False,
@@ -94,6 +96,13 @@ def wire_jobs(
     on_load(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
     results.cancel.click(cancel, job_id, results.cancel, queue=False, **QUIET)
     return job_id
+
+
+def _not_started(results: Results, told: str) -> Update:
+    language = visitor_language()
+    if say(language, "told.waiting") in told:
+        return idle(results, say(language, "told.not_started"))
+    return {results.status: gr.skip()}
 
 
 def started(

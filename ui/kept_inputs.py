@@ -17,6 +17,7 @@ from PIL import Image
 from api.inputs import first_picture
 from api.kept_inputs import is_here
 from pipelines.errors import InvalidRequestError
+from ui.words.speech import say, visitor_language, word
 
 KEPT = "kept_inputs"
 """The hidden component with the hashes, as JSON by the `elem_id`s of the components that a file is chosen in."""
@@ -40,7 +41,7 @@ def place_kept() -> KeptPlace:
     """Lay it out."""
     with gr.Column(visible=False, elem_id="kept") as column:
         told = gr.HTML(elem_id="kept_told", padding=False)
-        forget = gr.Button("Leave these files out", elem_id="forget", size="sm")
+        forget = gr.Button(word("button.forget"), elem_id="forget", size="sm")
     return KeptPlace(column, told, forget)
 
 
@@ -80,7 +81,8 @@ def kept_html(kept: Mapping[str, tuple[str, str]]) -> str:
     ]
     if not items:
         return ""
-    return f'<div class="kept"><p>Used where you choose no other file:</p><ul>{"".join(items)}</ul></div>'
+    used = say(visitor_language(), "told.kept.used")
+    return f'<div class="kept"><p>{html.escape(used)}</p><ul>{"".join(items)}</ul></div>'
 
 
 def _small_picture(sha256: str) -> str:

@@ -15,6 +15,7 @@ from pipelines import catalog
 from pipelines.models_folder import WEIGHTS_FILES
 from pipelines.prompt_travel import has_keys
 from ui.quiet_events import QUIET
+from ui.words.speech import word
 
 # A prompt with keys gets the tag on a line of its own, where it acts on the whole clip.
 _APPEND = r"""(tag, prompt) => {
@@ -32,8 +33,8 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
     """
     tags = lora_tags(base_model.value)
     picker = gr.Dropdown(
-        label="Add a LoRA",
-        info="Writes its tag into the prompt; several add up. The number in the tag is the weight, from -2 to 2.",
+        label=word("label.lora"),
+        info=word("label.lora_help"),
         choices=tags,
         value=None,
         elem_id="lora_picker",
@@ -44,7 +45,7 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
     base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
     if can_keep():
         drop = gr.File(
-            label="Add a LoRA or textual inversion from a file",
+            label=word("label.lora_file"),
             file_types=list(WEIGHTS_FILES),
             elem_id="lora_file",
             height=120,

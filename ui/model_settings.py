@@ -18,6 +18,8 @@ from ui.image_prompts import fitting_adapters
 from ui.loras import fitting_loras
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, say_again, say_or, visitor_language
+from ui.words.tables import ENGLISH
 
 
 def wire_models(
@@ -42,8 +44,8 @@ def _base_settings(base_model: str) -> list[Any]:
         model = catalog.find_base_model(base_model)
     modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
     return [
-        model_line(model),
-        motion_line(own["motion_module"]),
+        model_line(model, visitor_language()),
+        motion_line(own["motion_module"], visitor_language()),
         gr.update(value="", choices=model_choices("vae", base_model)),
         *(modules if name == "motion_module" else _setting(own, name) for name in MODEL_FIELDS),
     ]
@@ -60,7 +62,8 @@ def model_values(values: Mapping[str, Any]) -> dict[str, Any]:
         name: gr.update(choices=model_choices(name, base_model), value=values[name])
         for name in ("base_model", "motion_module", "vae")
     }
-    lines = {"model_line": model_line(catalog.find_base_model(base_model)), "motion_line": motion_line(module)}
+    model, language = catalog.find_base_model(base_model), visitor_language()
+    lines = {"model_line": model_line(model, language), "motion_line": motion_line(module, language)}
     return lists | lines | {"lora_picker": fitting_loras(base_model)}
 
 
@@ -100,7 +103,7 @@ def _motion_settings(base_model: str, motion_module: str) -> list[Any]:
         own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
     picture = ("width", "height")  # may have been set on purpose, and no motion module has an opinion on them
     return [
-        motion_line(motion_module),
+        motion_line(motion_module, visitor_language()),
         *(gr.skip() if name in picture else _setting(own, name) for name in MODEL_FIELDS),
     ]
 
@@ -117,14 +120,18 @@ def _advice(motion_module: str, *settings: Any) -> Any:
     return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))
 
 
-def motion_line(motion_module: str) -> str:
+def motion_line(motion_module: str, language: str = ENGLISH) -> str:
     """What a motion module is, in words."""
     entry = catalog.find_motion_module(motion_module)
     family = entry.known_family
-    known = f"{family.name}: {family.in_words}." if family else "What it is, is found out when it is loaded."
-    return f"{entry.description} {known}"
+    known = say(language, "told.motion.unknown")
+    if family:
+        known = say(
+            language, "told.motion.known", name=family.name, what=say_again(language, family.in_words, "motion")
+        )
+    return f"{say_or(language, f'told.motion_module.{entry.id}', entry.description)} {known}"
 
 
-def model_line(model: BaseModel) -> str:
+def model_line(model: BaseModel, language: str = ENGLISH) -> str:
     """What a base model is, in words."""
-    return f"**{model.label}**: {model.description}"
+    return f"**{model.label}**: {say_or(language, f'told.base_model.{model.id}', model.description)}"

@@ -10,20 +10,14 @@ from ui.control_units import control_fields
 from ui.image_prompts import image_prompt_fields
 from ui.img2vid import img2vid_fields
 from ui.vid2vid import vid2vid_fields
+from ui.words.speech import say
+from ui.words.tables import ENGLISH
 
 SHARED = ("strength", "image_fit")
 """Fields of both tabs with pictures or clips."""
 
 PREVIEWED = ("width", "height", "num_frames", "fps", "seed")
 """The fields of every tab that decide what a control unit follows."""
-
-
-LABELS = {
-    Mode.TXT2VID: "Text to video",
-    Mode.IMG2VID: "Image to video",
-    Mode.VID2VID: "Video to video",
-}
-"""What the tabs are called."""
 
 
 def request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +65,8 @@ def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
     name, label = ("first_frame", "First frame") if mode is Mode.IMG2VID else ("source_video", "Source clip")
     if given.get(name) or given.get("last_frame") or given["controls"] or given["image_prompts"]:
         return
-    raise InvalidRequestError(
-        f"{name} must be given in '{LABELS[mode]}', got none. Choose a '{label}', or go to '{LABELS[Mode.TXT2VID]}'."
-    )
+    here, without = (say(ENGLISH, f"mode.{one}") for one in (mode, Mode.TXT2VID))
+    raise InvalidRequestError(f"{name} must be given in '{here}', got none. Choose a '{label}', or go to '{without}'.")
 
 
 def _read_mode(value: object) -> Mode:

@@ -12,11 +12,13 @@ from gradio.components import Component
 from api.faults import faults_in_words
 from pipelines import catalog
 from pipelines.presets import PRESETS, preset_values, presets_for, wanted_lora
-from pipelines.request import GenerationRequest, field_label
+from pipelines.request import GenerationRequest
 from ui.controls import choice_label, shown_value
 from ui.model_settings import motion_line
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import ENGLISH, written_number
 
 
 class PresetPlace(NamedTuple):
@@ -32,7 +34,11 @@ def place_presets(base_model: str) -> PresetPlace:
     with gr.Row(elem_id="presets"):
         buttons = {
             preset.id: gr.Button(
-                preset.label, size="sm", min_width=64, elem_id=f"preset_{preset.id}", visible=preset in fitting
+                word(f"preset.{preset.id}"),
+                size="sm",
+                min_width=64,
+                elem_id=f"preset_{preset.id}",
+                visible=preset in fitting,
             )
             for preset in PRESETS
         }
@@ -56,12 +62,13 @@ def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_t
     base.change(_fitting, base, list(place.buttons.values()), **plain)
 
 
-def preset_in_words(values: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def preset_in_words(values: Mapping[str, Any], own: Mapping[str, Any], language: str = ENGLISH) -> str:
     """What a preset has set.
 
     Args:
         values: The fields it set.
         own: What the base model by itself has.
+        language: The visitor's.
 
     Example:
         >>> preset_in_words({"num_inference_steps": 8, "scheduler": "ddim"}, {"scheduler": "ddim"})
@@ -71,32 +78,35 @@ def preset_in_words(values: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """
     others = {name: value for name, value in values.items() if value != _own(own, name)}
     told = (others or values).items()
-    facts = ", ".join(f"{field_label(name)} {_value_in_words(name, value)}" for name, value in told)
-    return f"Sets {facts}." if others else f"Sets the model's own: {facts}."
+    facts = ", ".join(
+        f"{say(language, f'field.{name}.label')} {_value_in_words(name, value, language)}" for name, value in told
+    )
+    return say(language, f"told.preset.{'sets' if others else 'sets_own'}", facts=facts)
 
 
 def _own(own: Mapping[str, Any], name: str) -> Any:
     return own.get(name, GenerationRequest.model_fields[name].default)
 
 
-def _value_in_words(name: str, value: Any) -> str:
+def _value_in_words(name: str, value: Any, language: str) -> str:
     if name == "motion_module":
         return catalog.find_motion_module(value).label
     kind = GenerationRequest.model_fields[name].annotation
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return choice_label(kind(value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return choice_label(kind(value), language)
+    return written_number(language, f"{value:g}") if isinstance(value, float) else str(value)
 
 
 def _chosen(preset_id: str, base_model: str, motion_module: str | None) -> list[Any]:
+    language = visitor_language()
     with faults_in_words():
         values = preset_values(preset_id, base_model, motion_module)
         own = catalog.complete({"base_model": base_model})
         tag = wanted_lora(values["motion_module"]) if "motion_module" in values else ""
-    told = preset_in_words(values, own) + (f" Add {tag} to the prompt." if tag else "")
+    told = [preset_in_words(values, own, language), *([say(language, "told.preset.wants", tag=tag)] if tag else [])]
     return [
-        gr.update(value=message_html(told), visible=True),
-        motion_line(values["motion_module"]) if "motion_module" in values else gr.skip(),
+        gr.update(value=message_html(" ".join(told)), visible=True),
+        motion_line(values["motion_module"], language) if "motion_module" in values else gr.skip(),
         *(shown_value(name, value) for name, value in values.items()),
     ]
 

@@ -16,35 +16,28 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from pipelines.events import Progress, Stage
+from pipelines.events import Progress
+from ui.words.speech import say, say_again, word
+from ui.words.tables import ENGLISH
 
-STAGE_LABELS: dict[Stage, str] = {
-    Stage.WAIT: "Waiting for a turn",
-    Stage.PREPROCESS: "Looking at pictures and clips",
-    Stage.LOAD: "Loading the model",
-    Stage.ENCODE: "Reading the prompt",
-    Stage.DENOISE: "Making the clip",
-    Stage.DECODE: "Drawing the frames",
-    Stage.WRITE: "Writing the files",
-}
 _PREVIEW_QUALITY = 85  # previews are small and shown large: blocks and colour bleeding would be seen
 _FRAME_S = 0.15
 _SECONDS_A_MINUTE = 60
 
 
-def progress_html(progress: Progress, *, clip: str = "") -> str:
+def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH) -> str:
     """A bar with its stage, step and time left, which screen readers announce politely.
 
     Args:
         clip: Which clip of several it is, in words.
     """
-    label = STAGE_LABELS[progress.stage]
+    label = html.escape(say(language, f"told.stage.{progress.stage}"))
     done = min(max(progress.step / progress.total, 0.0), 1.0) if progress.total > 0 else 0.0
-    facts = [html.escape(text) for text in (clip, progress.note) if text]
+    facts = [html.escape(say_again(language, text)) for text in (clip, progress.note) if text]
     if progress.total > 1 and not progress.note:
-        facts.append(f"{progress.step} of {progress.total}")
+        facts.append(say(language, "told.of", step=progress.step, total=progress.total))
     if progress.eta_s is not None and math.isfinite(progress.eta_s):
-        facts.append(f"about {duration_text(progress.eta_s)} left")
+        facts.append(say(language, "told.left", time=duration_text(progress.eta_s, language)))
     return (
         '<div class="told" role="status" aria-live="polite">'
         f"<p><strong>{label}</strong><span>{' · '.join(facts)}</span></p>"
@@ -61,7 +54,12 @@ def message_html(text: str, *, notes: Sequence[str] = (), is_error: bool = False
     return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{more}</div>'
 
 
-def preview_html(frames: np.ndarray) -> str:
+def word_html(key: str) -> str:
+    """A line of the page's own words, which the browser puts into its language."""
+    return f'<div class="told" role="status" aria-live="polite"><p>{word(key)}</p></div>'
+
+
+def preview_html(frames: np.ndarray, language: str = ENGLISH) -> str:
     """The clip so far as a moving picture inside the page.
 
     Args:
@@ -74,13 +72,14 @@ def preview_html(frames: np.ndarray) -> str:
     data = base64.b64encode(buffer.getvalue()).decode()
     lasts = count * _FRAME_S
     film = f"--frames:{count};--lasts:{lasts:.2f}s;--since:-{time.monotonic() % lasts:.2f}s"
+    alt = html.escape(say(language, "told.preview"))
     return (
         f'<div class="preview" style="--width:{width};--height:{height};{film}">'
-        f'<img alt="Preview of the clip so far" src="data:image/jpeg;base64,{data}"></div>'
+        f'<img alt="{alt}" src="data:image/jpeg;base64,{data}"></div>'
     )
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float, language: str = ENGLISH) -> str:
     """Seconds in words.
 
     Example:
@@ -89,5 +88,5 @@ def duration_text(seconds: float) -> str:
     """
     whole = max(1, round(seconds))
     if whole < _SECONDS_A_MINUTE:
-        return f"{whole} s"
-    return f"{whole // _SECONDS_A_MINUTE} min {whole % _SECONDS_A_MINUTE} s"
+        return say(language, "told.seconds", seconds=whole)
+    return say(language, "told.minutes", minutes=whole // _SECONDS_A_MINUTE, seconds=whole % _SECONDS_A_MINUTE)

@@ -8,9 +8,10 @@ import gradio as gr
 from gradio.components import Component
 
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, field_label
+from pipelines.request import GenerationRequest
 from ui.quiet_events import QUIET
 from ui.timeline_picture import timeline_html
+from ui.words.speech import say, visitor_language
 
 _FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
 
@@ -32,7 +33,7 @@ def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> Non
 
 def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
     """The keys of both prompts; nothing without keys, or while the other values can't be used."""
-    pictures = ""
+    pictures, language = "", visitor_language()
     with suppress(InvalidRequestError):
         request = GenerationRequest.build(seed=0, **dict(zip(_FIELDS, values, strict=True)))
         pictures = "".join(
@@ -40,9 +41,10 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
                 text or "",
                 num_frames=request.num_frames,
                 field=name,
-                label=field_label(name),
+                label=say(language, f"field.{name}.label"),
                 hold=request.prompt_hold,
                 closed=request.closes_prompts,
+                language=language,
             )
             for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
         )

@@ -14,7 +14,7 @@ from api.jobs import Jobs
 from api.modes import Mode
 from api.recipes import Restored, read_request, restore
 from api.uploads import uploaded_path
-from pipelines.request import FILE_FIELDS, INPUT_FIELDS, field_label
+from pipelines.request import FILE_FIELDS, INPUT_FIELDS
 from ui.control_units import unit_values
 from ui.controls import shown_value
 from ui.gallery import GalleryPlace
@@ -22,10 +22,11 @@ from ui.image_prompts import image_prompt_values
 from ui.jobs import OF_THIS_TAB
 from ui.kept_inputs import KEPT, KeptPlace, kept_html
 from ui.model_settings import model_values
-from ui.progress import message_html
+from ui.progress import message_html, word_html
 from ui.quiet_events import QUIET
 from ui.results import Results
-from ui.vid2vid import NO_SOURCE, source_at_hand
+from ui.vid2vid import source_at_hand
+from ui.words.speech import say, visitor_language, word
 
 _MOST_LETTERS = 80
 _FILE_PLACES = (*FILE_FIELDS, "source_files")
@@ -41,7 +42,7 @@ class RestorePlace(NamedTuple):
 
 def place_restore() -> RestorePlace:
     """Lay it out."""
-    file = gr.File(label="Restore the settings of a clip, picture or recipe", elem_id="restore", height=140)
+    file = gr.File(label=word("label.restore"), elem_id="restore", height=140)
     return RestorePlace(file, gr.HTML(elem_id="restore_told", visible=False, padding=False))
 
 
@@ -63,17 +64,20 @@ def wire_restore(
 
     def dropped(file: Any) -> dict[Block, Any]:
         name = file.get("orig_name") if isinstance(file, Mapping) else None
-        title = f"Restored from {str(name or 'a file')[:_MOST_LETTERS]}."
+        language = visitor_language()
+        title = say(language, "told.restored.a_file")
+        if name:
+            title = say(language, "told.restored.file", name=str(name)[:_MOST_LETTERS])
         return _told(shown, title, lambda: read_request(uploaded_path(file, "restore")))
 
     def reused(text: str) -> dict[Block, Any]:
-        return _told(shown, "Restored from the clip on show.", lambda: restore(text or ""))
+        return _told(shown, say(visitor_language(), "told.restored.shown"), lambda: restore(text or ""))
 
     def reused_from_gallery(text: str) -> dict[Block, Any]:
-        return _told(shown, "Restored from the chosen clip.", lambda: restore(text or ""))
+        return _told(shown, say(visitor_language(), "told.restored.chosen"), lambda: restore(text or ""))
 
     def forgotten() -> dict[Block, Any]:
-        gone = {KEPT: "", "kept": gr.update(visible=False), "source_told": message_html(NO_SOURCE)}
+        gone = {KEPT: "", "kept": gr.update(visible=False), "source_told": word_html("note.no_source")}
         return {shown[name]: value for name, value in gone.items()}
 
     place.file.upload(dropped, place.file, outputs, **plain)
@@ -118,7 +122,9 @@ def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
     prompts, prompt_files, more = image_prompt_values(
         values["image_prompts"], num_frames=values["num_frames"], base_model=values["base_model"]
     )
-    files = {name: (field_label(name), values[name]) for name in FILE_FIELDS if values[name]}
+    files = {
+        name: (say(visitor_language(), f"field.{name}.label"), values[name]) for name in FILE_FIELDS if values[name]
+    }
     files |= unit_files | prompt_files
     strip = kept_html(files)
     told, picture = source_at_hand(values)
@@ -127,7 +133,7 @@ def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
         **prompts,
         KEPT: json.dumps({name: sha256 for name, (_, sha256) in files.items()}) if files else "",
         "kept": gr.update(visible=bool(files)),
-        "kept_told": strip or message_html("None of the files it was made with is here."),
+        "kept_told": strip or message_html(say(visitor_language(), "told.kept.none")),
         "mode": restored.mode.value,
         "modes": gr.Tabs(selected=restored.mode.value),
         "steering": gr.update(visible=restored.mode is not Mode.TXT2VID),

@@ -9,11 +9,11 @@ from gradio.blocks import Block
 
 from api.jobs import View
 from pipelines.events import Clip
-from ui.progress import duration_text, message_html, preview_html, progress_html
+from ui.progress import duration_text, message_html, preview_html, progress_html, word_html
+from ui.words.speech import say, with_own_labels, word
+from ui.words.tables import ENGLISH
 
-WAITING = "Waiting for a turn …"
 VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
-NOT_STARTED = "Not started. The message says why; try again."
 
 Update = dict[Block, Any]
 
@@ -47,60 +47,73 @@ class Results:
 
 def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> Results:
     """Lay out the widgets beside the buttons that are elsewhere on the page."""
-    hint = message_html("Write a prompt and press Generate (Ctrl+Enter).")
+    hint = word_html("note.start")
     status = gr.HTML(hint, elem_id="status", padding=False)
     preview = gr.HTML(elem_id="preview", visible=False, padding=False)
-    video = gr.Video(label="Clip", elem_id="video", interactive=False, autoplay=True, loop=True, buttons=["download"])
+    video = gr.Video(
+        label=word("label.clip"), elem_id="video", interactive=False, autoplay=True, loop=True, buttons=["download"]
+    )
     picture = gr.Image(
-        label="Clip", elem_id="picture", interactive=False, visible=False, buttons=["download", "fullscreen"]
+        label=word("label.clip"),
+        elem_id="picture",
+        interactive=False,
+        visible=False,
+        buttons=["download", "fullscreen"],
     )
     # Outside of what is hidden at first: that shows all it holds when it is shown.
     full_recipe = gr.Textbox(label="In full", elem_id="full_recipe", visible="hidden")
     with gr.Column(visible=False) as facts:
-        full = gr.Button("Render this in full", variant="primary", elem_id="full", visible=False)
-        files = gr.File(label="Files", elem_id="files", interactive=False, file_count="multiple")
+        full = gr.Button(word("button.full"), variant="primary", elem_id="full", visible=False)
+        files = gr.File(label=word("label.files"), elem_id="files", interactive=False, file_count="multiple")
         with gr.Row(equal_height=True):
-            used_seed = gr.Number(label="Seed of this clip", elem_id="used_seed", interactive=False, scale=3)
-            reuse = gr.Button("Reuse seed", elem_id="reuse_seed", scale=1, min_width=130)
+            used_seed = gr.Number(label=word("label.used_seed"), elem_id="used_seed", interactive=False, scale=3)
+            reuse = gr.Button(word("button.reuse_seed"), elem_id="reuse_seed", scale=1, min_width=130)
         with gr.Row(equal_height=True):
             more_frames = gr.Number(
-                16, label="Frames to add", elem_id="more_frames", precision=0, minimum=1, scale=3, interactive=True
+                16,
+                label=word("label.more_frames"),
+                elem_id="more_frames",
+                precision=0,
+                minimum=1,
+                scale=3,
+                interactive=True,
             )
-            extend = gr.Button("Extend", elem_id="extend", scale=1, min_width=130)
-        restore = gr.Button("Reuse all settings", elem_id="reuse_settings", size="sm")
-        with gr.Accordion("Recipe", open=False):
+            extend = gr.Button(word("button.extend"), elem_id="extend", scale=1, min_width=130)
+        restore = gr.Button(word("button.reuse_settings"), elem_id="reuse_settings", size="sm")
+        with gr.Accordion(word("section.recipe"), open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
     seen = (status, preview, video, picture, facts, files)
     clip_buttons = (used_seed, reuse, more_frames, extend, restore, recipe)
     return Results(*seen, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
-def followed(results: Results, view: View, before: View) -> Update:
+def followed(results: Results, view: View, before: View, language: str = ENGLISH) -> Update:
     """What changes on the page when a job goes on.
 
     Args:
         results: Where it is shown.
         view: How the job goes by now.
         before: The view that is shown already.
+        language: The visitor's.
     """
     update: Update = {}
     done = len(view.finished)
     if done > len(before.finished):
         newest = view.finished[-1]
         goes_on = newest.goes_on and not view.ended
-        update |= _finished(results, view.clips[-1], newest.seed)
+        update |= _finished(results, view.clips[-1], newest.seed, language)
         if newest.part:
             files = [str(path) for clip in view.clips for path in clip.files]
             update |= _one_of_several(results, files, goes_on=goes_on)
         update |= _in_full(results, newest.full_recipe, goes_on=goes_on)
     if view.fault:
-        return update | idle(results, view.fault, is_error=True)
+        return update | idle(results, with_own_labels(language, view.fault), is_error=True)
     if view.cancelled:
-        return update | idle(results, f"Cancelled. {'Finished clips were' if done else 'Nothing was'} kept.")
+        return update | idle(results, say(language, f"told.cancelled_with_{'clips' if done else 'nothing'}"))
     if view.progress is not None and view.told is not None:
-        update[results.status] = progress_html(view.progress, clip=view.told.part)
+        update[results.status] = progress_html(view.progress, clip=view.told.part, language=language)
     if view.preview is not None and view.preview is not before.preview:  # it takes the place of the empty video
-        update[results.preview] = gr.update(value=preview_html(view.preview), visible=True)
+        update[results.preview] = gr.update(value=preview_html(view.preview, language), visible=True)
         update[results.video] = gr.update(visible=False)
     return update
 
@@ -121,10 +134,10 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
     }
 
 
-def waiting(results: Results) -> Update:
+def waiting(results: Results, language: str = ENGLISH) -> Update:
     """What is seen from the press until there is a job to tell of, and to cancel."""
     return {
-        results.status: message_html(WAITING),
+        results.status: message_html(say(language, "told.waiting")),
         results.preview: gr.update(value="", visible=False),
         results.video: gr.update(value=None, visible=True),
         results.picture: gr.update(value=None, visible=False),
@@ -150,12 +163,12 @@ def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
     }
 
 
-def _finished(results: Results, clip: Clip, seed: int) -> Update:
+def _finished(results: Results, clip: Clip, seed: int, language: str = ENGLISH) -> Update:
     """Show the first of the files that can be shown, a video or a moving picture; all are there to download."""
     first = next((path for path in clip.files if path.suffix in (*VIDEOS, *PICTURES)), None)
     video = str(first) if first and first.suffix in VIDEOS else None
     picture = str(first) if first and first.suffix in PICTURES else None
-    done = f"Done: {clip.num_frames} frames in {duration_text(clip.seconds)}."
+    done = say(language, "told.done", frames=clip.num_frames, time=duration_text(clip.seconds, language))
     return {
         **idle(results, " ".join([done, *clip.warnings])),
         results.video: gr.update(value=video, visible=video is not None),

@@ -11,6 +11,7 @@ from api.faults import faults_in_words
 from media.input_facts import InputFacts
 from pipelines.request import GenerationRequest, field_bounds
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, word
 
 ReadFacts = Callable[..., InputFacts]
 
@@ -18,9 +19,9 @@ _MULTIPLE = 8
 _TOLD_S = 4
 
 
-def place_size_button(elem_id: str, text: str = "Take its size") -> gr.Button:
+def place_size_button(elem_id: str, text: str = "") -> gr.Button:
     """Lay out the button."""
-    return gr.Button(text, elem_id=elem_id, size="sm")
+    return gr.Button(text or word("button.take_size"), elem_id=elem_id, size="sm")
 
 
 def wire_size_button(
@@ -42,7 +43,8 @@ def wire_size_button(
             facts = read_facts(*given)
             now = GenerationRequest.build(seed=0, width=width, height=height)
         taken = size_like(facts.width, facts.height, area=now.width * now.height)
-        gr.Info("{} × {} pixels are set in 'Picture'.".format(*taken), duration=_TOLD_S)  # which may be closed
+        told = say(visitor_language(), "told.size_taken", width=taken[0], height=taken[1])
+        gr.Info(told, duration=_TOLD_S)  # it names the accordion, which may be closed
         return taken
 
     button.click(take_size, [*files, *size], size, preprocess=False, **QUIET)

@@ -25,6 +25,7 @@ from ui.control_units import switched_on, units_as_seen
 from ui.controls import build_control
 from ui.estimate_line import follow_estimate, place_estimate
 from ui.examples import place_examples, wire_examples
+from ui.first_drawings import redraw_on_load
 from ui.gallery import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.grid import GridPlace, grid_handler, place_grid
 from ui.image_prompts import build_image_prompt, wire_image_prompt
@@ -40,6 +41,8 @@ from ui.restore import place_restore, wire_found_again, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.window_picture import follow_windows, windows_html
+from ui.words.speech import word
+from ui.words.tables import heading_key
 
 
 def build_studio(
@@ -86,11 +89,9 @@ def build_studio(
                 place("num_frames")
                 place("seed")
                 batch_count = _place_batch_count()
-            with gr.Accordion("Image prompts", open=False):
-                image_prompt = build_image_prompt(model.id)
+            image_prompt = build_image_prompt(model.id)
             more = _place_settings(place, found, own)
-            with gr.Accordion("Grid", open=False):
-                grid = place_grid()
+            grid = place_grid()
         gallery = place_gallery()
     controls, inputs = {name: found[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
@@ -102,8 +103,10 @@ def build_studio(
     wire_presets(presets, controls, more.motion_told)
     beside = {"batch_count": batch_count, **inputs, **grid.inputs}
     follow_estimate(controls, beside, (*estimated, grid.estimate), results)
-    _wire_pictures(controls, more.windows, timeline)
+    follow_windows(controls, more.windows)
+    follow_timeline(controls, timeline)
     _wire_inputs(tabs, inputs, examples, controls)
+    redraw_on_load(page, controls | inputs, [model_told, more.motion_told, more.windows, tabs.others.hold, *estimated])
     wire_lists(more.refresh, controls, more.picker, inputs)
     settable = [*everything, *tabs.shown, model_told, more.motion_told, more.picker]
     wire_restore(restore, kept, results, gallery, settable)
@@ -125,7 +128,7 @@ def _place_settings(
     place: Callable[[str], None], found: Mapping[str, Component], own: Mapping[str, Any]
 ) -> _MoreSettings:
     for title, names in GROUPS.items():
-        with gr.Accordion(title, open=False):
+        with gr.Accordion(word(heading_key(title)), open=False):
             for name in names:
                 place(name)
             if "context_length" in names:
@@ -133,7 +136,7 @@ def _place_settings(
             if "base_model" in names:
                 motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
                 picker = build_lora_picker(found["prompt"], found["base_model"])
-                refresh = gr.Button("Look for new files", elem_id="refresh", size="sm")
+                refresh = gr.Button(word("button.refresh"), elem_id="refresh", size="sm")
     return _MoreSettings(windows, motion_told, picker, refresh)
 
 
@@ -141,17 +144,19 @@ def _place_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
     """Generate, Draft and Cancel."""
     with gr.Row():
         return (
-            gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120),
-            gr.Button("Draft", elem_id="draft_button", scale=1, min_width=80),
-            gr.Button("Cancel", variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80),
+            gr.Button(word("button.generate"), variant="primary", elem_id="generate", scale=3, min_width=120),
+            gr.Button(word("button.draft"), elem_id="draft_button", scale=1, min_width=80),
+            gr.Button(
+                word("button.cancel"), variant="stop", elem_id="cancel", interactive=False, scale=1, min_width=80
+            ),
         )
 
 
 def _place_batch_count() -> gr.Number:
     return gr.Number(
         1,
-        label="Clips",
-        info=f"How many clips one press makes, each with the next seed. 1 to {settings().max_clips}.",
+        label=word("label.clips"),
+        info=word("label.clips_help"),
         elem_id="batch_count",
         interactive=True,
     )
@@ -187,12 +192,6 @@ def _wire_inputs(
     wire_tabs(tabs, controls)
     wire_examples(examples, tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
-
-
-def _wire_pictures(controls: dict[str, Component], windows: gr.HTML, timeline: gr.HTML) -> None:
-    """Draw the windows and the keys whenever what they show changes."""
-    follow_windows(controls, windows)
-    follow_timeline(controls, timeline)
 
 
 def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:

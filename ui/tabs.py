@@ -14,10 +14,11 @@ from ui.controls import build_control
 from ui.hold_picture import follow_hold
 from ui.img2vid import build_img2vid, first_shape
 from ui.kept_inputs import KEPT
-from ui.modes import LABELS, SHARED
+from ui.modes import SHARED
 from ui.quiet_events import QUIET
 from ui.source_size import wire_size_button
 from ui.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
+from ui.words.speech import word
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ def place_tabs(base_model: str) -> ModeTabs:
     tabs: dict[Mode, gr.Tab] = {}
 
     def tab(kind: Mode) -> gr.Tab:
-        tabs[kind] = gr.Tab(LABELS[kind], id=kind.value, elem_id=f"tab_{kind.value}")
+        tabs[kind] = gr.Tab(word(f"mode.{kind.value}"), id=kind.value, elem_id=f"tab_{kind.value}")
         return tabs[kind]
 
     with gr.Tabs(elem_id="modes", overflow_behavior="wrap") as modes:
         with tab(Mode.TXT2VID):
-            gr.Markdown("Words alone make the clip.", elem_classes="note")
+            gr.Markdown(word("mode.txt2vid_note"), elem_classes="note")
         with tab(Mode.IMG2VID):
             pictures, hold, first_size = build_img2vid()
         with tab(Mode.VID2VID):
@@ -80,9 +81,9 @@ def place_tabs(base_model: str) -> ModeTabs:
     with gr.Column(visible=False, elem_id="steering") as steering:
         with gr.Row():
             inputs |= {name: build_control(name) for name in SHARED}
-        with gr.Accordion("Control units", open=False, elem_id="control_units"):
+        with gr.Accordion(word("section.control_units"), open=False, elem_id="control_units"):
             for number in range(1, UNITS + 1):
-                with gr.Accordion(f"Unit {number}", open=number == 1):
+                with gr.Accordion(word(f"section.unit_{number}"), open=number == 1):
                     inputs |= build_unit(number, base_model)
                     previews.append(place_preview(number))
     return ModeTabs(inputs, previews, _Others(modes, tabs, steering, hold, first_size, told, source_size, painter))

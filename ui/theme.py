@@ -1,8 +1,11 @@
 """How the page looks, and its two keys. Gradio 6 takes these at `launch`, not when the page is built."""
 
+import json
 from typing import Any
 
 import gradio as gr
+
+from ui.words.tables import ENGLISH, languages, translations
 
 _CSS = """
 .gradio-container { max-width: 1240px !important; margin-inline: auto; }
@@ -112,6 +115,16 @@ div.preview img { display: block; width: 100%; max-width: none; height: calc(100
 @keyframes film { from { transform: none; } to { transform: translateY(-100%); } }
 """
 
+# A screen reader speaks as the page does. Which language that is, Gradio decides in the same way.
+_LANGUAGE = """
+<script>
+{
+  const code = navigator.language.split("-")[0];
+  document.documentElement.lang = LANGUAGES.includes(code) ? code : ENGLISH;
+}
+</script>
+"""
+
 # Ctrl+Enter generates, Esc cancels; a disabled button ignores the click, and an open list keeps its Esc.
 _HEAD = """
 <script>
@@ -138,7 +151,7 @@ document.addEventListener("load", ({target}) => {
 
 
 def page_looks() -> dict[str, Any]:
-    """Arguments for `launch` that decide how the page looks."""
+    """Arguments for `launch` that decide how the page looks and what it says, in every language."""
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate").set(
         # The theme's own greys for labels and help miss the contrast that small text needs.
         block_label_text_color="*neutral_700",
@@ -147,4 +160,5 @@ def page_looks() -> dict[str, Any]:
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
     )
-    return {"theme": theme, "css": _CSS, "head": _HEAD}
+    language = _LANGUAGE.replace("LANGUAGES", json.dumps(languages())).replace("ENGLISH", json.dumps(ENGLISH))
+    return {"theme": theme, "css": _CSS, "head": language + _HEAD, "i18n": gr.I18n(**translations())}

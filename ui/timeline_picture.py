@@ -8,6 +8,8 @@ import html
 from collections.abc import Sequence
 
 from pipelines.prompt_travel import Fault, Key, PromptTravel, Script, Stay, has_keys, read_script, travel_along
+from ui.words.speech import say
+from ui.words.tables import ENGLISH
 
 #: Told apart side by side, and from white and from black; a text has the colour of its number.
 COLOURS = ("#4f6bed", "#d97706", "#0d9488", "#c026d3", "#65a30d", "#e11d48")
@@ -20,13 +22,21 @@ _MOST_FAULTS = 5
 
 
 def timeline_html(
-    prompt: str, *, num_frames: int, field: str, label: str, hold: float = 0.0, closed: bool = False
+    prompt: str,
+    *,
+    num_frames: int,
+    field: str,
+    label: str,
+    hold: float = 0.0,
+    closed: bool = False,
+    language: str = ENGLISH,
 ) -> str:
     """What a prompt shows when.
 
     Args:
         prompt, num_frames, field, hold, closed: As `plan_travel` takes them.
         label: What people call the prompt.
+        language: The visitor's.
 
     Returns:
         HTML; nothing for a prompt without keys.
@@ -34,17 +44,18 @@ def timeline_html(
     if not has_keys(prompt):
         return ""
     script = read_script(prompt, num_frames=num_frames)
-    parts = [f"<figcaption>{html.escape(label)} over {num_frames} frames</figcaption>"]
+    title = say(language, "told.timeline.title", label=label, frames=num_frames)
+    parts = [f"<figcaption>{html.escape(title)}</figcaption>"]
     if script.keys:
         travel = travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
-        spoken = f"{label} over {num_frames} frames: {'; '.join(_in_words(key) for key in script.keys)}."
+        spoken = f"{title}: {'; '.join(_in_words(key, language) for key in script.keys)}."
         parts += [
             _strip(travel, script.keys, num_frames, html.escape(spoken), f"travel-{field}"),
             _numbers(script.keys, num_frames),
-            _texts(travel, script),
+            _texts(travel, script, language),
         ]
     if script.faults:
-        parts.append(_faults(prompt.split("\n"), script.faults, field))
+        parts.append(_faults(prompt.split("\n"), script.faults, field, language))
     return f'<figure class="travel">{"".join(parts)}</figure>'
 
 
@@ -88,20 +99,20 @@ def _numbers(keys: Sequence[Key], num_frames: int) -> str:
     return f'<div class="frames" aria-hidden="true">{"".join(labels)}</div>'
 
 
-def _texts(travel: PromptTravel, script: Script) -> str:
+def _texts(travel: PromptTravel, script: Script, language: str) -> str:
     """Every key's frames and text, with the colour it has on the strip."""
     items = "".join(
         f'<li><i style="background:{_colour(travel.texts.index(script.whole_text(key)))}"></i>'
-        f"<b>{_frames(key)}</b> <span>{html.escape(_cut(key.text, _TEXT_SHOWN))}</span></li>"
+        f"<b>{_frames(key, language)}</b> <span>{html.escape(_cut(key.text, _TEXT_SHOWN))}</span></li>"
         for key in script.keys
     )
-    return f'<ol tabindex="0" aria-label="Keys">{items}</ol>'
+    return f'<ol tabindex="0" aria-label="{say(language, "told.timeline.keys")}">{items}</ol>'
 
 
-def _faults(lines: Sequence[str], faults: Sequence[Fault], field: str) -> str:
+def _faults(lines: Sequence[str], faults: Sequence[Fault], field: str, language: str) -> str:
     items = [_marked(fault, lines[fault.line - 1], field) for fault in faults[:_MOST_FAULTS]]
     if len(faults) > _MOST_FAULTS:
-        items.append(f"<li>and {len(faults) - _MOST_FAULTS} more</li>")
+        items.append(f"<li>{say(language, 'told.timeline.more', count=len(faults) - _MOST_FAULTS)}</li>")
     return f'<ul class="faults" role="status" aria-live="polite">{"".join(items)}</ul>'
 
 
@@ -115,13 +126,13 @@ def _marked(fault: Fault, line: str, field: str) -> str:
     return f"<li><code>{shown}</code> {html.escape(fault.sentence(field))}</li>"
 
 
-def _in_words(key: Key) -> str:
-    return f"{_frames(key)} {_cut(key.text, _TEXT_SHOWN)}"
+def _in_words(key: Key, language: str) -> str:
+    return f"{_frames(key, language)} {_cut(key.text, _TEXT_SHOWN)}"
 
 
-def _frames(key: Key) -> str:
+def _frames(key: Key, language: str) -> str:
     frames = f"{key.first}" if key.first == key.last else f"{key.first}–{key.last}"
-    return f"{frames}, held" if key.holds else frames
+    return say(language, "told.timeline.held", frames=frames) if key.holds else frames
 
 
 def _colour(text: int) -> str:

@@ -22,14 +22,15 @@ from pipelines.request import GenerationRequest, field_bounds
 from ui.controls import build_control, shown_value, words_of
 from ui.kept_inputs import KEPT, kept_hash
 from ui.mask_drawing import mask_of_strokes
-from ui.progress import message_html
+from ui.progress import message_html, word_html
 from ui.quiet_events import QUIET
 from ui.source_size import place_size_button
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import ENGLISH
 
 SOURCE = ("source_video", "source_files", "source_start", "source_every")
 """The components that decide which frames the source has."""
 
-NO_SOURCE = "No clip yet."
 _MAX_FPS = int(field_bounds("fps")[1] or 0)
 _PAINTED_SIDE = 768  # the picture to paint on is no larger, whatever the clip is
 
@@ -51,22 +52,20 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button, "MaskPain
         interactive=True,
     )
     found["source_files"] = gr.File(
-        label="Or pictures, a GIF or a zip",
+        label=word("label.source_files"),
         file_count="multiple",
         elem_id="source_files",
         height=130,
     )
-    told = gr.HTML(message_html(NO_SOURCE), elem_id="source_told", padding=False)
+    told = gr.HTML(word_html("note.no_source"), elem_id="source_told", padding=False)
     take_size = place_size_button("source_size")
     with gr.Row():
         found["source_start"] = build_control("source_start")
         found["source_every"] = build_control("source_every")
     found["keep_audio"] = build_control("keep_audio")
-    with gr.Accordion("Mask: change only a part", open=False):
-        label = f"{words_of(GenerationRequest, 'mask')['label']}: pictures, a clip or a zip"
-        found["mask"] = gr.File(label=label, file_count="multiple", elem_id="mask", height=130)
-        note = "A zip with folders image and mask as the source brings its own, unless there is one here."
-        gr.Markdown(f"{words_of(GenerationRequest, 'mask')['info']} {note}", elem_classes="note")
+    with gr.Accordion(word("section.mask"), open=False):
+        found["mask"] = gr.File(label=word("label.mask"), file_count="multiple", elem_id="mask", height=130)
+        gr.Markdown(words_of(GenerationRequest, "mask")["info"], elem_classes="note")
         found["mask_feather"] = build_control("mask_feather")
         painter = MaskPainter()
     return found, told, take_size, painter
@@ -77,7 +76,7 @@ class MaskPainter:
 
     def __init__(self) -> None:
         self.editor = gr.ImageEditor(
-            label="Or paint it",
+            label=word("label.mask_painting"),
             type="numpy",
             sources=[],
             brush=gr.Brush(colors=["#ffffff"], default_color="#ffffff", color_mode="fixed"),
@@ -88,8 +87,8 @@ class MaskPainter:
             height=360,
             interactive=True,
         )
-        gr.Markdown("Paint on the source's first frame what may change, then press the button.", elem_classes="note")
-        self.use = gr.Button("Use what is painted as the mask", elem_id="use_painting", size="sm")
+        gr.Markdown(word("note.paint"), elem_classes="note")
+        self.use = gr.Button(word("button.use_painting"), elem_id="use_painting", size="sm")
 
     def wire(self, mask: Component) -> None:
         """Let the button fill the mask's field, so that there is one place where a mask comes from."""
@@ -147,17 +146,24 @@ def source_shape(video: object, files: object) -> InputFacts:
     return source_facts(source)
 
 
-def facts_in_words(facts: InputFacts, frames: int) -> str:
+def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> str:
     """What a source is, for people.
 
     Args:
         facts: As probed.
         frames: How many of its frames are used.
+        language: The visitor's.
     """
-    told = [f"{facts.width} × {facts.height} pixels", f"{facts.num_frames:,} frames"]
+    told = [
+        say(language, "told.source.size", width=facts.width, height=facts.height),
+        say(language, "told.source.frames", frames=facts.num_frames),
+    ]
     if facts.fps and facts.duration_s is not None:
-        told += [f"{float(facts.fps):.5g} frames per second", f"{float(facts.duration_s):.1f}\N{NO-BREAK SPACE}s"]
-    used = "" if frames == facts.num_frames else f" {frames:,} of them are used."
+        told += [
+            say(language, "told.source.rate", fps=float(facts.fps)),
+            say(language, "told.source.time", seconds=float(facts.duration_s)),
+        ]
+    used = "" if frames == facts.num_frames else f" {say(language, 'told.source.used', frames=frames)}"
     return f"{', '.join(told)}.{used}"
 
 
@@ -171,12 +177,12 @@ def _source_told(
     video: object, files: object, start: object, every: object, kept_inputs: str = ""
 ) -> tuple[Any, Any, Any, Any]:
     """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
-    kept = gr.skip()
+    kept, language = gr.skip(), visitor_language()
     try:
         with faults_in_words():
             source = _kept_source(video, files)[0] or kept_hash({KEPT: kept_inputs}, "source_video")
             if not source:
-                return message_html(NO_SOURCE), kept, kept, None
+                return word_html("note.no_source"), kept, kept, None
             request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
             cut = Cut(start=request.source_start, every=request.source_every)
             facts = source_facts(source)
@@ -184,9 +190,9 @@ def _source_told(
             picture = _to_paint_on(source, cut.start)
     except gr.Error as err:
         return message_html(err.message, is_error=True), kept, kept, kept
-    text, rate = facts_in_words(facts, frames), facts.fps_of(cut)
+    text, rate = facts_in_words(facts, frames, language), facts.fps_of(cut)
     if rate and rate > _MAX_FPS:
-        text += f" The result plays more slowly: it has at most {_MAX_FPS} frames per second."
+        text += f" {say(language, 'told.source.slower', fps=_MAX_FPS)}"
     longest = int(allowed_bounds("num_frames")[1] or frames)
     length = min(frames, longest) if frames > 1 else kept  # a single picture says nothing about the result
     return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else kept, picture

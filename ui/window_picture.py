@@ -17,6 +17,8 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language, with_own_labels
+from ui.words.tables import ENGLISH
 
 WINDOW_FIELDS = (
     "num_frames",
@@ -45,7 +47,7 @@ def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     inputs = [controls[name] for name in WINDOW_FIELDS]
     gr.on(
         [control.change for control in inputs],
-        lambda *values: windows_html(dict(zip(WINDOW_FIELDS, values, strict=True))),
+        lambda *values: windows_html(dict(zip(WINDOW_FIELDS, values, strict=True)), visitor_language()),
         inputs,
         picture,
         trigger_mode="always_last",
@@ -54,20 +56,21 @@ def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     )
 
 
-def windows_html(values: Mapping[str, Any]) -> str:
+def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
     """The picture for values of controls, or the sentence that says which of them breaks its rule.
 
     Args:
         values: Any of `WINDOW_FIELDS`; others are left out, absent ones are the request's defaults.
+        language: The visitor's.
     """
     try:
         request = GenerationRequest.build(**{name: values[name] for name in WINDOW_FIELDS if name in values})
     except InvalidRequestError as err:
-        return message_html(str(err), is_error=True)
-    return draw_windows(request)
+        return message_html(with_own_labels(language, str(err)), is_error=True)
+    return draw_windows(request, language)
 
 
-def draw_windows(request: GenerationRequest) -> str:
+def draw_windows(request: GenerationRequest, language: str = ENGLISH) -> str:
     """The windows of the first steps, steps with the same windows drawn once.
 
     Example:
@@ -79,31 +82,38 @@ def draw_windows(request: GenerationRequest) -> str:
     drawn = []
     for windows, same in groupby(plans, key=lambda plan: plan[1]):
         numbers = [step + 1 for step, _ in same]
-        drawn.append(_draw_step(request, numbers, windows))
+        drawn.append(_draw_step(request, numbers, windows, language))
     last = min(request.num_frames, MOST_FRAMES) - 1
-    ends = f"<p><span>frame 0</span><span>frame {last:,}</span></p>" if last else ""
-    return f'<figure class="windows"><figcaption>{_caption(request)}</figcaption>{"".join(drawn)}{ends}</figure>'
+    first_and_last = "".join(f"<span>{say(language, 'told.windows.frame', frame=frame)}</span>" for frame in (0, last))
+    ends = f"<p>{first_and_last}</p>" if last else ""
+    return (
+        f'<figure class="windows"><figcaption>{_caption(request, language)}</figcaption>{"".join(drawn)}{ends}</figure>'
+    )
 
 
-def _caption(request: GenerationRequest) -> str:
+def _caption(request: GenerationRequest, language: str) -> str:
     frames, length = request.num_frames, request.context_length
     if frames <= length:
-        back = " The clip is then played backwards, too." if request.frames_played_back else ""
-        return f"The clip fits into one window: all frames go through the model together.{back}"
-    part = f" Of {frames:,} frames the first {MOST_FRAMES} are drawn." if frames > MOST_FRAMES else ""
-    return f"A row is one window: frames that go through the model together. The fuller, the more they count.{part}"
+        told = [say(language, "told.windows.fits")]
+        return " ".join(told + ([say(language, "told.windows.back")] if request.frames_played_back else []))
+    told = [say(language, "told.windows.row")]
+    if frames > MOST_FRAMES:
+        told.append(say(language, "told.windows.part", frames=frames, drawn=MOST_FRAMES))
+    return " ".join(told)
 
 
-def _draw_step(request: GenerationRequest, numbers: Sequence[int], windows: Sequence[Window]) -> str:
+def _draw_step(request: GenerationRequest, numbers: Sequence[int], windows: Sequence[Window], language: str) -> str:
     columns = min(request.num_frames, MOST_FRAMES)
     in_sight = [window for window in windows if any(frame < columns for frame in window.frame_indices)]
     drawn = in_sight[:MOST_WINDOWS]
-    title = f"Step {numbers[0]}" if len(numbers) == 1 else f"Steps {numbers[0]} to {numbers[-1]}"
-    count = "1 window" if len(windows) == 1 else f"{len(windows):,} windows"
+    title = say(language, "told.windows.step", step=numbers[0])
+    if len(numbers) > 1:
+        title = say(language, "told.windows.steps", first=numbers[0], last=numbers[-1])
+    count = say(language, f"told.windows.{'one' if len(windows) == 1 else 'many'}", count=len(windows))
     if len(drawn) < len(in_sight):
-        count += f", {len(drawn)} drawn"
+        count += f", {say(language, 'told.windows.drawn', drawn=len(drawn))}"
     bars = "".join(_bars(window, row, columns) for row, window in enumerate(drawn))
-    told = html.escape(f"{title}, {count}: {_in_words(windows)}.")
+    told = html.escape(f"{title}, {count}: {_in_words(windows, language)}.")
     return (
         f"<p><span>{title}</span><span>{count}</span></p>"
         f'<svg role="img" aria-label="{told}" viewBox="0 0 {columns} {len(drawn)}" preserveAspectRatio="none" '
@@ -136,14 +146,14 @@ def _runs(shades: Mapping[int, float]) -> list[tuple[int, int, float]]:
     return runs
 
 
-def _in_words(windows: Sequence[Window]) -> str:
-    told = [_frames_in_words(window.frame_indices) for window in windows[:MOST_TOLD]]
+def _in_words(windows: Sequence[Window], language: str) -> str:
+    told = [_frames_in_words(window.frame_indices, language) for window in windows[:MOST_TOLD]]
     if len(windows) > MOST_TOLD:
-        told.append(f"and {len(windows) - MOST_TOLD:,} more")
+        told.append(say(language, "told.windows.more", count=len(windows) - MOST_TOLD))
     return "; ".join(told)
 
 
-def _frames_in_words(frames: Sequence[int]) -> str:
+def _frames_in_words(frames: Sequence[int], language: str = ENGLISH) -> str:
     """A window's frames, shortly.
 
     Example:
@@ -152,13 +162,15 @@ def _frames_in_words(frames: Sequence[int]) -> str:
     """
     first, last = frames[0], frames[-1]
     if len(frames) == 1:
-        return f"frame {first}"
+        return say(language, "told.windows.one_frame", frame=first)
     gaps = {b - a for a, b in pairwise(frames)}
-    over = " over the end" if min(gaps) < 0 else ""
     spacings = {gap for gap in gaps if gap > 0}
+    ends = {"first": first, "last": last}
     if spacings <= {1}:
-        return f"frames {first} to {last}{over}"
-    if len(spacings) == 1:
+        told = say(language, "told.windows.frames", **ends)
+    elif len(spacings) == 1:
         spacing = spacings.pop()
-        return f"every {spacing}{'nd' if spacing == 2 else 'th'} frame from {first} to {last}{over}"
-    return f"{len(frames)} frames from {first} to {last}{over}"
+        told = say(language, f"told.windows.{'second' if spacing == 2 else 'nth'}", spacing=spacing, **ends)
+    else:
+        told = say(language, "told.windows.some", count=len(frames), **ends)
+    return say(language, "told.windows.over", frames=told) if min(gaps) < 0 else told

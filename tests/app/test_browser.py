@@ -54,14 +54,15 @@ def visit(chromium, url) -> Iterator:
     def hermetic(route) -> None:
         route.continue_() if route.request.url.startswith((url, "data:", "blob:")) else route.abort()
 
-    def go(width: int = 1280, height: int = 900, scheme: str = "light"):
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def go(width: int = 1280, height: int = 900, scheme: str = "light", locale: str = "en-US"):
+        viewport = {"width": width, "height": height}
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme, locale=locale)
         page = context.new_page()
         opened.append(context)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.route("**/*", hermetic)
         page.goto(f"{url}?__theme={scheme}", wait_until="domcontentloaded")
-        page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
+        page.locator("#generate").wait_for(timeout=WAIT_MS)
         page.wait_for_timeout(SETTLE_MS)
         return page
 
@@ -104,7 +105,7 @@ def test_a_clip_is_previewed_while_it_is_made_and_then_plays(visit):
 def test_a_draft_is_made_in_full_and_the_estimate_follows_the_controls(visit, engine: FakeEngine):
     page = visit()
     expect(page.locator("#estimate")).to_contain_text(re.compile(r"About \d+ s, [\d.]+ GB"))
-    before = page.locator("#estimate").inner_text().strip()
+    before = page.locator("#estimate [role=status]").inner_text().strip()
     page.locator("#num_frames input").fill("400")
     page.locator("#num_frames input").press("Tab")
     expect(page.locator("#estimate")).not_to_contain_text(before)

@@ -18,6 +18,7 @@ from pipelines.request import GenerationRequest
 from pipelines.version import VERSION
 from tests.app.conftest import served
 from tests.app.fake_engine import FakeEngine
+from tests.app.shown import shown
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import updates
 from ui.about import facts_html
@@ -86,8 +87,8 @@ def test_controls_and_their_words_show_the_limits(monkeypatch):
     by_id = {block.elem_id: block for block in page.blocks.values()}
     assert by_id["width"].maximum == build_control("height").maximum == 256
     assert by_id["num_frames"].maximum == 32
-    assert by_id["num_frames"].info.endswith("1 to 32.")
-    assert by_id["batch_count"].info.endswith("1 to 3.")
+    assert shown(by_id["num_frames"].info).endswith("1 to 32.")
+    assert shown(by_id["batch_count"].info).endswith("1 to 3.")
 
 
 def test_the_page_refuses_what_goes_beyond_a_limit(monkeypatch):

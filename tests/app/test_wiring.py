@@ -17,6 +17,7 @@ from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from tests.app.shown import shown
 from ui.control_units import PARTS, UNITS, part
 from ui.controls import build_control, choice_label
 from ui.img2vid import FADING
@@ -194,6 +195,19 @@ def test_the_endpoint_explains_every_parameter(page):
     assert all(f"    {name}: " in doc for name in FIELDS)
 
 
+def test_callers_of_the_endpoints_see_words_and_no_keys_of_the_page(page):
+    marker = "__i18n__"
+    own = {control.elem_id for control in generate_event(page).inputs}
+    components = page.get_config_file()["components"]
+    assert any(marker in str(one["props"]) for one in components if one["props"].get("elem_id") in own)
+    assert marker not in str(page.get_api_info())
+    public = [event for event in page.fns.values() if event.api_visibility == "public"]
+    assert len(public) == len(Mode) + 1
+    blocks = {block._id for event in public for block in (*event.inputs, *event.outputs)}
+    assert not [one for one in components if one["id"] in blocks and marker in str(one["props"])]
+    assert not [event for event in public if marker in str(event.fn.__doc__)]
+
+
 def test_every_field_has_one_place_on_the_page():
     placed = [*IN_SIGHT, *(name for names in GROUPS.values() for name in names)]
     assert sorted(placed) == sorted(FIELDS)
@@ -207,8 +221,8 @@ def test_a_control_says_what_the_request_says(name):
     control = build_control(name)
     field = GenerationRequest.model_fields[name]
     assert control.elem_id == name
-    assert control.label == field.json_schema_extra["label"]
-    assert control.info.startswith(field.description)
+    assert shown(control.label) == field.json_schema_extra["label"]
+    assert shown(control.info).startswith(field.description)
     if isinstance(control, gr.Slider):
         for end in (control.minimum, control.maximum):
             given = (

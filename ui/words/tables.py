@@ -1,0 +1,143 @@
+"""What the page says in each language: the tables beside this file, and in English also what others say first.
+
+Label and help of a field stand in the request, a group's heading and a preset's name with what they name; other
+languages have them in their tables. A language is there when its file is.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from pydantic import BaseModel
+
+from api.field_groups import GROUPS
+from api.grid import MAX_CELLS
+from api.limits import allowed_bounds
+from controlnet.preprocessors import PREPROCESSORS
+from pipelines import catalog
+from pipelines.control_units import ControlUnit, ImagePrompt
+from pipelines.presets import PRESETS
+from pipelines.request import GenerationRequest
+from pipelines.settings import settings
+
+ENGLISH = "en"
+RECORDS: Mapping[type[BaseModel], str] = {GenerationRequest: "field", ControlUnit: "unit", ImagePrompt: "image_prompt"}
+"""The first part of the keys of a record's fields."""
+
+_FOLDER = Path(__file__).parent
+_COMPOSED = ("told.", "heard.", "numbers.")  # what the browser never looks up
+_SHARED_OPTIONS = ("resolution", "safe")  # they mean the same at every preprocessor that has them
+_MORE = "more."  # what the page adds to a field's help
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """The languages there are, by their codes."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+@cache
+def table(language: str) -> Mapping[str, str]:
+    """Everything said in a language by key, such as `button.generate`, with places for values still open."""
+    own = dict(_flat(tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))))
+    return dict(_said_elsewhere()) | own if language == ENGLISH else own
+
+
+def translations() -> dict[str, dict[str, str]]:
+    """What a browser looks up, by language and key, with this server's limits filled in."""
+    return {language: _for_browsers(language) for language in languages()}
+
+
+def filled(language: str, text: str, values: Mapping[str, Any]) -> str:
+    """A text with its values, numbers written as in the language.
+
+    Example:
+        >>> filled("en", "{gb:.1f} GB, {frames:,} frames", {"gb": 1.25, "frames": 2000})
+        '1.2 GB, 2,000 frames'
+        >>> filled("de", "{gb:.1f} GB, {frames:,} Bilder", {"gb": 1.25, "frames": 2000})
+        '1,2 GB, 2.000 Bilder'
+    """
+    return _Filler(language).vformat(text, (), values)
+
+
+def written_number(language: str, english: str) -> str:
+    """A number as the language writes it, from how English does."""
+    texts = table(language)
+    signs = {ord("."): texts["numbers.decimal"], ord(","): texts["numbers.thousands"]}
+    return english.translate(signs)
+
+
+def heading_key(heading: str) -> str:
+    """The key of a heading of `GROUPS`.
+
+    Example:
+        >>> heading_key("Long clips")
+        'group.long_clips'
+    """
+    return f"group.{heading.lower().replace(' ', '_')}"
+
+
+def option_key(preprocessor: str, name: str) -> str:
+    """The first part of the keys of a preprocessor's option.
+
+    Example:
+        >>> option_key("canny", "low"), option_key("openpose", "resolution")
+        ('option.canny_low', 'option.resolution')
+    """
+    return f"option.{name}" if name in _SHARED_OPTIONS else f"option.{preprocessor}_{name}"
+
+
+class _Filler(Formatter):
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        text = str(super().format_field(value, format_spec))
+        return written_number(self._language, text) if isinstance(value, (int, float)) else text
+
+
+def _for_browsers(language: str) -> dict[str, str]:
+    frames_low, frames_high = allowed_bounds("num_frames")
+    limits = {
+        "frames_low": frames_low,
+        "frames_high": frames_high,
+        "most_clips": settings().max_clips,
+        "most_cells": MAX_CELLS,
+    }
+    texts = {
+        key: filled(language, text, limits) for key, text in table(language).items() if not key.startswith(_COMPOSED)
+    }
+    for key in [key for key in texts if key.startswith(_MORE)]:
+        texts[f"{key.removeprefix(_MORE)}.help"] += f" {texts.pop(key)}"
+    return texts
+
+
+def _said_elsewhere() -> Iterator[tuple[str, str]]:
+    for record, room in RECORDS.items():
+        for name, field in record.model_fields.items():
+            assert isinstance(field.json_schema_extra, dict)
+            yield f"{room}.{name}.label", str(field.json_schema_extra["label"])
+            yield f"{room}.{name}.help", str(field.description)
+    for heading in GROUPS:
+        yield heading_key(heading), heading
+    for preset in PRESETS:
+        yield f"preset.{preset.id}", preset.label
+    for kind, entries in (("base_model", catalog.base_models()), ("motion_module", catalog.motion_modules())):
+        yield from ((f"told.{kind}.{entry.id}", entry.description) for entry in entries if entry.source != "local")
+    for one in PREPROCESSORS.values():
+        yield f"preprocessor.{one.id}", one.label
+        for option in one.options:
+            key = option_key(one.id, option.name)
+            yield f"{key}.label", option.label
+            yield f"{key}.help", option.help
+
+
+def _flat(found: Mapping[str, Any], room: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{room}{name}.")
+        else:
+            yield f"{room}{name}", value
