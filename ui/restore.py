@@ -107,7 +107,7 @@ def wire_found_again(
         if job is None or told is None or not told.asked:
             return {place.told: gr.skip()}
         typed = {"seed": gr.skip(), "batch_count": gr.skip()} | dict(job.typed)
-        values = _told(shown, "The settings of your clip.", lambda: restore(told.asked))
+        values = _told(shown, say(visitor_language(), "told.restored.yours"), lambda: restore(told.asked))
         return values | {shown[name]: value for name, value in typed.items()}
 
     on_load(found_again, job_id, outputs, js=OF_THIS_TAB, **QUIET | {"queue": False})

@@ -1,6 +1,6 @@
 """What the options describe → requests: recipes, presets and files brought together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from api.batch import build_batch
 from api.command_line.inputs import keep_inputs
 from api.engine import build_request, encoding_of, extend_request
 from api.infotext import is_infotext
+from api.kept_inputs import input_store
 from api.recipes import read_text, restore
 from controlnet.preprocessors import options_of
 from pipelines import catalog
@@ -15,7 +16,7 @@ from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.presets import preset_values, wanted_lora
 from pipelines.prompt_tags import read_tags
-from pipelines.request import RANDOM_SEED, GenerationRequest
+from pipelines.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
 Note = Callable[[str], None]
@@ -59,7 +60,8 @@ def check_request(request: GenerationRequest) -> None:
     """Refuse what is known to be impossible before a model is touched, as the engine would later.
 
     Raises:
-        InvalidRequestError: A model, LoRA or preprocessor is not known, or no file can be made as it is wished.
+        InvalidRequestError: A model, LoRA or preprocessor is not known, a file that it is made from is not here (any
+            more), or no file can be made as it is wished.
     """
     from media.write import check_output  # brings ffmpeg
 
@@ -73,9 +75,18 @@ def check_request(request: GenerationRequest) -> None:
         options_of(unit, number=number)
     for prompt in request.image_prompts:
         catalog.find_ip_adapter(prompt.model)
+    for name, sha256 in _inputs_of(request):
+        input_store().path(sha256, field=name)
     for field in ("prompt", "negative_prompt"):
         for tag in read_tags(getattr(request, field), field=field):
             catalog.find_lora(tag.name, place=tag.place)
+
+
+def _inputs_of(request: GenerationRequest) -> Iterator[tuple[str, str]]:
+    """What the engine calls each input of a request, and its hash."""
+    yield from ((name, sha256) for name in FILE_FIELDS if (sha256 := getattr(request, name)))
+    yield from ((f"controls {number}", unit.clip) for number, unit in enumerate(request.controls, 1) if unit.clip)
+    yield from (("image_prompts", sha256) for unit in request.image_prompts for _, sha256 in unit.pictures)
 
 
 def is_seed_open(values: Mapping[str, Any]) -> bool:

@@ -254,7 +254,7 @@ def test_a_batch_is_estimated_without_names_and_nothing_is_made(engine, folder, 
     assert main(["--batch", lines, "--estimate", "--json"], engine=engine.make_clip) == 0
     first, second, both = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["seconds"] < second["seconds"]
-    assert both["seconds"] == pytest.approx(first["seconds"] + second["seconds"], abs=0.2)
+    assert second["seconds"] < both["seconds"] < first["seconds"] + second["seconds"]  # the model is loaded once
     assert (first["line"], first["fits"]) == (1, True)
     assert engine.requests == []
     assert names(folder) == ["clips.jsonl"]

@@ -202,7 +202,7 @@ def test_callers_of_the_endpoints_see_words_and_no_keys_of_the_page(page):
     assert any(marker in str(one["props"]) for one in components if one["props"].get("elem_id") in own)
     assert marker not in str(page.get_api_info())
     public = [event for event in page.fns.values() if event.api_visibility == "public"]
-    assert len(public) == len(Mode) + 1
+    assert len(public) == 9
     blocks = {block._id for event in public for block in (*event.inputs, *event.outputs)}
     assert not [one for one in components if one["id"] in blocks and marker in str(one["props"])]
     assert not [event for event in public if marker in str(event.fn.__doc__)]
