@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from api.engine_start import import_engine
-from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError
 from pipelines.settings import DROPPED_DIR
+from pipelines.weights.digests import sha256_of
 
 _MOST_BYTES = 4 << 30  # of all dropped files together; the oldest give way
 _DIGITS = 12  # of the content's sha256: who has the name has the file
@@ -30,7 +30,7 @@ def keep_dropped(path: Path) -> str:
         WeightsError: It is no LoRA or textual inversion, or damaged, or unsafe.
     """
     import_engine()  # brings torch, which the page must not wait for
-    from pipelines.lora_files import read_lora
+    from pipelines.lora.files import read_lora
 
     if not can_keep():
         raise InvalidRequestError("lora must be in this server's folder of models, got a dropped file. Choose another.")

@@ -17,9 +17,9 @@ from api.inputs import complete_from_source, open_compared, put_sound
 from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
 from pipelines.events import Clip, Event
+from pipelines.planner.stopwatch import Meter, timed
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
-from pipelines.stopwatch import Meter, timed
 
 if TYPE_CHECKING:
     from media.formats import Encoding

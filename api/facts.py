@@ -13,7 +13,7 @@ from api.field_groups import GROUPS, IN_SIGHT
 from api.modes import Mode
 from pipelines import catalog
 from pipelines.catalog_entries import Entry
-from pipelines.estimate import advice, estimate_all, fit, this_budget
+from pipelines.planner.estimate import advice, estimate_all, fit, this_budget
 from pipelines.presets import PRESETS
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 

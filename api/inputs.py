@@ -18,12 +18,12 @@ from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
 from media.inputs import Decoded, named
 from pipelines.choices import ColorMatch
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
-from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit
+from pipelines.planner.tasks import READ
 from pipelines.request import GenerationRequest
-from pipelines.tasks import READ
+from pipelines.request_fields.units import ControlUnit
 
 if TYPE_CHECKING:
     from controlnet.control_cache import ControlClip

@@ -19,7 +19,7 @@ from media.picture_text import read_picture_text
 from media.read import read_recipe
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, UserError
-from pipelines.prompt_tags import read_tags
+from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
 from pipelines.request_fields.clip import MAX_PROMPT_CHARACTERS
 

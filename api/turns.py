@@ -18,7 +18,7 @@ import numpy as np
 from api.inputs import complaints, open_inputs
 from pipelines.errors import UserError
 from pipelines.events import Clip, Drawn, Event, Paused, Progress, Stage
-from pipelines.machine import TURN_MARGIN_S
+from pipelines.planner.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 
 if TYPE_CHECKING:

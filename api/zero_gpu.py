@@ -19,9 +19,9 @@ from api.faults import fault_text, faults_in_words
 from api.lending_faults import lending_in_words
 from api.turns import LEAST_S, Turn, TurnEvent, take_turn
 from pipelines.errors import UserError
-from pipelines.estimate import estimate
 from pipelines.events import Progress
-from pipelines.machine import TURN_MARGIN_S
+from pipelines.planner.estimate import estimate
+from pipelines.planner.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
@@ -106,9 +106,9 @@ def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
 
 def _fetched(request: GenerationRequest) -> Generator[Progress, None, None]:
     """Fetch the models first: a turn that downloads them would hold the device all the while."""
-    from pipelines.downloads import following
     from pipelines.fetching import fetch_models
     from pipelines.generate import default_store
+    from pipelines.weights.downloads import following
 
     yield from following(partial(fetch_models, request, default_store()))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Preprocessor, Setting, Weights
 from controlnet.preprocessors import OFFLINE, weights_wanted
-from pipelines.downloads import fetch
+from pipelines.weights.downloads import fetch
 
 _INSTEAD = f"Choose a preprocessor that needs no download ({', '.join(OFFLINE)})"
 

@@ -15,7 +15,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from pipelines.errors import WeightsError
-from pipelines.weights import not_whole
+from pipelines.weights.reading import not_whole
 
 Maps = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -10,8 +10,8 @@ from functools import partial
 from types import MappingProxyType
 
 from controlnet.preprocessor import Option, Preprocessor, Spread, Weights
-from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
+from pipelines.request_fields.units import ControlUnit
 
 _NAMES_SHOWN = 12
 

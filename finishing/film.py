@@ -16,8 +16,8 @@ from torch.nn.functional import pad
 
 from finishing.stages import Picture
 from pipelines.catalog_entries import Interpolator
-from pipelines.downloads import fetch
 from pipelines.errors import WeightsError
+from pipelines.weights.downloads import fetch
 
 FIELD = "interpolation"
 MAX_FILE_BYTES = 1_000_000_000

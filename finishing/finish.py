@@ -15,13 +15,13 @@ from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upsca
 from pipelines import catalog
 from pipelines.choices import ColorMatch, Interpolation
 from pipelines.clip_inputs import ClipInputs
-from pipelines.downloads import following
 from pipelines.events import Progress
 from pipelines.events import Stage as At
 from pipelines.generate import OpenWriter, default_store
 from pipelines.models import ModelStore
+from pipelines.planner.tasks import COLORS, Measure, between_task, enlarge_task, unmeasured
 from pipelines.request import GenerationRequest
-from pipelines.tasks import COLORS, Measure, between_task, enlarge_task, unmeasured
+from pipelines.weights.downloads import following
 
 OpenFinished = Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]
 

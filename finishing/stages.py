@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipelines.events import Progress
 from pipelines.events import Stage as At
-from pipelines.tasks import Measure, unmeasured
+from pipelines.planner.tasks import Measure, unmeasured
 
 if TYPE_CHECKING:
     from pipelines.generate import FrameSink  # brings torch, which most stages do without

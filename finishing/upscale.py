@@ -13,9 +13,9 @@ from torch import Tensor
 
 from finishing.stages import Picture
 from pipelines.catalog_entries import Upscaler
-from pipelines.downloads import fetch
 from pipelines.errors import WeightsError
-from pipelines.weights import read_weights, settle
+from pipelines.weights.downloads import fetch
+from pipelines.weights.reading import read_weights, settle
 
 FIELD = "upscaler"
 LANCZOS = "lanczos"

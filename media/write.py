@@ -27,7 +27,7 @@ from media.webm import MAX_WEBM_FPS, WebmWriter
 from media.webp import WebpWriter
 from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
-from pipelines.tasks import Measure, finish_task, fit_task, unmeasured, write_task
+from pipelines.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""

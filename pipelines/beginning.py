@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from diffusers import SchedulerMixin
 
+from pipelines.base_models.vae_files import AnyVae
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.denoise import DenoiseState, first_state
 from pipelines.encode import encode_frames, encoding
@@ -24,7 +25,6 @@ from pipelines.masks import latent_masks
 from pipelines.passes import enlarging
 from pipelines.plan import first_step, second_step
 from pipelines.request import GenerationRequest
-from pipelines.vae_files import AnyVae
 
 
 class Beginning(NamedTuple):

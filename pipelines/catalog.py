@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.architecture import Architecture
+from pipelines.base_models.architecture import Architecture
 from pipelines.catalog_entries import (
     ASSETS,
     BaseModel,
@@ -30,7 +30,9 @@ from pipelines.catalog_entries import (
 )
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.models_folder import (
+from pipelines.request import GenerationRequest
+from pipelines.settings import DROPPED_DIR, settings
+from pipelines.weights.models_folder import (
     local_base_models,
     local_controlnets,
     local_interpolators,
@@ -41,8 +43,6 @@ from pipelines.models_folder import (
     local_vaes,
     loras_in,
 )
-from pipelines.request import GenerationRequest
-from pipelines.settings import DROPPED_DIR, settings
 
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.choices import MotionNorm, Scheduler
-from pipelines.motion_families import FAMILIES, MotionFamily
+from pipelines.motion.families import FAMILIES, MotionFamily
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 Source = Literal["folder", "hub", "local"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from pipelines.vae_files import AnyVae
+from pipelines.base_models.vae_files import AnyVae
 
 #: Latent cells decoded at once: 4 frames of 128×128 pixels, or one frame of 512×512, so that the decoder stays below
 #: the UNet's memory. With four times as many the heap broke into pieces that were not given back: at 2,048 frames

@@ -24,16 +24,16 @@ from diffusers import (
 )
 
 from pipelines.choices import Scheduler
-from pipelines.conditions import NO_CONDITIONS, Conditions, UNetCall
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
-from pipelines.frame_conditions import frame_conditions
 from pipelines.free_init import renewed_noise
 from pipelines.kept import Kept
-from pipelines.lora_travel import set_strengths_at_frames
-from pipelines.motion import set_motion
-from pipelines.prompts import TextStates
+from pipelines.lora.travel import set_strengths_at_frames
+from pipelines.motion.modules import set_motion
+from pipelines.prompt.states import TextStates
 from pipelines.request import GenerationRequest
+from pipelines.steering.conditions import NO_CONDITIONS, Conditions, UNetCall
+from pipelines.steering.frame_conditions import frame_conditions
 
 _SCHEDULERS: dict[Scheduler, Any] = {
     Scheduler.DDIM: DDIMScheduler,

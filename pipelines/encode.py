@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
+from pipelines.base_models.vae_files import AnyVae
 from pipelines.clip_inputs import FrameClip
 from pipelines.decode import CELLS_A_CHUNK
 from pipelines.image_fit import Frames, fitted
 from pipelines.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
 from pipelines.request import GenerationRequest
-from pipelines.vae_files import AnyVae
 
 _Result = TypeVar("_Result")
 

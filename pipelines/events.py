@@ -29,7 +29,7 @@ class Progress:
         preview: The clip so far, small: a few of its frames from beginning to end, uint8 [n, h, w, 3]; None when there
             is nothing new to see.
         note: What is being done, in words for people; empty when stage and step say all.
-        task: Of `tasks.py`, what took the time since the event before; empty for the engine's own work.
+        task: Of `planner/tasks.py`, what took the time since the event before; empty for the engine's own work.
     """
 
     stage: Stage

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from diffusers import SchedulerMixin, UNetMotionModel
 
-from pipelines.conditions import NO_CONDITIONS, Conditions
 from pipelines.context import Block, plan_extension
 from pipelines.denoise import DenoiseState, DenoiseStep, denoise, denoise_behind, first_state
 from pipelines.kept import Kept
 from pipelines.latents import later_noise
-from pipelines.prompts import TextStates
+from pipelines.prompt.states import TextStates
 from pipelines.request import GenerationRequest
+from pipelines.steering.conditions import NO_CONDITIONS, Conditions
 
 
 def denoise_extended(

@@ -1,11 +1,11 @@
 """All files of a request's models at once, for where they must be there before a device is paid for."""
 
 from pipelines import catalog
-from pipelines.adapter_files import locate_adapter
-from pipelines.control_files import locate_control
-from pipelines.lora import find_loras, locate_lora
+from pipelines.lora.merged import find_loras, locate_lora
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from pipelines.steering.adapter_files import locate_adapter
+from pipelines.steering.control_files import locate_control
 
 
 def fetch_models(request: GenerationRequest, store: ModelStore) -> None:

@@ -11,33 +11,33 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from pipelines.base_models.vae_files import AnyVae
 from pipelines.beginning import begin, begin_again, check_inputs
 from pipelines.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.catalog_entries import Lora
 from pipelines.checkpoint import Checkpoint, run_key
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.context import plan_extension
-from pipelines.control_models import LoadedControl
 from pipelines.decode import decode_chunk, decoded_together
 from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.device import choose_device
-from pipelines.downloads import following
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.extend import denoise_extended
-from pipelines.image_prompts import LoadedAdapter
-from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
-from pipelines.motion_families import advise
+from pipelines.motion.families import advise
 from pipelines.passes import inputs_of
 from pipelines.plan import first_step, passes_of, second_step, windows_before
-from pipelines.prompts import TextStates, encode_prompts
+from pipelines.prompt.states import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
-from pipelines.steering import build_conditions, check_steering, weights_of
-from pipelines.vae_files import AnyVae
+from pipelines.steering.control_models import LoadedControl
+from pipelines.steering.image_prompts import LoadedAdapter
+from pipelines.steering.of_request import build_conditions, check_steering, weights_of
 from pipelines.version import VERSION
+from pipelines.weights.downloads import following
 from pipelines.work import Previews, Work, is_moving
 
 

@@ -17,21 +17,21 @@ from diffusers import UNetMotionModel
 from transformers import CLIPTokenizer
 
 from pipelines import catalog
-from pipelines.base_builds import TextEncoder
-from pipelines.base_files import BaseFiles, locate_base
-from pipelines.base_parts import BaseParts, load_base
+from pipelines.base_models.builds import TextEncoder
+from pipelines.base_models.files import BaseFiles, locate_base
+from pipelines.base_models.parts import BaseParts, load_base
+from pipelines.base_models.vae_files import AnyVae, load_vae, locate_vae
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
-from pipelines.control_models import ControlModels, LoadedControl
-from pipelines.digests import sha256_of
 from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.image_prompts import LoadedAdapter
-from pipelines.lora import LoraPlan, merged
-from pipelines.lora_travel import travelling
-from pipelines.motion import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
-from pipelines.motion_families import MotionFamily
-from pipelines.motion_files import MotionFiles, locate_motion
+from pipelines.lora.merged import LoraPlan, merged
+from pipelines.lora.travel import travelling
+from pipelines.motion.families import MotionFamily
+from pipelines.motion.files import MotionFiles, locate_motion
+from pipelines.motion.modules import LoadedMotionModule, build_motion_unet, can_hold, fill_motion_unet
 from pipelines.request import GenerationRequest
-from pipelines.vae_files import AnyVae, load_vae, locate_vae
+from pipelines.steering.control_models import ControlModels, LoadedControl
+from pipelines.steering.image_prompts import LoadedAdapter
+from pipelines.weights.digests import sha256_of
 
 
 @dataclass(frozen=True, slots=True)

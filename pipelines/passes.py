@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from pipelines.base_models.vae_files import AnyVae
 from pipelines.choices import HiresMethod
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.decode import decode_frames
@@ -20,7 +21,6 @@ from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit, fitted
 from pipelines.latents import VAE_SCALE_FACTOR
 from pipelines.request import GenerationRequest
-from pipelines.vae_files import AnyVae
 
 _STRETCH = 64  # frames of latents enlarged together
 

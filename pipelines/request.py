@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
-from pipelines.prompt_travel import plan_travel
+from pipelines.prompt.travel import plan_travel
 from pipelines.request_faults import fault_in_words, shown
 from pipelines.request_fields.clip import MAX_SEED, ClipFields
 from pipelines.request_fields.hires import HiresFields

@@ -8,13 +8,13 @@ from typing import Self
 import numpy as np
 import torch
 
+from pipelines.base_models.vae_files import AnyVae
 from pipelines.context import count_windows
-from pipelines.costs import CELL, frame_flops, window_flops
 from pipelines.decode import PREVIEW_CELLS, preview_frames
 from pipelines.denoise import ESTIMATED_FRAMES
 from pipelines.plan import count_all_windows
+from pipelines.planner.costs import CELL, frame_flops, window_flops
 from pipelines.request import GenerationRequest
-from pipelines.vae_files import AnyVae
 
 #: Previews may take this share of the time; a slow model has one every step, a fast one now and then.
 PREVIEW_SHARE = 0.05

@@ -22,9 +22,9 @@ from api.field_groups import GROUPS, IN_SIGHT
 from api.fields import FIELDS
 from api.modes import SOURCE_FRAMES, Mode
 from api.tools import clip_tool, estimate_clip
-from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.presets import PRESETS
 from pipelines.request import field_label
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 from pipelines.schedules import schedule_text
 from pipelines.settings import MAX_CLIPS
 

@@ -36,11 +36,11 @@ from transformers import (
 )
 
 from pipelines.catalog_entries import ASSETS
-from pipelines.costs import TERMS, terms_of
+from pipelines.planner.costs import TERMS, terms_of
 
 FILE = ASSETS / "flops.toml"
 HEAD = """\
-# What the networks cost, counted by scripts/count_flops.py; pipelines/costs.py says what the terms mean.
+# What the networks cost, counted by scripts/count_flops.py; pipelines/planner/costs.py says what the terms mean.
 # `flops` of one image of a batch; `live`: values a cell of a frame that are in memory at the peak.
 """
 TOKENS = 77

@@ -93,8 +93,8 @@ def blind_settings(source: str) -> list[dict[str, Any]]:
     Args:
         source: The hash of a clip that those read that are made from one.
     """
-    from pipelines.costs import cost_of
     from pipelines.errors import InvalidRequestError
+    from pipelines.planner.costs import cost_of
 
     rng = random.Random(BLIND_SEED)
     found: list[dict[str, Any]] = []
@@ -131,7 +131,7 @@ def _keep_source(folder: Path) -> str:
 
 def _measure(settings: Sequence[dict[str, Any]], *, learning: bool) -> None:
     from pipelines.cache import cache_folder
-    from pipelines.estimate import estimate
+    from pipelines.planner.estimate import estimate
 
     _make({"num_inference_steps": 2})  # loads, and warms up
     (cache_folder() / "runs.json").unlink()

@@ -13,9 +13,9 @@ from api.uploads import uploaded_paths
 from controlnet.preprocessor import Preprocessor
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
-from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
+from pipelines.request_fields.units import ControlUnit
 from ui.controls import allows_any, choice_key, control_model_choices, words_of
 from ui.kept_inputs import kept_hash
 from ui.quiet_events import QUIET

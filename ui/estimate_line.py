@@ -12,8 +12,8 @@ from api.batch import count_clips
 from api.grid import MAX_AXES, MAX_CELLS
 from api.modes import Mode
 from pipelines.errors import InvalidRequestError
-from pipelines.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
-from pipelines.machine import this_machine
+from pipelines.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.planner.machine import this_machine
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
 from ui.control_units import UNITS, part

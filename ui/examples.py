@@ -13,7 +13,7 @@ from api.engine import run_folder
 from api.examples import Example, examples_of
 from api.kept_inputs import keep
 from api.modes import Mode
-from pipelines.control_units import ControlUnit
+from pipelines.request_fields.units import ControlUnit
 from ui.control_units import PARTS, UNITS, part, unit_values
 from ui.controls import shown_value
 from ui.kept_inputs import KEPT

@@ -10,8 +10,8 @@ from gradio.components import Component
 from api.faults import faults_in_words
 from api.kept_inputs import keep
 from api.uploads import uploaded_path
-from pipelines.control_units import ImagePrompt
 from pipelines.errors import InvalidRequestError
+from pipelines.request_fields.units import ImagePrompt
 from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
 from ui.kept_inputs import kept_hash

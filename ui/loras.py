@@ -12,8 +12,8 @@ import gradio as gr
 from api.dropped import can_keep, keep_dropped
 from api.faults import faults_in_words
 from pipelines import catalog
-from pipelines.models_folder import WEIGHTS_FILES
-from pipelines.prompt_travel import has_keys
+from pipelines.prompt.travel import has_keys
+from pipelines.weights.models_folder import WEIGHTS_FILES
 from ui.quiet_events import QUIET
 from ui.words.speech import word
 

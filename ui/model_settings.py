@@ -10,7 +10,7 @@ from api.faults import faults_in_words
 from api.fields import MODEL_FIELDS
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
-from pipelines.motion_families import ADVISED_ON, advise
+from pipelines.motion.families import ADVISED_ON, advise
 from pipelines.request import GenerationRequest
 from ui.control_units import UNITS, fitting_control_models, part
 from ui.controls import model_choices

@@ -7,7 +7,7 @@ and marks take the page's own colour, so that they can be read in the light and 
 import html
 from collections.abc import Sequence
 
-from pipelines.prompt_travel import Fault, Key, PromptTravel, Script, Stay, has_keys, read_script, travel_along
+from pipelines.prompt.travel import Fault, Key, PromptTravel, Script, Stay, has_keys, read_script, travel_along
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
 

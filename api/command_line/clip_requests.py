@@ -15,7 +15,7 @@ from pipelines import catalog
 from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.presets import preset_values, wanted_lora
-from pipelines.prompt_tags import read_tags
+from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from api.command_line.terminal import Results
-from pipelines.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
 from pipelines.request import GenerationRequest
 
 _GB = 1e9

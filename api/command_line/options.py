@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from api.command_line.lists import LISTS
 from api.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
 from api.fields import json_default, json_type
-from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.presets import PRESETS
 from pipelines.request import GenerationRequest, field_bounds
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 
 
 class Option(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
 from pipelines.choices import PromptBlend, Scheduler
-from pipelines.knobs import knob
+from pipelines.request_fields.knobs import knob
 
 MAX_NUM_FRAMES = 10_000
 MAX_SIDE = 1024

@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from pipelines.choices import HiresMethod
-from pipelines.knobs import knob
+from pipelines.request_fields.knobs import knob
 
 
 class HiresFields(BaseModel):

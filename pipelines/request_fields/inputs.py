@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel
 
-from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.image_fit import ImageFit
-from pipelines.knobs import Sha256, knob
+from pipelines.request_fields.knobs import Sha256, knob
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 
 
 class InputFields(BaseModel):

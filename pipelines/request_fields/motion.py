@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator
 
 from pipelines.choices import MotionNorm
-from pipelines.knobs import knob
+from pipelines.request_fields.knobs import knob
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_EXTENSIONS = 1_000

@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from pipelines.choices import ColorMatch, GifOptimize, Interpolation, Mp4Preset, Mp4Tune, OutputFormat, Reverse
-from pipelines.knobs import knob
+from pipelines.request_fields.knobs import knob
 
 MAX_OUTPUT_SIDE = 4096
 """The longest side that H.264 and browsers agree on, pixels."""

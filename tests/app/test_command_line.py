@@ -19,7 +19,7 @@ from api.field_groups import GROUPS, TAB_GROUPS
 from api.fields import FIELDS
 from media.read import read_frames
 from pipelines.draft import draft_of
-from pipelines.estimate import Budget
+from pipelines.planner.estimate import Budget
 from pipelines.request import INPUT_FIELDS
 from pipelines.settings import CHECKPOINT_DIR
 from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine

@@ -5,7 +5,7 @@ import re
 import gradio as gr
 import pytest
 
-from pipelines.estimate import Budget, estimate
+from pipelines.planner.estimate import Budget, estimate
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui import estimate_line

@@ -43,7 +43,7 @@ def test_an_estimate_counts_all_clips_and_says_what_would_fit(client, engine):
 
 
 def test_what_will_not_fit_comes_with_changes(client, monkeypatch):
-    monkeypatch.setattr("pipelines.estimate.ram_bytes", lambda: 1.2e9)
+    monkeypatch.setattr("pipelines.planner.estimate.ram_bytes", lambda: 1.2e9)
     large = {"base_model": "demo", "width": 1024, "height": 1024, "hires_scale": 2}
     told = client.predict(**large, api_name="/estimate")
     assert told["fits"] is False

@@ -13,7 +13,7 @@ from api import dropped
 from api.dropped import keep_dropped
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.prompt_tags import read_tags
+from pipelines.prompt.tags import read_tags
 from pipelines.settings import DROPPED_DIR
 from tests.app.fake_engine import WARNING, FakeEngine
 from tests.app.test_wiring import updates

@@ -3,12 +3,12 @@
 import pytest
 
 from api.engine import build_request, make_clip
-from pipelines.costs import cost_of
 from pipelines.draft import draft_of
-from pipelines.estimate import estimate
 from pipelines.events import Clip, Progress, Stage
-from pipelines.machine import this_machine
-from pipelines.pace import recorded
+from pipelines.planner.costs import cost_of
+from pipelines.planner.estimate import estimate
+from pipelines.planner.machine import this_machine
+from pipelines.planner.pace import recorded
 
 SMALL = {"base_model": "demo", "prompt": "a red circle", "num_frames": 4, "num_inference_steps": 4, "seed": 1}
 

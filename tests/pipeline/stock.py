@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from pipelines.conditions import NO_CONDITIONS, Conditions
 from pipelines.denoise import build_scheduler, denoise, first_state
 from pipelines.latents import initial_noise, seeded_generator
 from pipelines.models import Components, applied
-from pipelines.prompt_travel import PromptTravel
-from pipelines.prompts import TextStates, encode_prompts
+from pipelines.prompt.states import TextStates, encode_prompts
+from pipelines.prompt.travel import PromptTravel
 from pipelines.request import GenerationRequest
+from pipelines.steering.conditions import NO_CONDITIONS, Conditions
 
 
 def encode(

@@ -15,7 +15,6 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
-from pipelines.adapter_files import cross_attentions
 from pipelines.choices import Scheduler
 from pipelines.clip_inputs import ClipInputs
 from pipelines.denoise import DenoiseState
@@ -25,6 +24,7 @@ from pipelines.events import Progress, Stage
 from pipelines.masks import latent_masks
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from pipelines.steering.adapter_files import cross_attentions
 from scripts.train_demo.control_net import canny_hint
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip

@@ -8,8 +8,8 @@ from diffusers import ControlNetModel
 from safetensors.torch import save_file
 
 from pipelines.catalog_entries import ControlNet
-from pipelines.control_files import load_control_net, locate_control, refuse_other_base
 from pipelines.errors import WeightsError
+from pipelines.steering.control_files import load_control_net, locate_control, refuse_other_base
 from tests.pipeline import tiny
 from tests.pipeline.loading import assert_same
 

@@ -14,14 +14,14 @@ from diffusers import (
 
 from pipelines.choices import MotionNorm
 from pipelines.clip_inputs import ClipInputs
-from pipelines.conditions import Conditions, UNetCall
-from pipelines.control_frames import plan_control
-from pipelines.control_nets import DenseControl
 from pipelines.denoise import DenoiseState, build_scheduler
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest
-from pipelines.steering import build_conditions, weights_of
+from pipelines.steering.conditions import Conditions, UNetCall
+from pipelines.steering.control_frames import plan_control
+from pipelines.steering.control_nets import DenseControl
+from pipelines.steering.of_request import build_conditions, weights_of
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run

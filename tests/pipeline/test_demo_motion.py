@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from pipelines import catalog
 from pipelines.catalog import complete
 from pipelines.catalog_entries import ASSETS
-from pipelines.lora_files import LoraKind, read_lora
+from pipelines.lora.files import LoraKind, read_lora
 from pipelines.models import ModelStore
-from pipelines.motion import load_motion_module
+from pipelines.motion.modules import load_motion_module
 from pipelines.request import GenerationRequest
 from scripts.train_demo.detect import read_camera, read_clip
 from scripts.train_demo.score_loras import amount

@@ -10,15 +10,15 @@ from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from pipelines.adapter_files import cross_attentions
 from pipelines.clip_inputs import ClipInputs
-from pipelines.conditions import Conditions
 from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.image_prompts import PicturePrompt, TextAndPictures
 from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest
-from pipelines.steering import build_conditions, weights_of
+from pipelines.steering.adapter_files import cross_attentions
+from pipelines.steering.conditions import Conditions
+from pipelines.steering.image_prompts import PicturePrompt, TextAndPictures
+from pipelines.steering.of_request import build_conditions, weights_of
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run

@@ -9,7 +9,7 @@ from diffusers.models.attention import FreeNoiseTransformerBlock
 
 from pipelines.errors import InvalidRequestError
 from pipelines.models import Components, ModelStore
-from pipelines.motion import MotionModule, set_motion
+from pipelines.motion.modules import MotionModule, set_motion
 from pipelines.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents

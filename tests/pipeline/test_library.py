@@ -19,7 +19,7 @@ from pipelines.catalog_entries import BaseModel, ControlNet, Entry, IPAdapter, L
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs
 from pipelines.errors import WeightsError
 from pipelines.models import ModelStore
-from pipelines.motion_families import Architecture
+from pipelines.motion.families import Architecture
 from pipelines.request import GenerationRequest
 from tests.clips import noise_clip
 from tests.pipeline import tiny

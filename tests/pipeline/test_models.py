@@ -15,7 +15,7 @@ from pipelines.choices import MotionNorm
 from pipelines.errors import InvalidRequestError
 from pipelines.models import ModelStore, applied
 from pipelines.request import GenerationRequest
-from pipelines.weights import read_weights
+from pipelines.weights.reading import read_weights
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V2, V3, assert_same, refusal_of
 from tests.stand_in_hub import StandInHub, use_hub

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from pipelines.choices import MotionNorm
 from pipelines.errors import WeightsError
-from pipelines.motion import build_motion_unet, fill_motion_unet, load_motion_module
-from pipelines.motion_files import inspect_motion
+from pipelines.motion.files import inspect_motion
+from pipelines.motion.modules import build_motion_unet, fill_motion_unet, load_motion_module
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 

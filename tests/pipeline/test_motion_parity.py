@@ -7,7 +7,7 @@ import torch
 from diffusers import UNetMotionModel
 
 from pipelines.choices import MotionNorm
-from pipelines.motion import build_motion_unet, load_motion_module
+from pipelines.motion.modules import build_motion_unet, load_motion_module
 from tests.pipeline import original
 
 LIMIT = 2e-6  # relative L2 error in float32; twice what the order of sums is worth

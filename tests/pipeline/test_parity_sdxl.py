@@ -8,10 +8,10 @@ from diffusers import AnimateDiffSDXLPipeline
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.frame_conditions import frame_conditions
 from pipelines.models import Components, ModelStore
-from pipelines.prompt_travel import plan_travel
+from pipelines.prompt.travel import plan_travel
 from pipelines.request import GenerationRequest
+from pipelines.steering.frame_conditions import frame_conditions
 from tests.pipeline.sink import run
 from tests.pipeline.stock import encode, our_latents, stock_run
 

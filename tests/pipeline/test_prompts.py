@@ -7,8 +7,8 @@ import torch
 
 from pipelines.choices import PromptBlend
 from pipelines.models import Components, ModelStore
-from pipelines.prompt_travel import plan_travel
-from pipelines.prompts import encode_prompts, parse_weights
+from pipelines.prompt.states import encode_prompts, parse_weights
+from pipelines.prompt.travel import plan_travel
 
 
 @pytest.fixture(scope="module")

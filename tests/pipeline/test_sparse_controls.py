@@ -9,12 +9,12 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from pipelines.choices import MotionNorm
 from pipelines.clip_inputs import ClipInputs
-from pipelines.conditions import Conditions, Control
 from pipelines.denoise import build_scheduler
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import Components, ModelStore
 from pipelines.request import GenerationRequest
-from pipelines.steering import build_conditions
+from pipelines.steering.conditions import Conditions, Control
+from pipelines.steering.of_request import build_conditions
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run

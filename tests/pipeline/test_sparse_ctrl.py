@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from pipelines.choices import MotionNorm
 from pipelines.errors import WeightsError
-from pipelines.sparse_ctrl import load_sparse_ctrl
-from pipelines.weights import read_weights
+from pipelines.steering.sparse_ctrl import load_sparse_ctrl
+from pipelines.weights.reading import read_weights
 from tests.pipeline import original
 
 LIMIT = 2e-6  # relative L2 error in float32, as for motion modules

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.digests import sha256_of
 from pipelines.events import Progress, Stage
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from pipelines.weights.digests import sha256_of
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 from tests.pipeline.sink import run

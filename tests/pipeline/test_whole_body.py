@@ -16,9 +16,9 @@ from onnx import ModelProto
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.onnx_networks import OnnxNetwork
-from pipelines.control_units import ControlUnit
 from pipelines.errors import WeightsError
 from pipelines.image_fit import Frames
+from pipelines.request_fields.units import ControlUnit
 from tests.control_clips import ArrayClip, made
 from tests.pipeline import tiny_onnx
 from tests.stand_in_hub import StandInHub, serving, use_hub

@@ -6,7 +6,7 @@ import pytest
 
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
-from pipelines.architecture import Architecture
+from pipelines.base_models.architecture import Architecture
 from pipelines.choices import Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipelines.control_frames import plan_control
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
+from pipelines.steering.control_frames import plan_control
 
 
 def plan(pictures: int, unit: dict[str, object], **settings: object):

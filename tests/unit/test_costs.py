@@ -6,8 +6,8 @@ import pytest
 
 from pipelines.catalog import STABLE_DIFFUSION
 from pipelines.context import count_windows
-from pipelines.costs import cost_of, frame_flops, kind_of, networks, window_flops
 from pipelines.plan import plan_passes
+from pipelines.planner.costs import cost_of, frame_flops, kind_of, networks, window_flops
 from pipelines.request import GenerationRequest
 
 TERA = 1e12

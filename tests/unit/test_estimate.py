@@ -3,9 +3,9 @@
 import pytest
 
 from pipelines.catalog import STABLE_DIFFUSION
-from pipelines.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
 from pipelines.events import Stage
-from pipelines.machine import Machine, ram_bytes, this_machine
+from pipelines.planner.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
+from pipelines.planner.machine import Machine, ram_bytes, this_machine
 from pipelines.request import GenerationRequest
 
 CARD = Machine("cuda", "bfloat16", 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.choices import Scheduler
-from pipelines.motion_families import ANIMATE_LCM, FAMILIES, LIGHTNING, V3, advise
+from pipelines.motion.families import ANIMATE_LCM, FAMILIES, LIGHTNING, V3, advise
 from pipelines.request import GenerationRequest
 
 

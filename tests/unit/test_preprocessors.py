@@ -10,9 +10,9 @@ import pytest
 from controlnet.clip_range import as_grey_frames, clip_range
 from controlnet.preprocessor import Setting, Spread
 from controlnet.preprocessors import OFFLINE, PREPROCESSORS, get_preprocessor, options_of
-from pipelines.control_units import ControlUnit
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import Frames
+from pipelines.request_fields.units import ControlUnit
 from scripts.train_demo.world import Scene, render
 
 ROOT = Path(__file__).resolve().parents[2]

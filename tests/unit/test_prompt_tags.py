@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.errors import InvalidRequestError
-from pipelines.prompt_tags import Tag, read_tags, replace_tags
+from pipelines.prompt.tags import Tag, read_tags, replace_tags
 
 
 @pytest.mark.parametrize(

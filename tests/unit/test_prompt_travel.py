@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipelines.errors import InvalidRequestError
-from pipelines.prompt_travel import MAX_KEYS, Mix, PromptTravel, Stay, plan_travel, read_script
+from pipelines.prompt.travel import MAX_KEYS, Mix, PromptTravel, Stay, plan_travel, read_script
 
 
 def travel(*lines: str, num_frames: int = 16, **options) -> PromptTravel:

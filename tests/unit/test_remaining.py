@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.events import Progress, Stage
 from pipelines.plan import plan_passes
-from pipelines.remaining import Remaining
+from pipelines.planner.remaining import Remaining
 from pipelines.request import GenerationRequest
 
 EXPECTED = dict.fromkeys(Stage, 0.0) | {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.choices import ContextSchedule, OutputFormat, PromptBlend, Scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.prompt_travel import has_keys
+from pipelines.prompt.travel import has_keys
 from pipelines.request import GenerationRequest, field_bounds
 from pipelines.request_fields.clip import MAX_SEED
 from pipelines.version import VERSION

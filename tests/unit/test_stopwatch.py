@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from pipelines.events import Clip, Progress, Stage
-from pipelines.machine import this_machine
-from pipelines.pace import recorded
+from pipelines.planner.machine import this_machine
+from pipelines.planner.pace import recorded
+from pipelines.planner.stopwatch import Meter, timed
+from pipelines.planner.tasks import tasks_of
 from pipelines.request import GenerationRequest
-from pipelines.stopwatch import Meter, timed
-from pipelines.tasks import tasks_of
 
 REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2)
 CLIP = Clip((), "{}", 16, 1.0)

@@ -4,8 +4,8 @@ import pytest
 
 from controlnet.preprocessors import OFFLINE
 from pipelines.events import Stage
+from pipelines.planner.tasks import START, WITHOUT_NETWORKS, tasks_of
 from pipelines.request import GenerationRequest
-from pipelines.tasks import START, WITHOUT_NETWORKS, tasks_of
 
 CLIP = "0" * 64
 FRAME = 128 * 64

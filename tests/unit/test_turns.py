@@ -8,7 +8,7 @@ import pytest
 
 from api.turns import LEAST_S, MOST_CUT_OFF, CutOffError, RefusedError, Turn, make_in_turns
 from pipelines.events import Clip, Drawn, Paused, Progress, Stage
-from pipelines.machine import TURN_MARGIN_S
+from pipelines.planner.machine import TURN_MARGIN_S
 from pipelines.request import GenerationRequest
 
 REQUEST = GenerationRequest.build(seed=1, num_frames=4)

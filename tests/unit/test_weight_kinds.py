@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.weight_kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
 
 T = "down_blocks.0.motion_modules.0.temporal_transformer"
 S = "up_blocks.1.attentions.0.transformer_blocks.0"

@@ -9,9 +9,9 @@ from string import Formatter
 import pytest
 
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines.control_units import ControlUnit
-from pipelines.estimate import advice
+from pipelines.planner.estimate import advice
 from pipelines.request import GenerationRequest
+from pipelines.request_fields.units import ControlUnit
 from ui.words.speech import language_of, say, say_again, with_own_labels, word
 from ui.words.tables import ENGLISH, languages, option_key, table, translations
 

@@ -18,9 +18,9 @@ from api.grid import MAX_CELLS
 from api.limits import allowed_bounds
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
-from pipelines.control_units import ControlUnit, ImagePrompt
 from pipelines.presets import PRESETS
 from pipelines.request import GenerationRequest
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 from pipelines.settings import settings
 
 ENGLISH = "en"

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pipelines.errors import WeightsError
-from pipelines.lora import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.models import Components, applied
-from pipelines.prompts import TextStates, encode_prompts
+from pipelines.prompt.states import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from tests.pipeline.lora import formats
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.errors import WeightsError
-from pipelines.lora_files import LoraKind, read_lora
+from pipelines.lora.files import LoraKind, read_lora
 from pipelines.models import ModelStore, applied
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Stage
 from pipelines.generate import generate
-from pipelines.lora import find_loras
-from pipelines.lora_travel import set_strengths_at_frames
+from pipelines.lora.merged import find_loras
+from pipelines.lora.travel import set_strengths_at_frames
 from pipelines.models import Components, applied
-from pipelines.motion import set_motion
+from pipelines.motion.modules import set_motion
 from pipelines.request import GenerationRequest
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import CONVOLUTIONS, MOTION, SPATIAL, assert_as_before, encoded, planned, small, states

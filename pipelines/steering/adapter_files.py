@@ -1,0 +1,256 @@
+"""IP-Adapter files: the layers that let a UNet attend to pictures, and the image encoder they were trained with.
+
+Of the published kinds these are known: base (one vector a picture, four tokens) and plus with plus-face
+(a picture's patches, sixteen tokens). Layers are numbered as the UNet's cross-attention is: down, up, middle.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UNetMotionModel
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+from safetensors import SafetensorError
+from torch import nn
+from transformers import CLIPVisionModelWithProjection
+
+from pipelines import catalog
+from pipelines.catalog_entries import IPAdapter
+from pipelines.errors import WeightsError
+from pipelines.motion.families import Shapes
+from pipelines.weights.downloads import fetch
+from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.reading import (
+    FOLDER_CONFIG,
+    aligned,
+    not_whole,
+    read_model,
+    read_shapes,
+    read_weights,
+    require_layout,
+    settle,
+)
+
+FIELD = "image_prompts"
+ENCODER_FOLDER = "image_encoder"
+_ENCODER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
+_KEY, _VALUE = "ip_adapter.{}.to_k_ip.weight", "ip_adapter.{}.to_v_ip.weight"
+_HEAD = 64  # width of an attention head of all published projections
+_BASE, _PLUS = "image_proj.proj.weight", "image_proj.latents"
+_BASE_NAMES = {r"^proj\.": "image_embeds."}
+_PLUS_NAMES = {
+    r"^(layers\.\d+)\.0\.norm1\.": r"\1.ln0.",
+    r"^(layers\.\d+)\.0\.norm2\.": r"\1.ln1.",
+    r"^(layers\.\d+)\.0\.to_out\.": r"\1.attn.to_out.0.",
+    r"^(layers\.\d+)\.0\.": r"\1.attn.",
+    r"^(layers\.\d+)\.1\.0\.": r"\1.ff.0.",
+    r"^(layers\.\d+)\.1\.1\.": r"\1.ff.1.net.0.proj.",
+    r"^(layers\.\d+)\.1\.3\.": r"\1.ff.1.net.2.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """An IP-Adapter on this disk, looked at but not read.
+
+    Args:
+        entry: What was asked for.
+        path: Its weights file.
+        shapes: Of its tensors.
+        encoder: The folder of its image encoder.
+    """
+
+    entry: IPAdapter
+    path: Path
+    shapes: Shapes
+    encoder: Path
+
+    @property
+    def is_plus(self) -> bool:
+        """Whether it looks at a picture's patches, not at one vector."""
+        return _PLUS in self.shapes
+
+    @property
+    def encoder_file(self) -> Path:
+        """The image encoder's weights file."""
+        return next((self.encoder / name for name in _ENCODER_WEIGHTS if (self.encoder / name).is_file()), self.encoder)
+
+
+def locate_adapter(entry: IPAdapter) -> AdapterFiles:
+    """Fetch an IP-Adapter and its image encoder if need be, and look at what they are.
+
+    Raises:
+        WeightsError: They can't be had, are damaged, or something else; the text says what.
+    """
+    path = entry.folder
+    if entry.source == "hub":
+        if not entry.file:
+            raise WeightsError(f"{FIELD} must name a file on the Hub, got '{entry.id}'. Add the file's name.")
+        path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
+    shapes = read_shapes(path, field=FIELD)
+    kind = tell_kind(shapes)
+    if kind is not WeightsKind.IP_ADAPTER:
+        raise WeightsError(
+            f"{FIELD} must be {WeightsKind.IP_ADAPTER}, got '{entry.id}', which is {kind}. {BELONGS[kind]}."
+        )
+    if _BASE not in shapes and (_PLUS not in shapes or any("perceiver" in name for name in shapes)):
+        raise WeightsError(
+            f"{FIELD} must be an IP-Adapter of the kind base, plus or plus-face, got '{entry.id}', which is of "
+            "another, such as FaceID. Choose another one."
+        )
+    return AdapterFiles(entry, path, shapes, _encoder_of(entry, path))
+
+
+def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> None:
+    """Refuse an IP-Adapter made for another base model, before its tensors are read.
+
+    Args:
+        unet: The UNet with the base model's layers.
+        base: What to call the base model.
+
+    Raises:
+        WeightsError: Its layers are not as many, or not of the size, that the UNet needs.
+    """
+    layers = list(cross_attentions(unet))
+    expected = {
+        name.format(2 * i + 1): tuple(linear.weight.shape)
+        for i, layer in enumerate(layers)
+        for name, linear in ((_KEY, layer.to_k), (_VALUE, layer.to_v))
+    }
+    found = {name: shape for name, shape in files.shapes.items() if name.startswith("ip_adapter.")}
+    if found != expected:
+        raise WeightsError(
+            f"{FIELD} must fit the base model '{base}' ({_in_words(expected)}), got '{files.entry.id}' "
+            f"({_in_words(found)}). Choose an IP-Adapter made for it."
+        )
+
+
+def cross_attentions(unet: UNetMotionModel) -> Iterator[Attention]:
+    """The layers that attend to the text, in the order in which files number them."""
+    for block in (*unet.down_blocks, *unet.up_blocks, unet.mid_block):
+        for transformer in getattr(block, "attentions", None) or ():
+            for layers in transformer.transformer_blocks:
+                yield layers.attn2
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLayers:
+    """An IP-Adapter's own layers in memory, frozen.
+
+    Args:
+        projection: Makes tokens [N, n, D] of what the image encoder says of N pictures.
+        keys_values: For each of the UNet's cross-attention layers what makes keys and values of tokens.
+    """
+
+    projection: nn.Module
+    keys_values: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+
+def read_adapter(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> AdapterLayers:
+    """Read an IP-Adapter's own layers.
+
+    Raises:
+        WeightsError: The file does not hold what it should.
+    """
+    tensors = {name: aligned(tensor.to(dtype)) for name, tensor in read_weights(files.path, field=FIELD).items()}
+    count = sum(name.endswith("to_k_ip.weight") for name in tensors)
+    pairs = tuple(
+        (tensors[_KEY.format(2 * i + 1)].to(device), tensors[_VALUE.format(2 * i + 1)].to(device)) for i in range(count)
+    )
+    own = {name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if "image_proj." in name}
+    projection = _projection(files, own)
+    settle(projection, device, field=FIELD, name=files.entry.id)
+    return AdapterLayers(projection, pairs)
+
+
+def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLIPVisionModelWithProjection:
+    """Read an IP-Adapter's image encoder.
+
+    Raises:
+        WeightsError: It is missing or not whole, or sees pictures otherwise than the adapter was trained for.
+    """
+    name = files.entry.id
+    try:
+        encoder = read_model(CLIPVisionModelWithProjection, files.encoder, files.encoder_file, dtype)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as err:
+        raise WeightsError(
+            f"{FIELD} must have a whole image encoder, got '{name}', whose is missing or damaged. Download it again."
+        ) from err
+    wanted = files.shapes["image_proj.proj_in.weight" if files.is_plus else _BASE][1]
+    found = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
+    if found != wanted:
+        raise WeightsError(
+            f"{FIELD} must have the image encoder it was trained with, {wanted} wide, got '{name}' with one of "
+            f"{found}. Put the right one into a folder 'image_encoder' beside it."
+        )
+    settle(encoder, device, field=FIELD, name=name)
+    return encoder
+
+
+def _encoder_of(entry: IPAdapter, path: Path) -> Path:
+    """The folder beside a file or above it; where there is none, the catalog's."""
+    for folder in (path.parent, path.parent.parent):
+        if entry.source != "hub" and (folder / ENCODER_FOLDER / FOLDER_CONFIG).is_file():
+            return folder / ENCODER_FOLDER
+    like = entry if entry.image_encoder else catalog.ip_adapters()[0]
+    wanted = [f"{like.image_encoder}/{name}" for name in (FOLDER_CONFIG, _ENCODER_WEIGHTS[0])]
+    return fetch(like.repo, wanted, like.revision, field=FIELD) / str(like.image_encoder)
+
+
+def _projection(files: AdapterFiles, own: dict[str, torch.Tensor]) -> nn.Module:
+    words = {"what": "IP-Adapter", "field": FIELD, "name": files.entry.id}
+    try:
+        weights = _renamed(own, _PLUS_NAMES if files.is_plus else _BASE_NAMES)
+        with torch.device("meta"):
+            projection = _plus(own) if files.is_plus else _base(own)
+    except KeyError as err:
+        raise not_whole(f"it lacks image_proj.{err.args[0]}", **words) from err
+    except (ValueError, ZeroDivisionError, RuntimeError) as err:
+        raise not_whole("its layers make no projection of pictures", **words) from err
+    require_layout(_layout(weights), _layout(projection.state_dict()), **words)
+    projection.load_state_dict(weights, assign=True)
+    return projection
+
+
+def _layout(tensors: Mapping[str, torch.Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _base(own: dict[str, torch.Tensor]) -> nn.Module:
+    width = len(own["norm.weight"])
+    rows, wide = own["proj.weight"].shape
+    return ImageProjection(image_embed_dim=wide, cross_attention_dim=width, num_image_text_embeds=rows // width)
+
+
+def _plus(own: dict[str, torch.Tensor]) -> nn.Module:
+    return IPAdapterPlusImageProjection(
+        embed_dims=own["proj_in.weight"].shape[1],
+        output_dims=own["proj_out.weight"].shape[0],
+        hidden_dims=own["latents"].shape[2],
+        depth=len({name.split(".")[1] for name in own if name.startswith("layers.")}),
+        dim_head=_HEAD,
+        heads=own["layers.0.0.to_q.weight"].shape[0] // _HEAD,
+        num_queries=own["latents"].shape[1],
+    )
+
+
+def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Tensors under diffusers' names; keys and values, one tensor in the file, apart."""
+    renamed = {}
+    for old, tensor in own.items():
+        name = old
+        for pattern, replacement in names.items():
+            name = re.sub(pattern, replacement, name)
+        if ".to_kv." in name:
+            renamed[name.replace("to_kv", "to_k")], renamed[name.replace("to_kv", "to_v")] = tensor.chunk(2)
+        else:
+            renamed[name] = tensor
+    return renamed
+
+
+def _in_words(shapes: Shapes) -> str:
+    widths = sorted({shape[1] for shape in shapes.values()})
+    return f"{len(shapes) // 2} layers, text of {' and '.join(map(str, widths)) or 0}"

@@ -1,0 +1,174 @@
+"""ControlNet files: where they are, what they are, and whether they fit the base model.
+
+The same weights come as a diffusers folder, as a single file with diffusers' names, and as the authors' file,
+whose tensors are called `control_model.…`. A single file has no configuration: a ControlNet is a copy of one
+half of its base model's UNet, so it is built like the base model, or refused.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, SparseControlNetModel
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+
+from pipelines.catalog_entries import ControlNet
+from pipelines.errors import WeightsError
+from pipelines.motion.families import Shapes
+from pipelines.weights.downloads import fetch, fetch_folder
+from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout, settle
+
+FIELD = "controls"
+AnyControlNet = ControlNetModel | SparseControlNetModel
+_PUBLISHED = ("control_model.", "input_hint_block.")
+_FIRST_HINT = "controlnet_cond_embedding.conv_in.weight"
+_HINT_CHANNELS = 3
+_KNOWN_WIDTHS = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFiles:
+    """A ControlNet or SparseCtrl encoder on this disk, looked at but not read.
+
+    Args:
+        entry: What was asked for.
+        path: Its weights file.
+        kind: Which of the two it is.
+        names: Tensor name in diffusers -> name in the file.
+        shapes: Shapes by names in diffusers.
+        config: Its configuration; None for a single file.
+    """
+
+    entry: ControlNet
+    path: Path
+    kind: WeightsKind
+    names: dict[str, str]
+    shapes: Shapes
+    config: dict[str, Any] | None
+
+
+def locate_control(entry: ControlNet) -> ControlFiles:
+    """Fetch a ControlNet or SparseCtrl encoder if need be, and look at what it is.
+
+    Raises:
+        WeightsError: It can't be had, is damaged, or is something else; the text says what.
+    """
+    path, config = _fetch(entry), None
+    if path.is_dir():
+        path, config = _described(path, entry)
+    stored = read_shapes(path, field=FIELD)
+    kind = tell_kind(stored)
+    if kind not in (WeightsKind.CONTROLNET, WeightsKind.SPARSE_CTRL):
+        raise WeightsError(
+            f"{FIELD} must be {WeightsKind.CONTROLNET} or {WeightsKind.SPARSE_CTRL}, got '{entry.id}', which is "
+            f"{kind}. {BELONGS[kind]}."
+        )
+    names = {name: name for name in stored}
+    if kind is WeightsKind.CONTROLNET and any(name.startswith(_PUBLISHED) for name in stored):
+        names = {new: old for new, old in convert_controlnet_checkpoint(names, {"layers_per_block": 2}).items() if old}
+    return ControlFiles(entry, path, kind, names, {new: stored[old] for new, old in names.items()}, config)
+
+
+def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -> None:
+    """Refuse a control made for another base model, before its tensors are read.
+
+    Args:
+        unet: The configuration of the base model's UNet.
+        base: What to call the base model.
+
+    Raises:
+        WeightsError: Its blocks, its text or its pictures are not of the size they must have.
+    """
+    channels, width = _channels(files), _text_width(files)
+    if channels != tuple(unet["block_out_channels"]) or width not in (None, unet["cross_attention_dim"]):
+        wanted = _in_words(unet["block_out_channels"], unet["cross_attention_dim"])
+        raise WeightsError(
+            f"{FIELD} must fit the base model '{base}' ({wanted}), got '{files.entry.id}' "
+            f"({_in_words(channels, width)}). Choose a control model made for it."
+        )
+    hint = files.shapes.get(_FIRST_HINT, (0, _HINT_CHANNELS))[1]
+    latent = files.shapes.get("conv_in.weight", (0, unet["in_channels"]))[1]
+    if files.kind is WeightsKind.CONTROLNET and (hint != _HINT_CHANNELS or latent != unet["in_channels"]):
+        raise WeightsError(
+            f"{FIELD} must follow pictures of {_HINT_CHANNELS} channels beside latents of {unet['in_channels']}, got "
+            f"'{files.entry.id}' ({hint} and {latent}). Choose another control model."
+        )
+
+
+def load_control_net(
+    files: ControlFiles, unet: Mapping[str, Any], *, device: str, dtype: torch.dtype
+) -> ControlNetModel:
+    """Read a ControlNet and put it on the device, frozen.
+
+    Args:
+        unet: The configuration of the base model's UNet, which a single file is built like.
+
+    Raises:
+        WeightsError: The file does not hold what it should.
+    """
+    words = {"what": "ControlNet", "field": FIELD, "name": files.entry.id}
+    try:
+        with torch.device("meta"):
+            net = ControlNetModel.from_config(files.config or _config(files.shapes, unet))
+    except KeyError as err:
+        raise not_whole(f"it lacks {err.args[0]}", **words) from err
+    except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
+        raise not_whole("its layers make no ControlNet", **words) from err
+    require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
+    tensors = read_weights(files.path, field=FIELD)
+    net.load_state_dict({new: tensors[old].to(dtype) for new, old in files.names.items()}, assign=True)
+    settle(net, device, field=FIELD, name=files.entry.id)
+    return net
+
+
+def _fetch(entry: ControlNet) -> Path:
+    if entry.source != "hub":
+        return entry.folder
+    if entry.file:
+        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
+    return fetch_folder(entry.repo, entry.revision, field=FIELD)
+
+
+def _described(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, Any]]:
+    words = {"field": FIELD, "name": entry.id}
+    try:
+        return read_folder(folder, kind="ControlNetModel", what=str(WeightsKind.CONTROLNET), **words)
+    except WeightsError as err:
+        try:
+            return read_folder(folder, kind="SparseControlNetModel", what=str(WeightsKind.SPARSE_CTRL), **words)
+        except WeightsError:
+            raise err from None
+
+
+def _channels(files: ControlFiles) -> tuple[int, ...]:
+    """Channels of its blocks, outermost first."""
+    names = (f"down_blocks.{block}.resnets.0.conv1.weight" for block in count())
+    channels = tuple(files.shapes[name][0] for name in takewhile(lambda name: name in files.shapes, names))
+    if not channels:
+        raise not_whole("it has no blocks", what="ControlNet", field=FIELD, name=files.entry.id)
+    return channels
+
+
+def _text_width(files: ControlFiles) -> int | None:
+    return next((shape[1] for name, shape in files.shapes.items() if name.endswith(".attn2.to_k.weight")), None)
+
+
+def _config(shapes: Shapes, unet: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `ControlNetModel` for a single file."""
+    known = inspect.signature(ControlNetModel.__init__).parameters
+    widening = (f"controlnet_cond_embedding.blocks.{i}.weight" for i in count(1, 2))
+    channels = [shapes[name][0] for name in takewhile(lambda name: name in shapes, widening)]
+    return {name: value for name, value in unet.items() if name in known} | {
+        "conditioning_channels": _HINT_CHANNELS,
+        "conditioning_embedding_out_channels": [shapes[_FIRST_HINT][0], *channels],
+    }
+
+
+def _in_words(channels: tuple[int, ...], text: int | None) -> str:
+    known = f": {_KNOWN_WIDTHS[text]}" if text in _KNOWN_WIDTHS else ""
+    return f"blocks of {', '.join(map(str, channels))} channels, text of {text or 'any'}{known}"
