@@ -11,8 +11,8 @@ from huggingface_hub import constants
 
 from pipelines.errors import WeightsError
 from pipelines.events import Progress, Stage
+from pipelines.weights import digests, downloads
 from pipelines.weights.downloads import fetch, following
-from pipelines.weights.reading import digests, downloads
 from tests.stand_in_hub import COMMIT, StandInHub, serving, use_hub
 
 REPO, NAME = "owner/models", "motion.ckpt"

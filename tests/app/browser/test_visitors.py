@@ -3,71 +3,27 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+from api.jobs import Jobs
+from api.one_device import OneDevice
+from scripts.two_visitors import watch
+from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab
+from tests.app.browser.visiting import start as press
+from tests.app.conftest import served
+from tests.app.fake_engine import FakeEngine
+from tests.app.test_page import wait_until
+from ui.page import build_page
 
-from api.jobs import Jobs  # noqa: E402
-from api.one_device import OneDevice  # noqa: E402
-from scripts.chromium import FLAGS, executable  # noqa: E402
-from scripts.two_visitors import watch  # noqa: E402
-from tests.app.conftest import served  # noqa: E402
-from tests.app.fake_engine import FakeEngine  # noqa: E402 - after the check for the browser
-from tests.app.test_page import wait_until  # noqa: E402
-from ui.page import build_page  # noqa: E402
-
-CHROMIUM = executable()
-WAIT_MS = 20_000
-SETTLE_MS = 300  # as in test_browser
-expect = playwright.expect
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def visitor(chromium) -> Iterator:
-    """Makes browsers of visitors, with nothing in common."""
-    contexts = []
-
-    def come(**asked):
-        contexts.append(chromium.new_context(**asked))
-        return contexts[-1]
-
-    yield come
-    for context in contexts:
-        context.close()
-
-
-def open_tab(context, url: str):
-    page = context.new_page()
-    page.goto(url, wait_until="domcontentloaded")
-    settle(page)
-    return page
-
-
-def settle(page) -> None:
-    page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=WAIT_MS)
-    page.wait_for_timeout(SETTLE_MS)
+pytestmark = MARKS
 
 
 def start(page, prompt: str) -> None:
-    page.locator("#prompt textarea").fill(prompt)
-    page.locator("#generate").click()
+    """Press, and see that it has begun or waits."""
+    press(page, prompt)
     expect(page.locator("#status")).to_contain_text(re.compile(r"Step \d+|ahead"), timeout=WAIT_MS)
 
 

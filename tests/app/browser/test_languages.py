@@ -4,12 +4,10 @@ import re
 
 import pytest
 
-from tests.app import test_browser as browser
+from tests.app.browser.visiting import MARKS, SETTLE_MS, WAIT_MS, WIDER_THAN_SCREEN, expect, open_section, start
 from ui.words.tables import translations
 
-chromium, visit = browser.chromium, browser.visit
-expect = browser.expect
-pytestmark = browser.pytestmark
+pytestmark = MARKS
 MARKER = "__i18n__"
 CUT = """() => [...document.querySelectorAll('button:is(.sm, .md, .lg), [role=tab]')]
   .filter((one) => one.offsetParent && one.innerText.trim() && one.scrollWidth > one.clientWidth + 1)
@@ -20,7 +18,7 @@ def open_all_sections(page) -> None:
     closed = page.locator("button.label-wrap:not(.open):visible")
     while closed.count():
         closed.first.click()
-    page.wait_for_timeout(browser.SETTLE_MS)
+    page.wait_for_timeout(SETTLE_MS)
 
 
 def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
@@ -28,32 +26,30 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(page.get_by_role("tab")).to_have_text(["Text zu Video", "Bild zu Video", "Video zu Video"])
     expect(page.locator("#status")).to_contain_text("Prompt schreiben und auf Erzeugen drücken")
-    expect(page.locator("#estimate")).to_contain_text(re.compile(r"Etwa \d+ s, \d+,\d GB"), timeout=browser.WAIT_MS)
+    expect(page.locator("#estimate")).to_contain_text(re.compile(r"Etwa \d+ s, \d+,\d GB"), timeout=WAIT_MS)
     expect(page.locator("#model_line")).to_contain_text("Zeichnet eine flächige Form")
     expect(page.get_by_label("Negativer Prompt")).to_be_visible()
-    browser.open_section(page, "Lange Clips")
+    open_section(page, "Lange Clips")
     expect(page.locator("#context_schedule input")).to_have_value("Wandernd (Uniform)")
-    expect(page.locator("#windows")).to_contain_text("Der Clip passt in ein Fenster", timeout=browser.WAIT_MS)
+    expect(page.locator("#windows")).to_contain_text("Der Clip passt in ein Fenster", timeout=WAIT_MS)
     page.locator("#closed_loop input").click()
     page.get_by_role("option", name="Fenster und Prompts").click()
     page.locator("#preset_loop").click()
     expect(page.locator("#preset_told")).to_contain_text(
-        "Setzt Bilder 32, Geschlossene Schleife Ganz.", timeout=browser.WAIT_MS
+        "Setzt Bilder 32, Geschlossene Schleife Ganz.", timeout=WAIT_MS
     )
     page.locator("#num_frames input").fill("0")
-    browser.start(page, "x")
+    start(page, "x")
     refusal = "num_frames must be greater than or equal to 1, got 0. Change 'Bilder'."
-    expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=browser.WAIT_MS)
+    expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=WAIT_MS)
     page.locator("#num_frames input").fill("32")
-    browser.start(page, "slow")
+    start(page, "slow")
     step = re.compile(r"Clip entsteht\s*Schritt \d+ von 400 · noch etwa \d+ s")
-    expect(page.locator("#status")).to_contain_text(step, timeout=browser.WAIT_MS)
+    expect(page.locator("#status")).to_contain_text(step, timeout=WAIT_MS)
     page.locator("#cancel").click()
-    expect(page.locator("#status")).to_contain_text("Abgebrochen. Nichts bleibt.", timeout=browser.WAIT_MS)
-    browser.start(page, "x")
-    expect(page.locator("#status")).to_contain_text(
-        re.compile(r"Fertig: 32 Bilder in \d+ s\."), timeout=browser.WAIT_MS
-    )
+    expect(page.locator("#status")).to_contain_text("Abgebrochen. Nichts bleibt.", timeout=WAIT_MS)
+    start(page, "x")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Fertig: 32 Bilder in \d+ s\."), timeout=WAIT_MS)
 
 
 def test_german_fits_a_phone_and_nothing_is_left_untranslated(visit):
@@ -61,9 +57,9 @@ def test_german_fits_a_phone_and_nothing_is_left_untranslated(visit):
     read = ""
     for tab in ("Text zu Video", "Bild zu Video", "Video zu Video"):
         page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(browser.SETTLE_MS)
+        page.wait_for_timeout(SETTLE_MS)
         open_all_sections(page)
-        assert page.evaluate(browser.WIDER_THAN_SCREEN) <= 0
+        assert page.evaluate(WIDER_THAN_SCREEN) <= 0
         assert page.evaluate(CUT) == []
         read += page.locator("body").inner_text()
     values = page.eval_on_selector_all("input, textarea", "(all) => all.map((one) => one.value + one.placeholder)")
@@ -81,6 +77,6 @@ def test_other_visitors_read_english(visit, locale):
     expect(page.get_by_role("tab")).to_have_text(["Text to video", "Image to video", "Video to video"])
     expect(page.locator("#estimate")).to_contain_text(re.compile(r"About \d+ s, [\d.]+ GB"))
     expect(page.get_by_label("Negative prompt")).to_be_visible()
-    browser.start(page, "x")
-    expect(page.locator("#status")).to_contain_text("Done: 16 frames", timeout=browser.WAIT_MS)
+    start(page, "x")
+    expect(page.locator("#status")).to_contain_text("Done: 16 frames", timeout=WAIT_MS)
     assert MARKER not in page.locator("body").inner_text()
