@@ -65,6 +65,7 @@ _CSS = """
 #about_facts tr { border: none; }
 #about_facts tr + tr { border-top: 1px solid var(--border-color-primary); }
 #about_facts th { width: 11rem; max-width: 38vw; font-weight: 600; }
+:is(#recipe, #gallery_recipe) :is(.cm-line, .cm-line span, .cm-gutterElement) { color: var(--body-text-color); }
 .windows { margin: 0; color: var(--body-text-color); }
 .windows figcaption { font-size: var(--text-sm); }
 .windows p { display: flex; justify-content: space-between; margin: .5rem 0 .15rem; font-size: var(--text-sm); }
@@ -154,11 +155,15 @@ def page_looks() -> dict[str, Any]:
     """Arguments for `launch` that decide how the page looks and what it says, in every language."""
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate").set(
         # The theme's own greys for labels and help miss the contrast that small text needs.
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
         block_label_text_color="*neutral_700",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
         input_placeholder_color="*neutral_500",
         input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
     )
     language = _LANGUAGE.replace("LANGUAGES", json.dumps(languages())).replace("ENGLISH", json.dumps(ENGLISH))
     return {"theme": theme, "css": _CSS, "head": language + _HEAD, "i18n": gr.I18n(**translations())}
