@@ -1,3 +1,3 @@
 """The version of the app, which every recipe names; `pyproject.toml` has the same (a test compares)."""
 
-VERSION = "0.6.0"
+VERSION = "0.7.0"
