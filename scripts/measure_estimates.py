@@ -117,7 +117,7 @@ def _keep_source(folder: Path) -> str:
     """A clip to read: noise over a scene of the procedural world, as large as the largest clip."""
     import numpy as np
 
-    from api.inputs import keep_own
+    from api.kept_inputs import keep_own
     from media.write import open_clip
     from pipelines.choices import OutputFormat
     from scripts.train_demo.world import render, sample_scene
