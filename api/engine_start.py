@@ -6,9 +6,11 @@ import os
 import threading
 from dataclasses import dataclass
 
-# Threads that wait for each other must sleep, not spin: where another program wants the cores too, spinning
-# was measured to make two threads several times slower than one. Read by OpenMP when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for each other spin for some microseconds, then sleep. On two cores with nothing else to do, a clip
+# of 16 frames took 3.3 s with it and 4.3 s where they sleep at once (OMP_WAIT_POLICY=PASSIVE); beside another busy
+# program 5.6 to 6.4 s and 5.3 s. OpenMP's own 300,000 rounds were once measured to make two threads several times
+# slower than one there. Read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
 # frames in every process, so it is asked for the same bits. Read when torch is imported.
 os.environ.setdefault("MKL_CBWR", "AUTO")
