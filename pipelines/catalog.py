@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipelines.catalog_entries import (
     IPAdapter,
     Lora,
     MotionModule,
+    PublishedFile,
     Upscaler,
     Vae,
 )
@@ -173,6 +174,20 @@ def find_lora(name: str, *, place: str = "") -> Lora:
     )
 
 
+def published_file(repo: str, name: str) -> PublishedFile | None:
+    """What is known of a file on the Hub, to check what arrives; None if it is not of the catalog.
+
+    Args:
+        repo: "owner/name".
+        name: Its path in the repository.
+
+    Example:
+        >>> published_file("guoyww/animatediff", "mm_sd_v15_v2.ckpt").bytes
+        1817888431
+    """
+    return _published().get((repo, name))
+
+
 def default_base_model() -> BaseModel:
     """The operator's choice; else Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere. No torch."""
     return find_base_model(settings().default_model or (STABLE_DIFFUSION if has_gpu() else DEMO))
@@ -243,27 +258,46 @@ def _catalog() -> tuple[
     tuple[ControlNet, ...],
     tuple[IPAdapter, ...],
 ]:
-    entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
-    for entry in entries["base_models"]:
-        entry["scheduler"] = Scheduler(entry["scheduler"])
-    for entry in entries["motion_modules"]:
-        entry["motion_norm"] = MotionNorm(entry["motion_norm"]) if "motion_norm" in entry else None
-    bases = tuple(BaseModel(**entry) for entry in entries["base_models"])
-    modules = tuple(MotionModule(**entry) for entry in entries["motion_modules"])
-    loras = tuple(Lora(**entry) for entry in entries["loras"])
-    vaes = tuple(Vae(**entry) for entry in entries["vaes"])
-    nets = tuple(
-        ControlNet(**entry | {"preprocessors": tuple(entry["preprocessors"])}) for entry in entries["controlnets"]
+    return (
+        _read(BaseModel, "base_models"),
+        _read(MotionModule, "motion_modules"),
+        _read(Lora, "loras"),
+        _read(Vae, "vaes"),
+        _read(ControlNet, "controlnets"),
+        _read(IPAdapter, "image_prompts"),
     )
-    adapters = tuple(IPAdapter(**entry) for entry in entries["image_prompts"])
-    return bases, modules, loras, vaes, nets, adapters
 
 
 @cache
 def _finishers() -> tuple[tuple[Upscaler, ...], tuple[Interpolator, ...]]:
-    entries = tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
-    upscalers = tuple(Upscaler(**entry) for entry in entries["upscalers"])
-    return upscalers, tuple(Interpolator(**entry) for entry in entries["interpolators"])
+    return _read(Upscaler, "upscalers"), _read(Interpolator, "interpolators")
+
+
+@cache
+def _published() -> dict[tuple[str, str], PublishedFile]:
+    entries = [entry for kind in (*_catalog(), *_finishers()) for entry in kind if entry.source == "hub"]
+    return {(entry.repo, file.name): file for entry in entries for file in entry.files}
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
+
+
+#: How fields that TOML has no type for are made of what stands there.
+_TYPES: dict[str, Callable[[Any], Any]] = {
+    "scheduler": Scheduler,
+    "motion_norm": MotionNorm,
+    "preprocessors": tuple,
+    "files": lambda files: tuple(PublishedFile(**file) for file in files),
+}
+
+
+def _read(kind: type[_AnyEntry], table: str) -> tuple[_AnyEntry, ...]:
+    return tuple(
+        kind(**{field: _TYPES.get(field, lambda value: value)(value) for field, value in entry.items()})
+        for entry in _tables()[table]
+    )
 
 
 def has_gpu() -> bool:
@@ -306,7 +340,7 @@ def _free_base_model(model_id: str) -> BaseModel | None:
     if not named:
         return None
     like = STABLE_DIFFUSION_XL if "xl" in named["label"].lower() else STABLE_DIFFUSION
-    return replace(_like(like), family=None, size_mb=None, **named)
+    return replace(_like(like), family=None, size_mb=None, files=(), **named)
 
 
 def _free_lora(name: str) -> Lora | None:

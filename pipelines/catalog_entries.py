@@ -11,6 +11,21 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 Source = Literal["folder", "hub", "local"]
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """A weights file as its publisher has it on the Hub.
+
+    Args:
+        name: Its path in the repository.
+        bytes: Its length; None where no public source states it.
+        sha256: Of its content, in hex; None where no public source states it.
+    """
+
+    name: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What base models and motion modules have in common.
@@ -26,6 +41,7 @@ class Entry:
         revision: Branch, tag or commit on the Hub.
         licence: The licence of the weights.
         size_mb: How much is downloaded, MB; None where it is not known or nothing is.
+        files: Those of its files on the Hub whose length or sha256 is known.
         family: Which base models and motion modules fit together; None until the file has been read.
     """
 
@@ -39,6 +55,7 @@ class Entry:
     file: str | None = None
     revision: str = "main"
     size_mb: int | None = None
+    files: tuple[PublishedFile, ...] = ()
 
     @property
     def folder(self) -> Path:

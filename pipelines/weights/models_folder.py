@@ -46,6 +46,7 @@ def local_base_models(*, like: BaseModel, like_xl: BaseModel) -> list[BaseModel]
             family=None,
             file=None,
             size_mb=None,
+            files=(),
             **_told(name, path, "A model"),
         )
         for name, path in _found("base_models")

@@ -280,3 +280,10 @@ def test_a_size_that_was_guessed_wrongly_is_told(monkeypatch):
     assert catalog.advise_size(base, Architecture.SDXL, large | {"height": 1024}) == []
     known = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
     assert catalog.advise_size(known, Architecture.SDXL, small | {"height": 512}) == []
+
+
+def test_what_is_known_of_a_file_on_the_hub_is_found_by_its_repository_and_name():
+    file = catalog.published_file("guoyww/animatediff", "mm_sd_v15_v2.ckpt")
+    assert (file.bytes, file.sha256[:8]) == (1_817_888_431, "69ed0f5f")
+    assert catalog.published_file("someone/animatediff", "mm_sd_v15_v2.ckpt") is None
+    assert catalog.published_file("guoyww/animatediff", "other.ckpt") is None
