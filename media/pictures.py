@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 from PIL.ExifTags import Base
 
+from media.color_profiles import to_srgb
 from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.timing import Timing, frame_shown_at, timing_of
@@ -32,6 +33,15 @@ MAX_ANIMATION_FRAMES = 10_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # Of other formats only the first picture is meant: phones put previews behind a JPEG, scanners pages into a TIFF.
 _ANIMATED = ("PNG", "WEBP", "GIF")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _ON_ITS_SIDE = (5, 6, 7, 8)
 # A PNG's durations are fractions, a WebP's whole milliseconds, a GIF's hundredths of a second.
 _TICKS = {"PNG": Fraction(1, 1_000_000), "GIF": Fraction(1, 100)}
@@ -81,22 +91,42 @@ def check_picture_size(width: int, height: int) -> None:
 def size_as_seen(picture: Image.Image) -> tuple[int, int]:
     """Width and height of a picture turned as its EXIF says, from the header alone."""
     width, height = picture.size
-    return (height, width) if picture.getexif().get(Base.Orientation) in _ON_ITS_SIDE else (width, height)
+    if picture.format == "TIFF":  # Pillow turns it itself: the size at once, the pixels once they are read
+        return width, height
+    return (height, width) if _orientation(picture) in _ON_ITS_SIDE else (width, height)
 
 
 def to_rgb(picture: Image.Image) -> Frames:
-    """A picture as it is meant to be seen, uint8 [H, W, 3]: turned as its EXIF says, transparent parts black.
+    """A picture as it is meant to be seen, uint8 [H, W, 3].
 
-    Black, because a mask's black changes nothing, and because the bars of a picture that is padded are black, too.
+    It is turned as its EXIF says, in sRGB whatever its colour profile, and transparent parts are black: a mask's
+    black changes nothing, and the bars of a picture that is padded are black, too.
     """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture).astype(np.uint32) + 128) // 257
-        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    if picture.has_transparency_data:
-        seen = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen)
-    return np.asarray(picture.convert("RGB"))
+    picture.load()
+    turn = _TURNS.get(_orientation(picture))
+    upright = picture.transpose(turn) if turn is not None else picture
+    if upright.mode.startswith("I;16"):
+        upright = _to_8_bits(upright)
+    seen = to_srgb(upright)
+    if seen.mode == "RGBA":
+        seen = Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("RGB")
+    return np.asarray(seen)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How the EXIF says the picture is turned; 1, upright, where it says nothing that can be read."""
+    try:
+        found = picture.getexif().get(Base.Orientation)
+    except _DAMAGE:
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _to_8_bits(grey: Image.Image) -> Image.Image:
+    levels = (np.asarray(grey).astype(np.uint32) + 128) // 257
+    picture = Image.fromarray(levels.astype(np.uint8))
+    picture.info = dict(grey.info)
+    return picture
 
 
 class PictureReader:
