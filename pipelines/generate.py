@@ -30,6 +30,7 @@ from pipelines.models import Components, ModelStore, applied
 from pipelines.motion.families import advise
 from pipelines.passes import inputs_of
 from pipelines.plan import first_step, passes_of, second_step, windows_before
+from pipelines.prompt.dialect import foreign_notes
 from pipelines.prompt.states import TextStates, encode_prompts
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
@@ -122,7 +123,8 @@ def generate(
     weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
     runs = [_open_checkpoint(checkpoints, one, components, weights) for one in passes]
     found = [resume_from or run.load() for run in runs]
-    warnings = (*_advice(request, components), *plan.warnings)
+    told = foreign_notes(request.prompt, request.negative_prompt)
+    warnings = (*told, *_advice(request, components), *plan.warnings)
     for one, state in reversed(list(zip(passes, found, strict=True))):
         if state and frames_done is None:
             place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)

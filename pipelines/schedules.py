@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from pipelines.prompt.letters import plain_digits
+
 Keys = tuple[tuple[int, float], ...]
 """Frames, ascending, and the number at each; a number without keys stands at frame 0."""
 
@@ -31,10 +33,10 @@ def parse_schedule(value: object) -> Keys:
         return ((0, _finite(float(value))),)
     if isinstance(value, (list, tuple)):
         value = ", ".join(f"{frame}: {number}" for frame, number in value)
-    text = value.strip() if isinstance(value, str) else ""
+    text = plain_digits(value).strip() if isinstance(value, str) else ""
     if re.fullmatch(r"[+-]?\d*\.?\d+", text):
         return ((0, float(text)),)
-    found = [_KEY.fullmatch(part.strip()) for part in text.rstrip(",").split(",")]
+    found = [_KEY.fullmatch(part.strip()) for part in re.split(r"[,\n]+", text.rstrip(","))]
     keys = tuple((int(key[1]), float(key[2])) for key in found if key)
     if len(keys) < len(found):
         raise ValueError("must be a number, or keys such as '0: 0.5, 15: 1.5'")

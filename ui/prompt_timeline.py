@@ -10,7 +10,7 @@ from gradio.components import Component
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.quiet_events import QUIET
-from ui.timeline_picture import timeline_html
+from ui.timeline_picture import foreign_html, timeline_html
 from ui.words.speech import say, visitor_language
 
 _FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
@@ -32,20 +32,26 @@ def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> Non
 
 
 def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
-    """The keys of both prompts; nothing without keys, or while the other values can't be used."""
-    pictures, language = "", visitor_language()
+    """The keys of both prompts, while the other values can be used, and what in them is no syntax of this app."""
+    language = visitor_language()
+    prompts = [
+        (name, say(language, f"field.{name}.label"), text or "")
+        for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+    ]
+    pictures = ""
     with suppress(InvalidRequestError):
         request = GenerationRequest.build(seed=0, **dict(zip(_FIELDS, values, strict=True)))
         pictures = "".join(
             timeline_html(
-                text or "",
+                text,
                 num_frames=request.num_frames,
                 field=name,
-                label=say(language, f"field.{name}.label"),
+                label=label,
                 hold=request.prompt_hold,
                 closed=request.closes_prompts,
                 language=language,
             )
-            for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt))
+            for name, label, text in prompts
         )
+    pictures += "".join(foreign_html(text, label=label, language=language) for _, label, text in prompts)
     return gr.update(value=pictures, visible=bool(pictures))

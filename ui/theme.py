@@ -101,6 +101,7 @@ _CSS = """
 .travel ol b { font-variant-numeric: tabular-nums; margin-right: .2rem; }
 .travel .faults li { padding: .4rem .6rem; border-radius: var(--radius-md); color: var(--error-text-color);
   background: var(--error-background-fill); border: 1px solid var(--error-border-color); }
+ul.travel.foreign li { padding: .3rem .6rem; border-left: 3px solid var(--border-color-primary); }
 .travel mark { color: inherit; background: none; text-decoration: underline wavy; text-underline-offset: .2em;
   font-weight: 700; }
 .travel code { display: block; white-space: pre-wrap; }

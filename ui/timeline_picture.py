@@ -7,6 +7,8 @@ and marks take the page's own colour, so that they can be read in the light and 
 import html
 from collections.abc import Sequence
 
+from pipelines.prompt.dialect import find_foreign
+from pipelines.prompt.letters import plain_prompt
 from pipelines.prompt.travel import Fault, Key, PromptTravel, Script, Stay, has_keys, read_script, travel_along
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
@@ -55,8 +57,25 @@ def timeline_html(
             _texts(travel, script, language),
         ]
     if script.faults:
-        parts.append(_faults(prompt.split("\n"), script.faults, field, language))
+        parts.append(_faults(plain_prompt(prompt).split("\n"), script.faults, field, language))
     return f'<figure class="travel">{"".join(parts)}</figure>'
+
+
+def foreign_html(prompt: str, *, label: str, language: str = ENGLISH) -> str:
+    """What other programs understand in a prompt and this app does not.
+
+    Args:
+        prompt, label, language: As `timeline_html` takes them.
+
+    Returns:
+        HTML; nothing where there is none.
+    """
+    items = "".join(
+        f"<li>{html.escape(say(language, 'told.foreign', label=label, line=found.line))} "
+        f"<mark>{html.escape(found.text)}</mark>, {html.escape(say(language, f'told.dialect.{found.dialect}'))}.</li>"
+        for found in find_foreign(prompt)
+    )
+    return f'<ul class="travel foreign" role="status" aria-live="polite">{items}</ul>' if items else ""
 
 
 def _strip(travel: PromptTravel, keys: Sequence[Key], num_frames: int, spoken: str, gradient: str) -> str:

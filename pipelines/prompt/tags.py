@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.errors import InvalidRequestError
+from pipelines.prompt.letters import plain_digits, plain_text
 
 MAX_LORA_WEIGHT = 2.0
 
-_TAG = re.compile(r"<lora:([^<>]*)(>?)", re.IGNORECASE)
+_TAG = re.compile(r"[<\uff1c]\s*lora\s*[:\uff1a]([^<>\uff1c\uff1e]*)([>\uff1e]?)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -40,7 +41,7 @@ def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
         >>> read_tags("a fox <lora:v2_lora_ZoomIn:0.8>, <lora:mine> running")
         [Tag(name='v2_lora_ZoomIn', weight=0.8, place=''), Tag(name='mine', weight=1.0, place='')]
     """
-    return [_parsed(match, field) for match in _TAG.finditer(text)]
+    return [_parsed(match, field) for match in _TAG.finditer(plain_text(text))]
 
 
 def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "prompt") -> str:
@@ -53,12 +54,12 @@ def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "
         >>> replace_tags("a fox <lora:v2_lora_ZoomIn:0.8> running", lambda tag: "")
         'a fox  running'
     """
-    return _TAG.sub(lambda match: replacement(_parsed(match, field)), text)
+    return _TAG.sub(lambda match: replacement(_parsed(match, field)), plain_text(text))
 
 
 def _parsed(match: re.Match[str], field: str) -> Tag:
-    name, colon, number = match[1].partition(":")
-    name, number, place = name.strip(), number.strip(), _place(match)
+    name, colon, number = match[1].replace("\uff1a", ":").partition(":")
+    name, number, place = name.strip(), plain_digits(number).strip(), _place(match)
     if not match[2] or not name or (colon and not _NUMBER.fullmatch(number)):
         raise InvalidRequestError(
             f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'{place}. "

@@ -23,13 +23,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from pipelines.errors import InvalidRequestError
+from pipelines.prompt.letters import plain_prompt
 
 MAX_KEYS = 200  # each distinct text is encoded and its states are kept
 
 _FRAME = r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _KEY = re.compile(rf"\s*(?P<first>{_FRAME})(?:-(?P<last>{_FRAME}))?(?P<colon>::?)(?=\s|$)")
 _ALMOST_KEY = re.compile(r"\s*(?=[-.]*[0-9])[-.0-9]+\s*:")
-_EDGES = " \t\r,"  # parts are joined by one comma
+_EDGES = " \t\r,\xa0\u2007\u202f\u3000"  # parts are joined by one comma
 _SHOWN = 40
 _MOST_DIGITS = 9
 
@@ -214,7 +215,7 @@ def plan_travel(
     if script.faults:
         raise InvalidRequestError(script.faults[0].sentence(field))
     if not script.keys:
-        return PromptTravel.constant(edit(prompt))
+        return PromptTravel.constant(edit(script.head[0]))
     travel = travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
     edited = {script.whole_text(key): script.whole_text(key, edit) for key in script.keys}
     return replace(travel, texts=tuple(edited[text] for text in travel.texts))
@@ -239,11 +240,12 @@ def _last_of_stay(key: Key, end: int, hold: float) -> int:
 
 def has_keys(prompt: str) -> bool:
     """Whether any line of a prompt is a key, be it a wrong one."""
-    return any(_KEY.match(line) for line in prompt.split("\n"))
+    return any(_KEY.match(line) for line in plain_prompt(prompt).split("\n"))
 
 
 def read_script(prompt: str, *, num_frames: int) -> Script:
-    """Take a prompt apart, wrong lines and all."""
+    """Take a prompt apart, wrong lines and all; lines and columns are those of its `plain_prompt`."""
+    prompt = plain_prompt(prompt)
     lines = [(number, line) for number, line in enumerate(prompt.split("\n"), start=1) if line.strip()]
     matches = [_KEY.match(line) for _, line in lines]
     places = [place for place, match in enumerate(matches) if match]

@@ -186,3 +186,24 @@ def test_a_boomerang_plays_the_same_frames_back(reverse, expected, store, monkey
     both, events = run(GenerationRequest.build(num_frames=5, reverse=reverse, **values), store=store)
     assert np.array_equal(both, forth[expected])
     assert events[-2].step == events[-2].total == len(expected)
+
+
+def test_letters_that_nobody_sees_do_not_reach_the_frames(store: ModelStore):
+    plain, _ = run(small(prompt="0: a red circle\n4: a star", num_inference_steps=1), store=store)
+    spelt, events = run(
+        small(prompt="\ufeff０： a red circle\u20284 : a \u200bstar", num_inference_steps=1), store=store
+    )
+    assert np.array_equal(plain, spelt)
+    assert events[-1].warnings == ()
+
+
+def test_syntax_of_other_programs_is_told_with_the_clip_and_before_its_steps(store: ModelStore):
+    _, events = run(
+        small(prompt="a [red:blue:0.5] circle", negative_prompt="BREAK", num_inference_steps=1), store=store
+    )
+    first, second = events[-1].warnings
+    assert first.startswith("prompt has '[red:blue:0.5]' (line 1, column 3), which changes words between steps")
+    assert second.startswith("negative_prompt has 'BREAK'")
+    steps = [event.stage for event in events if isinstance(event, Progress)]
+    (told,) = (event for event in events if isinstance(event, Progress) and first in event.note)
+    assert events.index(told) < steps.index(Stage.DENOISE)

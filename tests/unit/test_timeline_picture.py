@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ui.timeline_picture import COLOURS, timeline_html
+from ui.timeline_picture import COLOURS, foreign_html, timeline_html
 
 
 def drawn(prompt: str, *, num_frames: int = 16, **options) -> ElementTree.Element:
@@ -86,3 +86,16 @@ def test_no_text_becomes_markup():
     picture = timeline_html(f"0: {hostile}\n99: {hostile}\n", num_frames=16, field="prompt", label="Prompt")
     assert not re.search(r"<img", picture)
     assert ElementTree.fromstring(picture).find("ol/li/span").text == hostile
+
+
+def test_syntax_of_other_programs_is_told_in_the_visitor_s_language():
+    assert foreign_html("a [calm] cat", label="Prompt") == ""
+    told = ElementTree.fromstring(foreign_html("a <b>\nin a [wood:city:0.5]", label="Prompt", language="de"))
+    (item,) = told.findall("li")
+    assert item.text == "Prompt, Zeile 2: "
+    assert item.find("mark").text == "[wood:city:0.5]"
+    assert item.find("mark").tail.startswith(", wechselt in anderen Programmen Wörter zwischen Schritten")
+
+
+def test_lines_are_marked_as_they_are_read():
+    assert drawn("\ufeff0： a\u202877： b").find("ul/li/code/mark").text == "77"

@@ -19,6 +19,7 @@ from api.limits import allowed_bounds
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
 from pipelines.presets import PRESETS
+from pipelines.prompt.dialect import MEANINGS
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit, ImagePrompt
 from pipelines.settings import settings
@@ -121,6 +122,7 @@ def _said_elsewhere() -> Iterator[tuple[str, str]]:
             assert isinstance(field.json_schema_extra, dict)
             yield f"{room}.{name}.label", str(field.json_schema_extra["label"])
             yield f"{room}.{name}.help", str(field.description)
+    yield from ((f"told.dialect.{dialect}", meaning) for dialect, meaning in MEANINGS.items())
     for heading in GROUPS:
         yield heading_key(heading), heading
     for preset in PRESETS:
