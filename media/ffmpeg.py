@@ -14,6 +14,8 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
+from media.input_files import demuxer_of
+
 Frames = npt.NDArray[np.uint8]
 
 READ_TIMEOUT_S = 60
@@ -27,13 +29,6 @@ _ERROR_SHOWN = 600
 _SAID_BYTES = 1 << 16
 # The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
 _PIPE_BYTES = 1 << 20
-# A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that
-# (they are all `file`); whitelisting containers does.
-_SAFE_INPUT = (
-    *("-protocol_whitelist", "file"),
-    *("-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"),
-    *("-max_pixels", str(MAX_PIXELS)),
-)
 
 
 class FFmpegError(RuntimeError):
@@ -46,9 +41,26 @@ def _command(*args: str) -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-v", "error", *args]
 
 
-def safe_input(path: Path) -> tuple[str, ...]:
-    """Arguments that open a file from anybody; `file:` keeps its name from being read as a URL."""
-    return (*_SAFE_INPUT, "-i", f"file:{path.resolve()}")
+def safe_input(path: Path, *, decoder: str = "") -> tuple[str, ...]:
+    """Arguments that open a file from anybody.
+
+    A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that (they are
+    all `file`); naming the demuxer does. `file:` keeps the name from being read as a URL.
+
+    Args:
+        decoder: For the pictures, in the place of ffmpeg's own choice.
+
+    Raises:
+        FFmpegError: It begins as no clip does.
+    """
+    demuxer = demuxer_of(path)
+    if not demuxer:
+        raise FFmpegError("the file is of no kind that is read")
+    return (
+        *("-protocol_whitelist", "file", "-format_whitelist", demuxer, "-f", demuxer),
+        *("-max_pixels", str(MAX_PIXELS), *(("-c:V", decoder) if decoder else ())),
+        *("-i", f"file:{path.resolve()}"),
+    )
 
 
 def raw_video(pixel_format: str, width: int, height: int, fps: Fraction) -> tuple[str, ...]:
@@ -198,6 +210,7 @@ class FrameReader:
             just that.
         seek_s: Where to begin, in seconds: at the first frame that is shown then or later.
         alpha: Whether frames are to have a fourth channel; without filters only.
+        decoder: In the place of ffmpeg's own choice.
     """
 
     def __init__(
@@ -210,6 +223,7 @@ class FrameReader:
         filters: str = "",
         seek_s: Fraction = Fraction(0),
         alpha: bool = False,
+        decoder: str = "",
     ) -> None:
         self._shape = (height, width, 4 if alpha else 3)
         self._messages = TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -227,7 +241,7 @@ class FrameReader:
             str(max_frames),
         )
         self._process = subprocess.Popen(
-            _command(*seek, *safe_input(path), *output, "-f", "rawvideo", "pipe:1"),
+            _command(*seek, *safe_input(path, decoder=decoder), *output, "-f", "rawvideo", "pipe:1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,

@@ -7,21 +7,48 @@ from pathlib import Path
 
 CHOOSE_ANOTHER = "Choose another file"
 KINDS_READ = "a picture, a clip or a zip of pictures"
+_ALL_KINDS = (
+    "Pictures are PNG, JPEG, WebP, GIF, BMP or TIFF; clips MP4, MOV, MKV, WebM, AVI, MPEG, TS, FLV, WMV, OGV or MXF"
+)
 
-_SNIFFED_BYTES = 64
-_STARTS = {
-    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM|II\*\0|MM\0\*|RIFF....WEBP": "picture",
-    # MP4 and QuickTime; files from before `ftyp` was thought of begin with another box.
-    rb"....(ftyp|moov|mdat|wide|free|skip)|\x1a\x45\xdf\xa3|RIFF....AVI ": "video",
-    rb"PK\x03\x04": "zip",
+_SNIFFED_BYTES = 1024
+_PICTURE = rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM|II\*\0|MM\0\*|RIFF....WEBP"
+_ZIP = rb"PK\x03\x04"
+_PACKETS = rb"(G.{187}){4}G"  # MPEG's transport packets of 188 bytes, which may begin anywhere in a recording
+_TIMED_PACKETS = rb"(....G.{187}){4}....G"  # those of cameras and Blu-rays, with four bytes of time before each
+# How a clip's first bytes tell its container, and the one of ffmpeg's demuxers that may read it.
+_DEMUXERS = {
+    # Files from before `ftyp` was thought of begin with another box.
+    rb"....(ftyp|moov|mdat|wide|free|skip|pnot)": "mov",
+    rb"\x1a\x45\xdf\xa3": "matroska",
+    rb"RIFF....AVI[ X\x19]": "avi",
+    rb"FLV\x01": "flv",
+    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
+    rb"OggS": "ogg",
+    rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02": "mxf",
+    rb"\0\0\x01\xba": "mpeg",
+    rb".{0,188}?" + _PACKETS + rb"|" + _TIMED_PACKETS: "mpegts",
+    rb"YUV4MPEG2 ": "yuv4mpegpipe",
+    rb"DKIF\0\0": "ivf",
+    rb"GIF8[79]a": "gif",
 }
 # Playlists name other files, which would be read as well; the rest is refused by name because people try it.
 _REFUSED = {
     rb"....ftyp(hei|hev|mif1|msf1|avi[fs])": "a HEIC or AVIF picture, which this app does not read",
-    rb"\s*(#EXTM3U|ffconcat|\[playlist\])": "a playlist, which is no clip itself",
+    rb"\s*(#EXTM3U|ffconcat|\[playlist\]|\[Reference\])": "a playlist, which is no clip itself",
     rb"\s*<": "a web page, a drawing or a playlist",
-    rb"%PDF": "a PDF",
+    rb"%PDF|%!PS": "a PDF",
     rb"PK\x05\x06": "an empty zip",
+    rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|.{257}ustar": "an archive of another kind than zip",
+    rb"II\*\0.{4}CR|....ftypcrx|FUJIFILMCCD-RAW|IIRO|IIU\0|MMOR": "a camera's raw photo, which this app does not read",
+    rb"8BPS|gimp xcf|\x76\x2f\x31\x01|#\?RA?D|\0\0\x01\0|DDS |\xff\x0a|\0\0\0\x0c(JXL|jP  )|\xff\x4f\xff\x51": (
+        "a picture of a kind that this app does not read"
+    ),
+    rb"ID3|\xff[\xf2\xf3\xfa\xfb\xf1\xf9]|fLaC|RIFF....WAVE|FORM....AIF|MThd": "a file with sound only",
+    rb"\.RMF|[FC]WS|ZWS|nut/multimedia|KwDB|\x1f\x07\0": "a clip of a kind that this app does not read",
+    rb"\0\0\x01\xb3|\0?\0\0\x01[\x09\x27\x40\x42\x46\x67]": "a bare stream without a container such as MP4",
+    rb".{8}\{\s*\"|\x80[\x02-\x05]": "a file of weights",
+    rb"MZ|\x7fELF|#!": "a program",
 }
 
 
@@ -47,15 +74,41 @@ def sniff(path: Path) -> InputKind:
         BadInputError: It is no plain file, empty, or of a kind that is not read.
     """
     check_plain_file(path)
-    with path.open("rb") as file:
-        start = file.read(_SNIFFED_BYTES)
+    start = _start(path)
     for pattern, got in _REFUSED.items():
         if re.match(pattern, start.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
-            raise BadInputError(f"must be {KINDS_READ}, got {got}. {CHOOSE_ANOTHER}.")
-    for pattern, kind in _STARTS.items():
+            raise BadInputError(f"must be {KINDS_READ}, got {got}. {_ALL_KINDS}.")
+    for kind, pattern in ((InputKind.PICTURE, _PICTURE), (InputKind.ZIP, _ZIP)):
         if re.match(pattern, start, re.DOTALL):
-            return InputKind(kind)
-    raise BadInputError(f"must be {KINDS_READ}, got a file of another kind. {CHOOSE_ANOTHER}.")
+            return kind
+    if demuxer_of(path):
+        return InputKind.VIDEO
+    got = "a text" if _is_text(start) else "a file of another kind"
+    raise BadInputError(f"must be {KINDS_READ}, got {got}. {_ALL_KINDS}.")
+
+
+def demuxer_of(path: Path) -> str:
+    """The one demuxer of ffmpeg that may read a clip, by its first bytes; empty for what is no clip.
+
+    Left to itself ffmpeg would guess from all it knows, playlists and scripts that name other files among them.
+    """
+    start = _start(path)
+    return next((name for pattern, name in _DEMUXERS.items() if re.match(pattern, start, re.DOTALL)), "")
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_SNIFFED_BYTES)
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        if err.start < len(start) - 3:  # not a letter that is cut off
+            return False
+        text = start[: err.start].decode("utf-8-sig")
+    return all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def check_plain_file(path: Path) -> int:

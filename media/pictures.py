@@ -42,6 +42,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_DNG_VERSION, _NEW_SUBFILE_TYPE = 50706, 254  # of TIFF's tags
 _ON_ITS_SIDE = (5, 6, 7, 8)
 # A PNG's durations are fractions, a WebP's whole milliseconds, a GIF's hundredths of a second.
 _TICKS = {"PNG": Fraction(1, 1_000_000), "GIF": Fraction(1, 100)}
@@ -56,7 +57,7 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
     """A picture whose header is fine; Pillow's errors while it is read become words.
 
     Raises:
-        BadInputError: It is damaged, too large, too thin, or has more than 16 bits a channel.
+        BadInputError: It is damaged, too large, too thin, a raw photo, or has more than 16 bits a channel.
     """
     try:
         with Image.open(file, formats=_FORMATS) as picture:
@@ -65,6 +66,11 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
                 raise BadInputError(
                     "must have 8 or 16 bits in each channel, got a picture with 32. Save it as a PNG with 8."
                 )
+            if _is_raw_photo(picture):
+                raise BadInputError(
+                    "must be a developed picture, got a camera's raw photo, of which only a thumbnail could be read. "
+                    "Export it as a PNG or JPEG."
+                )
             yield picture
     except _BOMBS as err:
         raise BadInputError(_too_large("more")) from err
@@ -72,6 +78,13 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
         raise BadInputError(
             f"must be a whole picture, got one that is damaged or of an unknown kind. {CHOOSE_ANOTHER}."
         ) from err
+
+
+def _is_raw_photo(picture: Image.Image) -> bool:
+    """Whether a TIFF is a DNG, NEF or the like, whose first picture is a small one of the real one."""
+    tags = getattr(picture, "tag_v2", {})
+    kind = tags.get(_NEW_SUBFILE_TYPE, 0)
+    return _DNG_VERSION in tags or (isinstance(kind, int) and bool(kind & 1))
 
 
 def check_picture_size(width: int, height: int) -> None:

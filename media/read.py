@@ -20,6 +20,7 @@ from media.tagged_video import read_video_recipe
 from media.text import read_text_recipe
 from media.timing import timing_of
 from media.video import list_video
+from media.video_colors import to_srgb_filters
 from media.webp_file import read_webp_facts, read_webp_recipe
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
@@ -152,7 +153,16 @@ def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
     if info.codec == "png":
         yield from iter_png_frames(path, width=info.width, height=info.height)
         return
-    with FrameReader(path, width=info.width, height=info.height, max_frames=info.num_frames) as reader:
+    listing = list_video(path, max_frames=1)
+    size = info.width, info.height
+    with FrameReader(
+        path,
+        width=info.width,
+        height=info.height,
+        max_frames=info.num_frames,
+        filters=to_srgb_filters(listing.colors, size),
+        decoder=listing.decoder,
+    ) as reader:
         yield from reader
 
 

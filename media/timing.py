@@ -14,6 +14,7 @@ _NTSC = Fraction(1000, 1001)
 _MAX_DENOMINATOR = 1001
 _HINT_DIGITS = Fraction(1, 100)
 _UNEVEN_TOLERANCE = 0.005
+_JITTER = 0.25  # of a frame; phones stamp each frame when the sensor has it, a few milliseconds early or late
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Timing:
 
     Args:
         fps: Exact frame rate.
-        even: Whether frame k of the file is shown at k / fps. If not, frames have to be taken by time: at
+        even: Whether frame k of the file is shown at about k / fps. If not, frames have to be taken by time: at
             every 1 / fps the one that is shown then.
         num_frames: At that rate; of an even clip, the frames in the file.
     """
@@ -39,7 +40,10 @@ def timing_of(starts: Sequence[int], end: int, tick: Fraction, *, hint: Fraction
     A rate fits if no frame is off by more than a tick. Where several do, a whole one is preferred, then one of
     broadcasting (n · 1000/1001), if they agree with the hint, then the one with the smallest denominator.
 
-    Times that no rate fits are uneven: recordings of phones and screens, GIFs that wait at the end. Those keep
+    Times that shake around those of a rate by less than a quarter of a frame, as phones write them, count as its own:
+    each frame is there once.
+
+    Times that no rate fits are uneven: recordings of screens and in the dark, GIFs that wait at the end. Those keep
     their time, and with it their sound: frames are taken at the rate of the median frame, so that a
     frame that lasts longer is repeated.
 
@@ -62,10 +66,15 @@ def timing_of(starts: Sequence[int], end: int, tick: Fraction, *, hint: Fraction
             return Timing(1 / (tick * max(1, int(durations[0]))), True, len(starts))
     elif (fps := _even_rate(np.array(starts, np.int64), tick, hint)) is not None:
         return Timing(fps, True, len(starts))
-    median = max(1.0, float(np.median(durations))) * float(tick)
+    ticks = max(1.0, float(np.median(durations)))
+    shaking = _even_rate(np.array(starts, np.int64), tick, None, slack=_JITTER * ticks) if len(starts) > 1 else None
+    if shaking is not None and durations[-1] < 2 * ticks:
+        return Timing(shaking, True, len(starts))
+    median = ticks * float(tick)
     rate = _simplest((1 - _UNEVEN_TOLERANCE) / median, (1 + _UNEVEN_TOLERANCE) / median)
     fps = min(rate or Fraction(MAX_UNEVEN_FPS), Fraction(MAX_UNEVEN_FPS))
-    return Timing(fps, False, max(1, round((end - starts[0]) * tick * fps)))
+    last = floor((starts[-1] - starts[0]) * tick * fps)  # has its place even if the file says that it lasts no time
+    return Timing(fps, False, max(last + 1, round((end - starts[0]) * tick * fps)))
 
 
 def frame_shown_at(starts: Sequence[int], place: int, tick: Fraction, fps: Fraction) -> int:
@@ -74,13 +83,13 @@ def frame_shown_at(starts: Sequence[int], place: int, tick: Fraction, fps: Fract
     return max(0, int(np.searchsorted(starts, floor(now), side="right")) - 1)
 
 
-def _even_rate(starts: np.ndarray, tick: Fraction, hint: Fraction | None) -> Fraction | None:
-    """The rate at which no frame is more than a tick from its place; None if there is none."""
+def _even_rate(starts: np.ndarray, tick: Fraction, hint: Fraction | None, *, slack: float = 1) -> Fraction | None:
+    """The rate at which no frame is more than some ticks from its place; None if there is none."""
     count = np.arange(1, len(starts))
     passed = starts[1:] - starts[0]
-    low = float((count / (passed + 1)).max() / tick)
-    late = passed > 1
-    high = float((count[late] / (passed[late] - 1)).min() / tick) if late.any() else 1 / float(tick)
+    low = float((count / (passed + slack)).max() / float(tick))
+    late = passed > slack
+    high = float((count[late] / (passed[late] - slack)).min() / float(tick)) if late.any() else 1 / float(tick)
     if low > high:
         return None
     about = float(hint) if hint else (low + high) / 2

@@ -19,6 +19,7 @@ from media.ffmpeg import (
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.pictures import check_picture_size
 from media.timing import Timing, timing_of
+from media.video_colors import VideoColors, to_srgb_filters
 
 MAX_LISTED_FRAMES = 200_000
 """Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""
@@ -32,7 +33,9 @@ _PACKET = re.compile(r"^0, *(-?\d+), *(-?\d+), *(\d+), *\d+, *\w+(?:, F=0x(\w+))
 _DISCARDED = 4  # is decoded, but not shown: a clip that was cut without being coded anew has such at its beginning
 _NO_TIME = -(1 << 63)
 _WORTH_SEEKING = 100  # frames; to decode fewer takes less than a moment
-_HDR = ("smpte2084", "arib-std-b67")
+# ffmpeg's own decoders of VP8 and VP9 leave out what says how much can be seen through; the library's don't.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_ALPHA_MODE = re.compile(r"^ *alpha_mode *: 1\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,9 @@ class VideoListing:
         tick: Seconds.
         fps_said: As ffmpeg rounds it, to two decimals.
         codec, pix_fmt: As ffmpeg names them.
-        transfer: How brightness is coded, if it is one of HDR.
+        colors: What the file says about them.
+        is_interlaced: Whether a frame has two halves of different times, line by line.
+        decoder: The one that reads it whole, where that is not ffmpeg's own choice.
         has_audio: Whether there is sound, too.
     """
 
@@ -60,7 +65,9 @@ class VideoListing:
     fps_said: Fraction | None
     codec: str
     pix_fmt: str
-    transfer: str
+    colors: VideoColors
+    is_interlaced: bool
+    decoder: str
     has_audio: bool
 
 
@@ -82,7 +89,7 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
         timeout_s=READ_TIMEOUT_S,
     )
     packets, said = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    shown = re.search(r"\bn: *0 .* fmt:(\w+) .*\bsar:(\d+)/(\d+) s:(\d+)x(\d+) ", said)
+    shown = re.search(r"\bn: *0 .* fmt:(\w+) .*\bsar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w) ", said)
     stream = re.search(r"^ *Stream #0:.*: Video: .*$", said, re.MULTILINE)
     codec = re.search(r"^#codec_id 0: (\w+)", packets, re.MULTILINE)
     time_base = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
@@ -93,6 +100,7 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
     has_times = _NO_TIME not in times
     fps_said = re.search(r", (\d+(?:\.\d+)?) fps", stream[0])
     sar = Fraction(int(shown[2]), int(shown[3])) if int(shown[2]) and int(shown[3]) else Fraction(1)
+    decoder = _ALPHA_DECODERS.get(codec[1], "") if _ALPHA_MODE.search(said) else ""
     return VideoListing(
         width=round(int(shown[4]) * sar),
         height=int(shown[5]),
@@ -103,7 +111,9 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
         fps_said=Fraction(fps_said[1]) if fps_said else None,
         codec=codec[1],
         pix_fmt=shown[1],
-        transfer=next((name for name in _HDR if f"/{name}" in stream[0]), ""),
+        colors=VideoColors.of_frame(said, pix_fmt=shown[1], has_alpha=bool(decoder)),
+        is_interlaced=shown[6] in "TB",
+        decoder=decoder,
         has_audio=re.search(r"^ *Stream #0:.*: Audio: ", said.split("Stream mapping:")[0], re.MULTILINE) is not None,
     )
 
@@ -154,6 +164,7 @@ class VideoReader:
                 max_frames=len(places),
                 filters=self._filters(places.start - skipped, places.step, size),
                 seek_s=seek_s,
+                decoder=self._listing.decoder,
             ) as reader:
                 for frame in reader:
                     yield frame
@@ -173,21 +184,12 @@ class VideoReader:
     def _filters(self, start: int, every: int, size: tuple[int, int]) -> str:
         by_time = "" if self.timing.even else f"setpts=PTS-STARTPTS,fps={self.timing.fps},"
         picked = rf"select=gte(n\,{start})*not(mod(n-{start}\,{every})),"
-        scaled = f"scale={size[0]}:{size[1]}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,"
-        return by_time + picked + scaled + _to_sdr(self._listing.transfer) + "format=rgb24"
+        return _deinterlaced(self._listing) + by_time + picked + to_srgb_filters(self._listing.colors, size)
 
 
-def _to_sdr(transfer: str) -> str:
-    """Filters that bring high dynamic range into sRGB's; after scaling, because they compute in floats.
-
-    White of 203 cd/m² is that of papers and captions (ITU-R BT.2408); what is brighter is pressed together.
-    """
-    if not transfer:
-        return ""
-    return (
-        f"format=yuv444p10le,zscale=tin={transfer}:pin=bt2020:min=2020_ncl:t=linear:npl=203,format=gbrpf32le,"
-        "zscale=p=bt709,tonemap=tonemap=mobius:desat=0,zscale=t=iec61966-2-1,"
-    )
+def _deinterlaced(listing: VideoListing) -> str:
+    """Filters that make whole pictures of interlaced ones; empty for others."""
+    return "bwdif=mode=send_frame:deint=interlaced," if listing.is_interlaced else ""
 
 
 def _refused(err: FFmpegError) -> BadInputError:

@@ -9,7 +9,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from media.input_facts import Cut
 from media.input_files import InputKind
@@ -96,7 +96,13 @@ def png_saying(width: int, height: int, *more: bytes) -> bytes:
 
 TEXT_BOMB = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"a" * (64 << 20)))
 FLOATS = picture_bytes(Image.fromarray(np.full((32, 48), np.nan, np.float32)), "TIFF")
+RAW_PHOTO = TiffImagePlugin.ImageFileDirectory_v2()
+RAW_PHOTO[50706] = b"\1\4\0\0"
+THUMBNAIL = TiffImagePlugin.ImageFileDirectory_v2()
+THUMBNAIL[254] = 1
 BAD_PICTURES = {
+    "photo.dng": (picture_bytes(Image.new("RGB", (48, 32)), "TIFF", tiffinfo=RAW_PHOTO), "got a camera's raw photo"),
+    "photo.nef": (picture_bytes(Image.new("RGB", (48, 32)), "TIFF", tiffinfo=THUMBNAIL), "got a camera's raw photo"),
     "40,000 squared": (png_saying(40_000, 40_000), "must have at most 67 million pixels, got"),
     "16,384 squared": (png_saying(16_384, 16_384), "must have at most 67 million pixels, got"),
     "9,000 squared": (png_saying(9_000, 9_000), "must have at most 67 million pixels, got 9000 × 9000. Make it"),
