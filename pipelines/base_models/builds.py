@@ -41,7 +41,13 @@ BUILDS = {
         checkpoint_parts=("cond_stage_model.transformer.",),
         configs=catalog.STABLE_DIFFUSION,
         pipeline=StableDiffusionPipeline,
-        pipeline_options={"safety_checker": None, "requires_safety_checker": False},
+        # Its index names all of them, but none is downloaded.
+        pipeline_options={
+            "safety_checker": None,
+            "requires_safety_checker": False,
+            "feature_extractor": None,
+            "image_encoder": None,
+        },
     ),
     Architecture.SDXL: Build(
         label="Stable Diffusion XL",

@@ -1,9 +1,10 @@
 """Published weight files as lists of their tensors: names, types and shapes, without the weights."""
 
 import json
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -41,6 +42,30 @@ class TensorList:
     def data_bytes(self) -> int:
         """Bytes of all tensors, without the file's header."""
         return sum(DTYPES[dtype].itemsize * prod(shape) for dtype, shape in self.tensors.values())
+
+    def only(self, pattern: str) -> "TensorList":
+        """The tensors whose names a pattern matches from the beginning, without the facts of the whole file."""
+        return TensorList({}, {name: what for name, what in self.tensors.items() if re.match(pattern, name)})
+
+    def without(self, pattern: str) -> "TensorList":
+        """The tensors whose names a pattern does not match from the beginning, without the facts of the whole file."""
+        return self.only(rf"(?!{pattern})")
+
+    def renamed(self, pattern: str, replacement: str) -> "TensorList":
+        """The same tensors, with a pattern in their names replaced."""
+        return replace(self, tensors={re.sub(pattern, replacement, key): what for key, what in self.tensors.items()})
+
+    def typed(self, dtype: str) -> "TensorList":
+        """The same tensors with another type of floating-point numbers."""
+        tensors = {
+            name: (dtype if found.startswith(("F", "BF")) else found, shape)
+            for name, (found, shape) in self.tensors.items()
+        }
+        return replace(self, tensors=tensors)
+
+    def with_tensors(self, tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> "TensorList":
+        """The same tensors and others, or others in the place of those of the same names."""
+        return replace(self, tensors={**self.tensors, **tensors})
 
     def narrow(self, widths: Mapping[int, int], *, seed: int = 0) -> dict[str, torch.Tensor]:
         """Make small random tensors under the published names.

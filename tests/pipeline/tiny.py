@@ -5,23 +5,22 @@ blocks, attention in two, two text encoders), a twentieth as wide, so converters
 kind of layer they meet in the real files.
 """
 
-import json
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     ControlNetModel,
-    DDIMScheduler,
     MotionAdapter,
     SparseControlNetModel,
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -31,6 +30,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from tests.museum import authors
+from tests.museum.configs import SD15, SDXL, VOCABULARY, published, write_config, write_tokenizer
 from tests.pipeline.published_names import bare, ldm_control, ldm_unet, ldm_vae, open_clip, replaced
 
 CHANNELS = (16, 32, 64, 64)
@@ -39,27 +40,8 @@ _WIDTH = 32  # of the first text encoder
 _WIDTH_2 = 48  # of the second
 _GROUPS = 8
 _TIME_ID_WIDTH = 8
-_INDEX = {
-    "_class_name": "StableDiffusionPipeline",
-    "feature_extractor": [None, None],
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
-_XL_INDEX = {
-    "_class_name": "StableDiffusionXLPipeline",
-    "force_zeros_for_empty_prompt": True,
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "tokenizer_2": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
+_INDEX = published(SD15, "model_index.json")
+_XL_INDEX = published(SDXL, "model_index.json")
 _OLD_VAE = {
     r"\.to_q\.": ".query.",
     r"\.to_k\.": ".key.",
@@ -69,26 +51,43 @@ _OLD_VAE = {
 
 
 class _Tiny(ABC):
-    """What both architectures share: files of the components named in `index`."""
+    """What both architectures share: files of the components named in `index`, with the configurations published.
 
-    index: dict[str, object]
+    Attributes:
+        configs: Each component's configuration, by its folder.
+        repo: Whose scheduler and tokenizers those are.
+    """
+
+    index: Mapping[str, object]
+    repo: str
+    configs: dict[str, dict[str, Any]]
+    scheduler_config: dict[str, Any]
     unet: UNet2DConditionModel
     vae: AutoencoderKL
 
     def save_folder(self, folder: Path, *, safetensors: bool = True, old_vae_names: bool = False) -> Path:
         """Write a diffusers folder; with `old_vae_names` as Stable Diffusion 1.5's own VAE is on the Hub."""
-        for name in (name for name in self.index if hasattr(self, name)):
-            part = getattr(self, name)
-            options = {"safe_serialization": safetensors} if name in {"unet", "vae"} else {}
-            part.save_pretrained(folder / name, **options)
-            if name.startswith("text_encoder") and not safetensors:  # transformers 5 writes no pickles any more
-                (folder / name / "model.safetensors").unlink()
-                torch.save(part.state_dict(), folder / name / "pytorch_model.bin")
-        if old_vae_names:
-            renamed = {replaced(name, _OLD_VAE): tensor for name, tensor in self.vae.state_dict().items()}
-            save_file(renamed, folder / "vae" / "diffusion_pytorch_model.safetensors")
-        (folder / "model_index.json").write_text(json.dumps(self.index))
+        for name, config in self.configs.items():
+            write_config(folder / name / "config.json", config)
+            self._save_weights(name, folder / name, safetensors, old_vae_names)
+            if name.startswith("text_encoder"):
+                tokenizer = name.replace("text_encoder", "tokenizer")
+                write_tokenizer(folder / tokenizer, self.repo, tokenizer)
+        write_config(folder / "scheduler" / "scheduler_config.json", self.scheduler_config)
+        write_config(folder / "model_index.json", dict(self.index))
         return folder
+
+    def _save_weights(self, name: str, folder: Path, safetensors: bool, old_vae_names: bool) -> None:
+        weights = getattr(self, name).state_dict()
+        file = "diffusion_pytorch_model" if name in {"unet", "vae"} else "model" if safetensors else "pytorch_model"
+        if name.startswith("text_encoder"):
+            weights = _published_text(weights)
+        if name == "vae" and old_vae_names:
+            weights = {replaced(key, _OLD_VAE): tensor for key, tensor in weights.items()}
+        if safetensors:
+            save_file(weights, folder / f"{file}.safetensors", metadata={"format": "pt"})
+        else:
+            torch.save(weights, folder / f"{file}.bin")
 
     def checkpoint(self) -> dict[str, torch.Tensor]:
         """All weights under the names their authors published."""
@@ -109,7 +108,7 @@ class _Tiny(ABC):
 
 
 class TinyBase(_Tiny):
-    """A tiny Stable Diffusion 1.5; the same seed gives the same weights.
+    """A tiny Stable Diffusion 1.5: all as published but the widths; the same seed gives the same weights.
 
     Args:
         cross_attention_dim, in_channels, channels: Of the UNet, to be wrong on purpose, or SDXL's three blocks.
@@ -117,6 +116,7 @@ class TinyBase(_Tiny):
     """
 
     index = _INDEX
+    repo = SD15
 
     def __init__(
         self,
@@ -127,41 +127,67 @@ class TinyBase(_Tiny):
         prediction_type: str = "epsilon",
         channels: tuple[int, ...] = CHANNELS,
     ) -> None:
+        unet = {"cross_attention_dim": cross_attention_dim, "in_channels": in_channels}
+        self.configs = {
+            "text_encoder": published(SD15, "text_encoder/config.json") | _text_sizes(),
+            "unet": _unet_config(SD15, channels) | unet,
+            "vae": published(SD15, "vae/config.json") | _VAE_SIZES,
+        }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.unet = _unet(cross_attention_dim, in_channels, channels)
-            self.vae = _vae(force_upcast=False)
-            self.text_encoder = CLIPTextModel(_text_config()).eval()
-        self.tokenizer = _tokenizer()
-        self.scheduler = _scheduler(prediction_type)
+            self.unet = UNet2DConditionModel.from_config(self.configs["unet"]).eval()
+            self.vae = AutoencoderKL.from_config(self.configs["vae"]).eval()
+            self.text_encoder = CLIPTextModel(CLIPTextConfig(**self.configs["text_encoder"])).eval()
+        self.tokenizer = _tokenizer(SD15)
+        said = {} if prediction_type == "epsilon" else {"prediction_type": prediction_type}
+        self.scheduler_config = published(SD15, "scheduler/scheduler_config.json") | said
+
+    def checkpoint(self) -> dict[str, torch.Tensor]:
+        """All tensors of the single file: what both architectures have, and the noise schedule."""
+        schedule = {name: torch.ones(1000) for name in authors.SCHEDULE}
+        return schedule | super().checkpoint()
 
     def _checkpoint_text(self) -> dict[str, torch.Tensor]:
-        text = self.text_encoder.state_dict()
-        return {f"cond_stage_model.transformer.text_model.{bare(name)}": tensor for name, tensor in text.items()}
+        text = _published_text(self.text_encoder.state_dict())
+        return {f"cond_stage_model.transformer.{name}": tensor for name, tensor in text.items()}
 
 
 class TinyXL(_Tiny):
-    """A tiny Stable Diffusion XL; the same seed gives the same weights."""
+    """A tiny Stable Diffusion XL: all as published but the widths; the same seed gives the same weights."""
 
     index = _XL_INDEX
+    repo = SDXL
 
     def __init__(self, seed: int = 0) -> None:
+        unet = {
+            "attention_head_dim": (2, 4, 8),
+            "transformer_layers_per_block": (1, 2, 3),
+            "cross_attention_dim": _WIDTH + _WIDTH_2,
+            "addition_time_embed_dim": _TIME_ID_WIDTH,
+            "projection_class_embeddings_input_dim": 6 * _TIME_ID_WIDTH + _WIDTH_2,
+        }
+        second = published(SDXL, "text_encoder_2/config.json") | _text_sizes(width=_WIDTH_2, layers=4)
+        self.configs = {
+            "text_encoder": published(SDXL, "text_encoder/config.json") | _text_sizes(layers=3),
+            "text_encoder_2": second,
+            "unet": _unet_config(SDXL, XL_CHANNELS) | unet,
+            "vae": published(SDXL, "vae/config.json") | _VAE_SIZES,
+        }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.unet = _xl_unet()
-            self.vae = _vae(force_upcast=True, scaling_factor=0.13025)
-            self.text_encoder = CLIPTextModel(_text_config(layers=3)).eval()
-            # As published: its end token is told wrongly, and the right one found as the highest number.
-            second = _text_config(width=_WIDTH_2, layers=4, bos_token_id=0, eos_token_id=2, pad_token_id=1)
-            self.text_encoder_2 = CLIPTextModelWithProjection(second).eval()
-        self.tokenizer = _tokenizer()
-        self.tokenizer_2 = _tokenizer(pad_token="!")
-        self.scheduler = _scheduler("epsilon")
+            self.unet = UNet2DConditionModel.from_config(self.configs["unet"]).eval()
+            self.vae = AutoencoderKL.from_config(self.configs["vae"]).eval()
+            self.text_encoder = CLIPTextModel(CLIPTextConfig(**self.configs["text_encoder"])).eval()
+            self.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(**second)).eval()
+        self.tokenizer = _tokenizer(SDXL)
+        self.tokenizer_2 = _tokenizer(SDXL, "tokenizer_2")
+        self.scheduler_config = published(SDXL, "scheduler/scheduler_config.json")
 
     def _checkpoint_text(self) -> dict[str, torch.Tensor]:
-        first = {f"0.transformer.text_model.{bare(k)}": v for k, v in self.text_encoder.state_dict().items()}
-        second = {f"1.model.{name}": tensor for name, tensor in open_clip(self.text_encoder_2.state_dict()).items()}
-        return {f"conditioner.embedders.{name}": tensor for name, tensor in (first | second).items()}
+        first = {f"0.transformer.{k}": v for k, v in _published_text(self.text_encoder.state_dict()).items()}
+        second = open_clip(self.text_encoder_2.state_dict()) | {"logit_scale": torch.tensor(4.6)}
+        texts = first | {f"1.model.{name}": tensor for name, tensor in second.items()}
+        return {f"conditioner.embedders.{name}": tensor for name, tensor in texts.items()}
 
 
 def motion_adapter(
@@ -322,78 +348,37 @@ def vae_checkpoint(base: TinyBase) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor.contiguous() for name, tensor in weights if name.startswith(prefix)}
 
 
-def _unet(cross_attention_dim: int, in_channels: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
-    with_attention = len(channels) - 1
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=in_channels,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock2D",) * with_attention + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * with_attention,
-        layers_per_block=2,
-        cross_attention_dim=cross_attention_dim,
-        attention_head_dim=8,
-        norm_num_groups=_GROUPS,
-    ).eval()
+_VAE_SIZES = {"block_out_channels": (4, 8, 16, 16), "norm_num_groups": 4, "sample_size": 64}
 
 
-def _xl_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=XL_CHANNELS,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=2,
-        transformer_layers_per_block=(1, 2, 3),
-        attention_head_dim=(2, 4, 8),
-        use_linear_projection=True,
-        cross_attention_dim=_WIDTH + _WIDTH_2,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=_TIME_ID_WIDTH,
-        projection_class_embeddings_input_dim=6 * _TIME_ID_WIDTH + _WIDTH_2,
-        norm_num_groups=_GROUPS,
-    ).eval()
+def _unet_config(repo: str, channels: tuple[int, ...]) -> dict[str, Any]:
+    """A UNet's published configuration with narrow blocks; with fewer of them, the innermost ones."""
+    config = published(repo, "unet/config.json")
+    sizes = {"sample_size": 8, "block_out_channels": channels, "norm_num_groups": _GROUPS}
+    down, up = config["down_block_types"], config["up_block_types"]
+    return config | sizes | {"down_block_types": down[-len(channels) :], "up_block_types": up[: len(channels)]}
 
 
-def _vae(*, force_upcast: bool, scaling_factor: float = 0.18215) -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
-        scaling_factor=scaling_factor,
-        force_upcast=force_upcast,
-    ).eval()
+def _text_sizes(*, width: int = _WIDTH, layers: int = 2) -> dict[str, int]:
+    return {
+        "vocab_size": VOCABULARY,
+        "hidden_size": width,
+        "projection_dim": width,
+        "intermediate_size": 64,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+    }
 
 
-def _text_config(*, width: int = _WIDTH, layers: int = 2, **token_ids: int) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=514,
-        hidden_size=width,
-        projection_dim=width,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        **{"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513} | token_ids,
-    )
+def _published_text(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A text encoder's tensors as transformers 4 named and stored them."""
+    named = {
+        name if name.startswith("text_projection.") else f"text_model.{bare(name)}": tensor
+        for name, tensor in weights.items()
+    }
+    return named | {"text_model.embeddings.position_ids": torch.arange(77)[None]}
 
 
-def _tokenizer(**options: str) -> CLIPTokenizer:
-    """CLIP's tokenizer with letters only, no merges."""
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77, **options)
-
-
-def _scheduler(prediction_type: str) -> DDIMScheduler:
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        steps_offset=1,
-        clip_sample=False,
-        prediction_type=prediction_type,
-    )
+def _tokenizer(repo: str, name: str = "tokenizer") -> CLIPTokenizer:
+    with tempfile.TemporaryDirectory() as folder:
+        return CLIPTokenizer.from_pretrained(write_tokenizer(Path(folder), repo, name), local_files_only=True)
