@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lint format score-demo benchmark memory docs clean
+.PHONY: run test check lint format score-demo stickers benchmark memory docs clean
 
 run: $(VENV)/.runtime
 	$(BIN)/python app.py
@@ -29,6 +29,10 @@ format: $(VENV)/.dev
 # Clips for 240 held-out prompts, about 10 minutes on two cores.
 score-demo: $(VENV)/.dev
 	$(BIN)/python -m scripts.train_demo.score --processes 2 --card assets/demo/README.md
+
+# The stickers that the embedded model's second edition is trained on, from npm into build/stickers.
+stickers: $(VENV)/.dev
+	PYTHON=$(BIN)/python scripts/train_stickers/fetch_artwork.sh
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python -m scripts.benchmark --docs docs/measurements.md

@@ -29,7 +29,7 @@ _SHAPE_WORDS = {
     "heart": ("heart", "heart", "love heart"),
     "cross": ("cross", "cross", "plus sign", "plus"),
 }
-_COLOUR_WORDS = {
+COLOUR_WORDS = {
     "red": ("red", "red", "crimson", "scarlet"),
     "orange": ("orange", "orange", "tangerine"),
     "yellow": ("yellow", "yellow", "golden", "lemon"),
@@ -41,8 +41,8 @@ _COLOUR_WORDS = {
     "white": ("white", "white", "snowy"),
     "black": ("black", "black", "jet black"),
 }
-_SIZE_WORDS = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
-_MOTION_WORDS = {
+SIZE_WORDS = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
+MOTION_WORDS = {
     "static": ("standing still", "not moving", "static", "at rest", "motionless", "that stays still"),
     "left": ("moving left", "going left", "sliding to the left", "moving to the left", "drifting left",
              "that moves left", "travelling leftwards", "from right to left", "flying left"),
@@ -56,8 +56,8 @@ _MOTION_WORDS = {
     "shrinking": ("shrinking", "getting smaller", "becoming smaller", "contracting", "that shrinks"),
     "rotating": ("rotating", "spinning", "turning around", "rotating clockwise", "that spins", "twirling"),
 }  # fmt: skip
-_SPOTTED = ("spotted", "spotted", "dotted", "polka dot")
-_CAMERA_WORDS = {
+SPOTTED = ("spotted", "spotted", "dotted", "polka dot")
+CAMERA_WORDS = {
     "still": ("static camera", "still camera"),
     "pan left": ("camera pans left", "camera panning left", "the camera pans to the left", "pan left"),
     "pan right": ("camera pans right", "camera panning right", "the camera pans to the right", "pan right"),
@@ -68,11 +68,11 @@ _CAMERA_WORDS = {
     "roll clockwise": ("camera rolls clockwise", "camera rolling clockwise", "roll clockwise"),
     "roll anticlockwise": ("camera rolls anticlockwise", "camera rolling counterclockwise", "roll anticlockwise"),
 }
-_SAY_STILL = 0.1  # a camera that stands still is seldom mentioned; one that moves always is
-_GROUNDS = ("on a {} background", "on a {} background", "over a {} background", "against a {} backdrop",
+SAY_STILL = 0.1  # a camera that stands still is seldom mentioned; one that moves always is
+GROUND_PHRASES = ("on a {} background", "on a {} background", "over a {} background", "against a {} backdrop",
             "in front of a {} wall", "with a {} background", "on {}", "{} background", "on a {} ground",
             "in a {} room")  # fmt: skip
-_OPENINGS = ("a video of", "an animation of", "animation of", "a clip of", "video of", "a picture of",
+OPENINGS = ("a video of", "an animation of", "animation of", "a clip of", "video of", "a picture of",
              "a short film showing", "here is", "please draw", "make", "show me")  # fmt: skip
 _FILLERS = ("high quality", "masterpiece", "best quality", "4k", "8k", "detailed", "smooth", "beautiful",
             "simple", "minimal", "flat design", "vector art", "cartoon", "cinematic", "slow motion", "loop",
@@ -85,9 +85,9 @@ _NOISE = ("cat", "dog", "forest", "house", "river", "city", "sky", "music", "tab
 
 def plain_caption(scene: Scene) -> str:
     """The one full, canonical sentence of a scene, e.g. "a small red circle moving right on a blue background"."""
-    motion = _MOTION_WORDS[scene.motion][0]
+    motion = MOTION_WORDS[scene.motion][0]
     ground = f"spotted {scene.background}" if scene.ground == "spotted" else scene.background
-    camera = "" if scene.camera == "still" else f", {_CAMERA_WORDS[scene.camera][0]}"
+    camera = "" if scene.camera == "still" else f", {CAMERA_WORDS[scene.camera][0]}"
     return f"a {scene.size} {scene.colour} {scene.shape} {motion} on a {ground} background{camera}"
 
 
@@ -114,30 +114,31 @@ def caption(
     said["size"] = rng.random() < 0.5
     said["ground"] = scene.ground == "spotted"
     said["background"] = said["background"] or said["ground"]
-    said["camera"] = camera and (scene.camera != "still" or rng.random() < _SAY_STILL)
-    shape = _pick(rng, _SHAPE_WORDS[scene.shape]) if said["shape"] else _pick(rng, ("shape", "thing", "figure"))
+    said["camera"] = camera and (scene.camera != "still" or rng.random() < SAY_STILL)
+    shape = pick(rng, _SHAPE_WORDS[scene.shape]) if said["shape"] else pick(rng, ("shape", "thing", "figure"))
     adjectives = []
     if said["size"]:
-        adjectives.append(_pick(rng, _SIZE_WORDS[scene.size]))
+        adjectives.append(pick(rng, SIZE_WORDS[scene.size]))
     if said["colour"]:
-        adjectives.append(_pick(rng, _COLOUR_WORDS[scene.colour]))
-    article = _pick(rng, ("a", "a", "a", "the", "one", ""))
+        adjectives.append(pick(rng, COLOUR_WORDS[scene.colour]))
+    article = pick(rng, ("a", "a", "a", "the", "one", ""))
     thing = " ".join(filter(None, [article, *adjectives, shape]))
-    motion = _pick(rng, _MOTION_WORDS[scene.motion]) if said["motion"] else ""
-    behind = _pick(rng, _COLOUR_WORDS[scene.background])
+    motion = pick(rng, MOTION_WORDS[scene.motion]) if said["motion"] else ""
+    behind = pick(rng, COLOUR_WORDS[scene.background])
     if said["ground"]:
-        behind = f"{_pick(rng, _SPOTTED)} {behind}"
-    ground = _pick(rng, _GROUNDS).format(behind) if said["background"] else ""
-    text = _arrange(rng, thing, motion, ground)
+        behind = f"{pick(rng, SPOTTED)} {behind}"
+    ground = pick(rng, GROUND_PHRASES).format(behind) if said["background"] else ""
+    text = arrange(rng, thing, motion, ground)
     if said["camera"]:
-        camera = _pick(rng, _CAMERA_WORDS[scene.camera])
+        camera = pick(rng, CAMERA_WORDS[scene.camera])
         text = f"{camera}, {text}" if rng.random() < 0.3 else f"{text}, {camera}"
     labels = {name: classes.index(getattr(scene, name)) if said[name] else OPEN for name, classes in ATTRIBUTES.items()}
     return _decorate(rng, text), labels
 
 
-def _arrange(rng: np.random.Generator, thing: str, motion: str, ground: str) -> str:
-    comma = _pick(rng, ("", ","))
+def arrange(rng: np.random.Generator, thing: str, motion: str, ground: str) -> str:
+    """Put the parts of a sentence into one of the usual orders; empty parts leave no comma."""
+    comma = pick(rng, ("", ","))
     match int(rng.integers(7)):
         case 0 | 1 | 2:
             parts = [thing, motion, ground]
@@ -156,22 +157,23 @@ def _arrange(rng: np.random.Generator, thing: str, motion: str, ground: str) -> 
 
 def _decorate(rng: np.random.Generator, text: str) -> str:
     if rng.random() < 0.25:
-        text = f"{_pick(rng, _OPENINGS)} {text}"
+        text = f"{pick(rng, OPENINGS)} {text}"
     if rng.random() < 0.25:
-        extras = [_pick(rng, _FILLERS) for _ in range(int(rng.integers(1, 4)))]
+        extras = [pick(rng, _FILLERS) for _ in range(int(rng.integers(1, 4)))]
         text = ", ".join([*extras, text] if rng.random() < 0.3 else [text, *extras])
     if rng.random() < 0.15:
         text = f"{text} {' '.join(_junk(rng))}"
     if rng.random() < 0.2:
-        text += _pick(rng, (".", "!", " .", ","))
+        text += pick(rng, (".", "!", " .", ","))
     return text
 
 
 def _junk(rng: np.random.Generator) -> list[str]:
     letters = list(string.ascii_lowercase)
     made_up = ["".join(rng.choice(letters, int(rng.integers(2, 8)))) for _ in range(int(rng.integers(0, 3)))]
-    return [_pick(rng, _NOISE) for _ in range(int(rng.integers(1, 4)))] + made_up
+    return [pick(rng, _NOISE) for _ in range(int(rng.integers(1, 4)))] + made_up
 
 
-def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+def pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    """Draw one of some words."""
     return options[int(rng.integers(len(options)))]

@@ -9,6 +9,7 @@ SD 1.5 keeps CLIP. The read-outs are thrown away.
 import argparse
 import copy
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,12 @@ from scripts.train_demo.world import sample_scene
 
 WIDTH = 128
 VOCABULARY = 1400
+SENTENCES = 20_000
 GROUND_UNSAID, CAMERA_UNSAID = len(ATTRIBUTES["ground"]), len(ATTRIBUTES["camera"])
 
 
-def train_tokenizer(folder: Path, *, seed: int = 0, sentences: int = 20_000) -> CLIPTokenizer:
+def train_tokenizer(folder: Path, texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> CLIPTokenizer:
     """Learn a byte-level BPE in CLIP's format on captions, and save it as a diffusers `tokenizer` folder."""
-    rng = np.random.default_rng(seed)
-    texts = [caption(rng, sample_scene(rng))[0].lower() for _ in range(sentences)]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -43,9 +43,9 @@ def train_tokenizer(folder: Path, *, seed: int = 0, sentences: int = 20_000) -> 
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(ByteLevel.alphabet())
     bpe.train_from_iterator(
-        texts,
+        (text.lower() for text in texts),
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+            vocab_size=vocabulary, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
         ),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,10 +94,10 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 class Reader(nn.Module):
     """The text encoder with one linear read-out an attribute; the last class is "not said"."""
 
-    def __init__(self, text_encoder: CLIPTextModel) -> None:
+    def __init__(self, text_encoder: CLIPTextModel, attributes: dict[str, tuple[str, ...]] = ATTRIBUTES) -> None:
         super().__init__()
         self.text_encoder = text_encoder
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(c) + 1) for name, c in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(c) + 1) for name, c in attributes.items()})
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Hidden states [B, T, WIDTH] and logits [B, T, classes + 1]."""
@@ -136,7 +136,7 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
         ids, labels = (part.to(plan.device) if isinstance(part, torch.Tensor) else part for part in
                        read_batch(rng, tokenizer, plan.batch))  # fmt: skip
         hidden, logits = task.model(ids)
-        after_end = _at_or_after_end(ids, tokenizer.eos_token_id)
+        after_end = at_or_after_end(ids, tokenizer.eos_token_id)
         total = 1e-3 * hidden.pow(2).mean()  # keeps the states small, so that guidance extrapolates tamely
         if before is not None:
             old = (labels["ground"] == GROUND_UNSAID) & (labels["camera"] == CAMERA_UNSAID)
@@ -151,7 +151,7 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
     def score(ema: nn.Module) -> str:
         ids, labels = held
         _, logits = ema(ids.to(plan.device))
-        end = _at_or_after_end(ids, tokenizer.eos_token_id).int().argmax(dim=1)
+        end = at_or_after_end(ids, tokenizer.eos_token_id).int().argmax(dim=1)
         right = {
             name: float((scores.cpu()[torch.arange(len(ids)), end].argmax(-1) == labels[name]).float().mean())
             for name, scores in logits.items()
@@ -166,7 +166,8 @@ def stage(rank: int, plan: trainer.Budget, tokenizer_folder: Path) -> None:
     task.run(loss, score=score, every_s=30)
 
 
-def _at_or_after_end(ids: torch.Tensor, eos: int) -> torch.Tensor:
+def at_or_after_end(ids: torch.Tensor, eos: int) -> torch.Tensor:
+    """Which positions of token ids [B, T] have seen the whole text."""
     return (ids == eos).cumsum(dim=1) > 0
 
 
@@ -176,7 +177,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=Path("build/tokenizer"))
     args = parser.parse_args()
     if not args.resume and not args.warm_start:
-        train_tokenizer(args.tokenizer, seed=args.seed)
+        rng = np.random.default_rng(args.seed)
+        train_tokenizer(args.tokenizer, [caption(rng, sample_scene(rng))[0] for _ in range(SENTENCES)])
     trainer.launch(stage, trainer.budget(args), args.tokenizer)
 
 

@@ -1,0 +1,1 @@
+"""Training of the embedded model's second edition: stickers over scenes."""
