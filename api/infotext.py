@@ -6,71 +6,48 @@ Prompt lines, `Negative prompt:` lines, then one line of settings, of which sd-w
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
+from api.infotext_parts import MAX_CHARACTERS, Infotext, arguments_of, parse_infotext, read_dict
 from api.model_names import model_named
 from api.modes import Mode
+from api.sampler_names import sampler_named, schedule_named
 from api.seed_args import faults_of_seed, fields_of_seed
-from api.seed_names import SAMPLERS
 from pipelines import catalog
 from pipelines.choices import HiresMethod
 from pipelines.errors import UserError
 
-MAX_CHARACTERS = 1 << 20
-"""Longer texts are none."""
-
-_NEGATIVE = "Negative prompt:"
-_SETTING = re.compile(
-    r"""\s*(?P<key>\w[\w /\-]{0,80}+):\s*  # a colon ends a name
-    (?P<value>"(?:[^"\\]|\\.)*+"(?=\s*(?:,|$))|\{[^{}]*+\}(?=\s*(?:,|$))|[^,]*+)\s*(?:,|$)""",
-    re.VERBOSE,
-)
-# Its own values are not quoted: one ends where the next key begins, whatever commas it has.
-_NEXT_ARGUMENT = re.compile(r",\s*(?=[a-z]\w{0,40}:(?:\s|$))")
-_REPR_ITEM = re.compile(r"""'(\w{1,60})':\s*('(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|\[[^\[\]]*+\]|[^,}]*+)""")
 _MOST_TOLD = 12
 _SHOWN = 60
-_MERELY_TOLD = {"Model hash", "VAE hash", "Lora hashes", "Hashes", "Version", "Batch size", "Batch pos"}
+# What says how a file came about, and changes no frame here.
+_MERELY_TOLD = re.compile(
+    r"(?:Model|VAE|Lora|LoRA|TI|Refiner|Embedding|Init image|Hires checkpoint|Control\w*)? ?[Hh]ash(?:es)?"
+    r"|Version|App|Backend|Pipeline|Parser|Operations?|Index|Batch|Batch (?:size|pos|count)|User|Comment|Created Date"
+    r"|Civitai [\w ]+|Source Identifier|RNG|Diffusion in Low Bits|Distilled CFG Scale|Shift|Precision|Repository"
+    r"|Sampler (?:alias|options?)|Seed Mode|Image CFG scale|Metadata|Template|Negative Template"
+    r"|Hires prompt mode|Embeddings"
+)
+_NEUTRAL = {
+    "Face restoration": ("None", "False"),
+    "Tiling": ("False",),
+    "Hires steps": ("0",),
+    "Hires schedule type": ("Use same scheduler", "Automatic"),
+    "Hires sampler": ("Use same sampler", "Default"),
+    "Hires checkpoint": ("Use same checkpoint",),
+    "Hires Module 1": ("Use same choices", "Use same"),
+    "Variation seed strength": ("0", "0.0"),
+    "Seed resize from": ("-1x-1", "0x0"),
+    "First pass size": ("0x0",),
+    "Refine": ("True", "False"),
+    "Eta": ("0", "0.0"),
+    "Style": ("", "[]"),
+    "Styles": ("", "[]"),
+}
+"""Values that are as good as none."""
 
-
-@dataclass(frozen=True)
-class Infotext:
-    """An infotext's parts.
-
-    Args:
-        prompt, negative_prompt: Their lines.
-        settings: The values of the last line by name, as text.
-    """
-
-    prompt: str
-    negative_prompt: str
-    settings: Mapping[str, str]
-
-
-def parse_infotext(text: str) -> Infotext:
-    r"""Take an infotext apart.
-
-    Raises:
-        UserError: It is none.
-
-    Example:
-        >>> parse_infotext("a cat\nNegative prompt: a dog\nSteps: 20, Sampler: DDIM, Model: \"a, b\"").settings
-        {'Steps': '20', 'Sampler': 'DDIM', 'Model': 'a, b'}
-    """
-    if len(text) > MAX_CHARACTERS:
-        raise UserError(
-            f"infotext must have at most {MAX_CHARACTERS:,} characters, got {len(text):,}. Choose another file."
-        )
-    lines = text.replace("\r\n", "\n").strip().split("\n")
-    last = next((index for index in range(len(lines) - 1, -1, -1) if re.match(r"\s*Steps:\s", lines[index])), None)
-    if last is None:
-        raise UserError(
-            f"file must carry a recipe or an infotext with 'Steps: …', got {text[:_SHOWN]!r}. Choose another file."
-        )
-    first = next((index for index in range(last) if lines[index].strip().startswith(_NEGATIVE)), last)
-    negative = "\n".join(lines[first:last]).strip().removeprefix(_NEGATIVE)
-    return Infotext("\n".join(lines[:first]).strip(), negative.strip(), _settings(lines[last]))
+_HIRES = ("Hires upscale", "Hires resize", "Hires fixed", "Hires steps", "Hires upscaler", "First pass size")
+_SIZE = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})")
 
 
 def is_infotext(text: str) -> bool:
@@ -93,21 +70,27 @@ def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
     Raises:
         UserError: It is no infotext.
     """
-    info = parse_infotext(_unpacked(text))
+    return fields_of_parts(parse_infotext(_unpacked(text)))
+
+
+def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
+    """The fields that an infotext's parts mean; returns what `fields_of_infotext` does."""
+    settings = _with_schedule_apart(info.settings)
     fields: dict[str, Any] = {"prompt": info.prompt, "negative_prompt": info.negative_prompt}
     notes: list[str] = []
     for key, (name, read) in _READERS.items():
-        if key in info.settings:
-            value = read(info.settings[key])
+        if key in settings:
+            value = read(settings[key])
             if value is None:
-                notes.append(f"{key}: '{info.settings[key][:_SHOWN]}' has no counterpart here. Choose one.")
+                notes.append(f"{key}: '{settings[key][:_SHOWN]}' has no counterpart here. Choose one.")
             else:
                 fields[name] = value
-    more, told = _size_and_denoising(info.settings)
-    fields |= more
-    notes += told
-    if "AnimateDiff" in info.settings:
-        more, told = _animatediff(info.settings["AnimateDiff"])
+    for read_more in (_size, _denoising):
+        more, told = read_more(settings)
+        fields |= more
+        notes += told
+    if "AnimateDiff" in settings:
+        more, told = _animatediff(settings["AnimateDiff"])
         fields |= more
         notes += told
     if "base_model" not in fields and "motion_module" in fields:
@@ -115,7 +98,21 @@ def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
     mode = Mode.IMG2VID if "strength" in fields else Mode.TXT2VID
     if mode is Mode.IMG2VID:
         notes.append("Choose again: First frame, since the infotext does not hold it.")
-    return fields, notes + _left_out(info.settings), mode
+    return fields, notes + _left_out(settings), mode
+
+
+def _with_schedule_apart(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings with `DPM++ 2M Karras` as `DPM++ 2M` and a schedule; a schedule that changes nothing is left out."""
+    found = dict(settings)
+    if "Sampler" in found:
+        sampler, schedule = sampler_named(found["Sampler"])
+        if schedule:
+            found.setdefault("Schedule type", schedule)
+        if sampler is None and found["Sampler"].lower() in ("default", ""):
+            del found["Sampler"]
+    if "Schedule type" in found and schedule_named(found["Schedule type"]) == "":
+        del found["Schedule type"]
+    return found
 
 
 def _clip_skip(text: str) -> int | None:
@@ -124,37 +121,42 @@ def _clip_skip(text: str) -> int | None:
 
 
 def _vae(text: str) -> str | None:
-    return "" if text in ("None", "Automatic") else model_named("vae", text)
+    return "" if text.lower() in ("none", "automatic", "default", "default (model)") else model_named("vae", text)
 
 
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Steps": ("num_inference_steps", str),
     "CFG scale": ("guidance_scale", str),
     "Seed": ("seed", str),
-    "Sampler": ("scheduler", lambda text: SAMPLERS.get(text.lower())),
+    "Sampler": ("scheduler", lambda text: sampler_named(text)[0]),
     "Clip skip": ("clip_skip", _clip_skip),
     "Model": ("base_model", lambda text: model_named("base_model", text)),
     "VAE": ("vae", _vae),
 }
-_ELSEWHERE = {"Size", "Denoising strength", "Hires upscale", "Hires upscaler", "AnimateDiff"}
+_ELSEWHERE = {"Size", "Denoising strength", "Hires strength", "AnimateDiff", *_HIRES} - {"Hires steps"}
 
 
-def _size_and_denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+def _size(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    if "Size" not in settings:
+        return {}, []
+    size = _SIZE.fullmatch(settings["Size"])
+    if not size:
+        return {}, [f"Size: '{settings['Size'][:_SHOWN]}' must be like 512x512."]
+    first = _SIZE.fullmatch(settings.get("First pass size", ""))
+    if first and int(first[1]) and int(first[2]):  # of the web UI in 2022, whose size is that of the second pass
+        size = first
+    return {"width": int(size[1]), "height": int(size[2])}, []
+
+
+def _denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """A denoising strength belongs to the second pass if there is one, else to the picture it began with."""
-    fields: dict[str, Any] = {}
-    notes = []
-    if "Size" in settings:
-        size = re.fullmatch(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", settings["Size"])
-        if size:
-            fields |= {"width": int(size[1]), "height": int(size[2])}
-        else:
-            notes.append(f"Size: '{settings['Size'][:_SHOWN]}' must be like 512x512.")
-    strength = settings.get("Denoising strength")
-    if "Hires upscale" not in settings:
-        return fields | ({} if strength is None else {"strength": strength}), notes
-    fields["hires_scale"] = settings["Hires upscale"]
-    if strength is not None:
-        fields["hires_strength"] = strength
+    strength = settings.get("Hires strength", settings.get("Denoising strength"))
+    if not any(key in settings for key in _HIRES):
+        return {} if strength is None else {"strength": strength}, []
+    fields: dict[str, Any] = {} if strength is None else {"hires_strength": strength}
+    scale, notes = _hires_scale(settings)
+    if scale is not None:
+        fields["hires_scale"] = scale
     upscaler = settings.get("Hires upscaler", "Latent")
     fields["hires_method"] = HiresMethod.LATENT if upscaler.startswith("Latent") else HiresMethod.PIXEL
     if not upscaler.startswith(("Latent", "Lanczos")):
@@ -162,9 +164,31 @@ def _size_and_denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], li
     return fields, notes
 
 
+def _hires_scale(settings: Mapping[str, str]) -> tuple[str | float | None, list[str]]:
+    """How many times as large the second pass is, from its scale or from its size."""
+    if "Hires upscale" in settings:
+        return settings["Hires upscale"], []
+    size, key = _SIZE.fullmatch(settings.get("Size", "")), "Hires resize"
+    first = _SIZE.fullmatch(settings.get("First pass size", ""))
+    if first and size and int(first[1]) and int(first[2]):
+        larger, size, key = size, first, "Size"
+    else:
+        key = next((name for name in ("Hires resize", "Hires fixed") if name in settings), "")
+        larger = _SIZE.fullmatch(settings.get(key, ""))
+    if not (larger and size):
+        return None, ["The size of the second pass is not told. Choose 'Second pass'."]
+    ratios = [int(larger[side]) / int(size[side]) for side in (1, 2) if int(larger[side]) and int(size[side])]
+    if not ratios:
+        return None, [f"{key}: '{settings[key][:_SHOWN]}' must be like 768x768."]
+    scale = round(fmean(ratios), 4)
+    if max(ratios) - min(ratios) > 0.02 * scale:
+        return scale, [f"{key}: '{settings[key]}' has another shape than the clip; it is enlarged {scale:g} times."]
+    return scale, []
+
+
 def _animatediff(text: str) -> tuple[dict[str, Any], list[str]]:
     """Its settings; those that are broken are told, and the others count all the same."""
-    args = _arguments(text)
+    args = arguments_of(text)
     faults = faults_of_seed(args)
     fields, notes = fields_of_seed({key: value for key, value in args.items() if key not in faults})
     told = list(faults.values())
@@ -181,67 +205,19 @@ def _base_model_for(module: str) -> dict[str, str]:
 
 
 def _left_out(settings: Mapping[str, str]) -> list[str]:
-    names = [name for name in settings if name not in _READERS and name not in _ELSEWHERE | _MERELY_TOLD]
+    names = [
+        name
+        for name, value in settings.items()
+        if name not in _READERS
+        and name not in _ELSEWHERE
+        and not _MERELY_TOLD.fullmatch(name)
+        and value not in _NEUTRAL.get(name, ())
+    ]
     if not names:
         return []
     more = f" and {len(names) - _MOST_TOLD:,} more" if len(names) > _MOST_TOLD else ""
     shown = ", ".join(f"{name} ({settings[name][:_SHOWN]})" for name in names[:_MOST_TOLD])
     return [f"Without a counterpart here: {shown}{more}."]
-
-
-def _settings(line: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(line):
-        match = _SETTING.match(line, at)
-        if match is None or match.end() == at:
-            at = line.find(",", at) + 1 or len(line)  # what is no setting is passed over, to the next comma
-            continue
-        found.setdefault(match["key"].strip(), _unquoted(match["value"].strip()))
-        at = match.end()
-    return found
-
-
-def _unquoted(text: str) -> str:
-    """A value as it was before the host quoted it, as JSON does."""
-    if text[:1] != '"' or text[-1:] != '"' or text == '"':
-        return text
-    try:
-        return str(json.loads(text, strict=False))
-    except ValueError:
-        return text[1:-1]
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    """The settings of sd-webui-animatediff: `key: value` with commas between, or a whole dict, as JSON or Python."""
-    if text.startswith("{"):
-        return _read_dict(text)
-    pairs = (part.partition(":") for part in _NEXT_ARGUMENT.split(text))
-    return {key.strip(): _read_value(value.strip()) for key, colon, value in pairs if colon}
-
-
-def _read_dict(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {key: _read_value(value.strip()) for key, value in _REPR_ITEM.findall(text)}
-    return found if isinstance(found, dict) else {}
-
-
-def _read_value(text: str) -> Any:
-    """A value as Python or JSON writes it; what is neither stays text."""
-    constants = {"true": True, "false": False, "none": None, "null": None}
-    if text.lower() in constants:
-        return constants[text.lower()]
-    if re.fullmatch(r"[+-]?\d{1,18}", text):
-        return int(text)
-    if re.fullmatch(r"[+-]?\d{0,18}\.\d{1,18}", text):
-        return float(text)
-    if text[:1] == "[" and text[-1:] == "]":
-        return [_read_value(one.strip()) for one in text[1:-1].split(",") if one.strip()]
-    if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
-        return re.sub(r"\\(.)", lambda sign: {"n": "\n", "t": "\t"}.get(sign[1], sign[1]), text[1:-1])
-    return text
 
 
 def _unpacked(text: str) -> str:
@@ -251,7 +227,7 @@ def _unpacked(text: str) -> str:
     """
     if not text.lstrip().startswith("{") or len(text) > MAX_CHARACTERS:
         return text
-    found = _read_dict(text)
+    found = read_dict(text)
     parameters = found.get("parameters")
     if not isinstance(parameters, str):
         return text

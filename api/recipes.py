@@ -6,29 +6,36 @@ Files come from anybody, and from other versions: what can't be used is told in 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from api.infotext import fields_of_infotext
+from api.foreign import infotext_of_foreign, program_of, refusal_of
+from api.infotext import fields_of_infotext, fields_of_parts, is_infotext
 from api.kept_inputs import is_here
 from api.modes import Mode
-from media.input_files import BadInputError, check_plain_file
+from media.input_files import check_plain_file
 from media.inputs import named
-from media.picture_text import read_picture_text
-from media.read import read_recipe
+from media.texts import iter_texts
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.prompt.dialect import foreign_notes
 from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
 from pipelines.request_fields.clip import MAX_PROMPT_CHARACTERS
 
-MAX_TEXT_BYTES = 4 << 20
-"""Longest text that is read."""
-
 _PROMPTS = ("prompt", "negative_prompt")
 _UNITS = {"controls": "Control unit", "image_prompts": "Image prompt"}
-_PICTURES = re.compile(rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP", re.DOTALL)
+_MOST_TEXTS = 100
+# Fields that other programs call so, too.
+_USED_ELSEWHERE = frozenset(
+    {
+        *("prompt", "negative_prompt", "seed", "width", "height", "fps", "strength", "scheduler", "guidance_scale"),
+        *("num_inference_steps", "clip_skip", "base_model", "vae", "motion_module", "mask", "num_frames", "formats"),
+        *("upscaler", "interpolation", "controls", "reverse"),
+    }
+)
 _DIGITS_SHOWN = 12
 _MOST_NAMED = 8
 _KEY_SHOWN = 40
@@ -59,47 +66,71 @@ def read_request(path: Path) -> Restored:
     Raises:
         UserError: It carries neither, is damaged or too large.
     """
-    return restore(read_text(path))
+    text, note = _likeliest_text(path)
+    restored = restore(text)
+    return replace(restored, notes=(note, *restored.notes)) if note else restored
 
 
 def read_text(path: Path) -> str:
     """The recipe or infotext that a file carries, told apart by content.
 
+    Of several texts it is the first that can be read so; of none, the first.
+
     Raises:
         UserError: It carries none, is damaged or too large.
     """
-    with named("file"):
-        check_plain_file(path)
-    with path.open("rb") as file:
-        data = file.read(MAX_TEXT_BYTES + 1)
-    if _PICTURES.match(data):
-        try:
-            told = read_picture_text(path)
-        except BadInputError as err:
-            raise UserError(f"file {err}") from err
-        return told or read_recipe(path)
-    text = _as_text(data)
-    if text is None:
-        return read_recipe(path)
-    if len(data) > MAX_TEXT_BYTES:
-        raise UserError(f"file must have at most {MAX_TEXT_BYTES >> 20} MiB of text, got more. Choose another file.")
-    return text
+    return _likeliest_text(path)[0]
 
 
 def restore(text: str) -> Restored:
     """The values that a recipe or an infotext tells.
 
     Raises:
-        UserError: It is neither.
+        UserError: It is neither; what it is instead is named.
     """
-    text = text.encode(errors="replace").decode()
-    recipe = _recipe_of(text)
-    if recipe is None:
+    text = text.encode(errors="replace").decode().removeprefix("\ufeff")
+    found = _json_of(text)
+    if is_recipe(found):
+        values, notes = _usable(found)
+        return Restored(values, (*notes, *_foreign_notes(values)), _mode_of(values))
+    told: tuple[str, ...] = ()
+    if found is None or is_infotext(text):
         fields, notes, mode = fields_of_infotext(text)
-        values, more = _usable(catalog.complete(fields))
-        return Restored(values, (*notes, *more), mode)
-    values, notes = _usable(recipe)
-    return Restored(values, tuple(notes), _mode_of(values))
+    elif foreign := infotext_of_foreign(found):
+        fields, notes, mode = fields_of_parts(foreign[0])
+        told = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
+    else:
+        raise UserError(f"file must carry a recipe of this app or an infotext, got {refusal_of(found)}")
+    values, more = _usable(catalog.complete(fields))
+    return Restored(values, (*told, *notes, *more, *_foreign_notes(values)), mode)
+
+
+def is_recipe(found: object) -> TypeGuard[dict[str, Any]]:
+    """Whether parsed JSON is a recipe of this app.
+
+    Recipes bear a mark, `made_with`. One without it, as an endpoint returns it or people write it, has only fields of
+    the request, or at least more of them than others and one whose name no other program uses.
+    """
+    if not isinstance(found, dict):
+        return False
+    known = [name for name in found if name in GenerationRequest.model_fields]
+    others = len(found) - len(known) - (MADE_WITH in found)
+    if not known or not isinstance(found.get("prompt", ""), str) or _is_json(found.get("prompt", "")):
+        return False
+    if isinstance(found.get(MADE_WITH), dict) or not others:
+        return True
+    return program_of(found) is None and len(known) > others and not _USED_ELSEWHERE.issuperset(known)
+
+
+def check_recipe(text: str) -> None:
+    """Refuse JSON that is no recipe of this app.
+
+    Raises:
+        UserError: It is another program's, which is named.
+    """
+    found = _json_of(text)
+    if found is not None and not is_recipe(found):
+        raise UserError(f"recipe must be one of this app, or an infotext, got {refusal_of(found)}")
 
 
 def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -115,28 +146,42 @@ def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{_UNITS['image_prompts']} {number}, frame {frame}", sha256
 
 
-def _as_text(data: bytes) -> str | None:
-    """The start of a file as text; None for pictures, clips and zips, which all have bytes that no text has."""
-    if b"\0" in data:
+def _likeliest_text(path: Path) -> tuple[str, str]:
+    """The text of a file that says how it was made, and what to tell people about it."""
+    with named("file"):
+        check_plain_file(path)
+    texts: list[tuple[str, str]] = []
+    for text, note in islice(iter_texts(path), _MOST_TEXTS):
+        if is_recipe(_json_of(text)) or is_infotext(text):
+            return text, note
+        texts.append((text, note))
+    if not texts:
+        raise UserError(
+            f"file must carry a recipe, got {path.name}, which has none. Choose a clip that this app made, or a "
+            "picture or clip with an infotext."
+        )
+    return next((found for found in texts if _json_of(found[0]) is not None), texts[0])
+
+
+def _json_of(text: str) -> Any:
+    """Parsed JSON, objects and lists alone; None for any other text."""
+    if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
         return None
     try:
-        return data[:MAX_TEXT_BYTES].decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        cut = len(data) > MAX_TEXT_BYTES and err.start >= MAX_TEXT_BYTES - 4  # in the middle of a letter
-        return data[: err.start].decode("utf-8-sig") if cut else None
-
-
-def _recipe_of(text: str) -> dict[str, Any] | None:
-    """The recipe in a text; None if it is no JSON object with a field of the request."""
-    try:
-        found = json.loads(text)
+        found = json.loads(text.lstrip("\ufeff"))
         # Halves of letters, which JSON can name, could not be sent to a browser.
-        found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+        return json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return None
-    if isinstance(found, dict) and any(name in GenerationRequest.model_fields for name in found):
-        return found
-    return None
+
+
+def _is_json(prompt: str) -> bool:
+    """Whether a prompt is another program's graph as text; keys as JSON are a prompt."""
+    return program_of(_json_of(prompt)) is not None
+
+
+def _foreign_notes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return foreign_notes(values["prompt"], values["negative_prompt"])
 
 
 def _usable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -1,6 +1,6 @@
 """Names that sd-webui-animatediff and its host use for our choices. They exist here alone."""
 
-from pipelines.choices import ClosedLoop, Reverse, Scheduler
+from pipelines.choices import ClosedLoop, Reverse
 from pipelines.image_fit import ImageFit
 
 CLOSED_LOOPS: dict[str, ClosedLoop] = {
@@ -21,18 +21,6 @@ REVERSES: dict[frozenset[int], Reverse] = {
     frozenset({0, 1, 2}): Reverse.DROP_BOTH,
 }
 """Its ticks: 0 plays back, 1 drops the head of what is played back, 2 its tail. Without 0 the others do nothing."""
-
-SAMPLER_NAMES: dict[str, Scheduler] = {
-    "Euler a": Scheduler.EULER_A,
-    "Euler": Scheduler.EULER,
-    "DPM++ 2M": Scheduler.DPMPP_2M,
-    "DDIM": Scheduler.DDIM,
-    "LCM": Scheduler.LCM,
-}
-"""The host's samplers that draw as ours do, as it writes them."""
-
-SAMPLERS: dict[str, Scheduler] = {name.lower(): sampler for name, sampler in SAMPLER_NAMES.items()}
-"""The same in lower case."""
 
 CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
     "none": ("none", {}),

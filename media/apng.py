@@ -59,7 +59,7 @@ def read_apng_recipe(path: Path) -> str | None:
         DamagedClipError: It is cut off before its pixels.
     """
     with path.open("rb") as file:
-        for kind, size in _chunks(file):
+        for kind, size in png_chunks(file):
             if kind in (b"iTXt", b"tEXt") and size <= _MAX_TEXT_BYTES:
                 key, _, value = file.read(size).partition(b"\0")
                 if key == RECIPE_KEY.encode():
@@ -80,7 +80,7 @@ def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Frac
     width = height = 0
     durations: list[Fraction] = []
     with path.open("rb") as file:
-        for kind, size in _chunks(file):
+        for kind, size in png_chunks(file):
             if kind == b"IHDR" and size == 13:
                 width, height = struct.unpack(">II", file.read(8))
             elif kind == b"fcTL" and size == 26:
@@ -93,8 +93,12 @@ def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Frac
     return width, height, durations
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Kind and size of each chunk, the file being at its content; the last is the one that says so."""
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield kind and size of each chunk, the file being at its content; the last is the one that says so.
+
+    Raises:
+        DamagedClipError: The file is cut off.
+    """
     at, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         file.seek(at)

@@ -1,44 +1,130 @@
-"""The text inside a picture that says how it was made, where image programs put it. Pictures may come from anybody."""
+"""Texts inside pictures, wherever programs put how they were made. Pictures may come from anybody."""
 
+import html
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL.ExifTags import IFD, Base
-from PIL.Image import Image
+from PIL.Image import Exif
 
+from media.apng import png_chunks
+from media.formats import DamagedClipError
+from media.letters import decode_comment, decode_tag, decode_text
 from media.pictures import opened_picture
 
-_KEYS = ("parameters", "Comment", "comment", "Description")
-_CHARSET_BYTES = 8
+MAX_TEXT_BYTES = 8 << 20
+"""Longest text that is read."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_WINDOWS_TAGS = (0x9C9B, 0x9C9C, 0x9C9F, 0x9C9E)  # title, comment, subject, keywords, in UTF-16
+# ComfyUI's WebP have a graph in the camera's name.
+_PLAIN_TAGS = (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.Artist, Base.DocumentName)
+_XMP_TEXT = re.compile(
+    r"<(?P<tag>rdf:li|exif:UserComment|dc:description|dc:title|parameters|\w{1,20}:parameters)\b[^>]{0,400}>"
+    r"(?P<text>[^<]+)</(?P=tag)>"
+    r'|\b(?:\w{1,20}:)?(?:parameters|UserComment|description)="(?P<attribute>[^"]+)"'
+)
+_DAMAGE = (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error)
 
 
-def read_picture_text(path: Path) -> str | None:
-    """The text `parameters` of a PNG, else the comment a user put into the EXIF of a PNG, WebP or JPEG.
-
-    Returns:
-        None where there is none.
+def iter_picture_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a picture: PNG's, comments, those of EXIF and XMP.
 
     Raises:
         BadInputError: It is no whole picture.
     """
+    with path.open("rb") as file:
+        if file.read(len(_PNG)) == _PNG:
+            with suppress(DamagedClipError):  # Pillow says what is wrong with it
+                yield from _png_texts(file)
     with opened_picture(path) as picture:
-        for key in _KEYS:
-            value = picture.info.get(key)
-            if isinstance(value, bytes):
-                value = value.decode(errors="replace")
-            if isinstance(value, str) and value:
-                return value
-        return _user_comment(picture)
+        own = [picture.info.get(key) for key in ("comment", "xmp")] if picture.format != "PNG" else []
+        for value in own:
+            if isinstance(value, (bytes, str)) and len(value) <= MAX_TEXT_BYTES:
+                yield from _with_xmp(decode_tag(value) if isinstance(value, bytes) else value)
+        yield from exif_texts(picture.getexif())
 
 
-def _user_comment(picture: Image) -> str | None:
-    """EXIF's comment, whose first 8 bytes name its character set; UTF-16 without a mark is read big end first."""
-    data = picture.getexif().get_ifd(IFD.Exif).get(Base.UserComment)
-    if isinstance(data, str):
-        return data or None
-    if not isinstance(data, bytes):
-        return None
-    charset, text = data[:_CHARSET_BYTES], data[_CHARSET_BYTES:]
-    if charset.startswith(b"UNICODE"):
-        has_mark = text[:2] in (b"\xff\xfe", b"\xfe\xff")
-        return text.decode("utf-16" if has_mark else "utf-16-be", errors="replace") or None
-    return text.decode(errors="replace").rstrip("\0") or None
+def exif_texts(exif: Exif) -> Iterator[str]:
+    """Yield the texts of an EXIF: the user's comment, then the others."""
+    found: list[str] = []
+    with suppress(*_DAMAGE):
+        for value in (exif.get_ifd(IFD.Exif).get(Base.UserComment), exif.get(Base.UserComment)):
+            found.append(decode_comment(value) if isinstance(value, bytes) else value)
+    with suppress(*_DAMAGE):
+        for tag in _WINDOWS_TAGS:
+            value = exif.get(tag)
+            value = bytes(value) if isinstance(value, (tuple, list)) else value
+            found.append(value.decode("utf-16-le", errors="replace") if isinstance(value, bytes) else value)
+    with suppress(*_DAMAGE):
+        for tag in _PLAIN_TAGS:
+            value = exif.get(tag)
+            found.append(decode_tag(value) if isinstance(value, bytes) else _mended(value))
+    for text in found:
+        if isinstance(text, str) and text.strip("\0 "):
+            yield text.rstrip("\0")
+
+
+def xmp_texts(text: str) -> Iterator[str]:
+    """Yield the texts of an XMP packet that say something in words."""
+    for match in _XMP_TEXT.finditer(text):
+        yield html.unescape(match["text"] or match["attribute"])
+
+
+def _with_xmp(text: str) -> Iterator[str]:
+    if "<x:xmpmeta" in text[:2000] or "<rdf:RDF" in text[:2000]:
+        yield from xmp_texts(text)
+    elif text:
+        yield text
+
+
+def _mended(value: object) -> object:
+    """Pillow reads such a text as Latin-1, though many programs write UTF-8."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _png_texts(file: BinaryIO) -> Iterator[str]:
+    """Those before and behind the pixels, the one that generators agree on first."""
+    others: list[str] = []
+    for kind, size in png_chunks(file):
+        if kind not in _TEXTS or size > MAX_TEXT_BYTES:
+            continue
+        key, _, value = file.read(size).partition(b"\0")
+        text = _png_text(kind, value)
+        if text is None:
+            continue
+        if key == b"parameters":
+            yield text
+        else:
+            others += _with_xmp(text)
+    yield from others
+
+
+def _png_text(kind: bytes, value: bytes) -> str | None:
+    """A chunk's text; UTF-8 wherever it can be that, since many write it where Latin-1 belongs."""
+    if kind == b"iTXt":
+        is_packed, value = value[:1] == b"\1", value[2:].split(b"\0", 2)[-1]
+    else:
+        is_packed = kind == b"zTXt"
+        value = value[1:] if is_packed else value
+    if is_packed:
+        unpack = zlib.decompressobj()
+        try:
+            value = unpack.decompress(value, MAX_TEXT_BYTES)
+        except zlib.error:
+            return None
+        if unpack.unconsumed_tail:
+            return None
+    text, _ = decode_text(value)
+    return value.decode("latin-1") if text is None else text

@@ -48,6 +48,11 @@ class TaggedVideoWriter(FedWriter):
 
 def read_video_recipe(path: Path) -> str | None:
     """The comment of an MP4 or a WebM, None when it has none."""
+    return read_video_tags(path).get("comment")
+
+
+def read_video_tags(path: Path) -> dict[str, str]:
+    """The texts of a video by name, in lower case."""
     found = run_ffmpeg(*safe_input(path), "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
     return from_ffmetadata(found.stdout)
 
@@ -66,18 +71,19 @@ def to_ffmetadata(comment: str) -> bytes:
     return f";FFMETADATA1\ncomment={escaped}".encode()
 
 
-def from_ffmetadata(data: bytes) -> str | None:
-    r"""Read the comment out of ffmpeg's metadata format, None when there is none.
+def from_ffmetadata(data: bytes) -> dict[str, str]:
+    r"""Read the tags of a file out of ffmpeg's metadata format, by name in lower case.
 
     Example:
         >>> from_ffmetadata(to_ffmetadata("a=b;\n#c\\"))
-        'a=b;\n#c\\'
+        {'comment': 'a=b;\n#c\\'}
     """
     text = data.decode(errors="replace").removeprefix(";FFMETADATA1\n")
+    found: dict[str, str] = {}
     # A line ends at a line feed with no backslash before it. Sections ([CHAPTER]...) follow the global tags.
     for line in re.finditer(r"(?P<key>[^\\=\n]+)=(?P<value>(?:[^\\\n]|\\.)*)(?:\n|\Z)|\[", text, re.DOTALL):
         if line["key"] is None:
-            return None
-        if line["key"].lower() == "comment":  # Matroska's tags are written in capitals
-            return re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL)
-    return None
+            break
+        # Matroska's tags are written in capitals.
+        found.setdefault(line["key"].lower(), re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL))
+    return found

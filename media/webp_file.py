@@ -3,12 +3,14 @@
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from media.formats import ClipSpec, DamagedClipError, start_in_ticks
+from media.picture_text import exif_texts, xmp_texts
 from pipelines.errors import InvalidRequestError
 
 MAX_FILE_BYTES = (1 << 32) - 10
@@ -85,11 +87,26 @@ def read_webp_recipe(path: Path) -> str | None:
     Raises:
         DamagedClipError: It is cut off.
     """
+    return next(iter_webp_texts(path), None)
+
+
+def iter_webp_texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a WebP's EXIF and XMP.
+
+    Raises:
+        DamagedClipError: It is cut off.
+    """
     with path.open("rb") as file:
         for kind, size in _chunks_of_file(file):
-            if kind == b"EXIF" and size <= _MAX_TEXT_BYTES:
-                return _user_comment(file.read(size))
-    return None
+            if size > _MAX_TEXT_BYTES:
+                continue
+            if kind == b"EXIF":
+                exif = Image.Exif()
+                with suppress(OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+                    exif.load(file.read(size))
+                yield from exif_texts(exif)
+            elif kind == b"XMP ":
+                yield from xmp_texts(file.read(size).decode(errors="replace"))
 
 
 def _pictures(file: BinaryIO) -> Iterator[bytes]:
@@ -149,17 +166,3 @@ def _exif(comment: str) -> bytes:
             data,
         )
     )
-
-
-def _user_comment(data: bytes) -> str | None:
-    exif = Image.Exif()
-    try:
-        exif.load(data)
-        comment = exif.get_ifd(_EXIF_POINTER).get(_USER_COMMENT)
-    except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
-        return None
-    if not isinstance(comment, bytes):
-        return None
-    if not comment.startswith(_UNICODE):
-        return comment[len(_UNICODE) :].decode(errors="replace")
-    return comment[len(_UNICODE) :].decode("utf-16-be" if data.startswith(b"MM") else "utf-16-le", errors="replace")

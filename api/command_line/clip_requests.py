@@ -9,7 +9,7 @@ from api.command_line.inputs import keep_inputs
 from api.engine import build_request, encoding_of, extend_request
 from api.infotext import is_infotext
 from api.kept_inputs import input_store
-from api.recipes import read_text, restore
+from api.recipes import check_recipe, read_text, restore
 from controlnet.preprocessors import options_of
 from pipelines import catalog
 from pipelines.draft import draft_of
@@ -125,6 +125,7 @@ def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -
     if recipe is None:
         return {}
     text = _recipe_text(recipe, "recipe")
+    check_recipe(text)
     if not is_infotext(text):  # a recipe that can't be used as it is makes another clip than the one it is of
         return GenerationRequest.from_json(text).model_dump()
     restored = restore(text)

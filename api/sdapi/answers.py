@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from api.sampler_names import SAMPLER_NAMES
 from api.sdapi.calls import OpenCall, Outcome
 from api.sdapi.mapping import RETURNED, Call
-from api.seed_names import CLOSED_LOOPS, SAMPLER_NAMES
+from api.seed_names import CLOSED_LOOPS
 from pipelines.choices import OutputFormat
 from pipelines.events import Clip
 from pipelines.request import GenerationRequest

@@ -5,7 +5,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from api.seed_names import CONTROL_MODULES, SAMPLER_NAMES
+from api.sampler_names import SAMPLER_NAMES
+from api.seed_names import CONTROL_MODULES
 from pipelines import catalog
 
 SCRIPTS = ("animatediff", "controlnet", "controlnet m2m")

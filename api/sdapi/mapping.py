@@ -7,12 +7,13 @@ from typing import Any
 from api.batch import build_batch
 from api.inputs import source_facts
 from api.model_names import model_named
+from api.sampler_names import SAMPLER_NAMES, sampler_named
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import ANIMATEDIFF, CONTROLNET, KeyFaultError, Place, refuse
 from api.sdapi.files import keep_path, keep_picture
 from api.sdapi.models import Img2Img, Txt2Img
 from api.seed_args import faults_of_seed, fields_of_seed
-from api.seed_names import CONTROL_FITS, SAMPLER_NAMES, SAMPLERS
+from api.seed_names import CONTROL_FITS
 from pipelines import catalog
 from pipelines.choices import HiresMethod, OutputFormat
 from pipelines.request import GenerationRequest
@@ -122,9 +123,9 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
     sampler = body.sampler_name or body.sampler_index
     if sampler:
         key = "sampler_name" if body.sampler_name else "sampler_index"
-        if sampler.lower() not in SAMPLERS:
+        found["scheduler"], _ = sampler_named(sampler)
+        if found["scheduler"] is None:
             raise refuse((key,), f"be one of {', '.join(SAMPLER_NAMES)}", sampler, fix="Choose one.")
-        found["scheduler"] = SAMPLERS[sampler.lower()]
     if isinstance(body, Txt2Img) and body.enable_hr:
         found |= _second_pass(body)
     return {name: value for name, value in found.items() if value is not None}

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from api.infotext import MAX_CHARACTERS, fields_of_infotext, is_infotext, parse_infotext
+from api.infotext import fields_of_infotext, is_infotext
+from api.infotext_parts import MAX_CHARACTERS, parse_infotext
 from api.model_names import model_named
 from api.modes import Mode
 from api.seed_args import faults_of_seed, fields_of_seed

@@ -51,7 +51,7 @@ def test_every_file_carries_its_recipe_letter_by_letter(tmp_path, kind, name):
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_any_text_survives_both_comment_formats(text):
-    assert from_ffmetadata(to_ffmetadata(text)) == text
+    assert from_ffmetadata(to_ffmetadata(text)) == {"comment": text}
     plain = BytesIO()
     Image.new("P", (2, 2)).save(plain, "GIF")
     plain.seek(0)

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from api.kept_inputs import keep
 from api.modes import Mode
-from api.recipes import MAX_TEXT_BYTES, input_hashes, read_request, restore
+from api.recipes import input_hashes, read_request, restore
+from media.texts import MAX_TEXT_BYTES
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
@@ -201,6 +202,6 @@ def test_other_files_are_refused_in_words(make, tmp_path):
 
 
 def test_notes_can_be_sent_whatever_the_file_says():
-    for text in ('{"prompt": "\\ud800", "\\udfff": 1}', "\ud800\nSteps: 1, Sampler: \ud800"):
+    for text in ('{"prompt": "\\ud800", "\\udfff": 1, "made_with": {}}', "\ud800\nSteps: 1, Sampler: \ud800"):
         restored = restore(text)
         assert "".join([*restored.notes, restored.values["prompt"]]).encode()

@@ -1,0 +1,87 @@
+"""All texts in a file of any kind, in which somebody may have written how it was made."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from media.ffmpeg import FFmpegError
+from media.formats import DamagedClipError
+from media.gif_comment import iter_gif_comments
+from media.input_files import BadInputError
+from media.letters import decode_text
+from media.picture_text import iter_picture_texts
+from media.png import read_png_recipe
+from media.tagged_video import read_video_tags
+from media.webp_file import iter_webp_texts
+from pipelines.errors import UserError
+
+MAX_TEXT_BYTES = 4 << 20
+"""Longest text file that is read."""
+
+NOT_UNICODE = "The text is in no character set of Unicode: check the letters beyond A to Z."
+
+_STARTS = {
+    rb"RIFF....WEBP": "webp",
+    rb"\x89PNG|\xff\xd8\xff|II\*\0|MM\0\*|BM....\0\0\0\0": "picture",
+    rb"GIF8[79]a": "gif",
+    rb"....ftyp|\x1a\x45\xdf\xa3": "video",
+    rb"PK\x03\x04": "zip",
+}
+_SNIFFED_BYTES = 64
+_OF_VIDEOS = ("comment", "parameters", "prompt", "workflow", "description", "synopsis", "title")
+_ANOTHER = "Choose another file"
+
+
+def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a file, those first in which generators write, and what to tell people about each.
+
+    Args:
+        path: The file, which may come from anybody and have any name.
+
+    Raises:
+        UserError: It is damaged, too large, or of no kind that is read.
+    """
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED_BYTES)
+    kind = next((kind for pattern, kind in _STARTS.items() if re.match(pattern, start, re.DOTALL)), "text")
+    try:
+        if kind == "text":
+            yield _text_file(path)
+        else:
+            yield from ((text, "") for text in _texts(path, kind))
+    except (FFmpegError, DamagedClipError) as err:
+        raise UserError(
+            f"file must be a whole, playable clip, got {path.name}, which is damaged or not one. {_ANOTHER}."
+        ) from err
+    except BadInputError as err:
+        raise UserError(f"file {err}") from err
+
+
+def _texts(path: Path, kind: str) -> Iterator[str]:
+    match kind:
+        case "webp":
+            yield from iter_webp_texts(path)
+        case "picture":
+            yield from iter_picture_texts(path)
+        case "gif":
+            yield from iter_gif_comments(path)
+        case "zip":
+            recipe = read_png_recipe(path)
+            yield from () if recipe is None else (recipe,)
+        case _:
+            tags = read_video_tags(path)
+            yield from (tags[name] for name in _OF_VIDEOS if tags.get(name))
+
+
+def _text_file(path: Path) -> tuple[str, str]:
+    with path.open("rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    text, is_certain = decode_text(data[:MAX_TEXT_BYTES])
+    if text is None:
+        raise UserError(
+            "file must be an MP4, a WebM, a GIF, a WebP, a PNG, a JPEG, a zip of PNG frames, a recipe or an infotext, "
+            f"got {path.name}. {_ANOTHER}."
+        )
+    if len(data) > MAX_TEXT_BYTES:
+        raise UserError(f"file must have at most {MAX_TEXT_BYTES >> 20} MiB of text, got more. {_ANOTHER}.")
+    return text, "" if is_certain else NOT_UNICODE

@@ -1,0 +1,409 @@
+"""Texts as the programs of the field write them, in every container and character set: read, or named."""
+
+import json
+import struct
+import zlib
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from api.foreign import program_of
+from api.modes import Mode
+from api.recipes import is_recipe, read_request, restore
+from pipelines.choices import HiresMethod
+from pipelines.errors import UserError
+from pipelines.request import GenerationRequest
+
+MUSEUM = Path(__file__).resolve().parents[1] / "museum"
+INFOTEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MUSEUM / "infotexts").glob("*.txt"))}
+FOREIGN = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MUSEUM / "foreign").glob("*.json"))}
+CLIPS = json.loads((MUSEUM / "recipes" / "0.7.0.json").read_text(encoding="utf-8"))
+DREAMSHAPER = "Lykon/DreamShaper"
+FOX = "a fox in tall grass"
+
+MEANT = {
+    "webui-1.6-karras-hires": {
+        "prompt": "masterpiece, a lighthouse by the sea, (storm:1.2) <lora:more_waves:0.7>",
+        "negative_prompt": "easynegative, lowres,\nbad anatomy",
+        "num_inference_steps": 24,
+        "scheduler": "dpmpp_2m",
+        "seed": 2786411903,
+        "width": 512,
+        "height": 640,
+        "base_model": DREAMSHAPER,
+        "clip_skip": 1,
+        "hires_scale": 1.5,
+        "hires_strength": 0.45,
+        "hires_method": HiresMethod.LATENT,
+    },
+    "webui-1.9-automatic": {"scheduler": "euler_a", "seed": 314159, "num_inference_steps": 20, "hires_scale": 1.0},
+    "webui-1.10-karras": {
+        "scheduler": "dpmpp_2m",
+        "hires_scale": 1.5,
+        "hires_strength": 0.55,
+        "negative_prompt": "fog",
+    },
+    "webui-2022-first-pass": {"width": 512, "height": 512, "hires_scale": 2.0, "hires_strength": 0.7},
+    "webui-img2img": {"strength": 0.6, "width": 768, "scheduler": "ddim"},
+    "webui-quoted-values": {"prompt": "a street: day, rain", "scheduler": "euler", "seed": 8},
+    "forge-beta": {"scheduler": "euler", "guidance_scale": 5, "clip_skip": 1, "width": 512, "height": 768},
+    "sdnext": {
+        "prompt": FOX,
+        "negative_prompt": "",
+        "seed": 1234,
+        "num_inference_steps": 25,
+        "scheduler": "euler_a",
+        "clip_skip": 1,
+        "hires_scale": 2.0,
+        "hires_strength": 0.3,
+        "base_model": DREAMSHAPER,
+    },
+    "civitai-resources": {"seed": 1234, "scheduler": "euler_a", "clip_skip": 1, "height": 768},
+    "civitai-resources-cut": {"seed": 1234, "scheduler": "euler_a", "clip_skip": 1, "height": 768},
+    "fooocus-a1111-scheme": {"seed": 8125, "num_inference_steps": 30, "guidance_scale": 4},
+    "draw-things": {"prompt": FOX, "negative_prompt": "blurry, low quality", "scheduler": "dpmpp_2m", "seed": 4021},
+    "animatediff-2.0": {
+        "prompt": f"{FOX}\n0: spring\n8: winter",
+        "num_frames": 24,
+        "closed_loop": "windows",
+        "interpolation": "film",
+        "keep_duration": False,
+    },
+    "animatediff-1.9-dict": {
+        "num_frames": 16,
+        "context_overlap": 4,
+        "motion_module": "guoyww/animatediff/mm_sd_v15_v2.ckpt",
+    },
+    "animatediff-1.7-txt": {"prompt": FOX, "num_frames": 16, "motion_module": "guoyww/animatediff/mm_sd_v15_v2.ckpt"},
+}
+NOTED = {
+    "webui-1.6-karras-hires": ["Schedule type (Karras)", "Hires steps (12)", "more_waves"],
+    "webui-1.9-automatic": [],
+    "webui-1.10-karras": ["Schedule type (Karras)", "Hires steps (10)", "Pad conds (True)"],
+    "webui-2022-first-pass": [],
+    "webui-img2img": ["First frame", "Mask blur (4)"],
+    "webui-quoted-values": [
+        "mix, of: two",
+        "ControlNet 0 (Module: canny",
+        "Refiner (xl: refiner",
+        "X Values (1, 2, 3)",
+    ],
+    "forge-beta": ["Schedule type (Beta)", "Module 1 (vae-ft-mse-840000-ema-pruned)"],
+    "sdnext": ["HiRes mode (1)", "Hires force (True)", "Hires steps (10)"],
+    "civitai-resources": [],
+    "civitai-resources-cut": [],
+    "fooocus-a1111-scheme": [
+        "'DPM++ 2M SDE' has no counterpart",
+        "juggernautXL",
+        "Sharpness (2)",
+        "ADM Guidance ((1.5, 0.8, 0.3))",
+    ],
+    "draw-things": ["sd_v1.5_f16.ckpt", "Schedule type (Karras)"],
+    "animatediff-2.0": [],
+    "animatediff-1.9-dict": [],
+    "animatediff-1.7-txt": [],
+}
+
+
+@pytest.mark.parametrize("name", INFOTEXTS)
+def test_an_infotext_of_the_field_is_read(name):
+    restored = restore(INFOTEXTS[name])
+    request = GenerationRequest.build(**restored.values)
+    found = {field: getattr(request, field) for field in MEANT[name]}
+    assert found == MEANT[name]
+    told = " | ".join(restored.notes)
+    assert [words for words in NOTED[name] if words not in told] == []
+    if not NOTED[name]:
+        assert restored.notes == ()
+    is_from_picture = name in ("webui-img2img", "draw-things")
+    assert restored.mode is (Mode.IMG2VID if is_from_picture else Mode.TXT2VID)
+
+
+def test_the_settings_of_an_infotext_may_stand_in_any_order():
+    *_, line = INFOTEXTS["webui-1.9-automatic"].strip().split("\n")
+    settings = line.split(", ")
+    expected = restore(f"x\n{line}").values
+    for turned in range(1, len(settings)):
+        assert restore(f"x\n{', '.join(settings[turned:] + settings[:turned])}").values == expected
+
+
+SAMPLERS = {
+    "dpmpp_2m": [
+        "DPM++ 2M",
+        "DPM++ 2M Karras",
+        "k_dpmpp_2m",
+        "k_dpmpp_2m_ka",
+        "dpmpp_2m_k",
+        "DPMSolverMultistepScheduler",
+    ],
+    "euler_a": [
+        "Euler a",
+        "Euler A",
+        "k_euler_a",
+        "k_euler_ancestral",
+        "euler_ancestral",
+        "Euler a Karras",
+        "Euler A Trailing",
+    ],
+    "euler": ["Euler", "k_euler", "euler"],
+    "ddim": ["DDIM", "ddim", "DDIM Trailing", "ddim_v3"],
+    "lcm": ["LCM", "lcm", "LCM Karras"],
+    None: [
+        "UniPC",
+        "DPM++ SDE Karras",
+        "DPM++ 2M SDE",
+        "Heun",
+        "DPM2 a Karras",
+        "PLMS",
+        "LMS Karras",
+        "k_lms",
+        "DDIM CFG++",
+        "",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "name"), [(sampler, name) for sampler, names in SAMPLERS.items() for name in names]
+)
+def test_a_sampler_is_the_same_by_its_old_and_its_new_name(sampler, name):
+    restored = restore(f"x\nSteps: 20, Sampler: {name}, Seed: 5, Size: 512x512")
+    default = restore("x\nSteps: 20, Seed: 5, Size: 512x512").values["scheduler"]
+    assert restored.values["scheduler"] == (sampler or default)
+    assert (sampler is None and name != "") == any(note.startswith("Sampler:") for note in restored.notes)
+    has_schedule = "Karras" in name or "Trailing" in name or name.endswith(("_ka", "_k"))
+    assert has_schedule == any("Schedule type (" in note for note in restored.notes)
+
+
+@pytest.mark.parametrize("schedule", ["Automatic", "automatic", "Uniform", "normal"])
+def test_a_schedule_that_changes_nothing_is_not_told(schedule):
+    assert restore(f"x\nSteps: 20, Sampler: Euler, Schedule type: {schedule}, Seed: 5, Size: 512x512").notes == ()
+
+
+READ = {"swarmui", "fooocus", "novelai", "invokeai", "draw-things", "civitai-meta", "easy-diffusion", "sdapi-body"}
+CALLED = {
+    "comfyui-api": "a workflow of ComfyUI",
+    "comfyui-ui": "a workflow of ComfyUI",
+    "comfyui-videohelpersuite": "a workflow of ComfyUI",
+    "comfyui-civitai": "a workflow of ComfyUI",
+    "animatediff-cli": "a project of animatediff-cli",
+    "deforum": "Deforum's settings",
+    "unknown-program": "JSON of another program (keys: prompt, engine, temperature, seed)",
+    "list-of-objects": "JSON that is no recipe",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_json_of_other_programs_is_never_a_recipe(name):
+    assert not is_recipe(json.loads(FOREIGN[name]))
+
+
+@pytest.mark.parametrize("name", sorted(READ))
+def test_plain_settings_of_other_programs_are_read(name):
+    restored = restore(FOREIGN[name])
+    request = GenerationRequest.build(**restored.values)
+    assert (request.prompt, request.negative_prompt, request.seed) == ("a fox", "blurry", 528021513)
+    assert (request.num_inference_steps, request.guidance_scale) == (25, 6.5)
+    assert (request.width, request.height, request.scheduler) == (512, 640, "dpmpp_2m")
+    if name not in ("sdapi-body", "novelai"):  # whose model stands elsewhere
+        assert request.base_model == DREAMSHAPER
+    assert restored.mode is Mode.TXT2VID
+    assert restored.notes[0].startswith(f"Read from {program_of(json.loads(FOREIGN[name])).name}")
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_json_that_cannot_be_read_is_named_for_what_it_is(name):
+    with pytest.raises(UserError) as refused:
+        restore(FOREIGN[name])
+    assert f"got {CALLED[name]}" in str(refused.value)
+    assert "by hand" in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_every_foreign_piece_is_tried():
+    assert {*READ, *CALLED} == set(FOREIGN)
+    assert set(MEANT) == set(NOTED) == set(INFOTEXTS)
+
+
+@pytest.mark.parametrize("name", [name for name in CLIPS if name != "recipe"])
+def test_recipes_of_0_7_0_are_restored_to_the_identical_request(name, tmp_path):
+    path = tmp_path / "clip"
+    path.write_bytes(b64decode(CLIPS[name]))
+    restored = read_request(path)
+    assert restored.values == GenerationRequest.from_json(CLIPS["recipe"]).model_dump(mode="json")
+    assert restored.notes == ()
+
+
+TEXT = (
+    f"{FOX}: füchse, 狐\n0: day\n8: night\nNegative prompt: blurry\n"
+    "Steps: 20, Sampler: Euler a, Seed: 1234, Size: 512x384"
+)
+
+
+def exif(text: bytes, order: bytes = b"MM") -> bytes:
+    """An EXIF whose only tag is the user's comment."""
+    end = "<" if order == b"II" else ">"
+    return b"".join(
+        (
+            b"Exif\0\0",
+            order,
+            struct.pack(f"{end}HI", 42, 8),
+            struct.pack(f"{end}HHHIII", 1, 0x8769, 4, 1, 26, 0),
+            struct.pack(f"{end}HHHIII", 1, 0x9286, 7, len(text), 44, 0),
+            text,
+        )
+    )
+
+
+COMMENTS = {
+    f"{order.decode()} {charset}": exif(b"UNICODE\0" + TEXT.encode(charset), order)
+    for order in (b"II", b"MM")
+    for charset in ("utf-16-le", "utf-16-be", "utf-16", "utf-8")
+} | {
+    "ASCII": exif(b"ASCII\0\0\0" + TEXT.encode()),
+    "undefined": exif(bytes(8) + TEXT.encode()),
+    "no name": exif(TEXT.encode()),
+    "with zeros behind": exif(b"UNICODE\0" + f"{TEXT}\0\0".encode("utf-16-be")),
+}
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("comment", COMMENTS.values(), ids=COMMENTS)
+def test_a_user_comment_is_read_in_every_order_and_character_set(comment, kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    Image.new("RGB", (64, 48)).save(path, exif=comment)
+    assert_read(path)
+
+
+def assert_read(path: Path) -> None:
+    values = read_request(path).values
+    assert (values["prompt"], values["seed"]) == (TEXT.split("\nNegative")[0], 1234)
+    assert values["negative_prompt"] == "blurry"
+
+
+def png(path: Path, *chunks: tuple[bytes, bytes], at_end: bool = False) -> Path:
+    Image.new("RGB", (64, 48)).save(path)
+    data = path.read_bytes()
+    made = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    place = len(data) - 12 if at_end else 33
+    path.write_bytes(data[:place] + made + data[place:])
+    return path
+
+
+XMP = f"""<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description><dc:creator>me</dc:creator>
+<exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">{TEXT.replace(chr(10), "&#xA;")}</rdf:li></rdf:Alt>
+</exif:UserComment>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+PNG_TEXTS = {
+    "tEXt in UTF-8": [(b"tEXt", b"parameters\0" + TEXT.encode())],
+    "tEXt under another key": [(b"tEXt", b"Comment\0" + TEXT.encode())],
+    "zTXt": [(b"zTXt", b"parameters\0\0" + zlib.compress(TEXT.encode()))],
+    "iTXt": [(b"iTXt", b"parameters\0\0\0\0\0" + TEXT.encode())],
+    "packed iTXt": [(b"iTXt", b"parameters\0\1\0\0\0" + zlib.compress(TEXT.encode()))],
+    "behind a comment": [(b"tEXt", b"Comment\0Created with GIMP"), (b"iTXt", b"Description\0\0\0\0\0" + TEXT.encode())],
+    "behind a graph": [
+        (b"tEXt", b"prompt\0" + FOREIGN["comfyui-api"].encode()),
+        (b"iTXt", b"parameters\0\0\0\0\0" + TEXT.encode()),
+    ],
+    "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode())],
+}
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("chunks", PNG_TEXTS.values(), ids=PNG_TEXTS)
+def test_texts_of_png_are_read_wherever_they_stand(chunks, at_end, tmp_path):
+    assert_read(png(tmp_path / "a.png", *chunks, at_end=at_end))
+
+
+def test_latin_1_in_a_png_is_read_as_such(tmp_path):
+    text = "a füchse\nSteps: 20, Sampler: Euler a, Seed: 1234, Size: 512x384"
+    restored = read_request(png(tmp_path / "a.png", (b"tEXt", b"parameters\0" + text.encode("latin-1"))))
+    assert restored.values["prompt"] == "a füchse"
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "gif", "webp"])
+def test_an_infotext_wins_over_a_comment(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    comment = exif(b"UNICODE\0" + TEXT.encode("utf-16-be"))
+    picture = Image.new("RGB", (64, 48))
+    if kind == "gif":
+        picture.save(path, comment=b"Created with GIMP")
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + gif_comments(TEXT.encode()) + b";")
+    elif kind == "png":
+        info = PngInfo()
+        info.add_text("Comment", "Created with GIMP")
+        picture.save(path, exif=comment, pnginfo=info)
+    elif kind == "jpg":
+        picture.save(path, exif=comment, comment=b"Created with GIMP")
+    else:
+        picture.save(path, exif=comment, xmp=XMP.replace("a fox", "another"))
+    assert_read(path)
+
+
+def gif_comments(data: bytes, size: int = 255) -> bytes:
+    """Comments of a GIF, each as long as a block may be."""
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    return b"".join(b"\x21\xfe" + bytes([len(part)]) + part + b"\0" for part in parts)
+
+
+def test_a_comment_that_a_writer_has_cut_into_several_is_read(tmp_path):
+    text = TEXT.replace("day", "day " * 100)
+    path = tmp_path / "a.gif"
+    Image.new("RGB", (8, 8)).save(path, comment=b"")
+    path.write_bytes(path.read_bytes()[:-1] + gif_comments(text.encode()) + b";")
+    assert read_request(path).values["prompt"].startswith(f"{FOX}: füchse, 狐\n0: day day")
+
+
+FLAT = {
+    "two signs": TEXT.replace("\n", r"\n"),
+    "two signs after a return": TEXT.replace("\n", r"\r\n"),
+    "entities": TEXT.replace("\n", "&#10;"),
+    "hexadecimal entities": TEXT.replace("\n", "&#xa;"),
+}
+
+
+@pytest.mark.parametrize("text", FLAT.values(), ids=FLAT)
+def test_line_breaks_that_a_container_could_not_hold_are_read(text, tmp_path):
+    path = tmp_path / "a.gif"
+    Image.new("RGB", (8, 8)).save(path, comment=text.encode())
+    assert_read(path)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_files_are_read_in_every_character_set(charset, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(TEXT.encode(charset))
+    assert_read(path)
+    assert read_request(path).notes == ()
+    path.write_bytes(CLIPS["recipe"].encode(charset))
+    assert read_request(path).values == GenerationRequest.from_json(CLIPS["recipe"]).model_dump(mode="json")
+
+
+def test_a_text_file_that_is_not_unicode_is_read_and_told(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("a füchse\nSteps: 20, Sampler: Euler a, Seed: 1234, Size: 512x384".encode("latin-1"))
+    restored = read_request(path)
+    assert (restored.values["prompt"], restored.values["seed"]) == ("a füchse", 1234)
+    assert restored.notes[0].startswith("The text is in no character set of Unicode")
+
+
+@pytest.mark.parametrize("name", ["comfyui-videohelpersuite", "comfyui-ui", "animatediff-cli"])
+@pytest.mark.parametrize("kind", ["png", "gif", "webp", "json"])
+def test_a_graph_in_a_file_is_named(kind, name, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    if kind == "png":
+        png(path, (b"tEXt", b"Software\0x"), (b"tEXt", b"workflow\0" + FOREIGN[name].encode()))
+    elif kind == "gif":
+        Image.new("RGB", (8, 8)).save(path, comment=FOREIGN[name].encode())
+    elif kind == "webp":
+        Image.new("RGB", (8, 8)).save(path, exif=exif(b"UNICODE\0" + FOREIGN[name].encode("utf-16-be")))
+    else:
+        path.write_text(FOREIGN[name])
+    with pytest.raises(UserError, match=f"got {CALLED[name]}"):
+        read_request(path)
