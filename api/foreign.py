@@ -48,8 +48,6 @@ def refusal_of(found: object) -> str:
     if program := program_of(found):
         return f"{program.name}. {_FROM_INSIDE}."
     if isinstance(found, Mapping):
-        if "cells" in found and "grid" in found:
-            return "the recipe of a grid, which has many clips. Choose one of its cells."
         names = ", ".join(str(key)[:40] for key in list(found)[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
         return f"JSON of another program (keys: {names}{more}). {_FROM_INSIDE}."
@@ -96,7 +94,7 @@ def _is_graph(value: object, depth: int = 0) -> bool:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            return '"class_type"' in value
+            return '"class_type"' in str(value)
     if not isinstance(value, Mapping):
         return False
     if any(isinstance(node, Mapping) and "class_type" in node for node in list(value.values())[:50]):
@@ -122,6 +120,7 @@ _USUAL = {"prompt": "prompt", "negative_prompt": "negative_prompt", "Seed": "see
 _SIZES = {"width": "width", "height": "height"}
 
 _PROGRAMS: Sequence[Program] = (
+    Program("the recipe of a grid, which has many clips: choose one of its cells", _has("grid", "cells")),
     Program(
         "SwarmUI's parameters",
         _has("sui_image_params"),

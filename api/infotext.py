@@ -170,6 +170,7 @@ def _hires_scale(settings: Mapping[str, str]) -> tuple[str | float | None, list[
         return settings["Hires upscale"], []
     size, key = _SIZE.fullmatch(settings.get("Size", "")), "Hires resize"
     first = _SIZE.fullmatch(settings.get("First pass size", ""))
+    larger: re.Match[str] | None
     if first and size and int(first[1]) and int(first[2]):
         larger, size, key = size, first, "Size"
     else:

@@ -123,13 +123,16 @@ def is_recipe(found: object) -> TypeGuard[dict[str, Any]]:
 
 
 def check_recipe(text: str) -> None:
-    """Refuse JSON that is no recipe of this app.
+    """Refuse JSON of other programs; which fields of the others are wrong is left to the request.
 
     Raises:
-        UserError: It is another program's, which is named.
+        UserError: It is one's, which is named.
     """
     found = _json_of(text)
-    if found is not None and not is_recipe(found):
+    if found is None or (isinstance(found, dict) and isinstance(found.get(MADE_WITH), dict)):
+        return
+    prompt = found.get("prompt", "") if isinstance(found, dict) else None
+    if program_of(found) or not isinstance(prompt, str) or _is_json(prompt):
         raise UserError(f"recipe must be one of this app, or an infotext, got {refusal_of(found)}")
 
 

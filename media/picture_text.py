@@ -53,7 +53,7 @@ def iter_picture_texts(path: Path) -> Iterator[str]:
 
 def exif_texts(exif: Exif) -> Iterator[str]:
     """Yield the texts of an EXIF: the user's comment, then the others."""
-    found: list[str] = []
+    found: list[object] = []
     with suppress(*_DAMAGE):
         for value in (exif.get_ifd(IFD.Exif).get(Base.UserComment), exif.get(Base.UserComment)):
             found.append(decode_comment(value) if isinstance(value, bytes) else value)

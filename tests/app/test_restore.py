@@ -181,7 +181,7 @@ def test_files_that_are_not_here_are_asked_for_and_nothing_is_made_without_them(
 
 
 def test_what_a_file_says_is_shown_as_text(page, uploads):
-    told = '{"seed": 1, "<img src=x onerror=1>": 1, "vae": "<b>", "prompt": "<lora:<i>:1>"}'
+    told = '{"made_with": {}, "seed": 1, "<img src=x onerror=1>": 1, "vae": "<b>", "prompt": "<lora:<i>:1>"}'
     shown = drop(page, uploads, told, name="<img src=y>.json")
     line = shown["restore_told"]["value"]
     for markup in ("<img", "<b>", "<i>"):
