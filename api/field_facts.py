@@ -78,10 +78,10 @@ def choices_of(kind: Any) -> str:
 def _default(name: str) -> str:
     field = GenerationRequest.model_fields[name]
     default = field.default
-    if field.annotation == Keys:
-        return str(schedule_text(default))
     if name in MODEL_FIELDS:
         return "model"
+    if field.annotation == Keys:
+        return str(schedule_text(default))
     if name == "base_model":
         return "demo; SD 1.5 with a GPU"
     if default is PydanticUndefined:

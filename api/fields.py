@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import pydantic
 
 from pipelines.catalog_entries import BaseModel, MotionModule
+from pipelines.motion.families import FAMILY_FIELDS
 from pipelines.request import INPUT_FIELDS, RANDOM_SEED, GenerationRequest
 from pipelines.schedules import Keys
 
@@ -20,7 +21,8 @@ FIELDS: tuple[str, ...] = tuple(name for name in GenerationRequest.model_fields 
 MODEL_FIELDS: tuple[str, ...] = tuple(
     name
     for name in FIELDS
-    if name in {field.name for kind in (BaseModel, MotionModule) for field in dataclasses.fields(kind)}
+    if name
+    in {field.name for kind in (BaseModel, MotionModule) for field in dataclasses.fields(kind)} | {*FAMILY_FIELDS}
 )
 """The fields for which a base model or a motion module brings its own default."""
 
@@ -47,6 +49,11 @@ def json_default(name: str) -> Any:
         return RANDOM_SEED
     if name == "base_model" or name in MODEL_FIELDS:
         return None
+    return plain_default(name)
+
+
+def plain_default(name: str) -> Any:
+    """The default of a field where no model has an opinion, as a recipe has it."""
     return GenerationRequest(seed=0).model_dump(mode="json")[name]
 
 

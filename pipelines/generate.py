@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -142,6 +142,7 @@ def generate(
             zero_empty_negative=components.zero_empty_negative,
             tokens=plan.tokens,
         )
+        text = replace(text, size_ids=components.family.size_ids)
         before = [
             windows_before(one, steps, iteration=state.iteration, block=state.block, step=state.step)
             if state

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 import gradio as gr
 from pydantic import BaseModel
 
-from api.fields import json_default
+from api.fields import json_default, plain_default
 from api.limits import allowed_bounds
 from pipelines import catalog
 from pipelines.request import GenerationRequest, field_step
@@ -30,7 +30,7 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
         value: What it shows at first; the field's default if not given.
         base_model: The lists of models hold only what may fit this one.
     """
-    value = json_default(name) if value is None else value
+    value = next(found for found in (value, json_default(name), plain_default(name)) if found is not None)
     shared = {
         **words_of(GenerationRequest, name),
         "value": value,

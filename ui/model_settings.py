@@ -1,25 +1,27 @@
 """What choosing models changes on the page: their lines, the settings they bring, the lists of what fits them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from api.faults import faults_in_words
-from api.fields import MODEL_FIELDS
+from api.fields import MODEL_FIELDS, plain_default
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel
-from pipelines.motion.families import ADVISED_ON, advise
-from pipelines.request import GenerationRequest
+from pipelines.motion.families import ADVISED_ON, FAMILIES, advise
 from ui.control_units import UNITS, fitting_control_models, part
-from ui.controls import model_choices
+from ui.controls import model_choices, shown_value
 from ui.image_prompts import fitting_adapters
 from ui.loras import fitting_loras
 from ui.progress import message_html
 from ui.quiet_events import QUIET
 from ui.words.speech import say, say_again, say_or, visitor_language
 from ui.words.tables import ENGLISH
+
+_ON_PURPOSE = ("width", "height", "motion_scale")
 
 
 def wire_models(
@@ -30,24 +32,28 @@ def wire_models(
     plain = QUIET | {"preprocess": False}
     settings = [controls[name] for name in MODEL_FIELDS]
     base, motion = controls["base_model"], controls["motion_module"]
-    base.input(_base_settings, base, [model_told, motion_told, controls["vae"], *settings], **plain)
-    motion.input(_motion_settings, [base, motion], [motion_told, *settings], **plain)
+    own = [controls[name] for name in _ON_PURPOSE]
+    base.input(_base_settings, [base, *own], [model_told, motion_told, controls["vae"], *settings], **plain)
+    motion.input(_motion_settings, [base, motion, *own], [motion_told, *settings], **plain)
     judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
     for control in judged:
         control.change(_advice, judged, advice, **plain)
 
 
-def _base_settings(base_model: str) -> list[Any]:
+def _base_settings(base_model: str, *shown: Any) -> list[Any]:
     """What changes when another base model is chosen: the lines about the models, and all they decide."""
     with faults_in_words():
         own = catalog.complete({"base_model": base_model})
         model = catalog.find_base_model(base_model)
     modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
+    changed = (
+        changed_settings(own, shown) | {name: own[name] for name in ("width", "height")} | {"motion_module": modules}
+    )
     return [
         model_line(model, visitor_language()),
         motion_line(own["motion_module"], visitor_language()),
         gr.update(value="", choices=model_choices("vae", base_model)),
-        *(modules if name == "motion_module" else _setting(own, name) for name in MODEL_FIELDS),
+        *(changed[name] for name in MODEL_FIELDS),
     ]
 
 
@@ -97,19 +103,38 @@ def _lists(base_model: str) -> list[Any]:
     ]
 
 
-def _motion_settings(base_model: str, motion_module: str) -> list[Any]:
+def _motion_settings(base_model: str, motion_module: str, *shown: Any) -> list[Any]:
     """What changes when another motion module is chosen: its line, and what it or the base model decides."""
     with faults_in_words():
         own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
-    picture = ("width", "height")  # may have been set on purpose, and no motion module has an opinion on them
-    return [
-        motion_line(motion_module, visitor_language()),
-        *(gr.skip() if name in picture else _setting(own, name) for name in MODEL_FIELDS),
-    ]
+        family = catalog.find_motion_module(motion_module).known_family
+    changed = changed_settings(own, shown, decided=family.settings if family else {})
+    return [motion_line(motion_module, visitor_language()), *(changed[name] for name in MODEL_FIELDS)]
 
 
-def _setting(own: dict[str, Any], name: str) -> Any:
-    return own.get(name, GenerationRequest.model_fields[name].default)
+def changed_settings(
+    own: Mapping[str, Any], shown: Sequence[Any], decided: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """New values of the models' fields.
+
+    What people may have set on purpose stays, unless the motion module decides it, or the one before did.
+
+    Args:
+        own: What the models set.
+        shown: What the controls of `_ON_PURPOSE` show.
+        decided: What the motion module decides.
+    """
+    values: dict[str, Any] = {name: _setting(own, name) for name in MODEL_FIELDS}
+    now = dict(zip(_ON_PURPOSE, map(str, shown), strict=True))
+    for names in (("width", "height"), ("motion_scale",)):
+        advised = [[str(family.settings.get(name)) for name in names] for family in FAMILIES.values()]
+        if not decided.keys() & set(names) and [now[name] for name in names] not in advised:
+            values |= dict.fromkeys(names, gr.skip())
+    return values
+
+
+def _setting(own: Mapping[str, Any], name: str) -> Any:
+    return shown_value(name, own.get(name, plain_default(name)))
 
 
 def _advice(motion_module: str, *settings: Any) -> Any:

@@ -1,12 +1,9 @@
-"""The public families of AnimateDiff motion modules: how to tell them, and how each must be run. No torch.
+"""The public families of AnimateDiff motion modules: how each must be run, and what its authors advise. No torch.
 
-A family is told by the names and shapes of a file's tensors, never by the file's name. Two things the
-tensors can't tell: how many steps a Lightning module was distilled for (its file name says it), and what a
-file was made from when a later one has the same layout (a catalog row or the file's own header says it).
+`pipelines/motion/layout.py` tells them.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -14,28 +11,19 @@ from typing import Any
 from pipelines.base_models.architecture import Architecture
 from pipelines.choices import Scheduler
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-_POSITIONS = ".pos_embed.pe"
-_SD15_BLOCKS = 4
-_LATENT_CHANNELS = 4
-_UNLIMITED = 64  # positions of modules that store none, AnimateLCM's
-_RENAMES = (
-    (r"\.temporal_attentions\.", ".motion_modules."),
-    (r"\.positional_encoding$", ".pe"),
-    (r"\.temporal_transformer\.", "."),
-    (r"\.attention_blocks\.0\.pos_encoder\.", ".pos_embed."),
-    (r"\.attention_blocks\.0\.", ".attn1."),
-    (r"\.attention_blocks\.1\.", ".attn2."),
-    (r"\.norms\.0\.", ".norm1."),
-    (r"\.norms\.1\.", ".norm2."),
-    (r"\.ff_norm\.", ".norm3."),
+FAMILY_FIELDS = (
+    "context_length",
+    "scheduler",
+    "num_inference_steps",
+    "guidance_scale",
+    "width",
+    "height",
+    "motion_scale",
 )
-_SECOND_POSITIONS = ".attention_blocks.1.pos_encoder."  # the authors store the same table once more
-FAMILY_NOTE = "motion_family"
-"""The note in a file's header that says its family where its tensors can't."""
-ADVISED_ON = ("scheduler", "num_inference_steps", "guidance_scale")
+"""The request's fields that a family may have an opinion on."""
+ADVISED_ON = ("scheduler", "num_inference_steps", "guidance_scale", "width", "height")
 """The request's fields that `advise` looks at."""
+_FAR = 2  # times the area that a family was trained on
 
 
 class SpatialNorm(StrEnum):
@@ -57,9 +45,14 @@ class MotionFamily:
         max_positions: The longest window it can see, frames; a file's own table of positions decides.
         beta_schedule, beta_start, beta_end: The noise schedule, as diffusers spells it.
         timestep_spacing: How its sampler spreads the steps, as diffusers spells it.
+        original_inference_steps: Steps that LCM's are taken from, as diffusers spells it; None for its default.
         spatial_norm: Whether the UNet's ResNet norms take each frame or the whole window.
-        scheduler, num_inference_steps, guidance_scale: What its authors recommend.
+        scheduler, num_inference_steps, guidance_scale, width, height, motion_scale: What its authors recommend; None
+            where they leave it to the base model.
+        size_ids: What SDXL's UNet is told of a picture's size, in the order of `added_conditions`; None for the
+            clip's own.
         is_distilled: It works only near the recommended steps and guidance.
+        missing_input: What it was trained to see and does not get here, in words; empty if nothing.
     """
 
     id: str
@@ -71,32 +64,44 @@ class MotionFamily:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     timestep_spacing: str = "leading"
+    original_inference_steps: int | None = None
     spatial_norm: SpatialNorm = SpatialNorm.PER_FRAME
-    scheduler: Scheduler = Scheduler.DDIM
-    num_inference_steps: int = 25
-    guidance_scale: float = 7.5
+    scheduler: Scheduler | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    motion_scale: float | None = None
+    size_ids: tuple[int, ...] | None = None
     is_distilled: bool = False
+    missing_input: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Fields of the request it decides where the user does not; a distilled one decides the sampling, too."""
-        window = {"context_length": self.context_length}
-        if not self.is_distilled:
-            return window
-        return window | {
-            "scheduler": self.scheduler,
-            "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance_scale,
-        }
+        """Fields of the request it decides where the user does not."""
+        own = {name: getattr(self, name) for name in FAMILY_FIELDS}
+        return {name: value for name, value in own.items() if value is not None}
 
     @property
     def in_words(self) -> str:
         """What people should know of it, in one line."""
         line = f"window {self.context_length} frames, at most {self.max_positions}; {self.beta_schedule} noise schedule"
-        if not self.is_distilled:
-            return line
-        steps = f"{self.num_inference_steps} step{'s' * (self.num_inference_steps > 1)}"
-        return f"{line}; made for {steps} of {self.scheduler} at a guidance of {self.guidance_scale:g}"
+        if self.is_distilled:
+            steps = f"{self.num_inference_steps} step{'s' * (self.num_inference_steps != 1)}"
+            line += f"; made for {steps} of {self.scheduler} at a guidance of {self.guidance_scale:g}"
+        elif advised := self._advice_in_words():
+            line += f"; its authors take {advised}"
+        return f"{line}; runs here without {self.missing_input}" if self.missing_input else line
+
+    def _advice_in_words(self) -> str:
+        told = (
+            ("sampler {:s}", self.scheduler),
+            ("{:d} steps", self.num_inference_steps),
+            ("a guidance of {:g}", self.guidance_scale),
+            ("{0[0]:d}×{0[1]:d} pixels", self.width and (self.width, self.height)),
+            ("motion amount {:g}", self.motion_scale),
+        )
+        return ", ".join(words.format(value) for words, value in told if value is not None)
 
     def scheduler_config(self, *, prediction_type: str) -> dict[str, Any]:
         """The arguments of any diffusers scheduler on this family's noise schedule."""
@@ -109,7 +114,7 @@ class MotionFamily:
             "steps_offset": 1,
             "clip_sample": False,
             "prediction_type": prediction_type,
-        }
+        } | ({"original_inference_steps": own} if (own := self.original_inference_steps) else {})
 
 
 V1 = MotionFamily(id="v1", name="AnimateDiff v1", max_positions=24, spatial_norm=SpatialNorm.WINDOW)
@@ -121,7 +126,8 @@ SDXL_BETA = MotionFamily(
     base=Architecture.SDXL,
     beta_schedule="scaled_linear",
     beta_end=0.020,
-    guidance_scale=8.0,
+    scheduler=Scheduler.EULER,
+    guidance_scale=8.5,
 )
 HOTSHOT_XL = MotionFamily(
     id="hotshot-xl",
@@ -133,30 +139,53 @@ HOTSHOT_XL = MotionFamily(
     spatial_norm=SpatialNorm.WINDOW,
     scheduler=Scheduler.EULER_A,
     num_inference_steps=30,
+    guidance_scale=5.0,
+    width=672,
+    height=384,
+    size_ids=(1920, 1080, 0, 0, 512, 512),
 )
 ANIMATE_LCM = MotionFamily(
     id="animate-lcm",
     name="AnimateLCM",
-    max_positions=64,
+    max_positions=64,  # it stores no table, and computes positions for any length
+    original_inference_steps=100,
     scheduler=Scheduler.LCM,
     num_inference_steps=6,
     guidance_scale=1.5,
     is_distilled=True,
 )
-ANIMATE_LCM_I2V = replace(ANIMATE_LCM, id="animate-lcm-i2v", name="AnimateLCM-I2V")
-DEMO_LCM = replace(
-    ANIMATE_LCM, id="demo-lcm", name="Demo LCM", max_positions=32, num_inference_steps=4, guidance_scale=1.0
+ANIMATE_LCM_I2V = replace(
+    ANIMATE_LCM,
+    id="animate-lcm-i2v",
+    name="AnimateLCM-I2V",
+    beta_end=0.014,
+    original_inference_steps=200,
+    num_inference_steps=4,
+    guidance_scale=1.0,
+    missing_input="the picture that it begins at",
 )
-PIA = MotionFamily(id="pia", name="PIA", spatial_norm=SpatialNorm.WINDOW)
+DEMO_LCM = replace(
+    ANIMATE_LCM,
+    id="demo-lcm",
+    name="Demo LCM",
+    max_positions=32,
+    original_inference_steps=None,
+    num_inference_steps=4,
+    guidance_scale=1.0,
+)
+PIA = MotionFamily(
+    id="pia", name="PIA", spatial_norm=SpatialNorm.WINDOW, missing_input="the picture that it animates, and its mask"
+)
 LONG = MotionFamily(
     id="long-animate-diff",
     name="LongAnimateDiff",
     context_length=64,
-    max_positions=64,
-    # Older than v3 and built on v1's layout, so on v1's norms; nothing in the file says it.
-    spatial_norm=SpatialNorm.WINDOW,
+    max_positions=128,
+    num_inference_steps=25,
+    guidance_scale=7.5,
+    motion_scale=1.15,
 )
-LONG_32 = replace(LONG, id="long-animate-diff-32", name="LongAnimateDiff 32", context_length=32, max_positions=32)
+LONG_32 = replace(LONG, id="long-animate-diff-32", name="LongAnimateDiff 32", context_length=32, max_positions=64)
 LIGHTNING = {
     steps: MotionFamily(
         id=f"lightning-{steps}",
@@ -180,76 +209,8 @@ FAMILIES: dict[str, MotionFamily] = {
 """Every family, by its id."""
 
 
-def rename_motion(names: Iterable[str]) -> dict[str, str]:
-    """Stored name -> diffusers' name, for the motion layers alone; some files hold the whole UNet.
-
-    Example:
-        >>> rename_motion(["up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias"])
-        {'up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias': 'up_blocks.1.motion_modules.2.proj_in.bias'}
-    """
-    renamed = {}
-    for stored in names:
-        name = stored
-        for pattern, replacement in _RENAMES:
-            name = re.sub(pattern, replacement, name)
-        if ".motion_modules." in name and _SECOND_POSITIONS not in stored:
-            renamed[stored] = name
-    return renamed
-
-
-def tell_family(stored: Shapes, notes: Mapping[str, str], *, file_name: str = "") -> MotionFamily:
-    """Tell the family of a motion module.
-
-    Args:
-        stored: Shapes of its tensors, under the names they have in the file.
-        notes: What the file's header says about it.
-        file_name: Looked at for Lightning's step count alone.
-
-    Returns:
-        The family, its `max_positions` the file's own.
-
-    Example:
-        >>> pe = "down_blocks.3.motion_modules.0.temporal_transformer.attention_blocks.0.pos_encoder.pe"
-        >>> tell_family({pe: (1, 24, 1280)}, {}).name
-        'AnimateDiff v1'
-    """
-    shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
-    positions = count_positions(shapes)
-    family = FAMILIES.get(notes.get(FAMILY_NOTE, "")) or _family(stored, shapes, positions, file_name.lower())
-    return replace(family, max_positions=positions or _UNLIMITED)
-
-
-def _family(stored: Shapes, shapes: Shapes, positions: int | None, file_name: str) -> MotionFamily:
-    has_mid = any(name.startswith("mid_block.") for name in shapes)
-    is_xl = count_blocks(shapes) < _SD15_BLOCKS and not has_mid
-    is_hotshot = positions == HOTSHOT_XL.max_positions or any(".temporal_attentions." in name for name in stored)
-    steps = re.search(r"lightning_([1248])step", file_name)
-    rules = (
-        (is_xl and is_hotshot, HOTSHOT_XL),
-        (is_xl, SDXL_BETA),
-        (any(name.startswith("img_encoder.") for name in stored), ANIMATE_LCM_I2V),
-        (stored.get("conv_in.weight", (0, 0))[1] > _LATENT_CHANNELS, PIA),
-        (positions is None, ANIMATE_LCM),
-        (has_mid and steps is not None, LIGHTNING[int(steps[1])] if steps else V2),
-        (has_mid, V2),
-        (positions == V3.max_positions, V3),
-        ((positions or 0) >= LONG.max_positions, LONG),
-    )
-    return next((family for applies, family in rules if applies), V1)
-
-
-def count_positions(shapes: Shapes) -> int | None:
-    """Frames that a module's stored table of positions has places for; None if it stores none."""
-    return next((shape[1] for name, shape in shapes.items() if name.endswith(_POSITIONS)), None)
-
-
-def count_blocks(shapes: Shapes) -> int:
-    """Down blocks that hold motion layers: four for Stable Diffusion 1.5, three for SDXL."""
-    return 1 + max((int(found[1]) for name in shapes if (found := re.match(r"down_blocks\.(\d+)\.", name))), default=-1)
-
-
 def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
-    """What is known to fail with this family, in plain words; empty if nothing is.
+    """Tell what is known to fail with this family, in plain words; empty if nothing is.
 
     Args:
         family: How the motion module must be run.
@@ -259,11 +220,24 @@ def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
         >>> advise(ANIMATE_LCM, {"scheduler": "lcm", "num_inference_steps": 6, "guidance_scale": 7})
         ['AnimateLCM was distilled for a guidance of 1 to 2; 7 burns its colours. Set Guidance to 1.5.']
     """
-    if not family.is_distilled:
-        return []
-    scheduler, num_inference_steps, guidance_scale = (settings[name] for name in ADVISED_ON)
+    advice = _distilled_advice(family, settings) if family.is_distilled else []
+    if family.width and family.height:
+        area, trained = settings["width"] * settings["height"], family.width * family.height
+        if not trained / _FAR <= area <= trained * _FAR:
+            advice.append(
+                f"{family.name} was trained on areas near {family.width}×{family.height} pixels; "
+                f"got {settings['width']}×{settings['height']}. "
+                f"Set Width to {family.width} and Height to {family.height}."
+            )
+    if family.missing_input:
+        advice.append(f"{family.name} was trained to see {family.missing_input}; here it runs without.")
+    return advice
+
+
+def _distilled_advice(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
+    scheduler, num_inference_steps, guidance_scale = (settings[name] for name in ADVISED_ON[:3])
     advice = []
-    wanted = family.num_inference_steps
+    wanted = family.num_inference_steps or 1
     if guidance_scale > 2:
         advice.append(
             f"{family.name} was distilled for a guidance of 1 to 2; {guidance_scale:g} burns its colours. "

@@ -19,9 +19,8 @@ from torch import nn
 
 from pipelines.catalog_entries import MotionModule
 from pipelines.errors import WeightsError
-from pipelines.motion.families import (
-    FAMILIES,
-    MotionFamily,
+from pipelines.motion.families import FAMILIES, MotionFamily
+from pipelines.motion.layout import (
     Shapes,
     count_blocks,
     count_positions,

@@ -8,9 +8,9 @@ their code), the class of an existing layer is swapped, so names, shapes and sta
 - AnimateDiff v1 and HotShot-XL were trained with ResNet norms over the whole window; diffusers takes each
   frame, 45 % off.
 
-One UNet holds every family of its architecture: it has motion layers in its middle block and places for 64
+One UNet holds every family of its architecture: it has motion layers in its middle block and places for 128
 frames, and a module without middle layers leaves those idle. So another module is put in by handing over
-tensors (`fill_motion_unet`), and nothing is built or compiled again.
+tensors (`fill_motion_unet`), and nothing is built or compiled again, unless its table of positions is longer still.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from pipelines.motion.files import FIELD, NORM_GROUPS, inspect_motion
 from pipelines.request import GenerationRequest
 from pipelines.schedules import is_constant, values_at
 
-PLACES = 64  # frames the one UNet has positions for; no published module has more
+PLACES = 128  # frames the one UNet has positions for: LongAnimateDiff's, the most of all published modules
 _POSITIONS = ".pos_embed.pe"
 
 
@@ -97,6 +97,7 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
     state = MotionState()
     motion_unet.motion_state = state
     motion_unet.built_for = _architecture(unet, loaded)
+    motion_unet.places = fixed["motion_max_seq_length"]
     for module in motion_unet.modules():
         if isinstance(module, AnimateDiffTransformer3D):
             module.__class__ = MotionModule
@@ -115,7 +116,8 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
 
 def can_hold(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> bool:
     """Whether `fill_motion_unet` would take these two."""
-    return bool(motion_unet.built_for == _architecture(unet, loaded))
+    has_places = loaded.adapter.config.motion_max_seq_length <= motion_unet.places
+    return bool(has_places and motion_unet.built_for == _architecture(unet, loaded))
 
 
 def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> None:

@@ -105,6 +105,7 @@ class TextStates:
         pooled: One vector a text, [K, P], those of the negative prompt first; None with one encoder.
         negative_travel, positive_travel: Which of the texts each frame shows.
         blend: How two texts are mixed.
+        size_ids: What SDXL's UNet is told of the picture's size, [6]; None for the clip's own.
     """
 
     negative: torch.Tensor
@@ -113,6 +114,7 @@ class TextStates:
     negative_travel: PromptTravel
     positive_travel: PromptTravel
     blend: PromptBlend
+    size_ids: tuple[int, ...] | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -130,7 +132,7 @@ class TextStates:
 
         Stable Diffusion XL has learnt from pictures of many sizes, each with the size it had before it was
         scaled, the corner it was cropped at and the size it was cropped to. Ours are whole: the size asked
-        for twice, and no crop.
+        for twice, and no crop, unless the motion module was trained with other numbers (`size_ids`).
 
         Args:
             guided: As in `for_frames`.
@@ -149,7 +151,8 @@ class TextStates:
         negative, positive = self.pooled.split([len(self.negative), len(self.positive)])
         frames = indices[:clips] if self.is_constant else indices
         pooled = self._mixed(negative if guided else None, positive, frames)
-        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=pooled.dtype)
+        told = self.size_ids or (height, width, 0, 0, height, width)
+        sizes = torch.tensor([told], dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": sizes.repeat(len(pooled), 1)}
 
     def _mixed(self, negative: torch.Tensor | None, positive: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from transformers import CLIPVisionModelWithProjection
 from pipelines import catalog
 from pipelines.catalog_entries import IPAdapter
 from pipelines.errors import WeightsError
-from pipelines.motion.families import Shapes
+from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch
 from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights.reading import (

@@ -18,7 +18,7 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.catalog_entries import ControlNet
 from pipelines.errors import WeightsError
-from pipelines.motion.families import Shapes
+from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout, settle

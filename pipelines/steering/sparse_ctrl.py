@@ -14,8 +14,8 @@ from diffusers import SparseControlNetModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from pipelines.errors import WeightsError
-from pipelines.motion.families import Shapes, count_blocks, count_positions, rename_motion
 from pipelines.motion.files import NORM_GROUPS, absent_positions, layout_of
+from pipelines.motion.layout import Shapes, count_blocks, count_positions, rename_motion
 from pipelines.motion.modules import MotionModule, MotionState
 from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
 from pipelines.weights.reading import aligned, not_whole, read_folder, read_shapes, read_weights, require_layout

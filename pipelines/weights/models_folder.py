@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog_entries import BaseModel, ControlNet, Interpolator, IPAdapter, Lora, MotionModule, Upscaler, Vae
-from pipelines.motion.families import tell_family
+from pipelines.motion.layout import tell_family
 from pipelines.settings import settings
 from pipelines.weights.headers import read_header
 from pipelines.weights.kinds import WeightsKind, tell_kind

@@ -27,9 +27,12 @@ PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
 _CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
-#: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's, LeReS's, and the
-#: averaged and the last ones of super-resolution networks.
-_WRAPPERS = ("state_dict", "controlnet", "string_to_param", "model", "depth_model", "params_ema", "params")
+#: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's, LeReS's, the
+#: averaged and the last ones of super-resolution networks, CameraCtrl's two.
+_WRAPPERS = (
+    *("state_dict", "controlnet", "string_to_param", "model", "depth_model", "params_ema", "params"),
+    *("motion_module_state_dict", "pose_encoder_state_dict"),
+)
 #: Dicts that published pickles have beside each other: IP-Adapters' two halves.
 _PARTS = ("image_proj", "ip_adapter")
 _ALIGNMENT = 64  # bytes, torch's own

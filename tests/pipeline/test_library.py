@@ -175,7 +175,7 @@ def _publish_module(entry: MotionModule, folder: Path) -> None:
     family = entry.known_family
     adapter = tiny.motion_adapter(
         2,
-        mid_block=family.id in ("v2", "animate-lcm", "animate-lcm-i2v") or family.id.startswith("lightning"),
+        mid_block=family.id == "v2" or family.id.startswith(("lightning", "animate-lcm", "long-animate")),
         positions=family.max_positions,
         channels=tiny.XL_CHANNELS if family.base is Architecture.SDXL else tiny.CHANNELS,
     )

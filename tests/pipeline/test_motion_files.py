@@ -60,8 +60,9 @@ FAMILIES = {
         64,
     ),
     "AnimateLCM-I2V": ({"positions": 64}, i2v_weights, "i2v", "animate-lcm-i2v", 64),
-    "PIA": ({"mid_block": False, "positions": 24}, pia_weights, "pia", "pia", 24),
-    "Long": ({"mid_block": False, "positions": 64}, tiny.original_names, "lt_long", "long-animate-diff", 64),
+    "PIA": ({"mid_block": False}, pia_weights, "pia", "pia", 32),
+    "Long": ({"positions": 128}, tiny.original_names, "lt_long", "long-animate-diff", 128),
+    "Long 32": ({"positions": 64}, tiny.original_names, "lt_long", "long-animate-diff-32", 64),
     "Lightning": (
         {},
         lambda adapter: dict(adapter.state_dict()),
@@ -110,6 +111,7 @@ def test_every_family_runs_and_its_noise_schedule_is_its_own(case, tmp_path):
     assert torch.isfinite(out).all()
     betas = (loaded.family.beta_schedule, loaded.family.beta_end)
     expected = {"sdxl-beta": ("scaled_linear", 0.020), "hotshot-xl": ("scaled_linear", 0.012)}
+    expected["animate-lcm-i2v"] = ("linear", 0.014)
     assert betas == expected.get(loaded.family.id, ("linear", 0.012))
 
 

@@ -233,7 +233,11 @@ def test_a_motion_module_brings_its_window_and_a_distilled_one_its_sampling():
     assert own["motion_norm"] == "diffusers"
     hotshot = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
     own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot})
-    assert (own["context_length"], own["num_inference_steps"]) == (8, 25)
+    assert own["scheduler"] == Scheduler.EULER_A
+    assert [own[name] for name in ("context_length", "num_inference_steps", "guidance_scale")] == [8, 30, 5]
+    assert (own["width"], own["height"]) == (672, 384)
+    given = {"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot, "width": 768}
+    assert (catalog.complete(given)["width"], catalog.complete(given)["height"]) == (768, 384)
 
 
 def test_what_people_set_wins_over_what_the_models_would():

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.choices import Scheduler
-from pipelines.motion.families import ANIMATE_LCM, FAMILIES, LIGHTNING, V3, advise
+from pipelines.motion.families import ANIMATE_LCM, FAMILIES, HOTSHOT_XL, LIGHTNING, PIA, V3, advise
 from pipelines.request import GenerationRequest
 
 
@@ -11,12 +11,60 @@ from pipelines.request import GenerationRequest
 def test_the_settings_of_every_family_make_a_request_and_are_not_advised_against(family):
     request = GenerationRequest.build(seed=1, **family.settings)
     assert request.context_length <= family.max_positions
-    recommended = {
-        "scheduler": family.scheduler,
-        "num_inference_steps": family.num_inference_steps,
-        "guidance_scale": family.guidance_scale,
+    told = advise(family, request.model_dump())
+    assert [line for line in told if "here it runs without" not in line] == []
+    assert bool(told) is bool(family.missing_input)
+
+
+#: What their authors' own programs and model cards set.
+ADVICE = {
+    "hotshot-xl": {
+        "scheduler": "euler_a", "num_inference_steps": 30, "guidance_scale": 5, "width": 672, "height": 384,
+        "context_length": 8,
+    },
+    "sdxl-beta": {"scheduler": "euler", "guidance_scale": 8.5, "context_length": 16},
+    "animate-lcm": {"scheduler": "lcm", "num_inference_steps": 6, "guidance_scale": 1.5, "context_length": 16},
+    "animate-lcm-i2v": {"scheduler": "lcm", "num_inference_steps": 4, "guidance_scale": 1, "context_length": 16},
+    "long-animate-diff": {
+        "num_inference_steps": 25, "guidance_scale": 7.5, "motion_scale": 1.15, "context_length": 64,
+    },
+    "long-animate-diff-32": {
+        "num_inference_steps": 25, "guidance_scale": 7.5, "motion_scale": 1.15, "context_length": 32,
+    },
+    "lightning-8": {"scheduler": "euler", "num_inference_steps": 8, "guidance_scale": 1, "context_length": 16},
+    **{name: {"context_length": 16} for name in ("v1", "v2", "v3", "pia")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "expected"), ADVICE.items(), ids=ADVICE)
+def test_a_family_sets_what_its_authors_do_and_nothing_else(family, expected):
+    assert FAMILIES[family].settings == expected
+
+
+def test_the_noise_of_the_distilled_ones_is_their_authors():
+    found = {name: FAMILIES[name].scheduler_config(prediction_type="epsilon") for name in FAMILIES}
+    assert found["animate-lcm-i2v"]["beta_end"] == 0.014
+    steps = {name: config.get("original_inference_steps") for name, config in found.items()}
+    assert {name: count for name, count in steps.items() if count} == {"animate-lcm": 100, "animate-lcm-i2v": 200}
+    assert {name for name in found if found[name]["timestep_spacing"] == "trailing"} == {
+        f"lightning-{steps}" for steps in (1, 2, 4, 8)
     }
-    assert advise(family, recommended) == []
+
+
+def test_a_size_far_from_the_trained_one_is_told():
+    settings = HOTSHOT_XL.settings
+    assert advise(HOTSHOT_XL, settings | {"width": 512, "height": 512}) == []
+    (told,) = advise(HOTSHOT_XL, settings | {"width": 1024, "height": 1024})
+    assert told == (
+        "HotShot-XL was trained on areas near 672×384 pixels; got 1024×1024. Set Width to 672 and Height to 384."
+    )
+
+
+def test_what_a_family_should_see_and_does_not_is_told():
+    (told,) = advise(PIA, {"width": 512, "height": 512})
+    assert told == "PIA was trained to see the picture that it animates, and its mask; here it runs without."
+    assert PIA.in_words.endswith("; runs here without the picture that it animates, and its mask")
+    assert "its authors take sampler euler_a, 30 steps, a guidance of 5, 672×384 pixels" in HOTSHOT_XL.in_words
 
 
 @pytest.mark.parametrize(

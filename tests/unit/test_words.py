@@ -9,6 +9,7 @@ from string import Formatter
 import pytest
 
 from controlnet.preprocessors import PREPROCESSORS
+from pipelines.motion.families import FAMILIES
 from pipelines.planner.estimate import advice
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit
@@ -148,3 +149,10 @@ def test_numbers_are_written_as_the_language_does():
     assert say("de", "told.estimate.about", time="6 s", gb=1.25) == "Etwa 6 s, 1,2 GB."
     assert say(ENGLISH, "told.estimate.about", time="6 s", gb=1.25) == "About 6 s, 1.2 GB."
     assert say("de", "told.source.size", width=1280, height=720) == "1280 × 720 Pixel"
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_what_is_known_of_every_motion_family_is_told_again_to_its_last_word(family):
+    told = say_again("de", family.in_words, "motion")
+    assert told.startswith("Fenster ")
+    assert not re.search(r"\b(window|frames|steps?|authors|takes?|runs|without|picture|guidance of)\b", told)

@@ -1,0 +1,45 @@
+"""What the page sets when models are chosen: all that they decide, and nothing that was set on purpose."""
+
+import pytest
+
+from api.fields import MODEL_FIELDS
+from pipelines import catalog
+from ui.model_settings import changed_settings, motion_line
+
+HOTSHOT = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
+LONG = "Lightricks/LongAnimateDiff/lt_long_mm_32_frames.ckpt"
+V3 = "guoyww/animatediff/v3_sd15_mm.ckpt"
+XL, SD15 = catalog.STABLE_DIFFUSION_XL, catalog.STABLE_DIFFUSION
+
+
+def chosen(base: str, module: str, shown: tuple[object, object, object]) -> dict[str, object]:
+    """New values of the fields that change."""
+    own = catalog.complete({"base_model": base, "motion_module": module})
+    family = catalog.find_motion_module(module).known_family
+    changed = changed_settings(own, shown, decided=family.settings)
+    assert tuple(changed) == MODEL_FIELDS
+    return {name: value for name, value in changed.items() if not isinstance(value, dict)}
+
+
+def test_choosing_a_module_shows_what_its_authors_advise():
+    changed = chosen(XL, HOTSHOT, (1024, 1024, "1"))
+    wanted = {"width": 672, "height": 384, "scheduler": "euler_a", "num_inference_steps": 30, "guidance_scale": 5}
+    assert wanted.items() <= changed.items()
+    assert "motion_scale" not in changed
+    assert chosen(SD15, LONG, (512, 512, "1"))["motion_scale"] == "1.15"
+    assert "its authors take 25 steps" in motion_line(LONG)
+    assert "its authors take sampler euler_a, 30 steps" in motion_line(HOTSHOT)
+
+
+@pytest.mark.parametrize(
+    ("shown", "taken"),
+    [
+        ((640, 360, "0.8"), {}),
+        ((672, 384, "0.8"), {"width": 512, "height": 512}),
+        ((640, 360, "1.15"), {"motion_scale": "1"}),
+        ((640, 384, "0: 0.5, 15: 1.5"), {}),
+    ],
+)
+def test_what_was_set_on_purpose_stays_and_what_a_module_set_goes_with_it(shown, taken):
+    changed = chosen(SD15, V3, shown)
+    assert {name: changed[name] for name in ("width", "height", "motion_scale") if name in changed} == taken
