@@ -42,6 +42,7 @@ class Entry:
         licence: The licence of the weights.
         size_mb: How much is downloaded, MB; None where it is not known or nothing is.
         files: Those of its files on the Hub whose length or sha256 is known.
+        aliases: Names of files that other programs have the same weights under.
         family: Which base models and motion modules fit together; None until the file has been read.
     """
 
@@ -56,6 +57,7 @@ class Entry:
     revision: str = "main"
     size_mb: int | None = None
     files: tuple[PublishedFile, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -130,7 +132,7 @@ class Lora(Entry):
     @property
     def names(self) -> tuple[str, ...]:
         """Its file's name without the ending, as other programs call it, or its id."""
-        return (Path(self.id).stem, self.id) if self.source == "local" else (self.id,)
+        return (Path(self.id).stem, self.id) if self.source == "local" else (self.id, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
