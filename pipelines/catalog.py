@@ -28,9 +28,11 @@ from pipelines.catalog_entries import (
     PublishedFile,
     Upscaler,
     Vae,
+    tell_apart,
 )
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
+from pipelines.prompt.tags import tag_name
 from pipelines.request import GenerationRequest
 from pipelines.settings import DROPPED_DIR, settings
 from pipelines.weights.models_folder import (
@@ -66,7 +68,7 @@ def motion_modules() -> tuple[MotionModule, ...]:
 
 def loras() -> tuple[Lora, ...]:
     """The catalog's LoRAs, then the files in `MODELS_DIR/loras` and `MODELS_DIR/embeddings`, looked up now."""
-    return (*_catalog()[2], *local_loras())
+    return tell_apart((*_catalog()[2], *local_loras()))
 
 
 def vaes() -> tuple[Vae, ...]:
@@ -153,7 +155,7 @@ def find_upscaler(model_id: str) -> Upscaler:
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
-    """The LoRA or textual inversion with this id or, of a local file, this stem.
+    """The LoRA or textual inversion with this id or, of a local file, this stem; both as `tag_name` spells them.
 
     A file that a visitor dropped is found by its exact name and offered to nobody else.
 
@@ -168,8 +170,8 @@ def find_lora(name: str, *, place: str = "") -> Lora:
         >>> find_lora("v2_lora_ZoomIn").repo
         'guoyww/animatediff'
     """
-    dropped = loras_in(os.environ.get(DROPPED_DIR))
-    return next((entry for entry in dropped if entry.label == name), None) or _find(
+    dropped, name = loras_in(os.environ.get(DROPPED_DIR)), tag_name(name)
+    return next((entry for entry in dropped if tag_name(entry.label) == name), None) or _find(
         "lora", name, loras(), _free_lora(name), place
     )
 
@@ -289,22 +291,15 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "scheduler": Scheduler,
     "motion_norm": MotionNorm,
     "preprocessors": tuple,
-    "aliases": tuple,
     "files": lambda files: tuple(PublishedFile(**file) for file in files),
 }
 
 
 def _read(kind: type[_AnyEntry], table: str) -> tuple[_AnyEntry, ...]:
-    entries = (
+    return tuple(
         kind(**{field: _TYPES.get(field, lambda value: value)(value) for field, value in entry.items()})
         for entry in _tables()[table]
     )
-    return tuple(entry if entry.size_mb else replace(entry, size_mb=_known_size(entry)) for entry in entries)
-
-
-def _known_size(entry: Entry) -> int | None:
-    """Megabytes of a single file whose length is known."""
-    return next((round(file.bytes / 1e6) for file in entry.files if file.name == entry.file and file.bytes), None)
 
 
 def has_gpu() -> bool:
@@ -347,7 +342,7 @@ def _free_base_model(model_id: str) -> BaseModel | None:
     if not named:
         return None
     like = STABLE_DIFFUSION_XL if "xl" in named["label"].lower() else STABLE_DIFFUSION
-    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **named)
+    return replace(_like(like), family=None, size_mb=None, files=(), **named)
 
 
 def _free_lora(name: str) -> Lora | None:

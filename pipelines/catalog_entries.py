@@ -1,11 +1,15 @@
 """What is known about a model before it is loaded: the records of the catalog. No torch."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.motion.families import FAMILIES, MotionFamily
+from pipelines.prompt.tags import tag_name
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 Source = Literal["folder", "hub", "local"]
@@ -42,7 +46,6 @@ class Entry:
         licence: The licence of the weights.
         size_mb: How much is downloaded, MB; None where it is not known or nothing is.
         files: Those of its files on the Hub whose length or sha256 is known.
-        aliases: Names of files that other programs have the same weights under.
         family: Which base models and motion modules fit together; None until the file has been read.
     """
 
@@ -57,7 +60,6 @@ class Entry:
     revision: str = "main"
     size_mb: int | None = None
     files: tuple[PublishedFile, ...] = ()
-    aliases: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -125,14 +127,41 @@ class Lora(Entry):
 
     Args:
         weight: How much of it looks best.
+        tags: Of a local file: the names by which tags mean it and no other, the one to recommend first.
     """
 
     weight: float = 1.0
+    tags: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its file's name without the ending, as other programs call it, or its id."""
-        return (Path(self.id).stem, self.id) if self.source == "local" else (self.id, *self.aliases)
+        """See `tags`; elsewhere its id."""
+        return self.tags or (self.id,)
+
+
+def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
+    """Give local files the names by which tags find them.
+
+    A tag means a file by its name without the ending, as other programs call it, or by its path in the models folder.
+    Names that no tag can have are spelt as `tag_name` does. Of namesakes the first has the name, one that is spelt
+    so before others; who has neither gets a number behind its name.
+    """
+    spelt = [[Path(lora.id).stem, lora.id] if lora.source == "local" else [lora.id] for lora in loras]
+    owners: dict[str, int] = {}
+    for is_exact in (True, False):
+        for number, names in enumerate(spelt):
+            for name in names:
+                if (tag_name(name) == name) is is_exact:
+                    owners.setdefault(tag_name(name), number)
+    owners.pop("", None)
+
+    def tags(number: int) -> tuple[str, ...]:
+        own = dict.fromkeys(name for name in map(tag_name, spelt[number]) if owners.get(name) == number)
+        return tuple(own) or (f"{tag_name(spelt[number][0])}~{crc32(os.fsencode(loras[number].repo)):08x}",)
+
+    return tuple(
+        replace(lora, tags=tags(number)) if lora.source == "local" else lora for number, lora in enumerate(loras)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from pipelines.base_models.builds import BUILDS
 from pipelines.catalog_entries import Vae
 from pipelines.errors import WeightsError
 from pipelines.weights.downloads import fetch, fetch_folder
-from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
     FOLDER_CONFIG,
     as_safetensors,
@@ -47,7 +47,7 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
         return path
     kind = tell_kind(read_shapes(path, field=FIELD))
     if kind is not WeightsKind.VAE:
-        raise WeightsError(f"{FIELD} must be a VAE, got '{entry.id}', which is {kind}. {BELONGS[kind]}.")
+        raise wrong_kind(kind, field=FIELD, name=entry.id)
     _like_folder(architecture)
     return path
 

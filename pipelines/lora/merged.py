@@ -20,15 +20,16 @@ from torch import nn
 
 from pipelines import catalog
 from pipelines.catalog_entries import Lora as LoraEntry
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.lora.files import FIELD, Factors, Lora, LoraKind, read_lora
+from pipelines.errors import InvalidRequestError
+from pipelines.lora.additions import Addition
+from pipelines.lora.files import FIELD, Lora, LoraKind, read_lora
+from pipelines.lora.fitting import fit_lora, misfit
 from pipelines.lora.travel import TravellingLora, split_layers
 from pipelines.prompt.tags import Tag, read_tags, replace_tags
 from pipelines.prompt.travel import PromptTravel, plan_travel
 from pipelines.request import GenerationRequest
 from pipelines.weights.downloads import fetch
 
-_MOTION_MID = "mid_block_motion_modules_"
 _PRIVATE_USE = 0xE000  # characters without a meaning; one stands for each textual inversion in the text
 
 
@@ -50,7 +51,7 @@ class LoraPlan:
     prompt: PromptTravel
     negative_prompt: PromptTravel
     tokens: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    additions: Mapping[nn.Parameter, Sequence[tuple[float, Factors]]] = field(default_factory=dict)
+    additions: Mapping[nn.Parameter, Sequence[tuple[float, Addition]]] = field(default_factory=dict)
     travelling: Sequence[TravellingLora] = ()
     rows: Mapping[nn.Parameter, Sequence[torch.Tensor]] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +114,7 @@ def plan_loras(
     """
     _refuse_loras_in_negative(request, loras)
     words = _Words(models, request.base_model)
-    fitted = {name: _fit(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
+    fitted = {name: fit_lora(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
     for name, lora in loras.items():
         if lora.kind is LoraKind.TEXTUAL_INVERSION:
             words.add(name, lora)
@@ -121,17 +122,17 @@ def plan_loras(
     tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
     strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
     changing = [name for name in loras if fitted[name].additions and len(set(strengths[name])) > 1]
-    additions: dict[nn.Parameter, list[tuple[float, Factors]]] = defaultdict(list)
+    additions: dict[nn.Parameter, list[tuple[float, Addition]]] = defaultdict(list)
     for tag in tags[0]:
-        for parameter, factors in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
-            additions[parameter].append((tag.weight, factors))
+        for parameter, addition in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
+            additions[parameter].append((tag.weight, addition))
     warnings = [warning for fit in fitted.values() for warning in fit.warnings]
     travelling = []
     for name in changing:
         average = fmean(prompt.value_at(frame, strengths[name]) for frame in range(request.num_frames))
         layers, others = split_layers(fitted[name].additions, models.values())
-        for parameter, factors in others:
-            additions[parameter].append((average, factors))
+        for parameter, addition in others:
+            additions[parameter].append((average, addition))
         travelling.append(TravellingLora(prompt, strengths[name], average, negative.is_constant, layers))
         warnings += _averaged(loras[name], len(others), negative)
     if negative.is_constant and any(_reads_text(loras[name]) for name in changing):
@@ -207,80 +208,11 @@ def merged(plan: LoraPlan) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _sum(parameter: nn.Parameter, parts: Sequence[tuple[float, Factors]]) -> torch.Tensor:
+def _sum(parameter: nn.Parameter, parts: Sequence[tuple[float, Addition]]) -> torch.Tensor:
     total = parameter.data.to(torch.float32, copy=True)
-    for weight, factors in parts:
-        total += weight * factors.delta(total.device).reshape(total.shape)
+    for weight, addition in parts:
+        total += weight * addition.delta(parameter.data)
     return total.to(parameter.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    additions: Sequence[tuple[nn.Parameter, Factors]] = ()
-    warnings: Sequence[str] = ()
-
-
-def _fit(lora: Lora, models: Mapping[str, nn.Module], base_model: str, motion_label: str) -> _Fit:
-    """The parameter each layer of a LoRA is added to, and what was left out."""
-    if lora.kind is LoraKind.TEXTUAL_INVERSION:
-        return _Fit()
-    targets = {component: _targets(model) for component, model in models.items()}
-    has_mid = _has_motion_mid(models["unet"])
-    additions, idle, unknown = [], [], list(lora.unread)
-    for component, layers in lora.layers.items():
-        for layer, factors in layers.items():
-            parameter = targets.get(component, {}).get(layer)
-            if layer.startswith(_MOTION_MID) and not has_mid:
-                idle.append(layer)
-            elif parameter is None:
-                unknown.append(f"{component}: {layer}")
-            elif not factors.fits(parameter.shape):
-                raise _misfit(lora, base_model, f"whose layer {layer} has another size")
-            else:
-                additions.append((parameter, factors))
-    if not additions:
-        raise _misfit(lora, base_model, f"none of whose {len(idle) + len(unknown)} layers is in it")
-    warnings = []
-    if idle:
-        warnings.append(
-            f"'{lora.name}' was made for AnimateDiff v2. The motion module '{motion_label}' has no middle block, so "
-            f"{len(idle)} of the {len(idle) + len(additions)} layers do nothing here and the motion may be weaker."
-        )
-    if unknown:
-        warnings.append(
-            f"'{lora.name}' has {len(unknown)} parts that fit nothing in this model and were left out "
-            f"(the first is {unknown[0]}); {len(additions)} layers were added."
-        )
-    return _Fit(additions, warnings)
-
-
-def _targets(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Flattened layer name -> weight, of everything that is a matrix or a convolution."""
-    targets = {}
-    for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim > 1:
-            flat = name.replace(".", "_").removeprefix("text_model_")
-            targets[flat] = weight
-            if flat.endswith("_to_out_0"):  # some files leave the 0 out
-                targets[flat.removesuffix("_0")] = weight
-    return targets
-
-
-def _has_motion_mid(unet: nn.Module) -> bool:
-    """Whether the motion module's middle block is there and adds anything."""
-    return any(
-        bool(parameter.any())
-        for name, parameter in unet.named_parameters()
-        if name.startswith("mid_block.motion_modules.") and ".proj_out." in name
-    )
-
-
-def _misfit(lora: Lora, base_model: str, reason: str) -> WeightsError:
-    return WeightsError(
-        f"{FIELD} must be made for the base model '{base_model}' and its motion module, got '{lora.name}', {reason}. "
-        "Remove its tag or choose the model it was made for."
-    )
 
 
 class _Words:
@@ -300,7 +232,7 @@ class _Words:
         widths = {component: vectors.shape[1] for component, vectors in lora.vectors.items()}
         counts = {vectors.shape[0] for vectors in lora.vectors.values()}
         if widths != {component: table.shape[1] for component, table in self._tables.items()} or len(counts) > 1:
-            raise _misfit(lora, self._base_model, f"with words of {', '.join(map(str, widths.values()))} numbers")
+            raise misfit(lora, self._base_model, f"with words of {', '.join(map(str, widths.values()))} numbers")
         for component, vectors in lora.vectors.items():
             self.rows[self._tables[component]].append(vectors)
         (count,) = counts

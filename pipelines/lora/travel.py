@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipelines.lora.files import Factors
+from pipelines.lora.additions import Addition
 from pipelines.motion.modules import MotionState, ScaledKey
 from pipelines.prompt.travel import PromptTravel
 
@@ -29,12 +29,12 @@ class TravellingLayer(NamedTuple):
     Args:
         module: A linear layer or a convolution.
         over_time: Whether it sees [B·h·w, F, C], as motion modules do; the others see [B·F, ...], frames fastest.
-        factors: What is added at strength 1.
+        addition: What is added at strength 1.
     """
 
     module: nn.Linear | nn.Conv2d
     over_time: bool
-    factors: Factors
+    addition: Addition
 
 
 @dataclass
@@ -60,8 +60,8 @@ class TravellingLora:
 
 
 def split_layers(
-    additions: Iterable[tuple[nn.Parameter, Factors]], models: Iterable[nn.Module]
-) -> tuple[list[TravellingLayer], list[tuple[nn.Parameter, Factors]]]:
+    additions: Iterable[tuple[nn.Parameter, Addition]], models: Iterable[nn.Module]
+) -> tuple[list[TravellingLayer], list[tuple[nn.Parameter, Addition]]]:
     """Layers where frames or texts can have strengths of their own, and the additions to all others.
 
     Args:
@@ -75,11 +75,11 @@ def split_layers(
         if isinstance(module, (nn.Linear, nn.Conv2d)) and not name.startswith(_WITHOUT_FRAMES)
     }
     found, others = [], []
-    for parameter, factors in additions:
+    for parameter, addition in additions:
         if parameter in layers:
-            found.append(TravellingLayer(*layers[parameter], factors))
+            found.append(TravellingLayer(*layers[parameter], addition))
         else:
-            others.append((parameter, factors))
+            others.append((parameter, addition))
     return found, others
 
 
@@ -127,7 +127,8 @@ class _Addition:
 
     def __init__(self, lora: TravellingLora, layer: TravellingLayer, state: MotionState) -> None:
         weight = layer.module.weight
-        self.down, self.up = (factor.to(weight) for factor in layer.factors.pair(weight.shape))
+        down, up = layer.addition.pair(weight)
+        self.down, self.up = down.to(weight), None if up is None else up.to(weight)
         self.lora, self.over_time, self.state = lora, layer.over_time, state
 
     def __call__(self, module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
@@ -140,9 +141,11 @@ class _Addition:
         if isinstance(module, nn.Conv2d):
             options = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
             inner = functional.conv2d(x, self.down, **options)
-            return functional.conv2d(inner * self._strengths(inner), self.up)
+            inner = inner * self._strengths(inner)
+            return inner if self.up is None else functional.conv2d(inner, self.up)
         inner = functional.linear(x, self.down)
-        return functional.linear(inner * self._strengths(inner), self.up)
+        inner = inner * self._strengths(inner)
+        return inner if self.up is None else functional.linear(inner, self.up)
 
     def _strengths(self, inner: torch.Tensor) -> torch.Tensor:
         """Those of the frames, in a shape that multiplies what goes through the layer."""

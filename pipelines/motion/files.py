@@ -18,7 +18,6 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
 from pipelines.catalog_entries import MotionModule
-from pipelines.errors import WeightsError
 from pipelines.motion.families import FAMILIES, MotionFamily
 from pipelines.motion.layout import (
     Shapes,
@@ -28,7 +27,7 @@ from pipelines.motion.layout import (
     tell_family,
 )
 from pipelines.weights.downloads import fetch, fetch_folder
-from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
     aligned,
     not_whole,
@@ -118,7 +117,7 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
     stored, said = read_shapes(file, field=FIELD), read_metadata(file)
     kind = tell_kind(stored)
     if kind is not WeightsKind.MOTION_MODULE:
-        raise WeightsError(f"{FIELD} must be a motion module, got '{name}', which is {kind}. {BELONGS[kind]}.")
+        raise wrong_kind(kind, field=FIELD, name=name)
     shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
     family = tell_family(stored, said, file_name=file.name)
     config = folder_config or _config(shapes, said, family)

@@ -1,6 +1,7 @@
 """LoRA tags in prompts: `<lora:name:0.8>`. Text in, text out; no models, no torch."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from pipelines.prompt.letters import plain_digits, plain_text
 MAX_LORA_WEIGHT = 2.0
 
 _TAG = re.compile(r"[<\uff1c]\s*lora\s*[:\uff1a]([^<>\uff1c\uff1e]*)([>\uff1e]?)", re.IGNORECASE)
+_UNNAMEABLE = re.compile("[<>:\uff1c\uff1e\uff1a]")
+_NO_LETTERS = {"Cc", "Cs", "Co", "Cn"}  # controls, halves of letters, and what has no meaning
+_WEIGHTED = re.compile("(?P<name>.*)[:\uff1a](?P<number>[^:\uff1a]*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
@@ -57,15 +61,32 @@ def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "
     return _TAG.sub(lambda match: replacement(_parsed(match, field)), plain_text(text))
 
 
+def tag_name(name: str) -> str:
+    """A file's name as tags can have it: composed letters, single spaces, `_` for what ends a name; may be empty.
+
+    Example:
+        >>> tag_name("tune ver. 2: [final] "), tag_name("Cafe\u0301")
+        ('tune ver. 2_ [final]', 'Café')
+    """
+    letters = unicodedata.normalize("NFC", plain_text(" ".join(name.split())))
+    named = "".join("_" if unicodedata.category(letter) in _NO_LETTERS else letter for letter in letters)
+    return " ".join(_UNNAMEABLE.sub("_", named).split())
+
+
 def _parsed(match: re.Match[str], field: str) -> Tag:
-    name, colon, number = match[1].replace("\uff1a", ":").partition(":")
-    name, number, place = name.strip(), plain_digits(number).strip(), _place(match)
-    if not match[2] or not name or (colon and not _NUMBER.fullmatch(number)):
+    weighted, place = _WEIGHTED.fullmatch(match[1]), _place(match)
+    number = plain_digits(weighted["number"]).strip() if weighted else "1"
+    if not _NUMBER.fullmatch(number) and ":" not in match[1]:
+        weighted, number = None, "1"  # a wide colon within a name
+    name = (weighted["name"] if weighted else match[1]).strip()
+    before = plain_digits(name).rpartition(":")
+    two_numbers = before[1] and _NUMBER.fullmatch(before[2].strip())
+    if not match[2] or not name or two_numbers or not _NUMBER.fullmatch(number):
         raise InvalidRequestError(
             f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'{place}. "
             "Correct the tag or remove it."
         )
-    weight = float(number) if colon else 1.0
+    weight = float(number)
     if abs(weight) > MAX_LORA_WEIGHT:
         raise InvalidRequestError(
             f"{field} must have LoRA weights from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}, "

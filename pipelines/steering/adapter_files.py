@@ -22,7 +22,7 @@ from pipelines.catalog_entries import IPAdapter
 from pipelines.errors import WeightsError
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch
-from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
     FOLDER_CONFIG,
     aligned,
@@ -39,6 +39,7 @@ ENCODER_FOLDER = "image_encoder"
 _ENCODER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
 _KEY, _VALUE = "ip_adapter.{}.to_k_ip.weight", "ip_adapter.{}.to_v_ip.weight"
 _HEAD = 64  # width of an attention head of all published projections
+_PLUS_SEES, _FACE_WIDTH = "image_proj.proj_in.weight", (512,)  # numbers that say whose face it is
 _BASE, _PLUS = "image_proj.proj.weight", "image_proj.latents"
 _BASE_NAMES = {r"^proj\.": "image_embeds."}
 _PLUS_NAMES = {
@@ -92,14 +93,14 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
         path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
     shapes = read_shapes(path, field=FIELD)
     kind = tell_kind(shapes)
+    if kind is WeightsKind.IP_ADAPTER and shapes.get(_PLUS_SEES, (0, 0))[1:] == _FACE_WIDTH:
+        kind = WeightsKind.FACE_ADAPTER  # InstantID's has the names of a plus
     if kind is not WeightsKind.IP_ADAPTER:
-        raise WeightsError(
-            f"{FIELD} must be {WeightsKind.IP_ADAPTER}, got '{entry.id}', which is {kind}. {BELONGS[kind]}."
-        )
-    if _BASE not in shapes and (_PLUS not in shapes or any("perceiver" in name for name in shapes)):
+        raise wrong_kind(kind, field=FIELD, name=entry.id)
+    if _BASE not in shapes and _PLUS not in shapes:
         raise WeightsError(
             f"{FIELD} must be an IP-Adapter of the kind base, plus or plus-face, got '{entry.id}', which is of "
-            "another, such as FaceID. Choose another one."
+            "another. Choose another one."
         )
     return AdapterFiles(entry, path, shapes, _encoder_of(entry, path))
 
@@ -179,7 +180,7 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
         raise WeightsError(
             f"{FIELD} must have a whole image encoder, got '{name}', whose is missing or damaged. Download it again."
         ) from err
-    wanted = files.shapes["image_proj.proj_in.weight" if files.is_plus else _BASE][1]
+    wanted = files.shapes[_PLUS_SEES if files.is_plus else _BASE][1]
     found = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
     if found != wanted:
         raise WeightsError(

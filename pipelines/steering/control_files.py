@@ -20,7 +20,7 @@ from pipelines.catalog_entries import ControlNet
 from pipelines.errors import WeightsError
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
-from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import TEXT_WIDTHS, WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout, settle
 
 FIELD = "controls"
@@ -28,7 +28,6 @@ AnyControlNet = ControlNetModel | SparseControlNetModel
 _PUBLISHED = ("control_model.", "input_hint_block.")
 _FIRST_HINT = "controlnet_cond_embedding.conv_in.weight"
 _HINT_CHANNELS = 3
-_KNOWN_WIDTHS = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +63,7 @@ def locate_control(entry: ControlNet) -> ControlFiles:
     stored = read_shapes(path, field=FIELD)
     kind = tell_kind(stored)
     if kind not in (WeightsKind.CONTROLNET, WeightsKind.SPARSE_CTRL):
-        raise WeightsError(
-            f"{FIELD} must be {WeightsKind.CONTROLNET} or {WeightsKind.SPARSE_CTRL}, got '{entry.id}', which is "
-            f"{kind}. {BELONGS[kind]}."
-        )
+        raise wrong_kind(kind, field=FIELD, name=entry.id)
     names = {name: name for name in stored}
     if kind is WeightsKind.CONTROLNET and any(name.startswith(_PUBLISHED) for name in stored):
         names = {new: old for new, old in convert_controlnet_checkpoint(names, {"layers_per_block": 2}).items() if old}
@@ -170,5 +166,5 @@ def _config(shapes: Shapes, unet: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(channels: tuple[int, ...], text: int | None) -> str:
-    known = f": {_KNOWN_WIDTHS[text]}" if text in _KNOWN_WIDTHS else ""
+    known = f": {TEXT_WIDTHS[text]}" if text in TEXT_WIDTHS else ""
     return f"blocks of {', '.join(map(str, channels))} channels, text of {text or 'any'}{known}"

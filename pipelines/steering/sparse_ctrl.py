@@ -13,11 +13,10 @@ import torch
 from diffusers import SparseControlNetModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
-from pipelines.errors import WeightsError
 from pipelines.motion.files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.motion.layout import Shapes, count_blocks, count_positions, rename_motion
 from pipelines.motion.modules import MotionModule, MotionState
-from pipelines.weights.kinds import BELONGS, WeightsKind, tell_kind
+from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import aligned, not_whole, read_folder, read_shapes, read_weights, require_layout
 
 FIELD = "controls"
@@ -48,9 +47,7 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
     stored = read_shapes(file, field=FIELD)
     found = tell_kind(stored)
     if found is not WeightsKind.SPARSE_CTRL:
-        raise WeightsError(
-            f"{FIELD} must be {WeightsKind.SPARSE_CTRL}, got '{path.name}', which is {found}. {BELONGS[found]}."
-        )
+        raise wrong_kind(found, field=FIELD, name=path.name, wanted=WeightsKind.SPARSE_CTRL)
     names = {name: name for name in stored} | rename_motion(stored)
     encoder = _empty_encoder({new: stored[old] for old, new in names.items()}, config, path.name)
     tensors = read_weights(file, field=FIELD)

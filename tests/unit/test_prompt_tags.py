@@ -15,6 +15,10 @@ from pipelines.prompt.tags import Tag, read_tags, replace_tags
         ("<LoRA: my file (2) : -.5 >", [("my file (2)", -0.5)]),
         ("a <lora:x:+1.5> b <lora:y:0><lora:x:2.>", [("x", 1.5), ("y", 0.0), ("x", 2.0)]),
         ("(a <lora:owner/name:0.8>:1.2)", [("owner/name", 0.8)]),
+        (
+            "<lora:style: final:0.8><lora:スタイル：日本><lora:スタイル：0.5>",
+            [("style: final", 0.8), ("スタイル：日本", 1), ("スタイル", 0.5)],
+        ),
     ],
 )
 def test_tags_are_read_in_order(text, tags):

@@ -145,7 +145,7 @@ def test_layers_that_fit_nothing_are_counted_in_a_warning(models_dir, v2):
 
 
 def test_a_lora_of_which_nothing_fits_isrefusal_of(models_dir, v2):
-    other = formats.kohya_lora({"transformer.layers.0.to_q": (torch.ones(1, 4), torch.ones(4, 1))})
+    other = formats.kohya_lora({"stranger.7.to_q": (torch.ones(1, 4), torch.ones(4, 1))})
     save_file(other, models_dir / "loras" / "none.safetensors")
     message = refusal_of(v2, "<lora:none>")
     assert message.startswith("lora must be made for the base model 'base' and its motion module, got 'none.safetens")
@@ -166,15 +166,38 @@ def test_a_lora_of_another_size_isrefusal_of(models_dir, v2):
     )
 
 
+@pytest.mark.parametrize(("width", "model"), [(1024, "Stable Diffusion 2"), (2048, "Stable Diffusion XL")])
+def test_a_lora_for_another_stable_diffusion_is_told_its_name(width, model, models_dir, v2):
+    layer = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    save_file(
+        formats.kohya_lora({layer: (torch.ones(4, width), torch.ones(320, 4))}), models_dir / "loras/o.safetensors"
+    )
+    assert f"got 'o.safetensors', which is made for {model}. Remove its tag" in refusal_of(v2, "<lora:o>")
+
+
 LAYER = "lora_unet_x"
 
 
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({f"{LAYER}.hada_w1_a": torch.ones(2, 2)}, "which is a LoHa. Choose a plain LoRA"),
-        ({f"{LAYER}.lokr_w1": torch.ones(2, 2)}, "which is a LoKr"),
-        ({f"{LAYER}.lora_up.weight": torch.ones(2, 2), f"{LAYER}.dora_scale": torch.ones(2)}, "which is a DoRA"),
+        ({f"{LAYER}.on_input": torch.tensor(False), f"{LAYER}.weight": torch.ones(2)}, "which is an (IA)³"),
+        ({f"{LAYER}.oft_blocks": torch.ones(2, 2, 2)}, "an OFT, which turns weights. Choose a LoRA, LoCon, LoHa"),
+        (
+            {"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": torch.ones(2, 2)},
+            "which is a LoRA for FLUX. Choose a LoRA, LoCon, LoHa, LoKr or DoRA for Stable Diffusion 1.5 or XL.",
+        ),
+        ({f"{LAYER}.alpha": torch.tensor(1.0)}, "don't belong together"),
+        ({f"{LAYER}.strange": torch.ones(2)}, "a LoRA for the base model in a form that is not known here. Choose ano"),
+        ({"<a>": torch.ones(2), "<b>": torch.ones(2)}, "of no kind known here"),
+        ({f"{LAYER}.hada_w1_a": torch.ones(2, 2)}, "don't belong together"),
+        ({f"{LAYER}.lokr_w1": torch.ones(2, 2)}, "don't belong together"),
+        ({f"{LAYER}.lora_up.weight": torch.ones(2, 0), f"{LAYER}.lora_down.weight": torch.ones(0, 2)}, "together"),
+        (
+            {f"{LAYER}.lora_up.weight": torch.ones(2, 2).int(), f"{LAYER}.lora_down.weight": torch.ones(2, 2)},
+            "together",
+        ),
+        ({f"{LAYER}.lora_up.weight": torch.ones(2, 2), f"{LAYER}.dora_scale": torch.ones(2)}, "don't belong together"),
         (
             {"model.diffusion_model.out.2.bias": torch.ones(4)},
             "a base model. Put it into the models folder's 'base_models'",
