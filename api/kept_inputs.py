@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from media.image_and_mask import brings_masks
 from media.input_files import InputKind, sniff
-from media.input_store import InputStore, pictures_in
+from media.input_store import InputStore
 from media.inputs import named
-from media.picture_zip import has_image_and_mask
+from media.picture_folder import pictures_in
+from media.picture_zip import PictureZip
 from pipelines.errors import InvalidRequestError
 from pipelines.settings import settings
 
@@ -41,12 +43,16 @@ def keep(paths: Sequence[Path], *, field: str) -> str:
         The hash, empty for no files.
 
     Raises:
-        InvalidRequestError: A file is of no kind that is read, damaged or too large.
+        InvalidRequestError: A file is of no kind that is read, damaged or too large; or it brings masks, which only a
+            source clip may.
     """
     if not paths:
         return ""
     store = input_store()
-    return store.add(paths[0], field=field) if len(paths) == 1 else store.add_frames(paths, field=field)
+    if len(paths) > 1:
+        return store.add_frames(paths, field=field)
+    _refuse_masks(paths[0], field)
+    return store.add(paths[0], field=field)
 
 
 def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[str, str]:
@@ -58,10 +64,55 @@ def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[
     Raises:
         InvalidRequestError: As `keep`; or a zip has not as many masks as pictures.
     """
-    with named(field):
-        if len(paths) == 1 and sniff(paths[0]) is InputKind.ZIP and has_image_and_mask(paths[0]):
-            return input_store().add_image_and_mask(paths[0], field=field)
+    if len(paths) == 1 and _brings_masks(paths[0], field):
+        return input_store().add_image_and_mask(paths[0], field=field)
     return keep(paths, field=field), ""
+
+
+def keep_own(path: Path, *, field: str) -> str:
+    """Keep a file, or the pictures of a folder, that the operator names.
+
+    Raises:
+        InvalidRequestError: As `keep`; or the folder has no pictures.
+    """
+    if not path.is_dir():
+        return keep([path], field=field)
+    _refuse_masks(path, field)
+    return input_store().add_folder(path, field=field)
+
+
+def keep_own_source(path: Path, *, field: str = "source_video") -> tuple[str, str]:
+    """Keep a source clip that the operator names, taking a folder or zip with `image` and `mask` apart.
+
+    Returns:
+        The hash of the source, and that of the mask; empty where there is none.
+
+    Raises:
+        InvalidRequestError: As `keep_own`; or there are not as many masks as pictures.
+    """
+    if not path.is_dir():
+        return keep_source([path], field=field)
+    if _brings_masks(path, field):
+        return input_store().add_image_and_mask(path, field=field)
+    return keep_own(path, field=field), ""
+
+
+def _brings_masks(path: Path, field: str) -> bool:
+    with named(field):
+        if path.is_dir():
+            return brings_masks(pictures_in(path))
+        if sniff(path) is not InputKind.ZIP:
+            return False
+        with PictureZip(path) as pictures:
+            return brings_masks(pictures.names)
+
+
+def _refuse_masks(path: Path, field: str) -> None:
+    if _brings_masks(path, field):
+        raise InvalidRequestError(
+            f"{field} must be pictures of one kind, got folders image and mask. Name one of the two folders, or use "
+            "them as the source clip."
+        )
 
 
 def is_here(sha256: str) -> bool:
@@ -71,8 +122,3 @@ def is_here(sha256: str) -> bool:
     except InvalidRequestError:
         return False
     return True
-
-
-def keep_own(path: Path, *, field: str) -> str:
-    """Keep a file, or the pictures of a folder, that the operator names on the command line."""
-    return keep(pictures_in(path) if path.is_dir() else [path], field=field)

@@ -63,8 +63,9 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(values)
     frames = found.pop(SOURCE_FRAMES, None)
     packed = found.get("source_video")
-    if isinstance(packed, Mapping) and not found.get("mask"):  # a zip may bring its masks
-        found["source_video"], found["mask"] = keep_source([uploaded_path(packed, "source_video")])
+    if isinstance(packed, Mapping):  # a zip may bring its masks; a mask of its own wins
+        found["source_video"], masks = keep_source([uploaded_path(packed, "source_video")])
+        found["mask"] = found.get("mask") or masks
     for name in FILE_FIELDS:
         if name in found:
             found[name] = _kept(found[name], name)

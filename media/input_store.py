@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from media.frame_file import FrameFile
+from media.image_and_mask import split_image_and_mask
 from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
 from media.inputs import Decoded, decoding, named, open_input, probe_input
-from media.picture_zip import PictureZip, is_picture_name, split_image_and_mask, write_bundle
-from media.pictures import MAX_PICTURE_BYTES
+from media.picture_folder import pictures_in, read_picture
+from media.picture_zip import PictureZip, write_bundle
 from pipelines.errors import InvalidRequestError
 
 MAX_FILE_BYTES = 2 << 30
@@ -77,23 +78,40 @@ class InputStore:
             ordered = sorted(paths, key=lambda path: natural_order(path.name))
             if not ordered:
                 raise BadInputError("must be at least 1 picture, got none. Choose pictures.")
-            return self._keep_bundle(map(_read_picture, ordered))
+            return self._keep_bundle(map(read_picture, ordered))
+
+    def add_folder(self, folder: Path, *, field: str = "file") -> str:
+        """Keep the pictures of a folder, and of the folders inside, as one sequence.
+
+        Returns:
+            Its SHA-256.
+
+        Raises:
+            InvalidRequestError: There is none, one is no picture, or there are too many.
+        """
+        with named(field):
+            return self._keep_bundle(read_picture(folder / name) for name in pictures_in(folder))
 
     def add_image_and_mask(self, path: Path, *, field: str = "file") -> tuple[str, str]:
-        """Take a zip with folders `image` and `mask` apart.
+        """Take a zip or a folder with folders `image` and `mask` apart.
 
         Returns:
             The SHA-256 of the pictures and that of the masks.
 
         Raises:
-            InvalidRequestError: It is no such zip, or has not as many of one as of the other.
+            InvalidRequestError: It is no such thing, or has not as many of one as of the other.
         """
         with named(field):
+            if path.is_dir():
+                parts = split_image_and_mask(pictures_in(path))
+                images, masks = (self._keep_bundle(read_picture(path / name) for name in part) for part in parts)
+                return images, masks
             if sniff(path) is not InputKind.ZIP:
                 raise BadInputError("must be a zip with folders image and mask, got another file. Pack them.")
-            images, masks = split_image_and_mask(path)
             with PictureZip(path) as pictures:
-                return self._keep_bundle(map(pictures.read, images)), self._keep_bundle(map(pictures.read, masks))
+                parts = split_image_and_mask(pictures.names)
+                images, masks = (self._keep_bundle(map(pictures.read, part)) for part in parts)
+                return images, masks
 
     def probe(self, sha256: str, *, field: str = "file") -> InputFacts:
         """What an input is.
@@ -175,21 +193,3 @@ class InputStore:
                 return
             path.unlink(missing_ok=True)
             total -= found.st_size
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, for `InputStore.add_frames`; only for folders whose owner asks, never for visitors.
-
-    Links are left out, so that nothing outside is read; so are folders inside and hidden files.
-    """
-    return [
-        path for path in folder.iterdir() if is_picture_name(path.name) and path.is_file() and not path.is_symlink()
-    ]
-
-
-def _read_picture(path: Path) -> bytes:
-    if check_plain_file(path) > MAX_PICTURE_BYTES:
-        raise BadInputError(
-            f"must have pictures of at most {MAX_PICTURE_BYTES >> 20} MiB, got more. Make them smaller."
-        )
-    return path.read_bytes()

@@ -4,7 +4,6 @@ A sequence that this app makes itself, out of single files, is such a zip too: a
 """
 
 import json
-import re
 import struct
 import zipfile
 import zlib
@@ -187,41 +186,6 @@ def write_bundle(target: Path, pictures: Iterable[bytes]) -> int:
             bundle.writestr(zipfile.ZipInfo(f"{count:05}.{kind}"), data)
             count += 1
     return count
-
-
-def split_image_and_mask(path: Path) -> tuple[list[str], list[str]]:
-    """Find the pictures and the masks of a zip with folders `image` and `mask`, at any depth.
-
-    They belong together by their order: the third mask is the third picture's, whatever they are called.
-
-    Raises:
-        BadInputError: It has not both, or not as many of one as of the other.
-    """
-    with PictureZip(path) as pictures:
-        names = pictures.names
-    folders: dict[str, list[str]] = {"image": [], "mask": []}
-    for name in names:
-        parts = [part.lower() for part in re.split(r"[/\\]", name)[:-1]]
-        for folder in folders.keys() & set(parts[-1:]):
-            folders[folder].append(name)
-    images, masks = folders["image"], folders["mask"]
-    if not images or len(images) != len(masks):
-        raise BadInputError(
-            "must have folders image and mask with as many pictures each, "
-            f"got {len(images):,} and {len(masks):,}. Add what is missing."
-        )
-    return images, masks
-
-
-def has_image_and_mask(path: Path) -> bool:
-    """Whether a zip has pictures in a folder `mask` as well as in a folder `image`.
-
-    Raises:
-        BadInputError: It is no whole zip of pictures.
-    """
-    with PictureZip(path) as pictures:
-        folders = {PurePosixPath(name.replace("\\", "/")).parent.name.lower() for name in pictures.names}
-    return {"image", "mask"} <= folders
 
 
 def _check_index(path: Path) -> None:

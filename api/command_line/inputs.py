@@ -2,12 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from api.kept_inputs import keep_own, keep_source
+from api.kept_inputs import keep_own, keep_own_source
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.request import FILE_FIELDS
 
@@ -29,8 +29,9 @@ def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept = dict(options)
     source = kept.get("source_video")
-    if source and not kept.get("mask") and isinstance(source, str) and Path(source).is_file():
-        kept["source_video"], kept["mask"] = keep_source([Path(source)])  # a zip may bring its masks
+    if source and isinstance(source, str) and not _SHA256.fullmatch(source):  # may bring its masks; one given wins
+        kept["source_video"], masks = _kept_source(source)
+        kept["mask"] = kept.get("mask") or masks
     for name in FILE_FIELDS:
         if kept.get(name):
             kept[name] = _kept(kept[name], name)
@@ -47,16 +48,35 @@ def _kept(value: object, field: str) -> str:
         raise InvalidRequestError(f"{field} must be a path as text, got {str(value)[:80]}. Put it into quotes.")
     if _SHA256.fullmatch(value):
         return value
-    path = Path(value)
-    if not path.exists():
-        raise UserError(f"{field} must be a file or folder, got {value[:300]}. Check the path.")
-    return _kept_file(path.absolute(), path.stat().st_mtime_ns, field)
+    path = _existing(value, field)
+    return _kept_once(keep_own, path, _changed_ns(path), field)
+
+
+def _kept_source(value: str) -> tuple[str, str]:
+    """The hashes of a source clip and of the masks it brings."""
+    path = _existing(value, "source_video")
+    return _kept_once(keep_own_source, path, _changed_ns(path), "source_video")
+
+
+def _existing(value: str, field: str) -> Path:
+    try:
+        path = Path(value).absolute()
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # a name that is too long, or with a null byte
+        pass
+    raise UserError(f"{field} must be a file or folder, got {value[:300]}. Check the path.")
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file, or anything in a folder, was changed."""
+    return max(one.lstat().st_mtime_ns for one in (path, *(path.rglob("*") if path.is_dir() else ())))
 
 
 @cache
-def _kept_file(path: Path, _changed_ns: int, field: str) -> str:
+def _kept_once(keep: Callable[..., Any], path: Path, _changed_ns: int, field: str) -> Any:
     """Read once, however many lines of a batch name it."""
-    return keep_own(path, field=field)
+    return keep(path, field=field)
 
 
 def _unit(value: object, called: str, field: str) -> object:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from api.inputs import source_facts
-from api.kept_inputs import keep, keep_own
+from api.kept_inputs import keep, keep_own, keep_own_source
 from api.sdapi.faults import KeyFaultError, Place, refuse
 from media.input_files import BadInputError, InputKind, sniff
 from pipelines.errors import InvalidRequestError
@@ -58,6 +58,28 @@ def keep_path(value: object, place: Place) -> str:
         KeyFaultError: There is no such folder, or nothing there that can be used; both in the same words for a path
             that leads out, so that nothing is told of what is outside.
     """
+    path = _below_operators_folder(value, place)
+    return _checked(lambda: keep_own(path, field=str(place[-1])), place)
+
+
+def keep_source_path(value: object, place: Place) -> tuple[str, str]:
+    """The same of a source, which may be a folder or zip with `image` and `mask` in it; its hash and that of its masks.
+
+    Raises:
+        KeyFaultError: As `keep_path`.
+    """
+    path = _below_operators_folder(value, place)
+    masks = ""
+
+    def kept() -> str:
+        nonlocal masks
+        source, masks = keep_own_source(path, field=str(place[-1]))
+        return source
+
+    return _checked(kept, place), masks
+
+
+def _below_operators_folder(value: object, place: Place) -> Path:
     told = settings().sdapi_files_dir
     if not told:
         raise refuse(place, "be empty on this server", value, fix="Its operator has not set SDAPI_FILES_DIR.")
@@ -68,7 +90,7 @@ def keep_path(value: object, place: Place) -> str:
         path = folder  # gone, a null byte, links in a circle
     if path == folder or not path.is_relative_to(folder):
         raise refuse(place, "be a path below the operator's folder", value, fix="Put the files there.")
-    return _checked(lambda: keep_own(path, field=str(place[-1])), place)
+    return path
 
 
 def _checked(kept: Callable[[], str], place: Place) -> str:

@@ -10,7 +10,7 @@ from api.model_names import model_named
 from api.sampler_names import SAMPLER_NAMES, sampler_named
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import ANIMATEDIFF, CONTROLNET, KeyFaultError, Place, refuse
-from api.sdapi.files import keep_path, keep_picture
+from api.sdapi.files import keep_path, keep_picture, keep_source_path
 from api.sdapi.models import Img2Img, Txt2Img
 from api.seed_args import faults_of_seed, fields_of_seed
 from api.seed_names import CONTROL_FITS
@@ -184,8 +184,9 @@ def _motion(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _inputs(body: Txt2Img | Img2Img, args: Mapping[str, Any] | None, units: list[dict[str, Any]]) -> dict[str, Any]:
     """The pictures and clips of a request; units without one of their own get what they are to follow."""
-    video = _video(args or {})
-    found: dict[str, Any] = {}
+    video, masks = _video(args or {})
+    is_source = not (isinstance(body, Img2Img) and body.init_images)
+    found: dict[str, Any] = {"mask": masks} if masks and is_source else {}
     if video and not (args or {}).get("video_length"):
         found["num_frames"] = source_facts(video).num_frames if isinstance(body, Img2Img) and body.init_images else 0
     if isinstance(body, Img2Img):
@@ -231,11 +232,12 @@ def _mask_and_end(args: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _video(args: Mapping[str, Any]) -> str:
+def _video(args: Mapping[str, Any]) -> tuple[str, str]:
+    """The hashes of the video and of the masks that a folder brings with it."""
     given = [key for key in ("video_path", "video_source") if args.get(key)]
     if len(given) > 1:
         raise refuse((*ANIMATEDIFF, "video_source"), "be empty beside a video_path", "both", fix="Leave one out.")
-    return keep_path(args[given[0]], (*ANIMATEDIFF, given[0])) if given else ""
+    return keep_source_path(args[given[0]], (*ANIMATEDIFF, given[0])) if given else ("", "")
 
 
 def _count(body: Txt2Img | Img2Img, *, is_clip: bool) -> int:

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from media.input_store import InputStore, pictures_in
+from media.input_store import InputStore
+from media.picture_folder import pictures_in
 from pipelines.errors import InvalidRequestError
 from tests.unit.clips import levels_of, png, zipped
 
@@ -126,4 +127,48 @@ def test_links_in_a_folder_are_not_followed(tmp_path):
     (folder / "2.png").write_bytes(png(2))
     (folder / ".hidden.png").write_bytes(png(3))
     (folder / "notes.txt").write_text("x")
-    assert [path.name for path in pictures_in(folder)] == ["2.png"]
+    (folder / "Thumbs.db").write_bytes(b"x")
+    assert pictures_in(folder) == ["2.png"]
+
+
+def test_a_folder_is_read_as_a_zip_of_it_would_be(tmp_path, store):
+    members = {"take 10/1.png": png(4), "take 2/10.png": png(3), "take 2/9.PNG": png(2), "1.png": png(1)}
+    members |= {".git/0.png": png(9), "take 2/._9.png": png(9), "__MACOSX/1.png": png(9)}
+    folder = tmp_path / "folder"
+    for name, data in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    of_folder = store.open(store.add_folder(folder))
+    of_zip = store.open(store.add(zipped(tmp_path / "folder.zip", members)))
+    assert levels_of(of_folder.frames(range(4))) == levels_of(of_zip.frames(range(4))) == [1, 2, 3, 4]
+
+
+OTHER_FOLDERS = {
+    "an empty one": [],
+    "one with clip.mp4": ["clip.mp4"],
+    "one with 1.txt, 2.txt, 10.txt and 2 more": ["1.txt", "2.txt", "10.txt", "11.txt", "12/Thumbs.db", ".DS_Store"],
+}
+
+
+@pytest.mark.parametrize("words", OTHER_FOLDERS)
+def test_a_folder_without_pictures_is_refused_with_what_it_has(tmp_path, store, words):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in OTHER_FOLDERS[words]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    with pytest.raises(InvalidRequestError, match=f"^mask must be a folder with pictures, got {words}\\. Put PNGs"):
+        store.add_folder(folder, field="mask")
+    assert kept(tmp_path / "store") == []
+
+
+def test_pictures_and_masks_of_a_folder_come_apart_by_order(tmp_path, store):
+    for name, level in {"image/2.png": 2, "image/10.png": 10, "mask/b.png": 203, "mask/a.png": 201}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(level))
+    images, masks = store.add_image_and_mask(tmp_path)
+    assert levels_of(store.open(images).frames([0, 1])) == [2, 10]
+    assert levels_of(store.open(masks).frames([0, 1])) == [201, 203]
+    (tmp_path / "mask/c.png").write_bytes(png(5))
+    with pytest.raises(InvalidRequestError, match="folders image and mask with as many pictures each, got 2 and 3"):
+        store.add_image_and_mask(tmp_path)
