@@ -10,6 +10,7 @@ from api.engine import build_request
 from pipelines.errors import InvalidRequestError
 from pipelines.request import RANDOM_SEED, GenerationRequest
 from pipelines.settings import MAX_CLIPS
+from pipelines.shown_values import shown
 
 _SHOWN = 60
 
@@ -67,7 +68,7 @@ def _checked_count(value: object, most: int) -> int:
     text = str(value).strip().removesuffix(".0")  # a page's number may come as 4.0
     if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= most):
         raise InvalidRequestError(
-            f"batch_count must be a whole number from 1 to {most}, got {str(value)[:_SHOWN]}. Change 'Clips'."
+            f"batch_count must be a whole number from 1 to {most}, got {shown(value)}. Change 'Clips'."
         )
     return int(text)
 
@@ -81,7 +82,7 @@ def _read_list(seed: object, most: int) -> Sequence[object]:
         seeds = [int(part) for part in parts]
     except ValueError:
         raise InvalidRequestError(
-            f"seed must be one whole number, or several with commas between, got {seed[:_SHOWN]}. Write 7, 42, 1000."
+            f"seed must be one whole number, or several with commas between, got {shown(seed)}. Write 7, 42, 1000."
         ) from None
     if len(seeds) > most:
         raise InvalidRequestError(

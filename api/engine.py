@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.engine_start import import_engine
-from api.inputs import complete_from_source, open_compared, put_sound
+from api.inputs import open_compared, put_sound
+from api.open_fields import fill_open_fields
 from api.turns import TakeTurn, make_in_turns, take_turn
 from pipelines import catalog
 from pipelines.events import Clip, Event
@@ -32,10 +33,12 @@ MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 def build_request(**values: Any) -> GenerationRequest:
     """Check values from outside and make the request; absent and None become the chosen model's defaults.
 
+    A `num_frames` of 0 becomes the source clip's length, or else a window's.
+
     Raises:
         InvalidRequestError: A value breaks its field's rule, or the catalog does not know the model.
     """
-    return GenerationRequest.build(**catalog.complete(complete_from_source(values)))
+    return GenerationRequest.build(**catalog.complete(fill_open_fields(values)))
 
 
 def extend_request(recipe: str, frames: int | None) -> GenerationRequest:

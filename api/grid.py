@@ -19,6 +19,7 @@ from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.request import INPUT_FIELDS, GenerationRequest, field_label
+from pipelines.shown_values import shown
 
 MAX_CELLS = 64
 MAX_AXES = 3
@@ -59,7 +60,7 @@ class Axis:
         prompt, search = str(values.get("prompt") or ""), self.values[0]
         if search not in prompt:
             raise InvalidRequestError(
-                f"{SEARCH_REPLACE} must begin with words of the prompt, got {search[:_SHOWN]!r}, which is not in it. "
+                f"{SEARCH_REPLACE} must begin with words of the prompt, got {shown(search)}, which is not in it. "
                 "Write the words to replace first."
             )
         return {**values, "prompt": prompt.replace(search, value)}
@@ -106,7 +107,7 @@ def parse_axis(text: str) -> Axis:
     field, colon, values = text.partition(":")
     if not colon:
         raise InvalidRequestError(
-            f"grid must be a field, a colon and values, got {text[:_SHOWN]!r}. Write guidance_scale: 3, 7.5."
+            f"grid must be a field, a colon and values, got {shown(text)}. Write guidance_scale: 3, 7.5."
         )
     return read_axis(field.strip().replace("-", "_"), values)
 
@@ -128,7 +129,7 @@ def read_axis(field: str, text: str) -> Axis:
     """
     if field not in AXIS_FIELDS:
         raise InvalidRequestError(
-            f"grid must name a field of the request or {SEARCH_REPLACE}, got {field[:_SHOWN]!r}. Choose another."
+            f"grid must name a field of the request or {SEARCH_REPLACE}, got {shown(field)}. Choose another."
         )
     separator = "|" if "|" in text or field in _TEXTS else ","
     parts = [part.strip() for part in text.split(separator)]
@@ -136,7 +137,7 @@ def read_axis(field: str, text: str) -> Axis:
     values = tuple(value for part in parts for value in (_expanded(field, part) if ranged else [part]))
     # Only texts may be empty: a prompt with a word left out.
     if not text.strip() or (field not in _TEXTS and "" in values):
-        raise InvalidRequestError(f"grid must have values of {field}, got {text[:_SHOWN]!r}. Write 1, 2 or 1-4.")
+        raise InvalidRequestError(f"grid must have values of {field}, got {shown(text)}. Write 1, 2 or 1-4.")
     _check_number(field, len(values))
     twice = sorted(value for value in set(values) if values.count(value) > 1)
     if twice:

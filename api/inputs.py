@@ -1,14 +1,15 @@
 """The pictures and clips that a request names by hash, opened when the engine needs them."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api.engine_start import import_engine
 from api.kept_inputs import input_store, inputs_folder
+from api.open_fields import source_cut
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.preprocessors import options_of
@@ -40,39 +41,6 @@ _IN_WORDS = {
 @cache
 def _control_cache() -> ControlCache:
     return ControlCache(inputs_folder() / "controls")
-
-
-def complete_from_source(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill the number of frames (absent, None or 0) and the frame rate (absent or None) from the source clip.
-
-    The shortest of source, mask and own clips of control units decides; single pictures don't count.
-
-    Args:
-        values: Fields of a request by name.
-
-    Raises:
-        InvalidRequestError: An input is not here any more, or can't be used.
-    """
-    filled = dict(values)
-    source = filled.get("source_video")
-    if not source or (filled.get("num_frames") and filled.get("fps") is not None):
-        return filled
-    if not filled.get("num_frames"):
-        filled.pop("num_frames", None)
-    cut = _source_cut(filled)
-    facts = input_store().probe(source, field="source_video")
-    if "num_frames" not in filled:
-        others = {"mask": filled.get("mask")} | {
-            f"controls {number}": dict(unit).get("clip") for number, unit in enumerate(filled.get("controls") or (), 1)
-        }
-        counts = [len(facts.places(cut))]
-        counts += [input_store().probe(one, field=name).num_frames for name, one in others.items() if one]
-        longer = [count for count in counts if count > 1]
-        if longer:
-            filled["num_frames"] = min(longer)
-    if filled.get("fps") is None and (rate := facts.fps_of(cut)):
-        filled["fps"] = rate
-    return filled
 
 
 def source_facts(source: str, *, field: str = "source_video") -> InputFacts:
@@ -166,7 +134,7 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
         Why there is none, in words for people; empty if there is.
     """
     facts = source_facts(request.source_video)
-    if request.fps != facts.fps_of(_source_cut(request.model_dump())):
+    if request.fps != facts.fps_of(source_cut(request.model_dump())):
         return "The sound was left out: it fits only at the source's own frame rate."
     if request.inserted_frames and not request.keep_duration:
         return "The sound was left out: frames in between make the clip slower than its source."
@@ -228,15 +196,11 @@ def _device() -> str:
     return default_store().device
 
 
-def _source_cut(values: Mapping[str, Any]) -> Cut:
-    return Cut(start=int(values.get("source_start") or 0), every=int(values.get("source_every") or 1))
-
-
 def _mask_cut(request: GenerationRequest) -> Cut:
     """How the mask is cut to stay beside the source."""
     return cut_beside(
         source_facts(request.source_video),
-        _source_cut(request.model_dump()),
+        source_cut(request.model_dump()),
         input_store().probe(request.mask, field="mask"),
         num_frames=request.num_frames,
         field="mask",
@@ -244,7 +208,7 @@ def _mask_cut(request: GenerationRequest) -> Cut:
 
 
 def _source(request: GenerationRequest) -> Generator[Progress, None, FrameFile | None]:
-    return (yield from _read(request, request.source_video, _source_cut(request.model_dump()), "source_video"))
+    return (yield from _read(request, request.source_video, source_cut(request.model_dump()), "source_video"))
 
 
 def _read(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> Generator[Progress, None, FrameFile | None]:

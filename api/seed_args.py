@@ -8,6 +8,7 @@ from api.model_names import model_named
 from api.seed_names import CLOSED_LOOPS, OLD_CLOSED_LOOPS, REVERSES
 from pipelines.choices import FreeInitFilter, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
+from pipelines.shown_values import shown
 
 DEFAULT_WINDOW = 16
 """Its `batch_size` where none is given."""
@@ -186,7 +187,7 @@ def _fault(key: str, value: object) -> str:
     holds, rule = _RULES[key]
     if holds(value):
         return ""
-    return f"AnimateDiff {key} must {rule}, got {str(value)[:_SHOWN]}. Correct it or leave it out."
+    return f"AnimateDiff {key} must {rule}, got {shown(value)}. Correct it or leave it out."
 
 
 def _num_frames(args: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ from media.inputs import Decoded, decoding, named, open_input, probe_input
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
 from pipelines.errors import InvalidRequestError
+from pipelines.shown_values import shown
 
 MAX_FILE_BYTES = 2 << 30
 MAX_STORE_BYTES = 20 << 30
@@ -147,7 +148,7 @@ class InputStore:
         # Checked before a path is made of it: it comes from a recipe, and so from anybody.
         if not _SHA256.fullmatch(sha256):
             raise InvalidRequestError(
-                f"{field} must be 64 hexadecimal digits, got {sha256[:80]!r}. Choose the file again."
+                f"{field} must be 64 hexadecimal digits, got {shown(sha256)}. Choose the file again."
             )
         path = self._folder / sha256
         try:

@@ -28,6 +28,7 @@ from media.webp import WebpWriter
 from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
+from pipelines.shown_values import shown
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""
@@ -63,16 +64,16 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encod
             to be optimised where gifsicle is missing.
     """
     if fps < MIN_FPS:
-        raise InvalidRequestError(f"fps must be at least {MIN_FPS}, got {fps}. Raise 'Frames per second'.")
+        raise InvalidRequestError(f"fps must be at least {MIN_FPS}, got {shown(fps)}. Raise 'Frames per second'.")
     if max(fps.numerator, fps.denominator) > MAX_RATIO:
         raise InvalidRequestError(
-            f"fps must be a ratio of numbers up to {MAX_RATIO:,}, got {fps}. Round 'Frames per second'."
+            f"fps must be a ratio of numbers up to {MAX_RATIO:,}, got {shown(fps)}. Round 'Frames per second'."
         )
     for kind in formats:
         fastest, why = _FASTEST.get(kind, (fps, ""))
         if fps > fastest:
             raise InvalidRequestError(
-                f"fps must be at most {fastest} for {kind}, {why}, got {fps}. "
+                f"fps must be at most {fastest} for {kind}, {why}, got {shown(fps)}. "
                 "Lower 'Frames per second' or choose another of the 'Formats'."
             )
     wished = encoding.gif_optimize

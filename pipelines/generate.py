@@ -340,5 +340,5 @@ def _check_window(request: GenerationRequest, max_positions: int) -> None:
     if min(value, window) > max_positions:
         raise InvalidRequestError(
             f"{name} must be at most the {max_positions} positions of the motion module "
-            f"{request.motion_module!r}, got {value}. {fix}."
+            f"{request.motion_module}, got {value}. {fix}."
         )

@@ -12,6 +12,7 @@ from pipelines import catalog
 from pipelines.catalog_entries import MotionModule
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
+from pipelines.shown_values import shown
 
 _DRAWING = (
     "motion_module",
@@ -98,7 +99,7 @@ def preset_values(preset_id: object, base_model: str, motion_module: str | None 
     if preset is None:
         raise InvalidRequestError(
             f"preset must be one of {', '.join(fitting)} with the base model '{base_model}', "
-            f"got {str(preset_id)[:60]!r}. Choose one of them, or another base model."
+            f"got {shown(preset_id)}. Choose one of them, or another base model."
         )
     chosen = {"base_model": base_model}
     if needed := _module(preset, base_model):

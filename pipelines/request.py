@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pipelines.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
 from pipelines.prompt.travel import plan_travel
-from pipelines.request_faults import fault_in_words, shown
+from pipelines.request_faults import fault_in_words
 from pipelines.request_fields.clip import MAX_SEED, ClipFields
 from pipelines.request_fields.hires import HiresFields
 from pipelines.request_fields.inputs import InputFields
@@ -26,6 +26,7 @@ from pipelines.request_fields.motion import MotionFields
 from pipelines.request_fields.noise import NoiseFields
 from pipelines.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
 from pipelines.request_fields.windows import WindowFields
+from pipelines.shown_values import shown
 
 RANDOM_SEED = -1
 MADE_WITH = "made_with"

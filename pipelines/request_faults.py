@@ -8,8 +8,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-_VALUE_SHOWN = 60
+from pipelines.shown_values import shown
+
 _FIELDS_SHOWN = 8
+# Words of pydantic's that only who writes Python knows.
+_PLAIN = {r"a valid (tuple|list)\b": "a list"}
 
 
 def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
@@ -32,12 +35,6 @@ def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
     return _told(first, str(name), fields)
 
 
-def shown(value: object) -> str:
-    """A value, shortened."""
-    text = value if isinstance(value, str) else repr(value)
-    return f"{len(text):,} characters" if len(text) > 4 * _VALUE_SHOWN else text[:_VALUE_SHOWN]
-
-
 def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) -> str:
     got = shown(first["input"])
     if first["type"] == "extra_forbidden":
@@ -49,6 +46,8 @@ def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) 
         lambda match: "be " if match[2] != "have " else "have ",
         first["msg"].removeprefix("Value error, "),
     )
+    for words, plain in _PLAIN.items():
+        rule = re.sub(words, plain, rule)
     extra = fields[name].json_schema_extra
     assert isinstance(extra, dict)
     return f"{name} must {rule.removeprefix('must ')}, got {got}. {extra['fix']}."

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from api.fields import json_default, plain_default
 from api.limits import allowed_bounds
 from pipelines import catalog
+from pipelines.rates import written_rate
 from pipelines.request import GenerationRequest, field_step
 from pipelines.schedules import Keys
 from pipelines.settings import settings
@@ -73,14 +74,14 @@ def shown_value(name: str, value: Any) -> Any:
     if name == "seed" or annotation in (Keys, tuple[int, ...]):
         return _one_line(value)
     if annotation is Fraction:
-        rate = Fraction(str(value))
-        return int(rate) if rate.denominator == 1 else float(rate)
+        return written_rate(Fraction(str(value)))
     return value
 
 
 def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
     """A slider where it can be aimed, else a box. A box has no bounds: the request's own words are better."""
     low, high = allowed_bounds(name)
+    low = 0 if name == "num_frames" else low  # the source's length, or a window's
     step = field_step(name)
     if step and high is not None:
         low = step if low is None else low  # a bound given as 'above 0' starts at the first stop

@@ -11,6 +11,7 @@ from gradio.components import Component
 from api.batch import count_clips
 from api.grid import MAX_AXES, MAX_CELLS
 from api.modes import Mode
+from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
 from pipelines.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
 from pipelines.planner.machine import this_machine
@@ -216,6 +217,8 @@ def _request(values: Mapping[str, Any]) -> GenerationRequest:
     if values.get("image_prompt_picture") and values.get("image_prompt_model"):
         fields["image_prompts"] = [{"model": values["image_prompt_model"], "pictures": [(0, _SOME_FILE)]}]
     mode = values.get("mode", Mode.TXT2VID)
+    if is_open_length(fields.get("num_frames")) and mode != Mode.VID2VID:  # a source's length is not known here
+        fields["num_frames"] = fields.get("context_length")
     if mode == Mode.IMG2VID:
         fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if values.get(name)}
     if mode == Mode.VID2VID:

@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from api.faults import faults_in_words
+from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
 from pipelines.image_hold import hold_weights
 from pipelines.request import GenerationRequest
@@ -68,7 +69,8 @@ def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGL
     """
     pictures = {"first_frame": _SOME_PICTURE} | ({"last_frame": _SOME_PICTURE} if has_last else {})
     try:
-        request = GenerationRequest.build(seed=0, **pictures, **dict(values))
+        given = {name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)}
+        request = GenerationRequest.build(seed=0, **pictures, **given)
     except InvalidRequestError as err:
         return message_html(with_own_labels(language, str(err)), is_error=True)
     return draw_hold(hold_weights(request), has_last=has_last, language=language)

@@ -5,7 +5,9 @@ from typing import Any
 
 from api.fields import FIELDS
 from api.modes import Mode
+from api.open_fields import fill_open_fields, is_open_length
 from pipelines.errors import InvalidRequestError
+from pipelines.shown_values import shown
 from ui.control_units import control_fields
 from ui.image_prompts import image_prompt_fields
 from ui.img2vid import img2vid_fields
@@ -31,11 +33,13 @@ def request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     mode = _read_mode(values["mode"])
     given = {name: values[name] for name in FIELDS}
-    given["image_prompts"] = image_prompt_fields(values)
-    if mode is Mode.TXT2VID:
-        return given
-    given |= _inputs(mode, values) | {"controls": control_fields(values)}
-    _check_start(mode, given)
+    if mode is not Mode.TXT2VID:
+        given |= _inputs(mode, values) | {"controls": control_fields(values)}
+    if is_open_length(given["num_frames"]):  # the place of the last picture is counted in it
+        given["num_frames"] = fill_open_fields(given)["num_frames"]
+    given["image_prompts"] = image_prompt_fields({**values, "num_frames": given["num_frames"]})
+    if mode is not Mode.TXT2VID:
+        _check_start(mode, given)
     return given
 
 
@@ -72,4 +76,4 @@ def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
 def _read_mode(value: object) -> Mode:
     if value in list(Mode):
         return Mode(str(value))
-    raise InvalidRequestError(f"mode must be one of {', '.join(Mode)}, got {str(value)[:60]}. Choose a tab.")
+    raise InvalidRequestError(f"mode must be one of {', '.join(Mode)}, got {shown(value)}. Choose a tab.")

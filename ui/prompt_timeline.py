@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.quiet_events import QUIET
@@ -40,7 +41,10 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     ]
     pictures = ""
     with suppress(InvalidRequestError):
-        request = GenerationRequest.build(seed=0, **dict(zip(_FIELDS, values, strict=True)))
+        given = dict(zip(_FIELDS, values, strict=True))
+        if is_open_length(given["num_frames"]):
+            given["num_frames"] = given["context_length"]
+        request = GenerationRequest.build(seed=0, **given)
         pictures = "".join(
             timeline_html(
                 text,

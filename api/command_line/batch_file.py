@@ -11,6 +11,7 @@ from api.command_line.clips import Job, done_seed
 from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
 from api.command_line.terminal import warn
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.shown_values import shown
 
 STANDARD_INPUT = "-"
 _MOST_FAULTS = 20
@@ -90,7 +91,7 @@ def _members(text: str) -> dict[str, Any]:
     for name in ("formats", "count", "seeds", "grid"):
         if name in found:
             remedy = "The names of outputs say the formats" if name == "formats" else "A line is one clip"
-            raise InvalidRequestError(f"{name} must not be in a line, got {str(found[name])[:_SHOWN]}. {remedy}.")
+            raise InvalidRequestError(f"{name} must not be in a line, got {shown(found[name])}. {remedy}.")
     return found
 
 
@@ -113,7 +114,7 @@ def _names(given: object, *, is_own: bool) -> list[str]:
     """The names of a line's files, with places for what tells lines apart in those that lines share."""
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        got = "none" if given is None else str(given)[:_SHOWN]
+        got = "none" if given is None else shown(given)
         raise InvalidRequestError(
             f"output must be a name, or a list of names, got {got}. Write -o clips/, or output into the line."
         )

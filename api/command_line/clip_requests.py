@@ -17,6 +17,7 @@ from pipelines.errors import InvalidRequestError, UserError
 from pipelines.presets import preset_values, wanted_lora
 from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
+from pipelines.shown_values import shown
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
 Note = Callable[[str], None]
@@ -114,9 +115,11 @@ def _drafted(
 def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -> dict[str, Any]:
     """The fields of the recipe that the options name, extended if they say so."""
     if extend is None and frames is not None:
-        raise InvalidRequestError(f"frames must come with --extend, got {frames}. Use --num-frames for a new clip.")
+        raise InvalidRequestError(
+            f"frames must come with --extend, got {shown(frames)}. Use --num-frames for a new clip."
+        )
     if extend is not None and not isinstance(frames, int):
-        got = "none" if frames is None else frames
+        got = "none" if frames is None else shown(frames)
         raise InvalidRequestError(f"frames must be given with --extend, got {got}. Say how many to add: --frames 16.")
     if extend is not None and recipe is not None:
         raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
@@ -148,7 +151,7 @@ def _preset_values(preset: object, values: Mapping[str, Any], note: Note) -> dic
 
 def _recipe_text(given: object, option: str) -> str:
     """A recipe given as JSON, or as a file that carries one, whatever its name."""
-    text = str(given)
+    text = given if isinstance(given, str) else shown(given)
     if text.lstrip().startswith("{"):
         return text
     try:
@@ -156,5 +159,5 @@ def _recipe_text(given: object, option: str) -> str:
     except (OSError, ValueError):  # too long for a name
         is_file = False
     if not is_file:
-        raise UserError(f"{option} must be JSON or a file, got {text[:300]}. Check the path.")
+        raise UserError(f"{option} must be JSON or a file, got {shown(text, 300)}. Check the path.")
     return read_text(Path(text).resolve())  # a link of one's own may be followed

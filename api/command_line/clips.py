@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.command_line.outputs import Output, own_folder
+from api.command_line.outputs import Output, own_folder, take_all
 from api.command_line.terminal import Bar, Results, quiet_when_piped, warn
 from api.engine import MakeClip, run_folder
 from api.grid import GridPlan, make_grid
@@ -118,9 +118,10 @@ def _make_grid(plan: GridPlan, outputs: Sequence[Output], cells: Path, engine: M
             elif number <= len(plan.requests):
                 results.made(event.files[0], seed=plan.requests[number - 1].seed, seconds=event.seconds)
             else:
-                targets = [*outputs, _picture_beside(outputs)]
-                _take(event, targets)
-                for target in targets:
+                picture = _picture_beside(outputs)
+                _take(event, outputs, event.files[:-1])
+                picture.take(event.files[-1])
+                for target in [*outputs, picture]:
                     results.made(target.path)
 
 
@@ -153,14 +154,13 @@ def _make(job: Job, engine: MakeClip, results: Results, part: str) -> None:
             if not isinstance(event, Clip):
                 bar.show(event)
                 continue
-            _take(event, job.outputs)
+            _take(event, job.outputs, event.files)
             for output in job.outputs:
                 results.made(output.path, seed=job.request.seed, seconds=event.seconds, line=job.line)
 
 
-def _take(clip: Clip, outputs: Sequence[Output]) -> None:
-    for made, output in zip(clip.files, outputs, strict=True):
-        output.take(made)
+def _take(clip: Clip, outputs: Sequence[Output], files: Sequence[Path]) -> None:
+    take_all(files, outputs)
     for warning in clip.warnings:
         warn(warning)
 

@@ -10,6 +10,7 @@ from typing import Any
 from api.kept_inputs import keep_own, keep_own_source
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.request import FILE_FIELDS
+from pipelines.shown_values import shown
 
 _UNITS = {"controls": "control", "image_prompts": "image_prompt"}
 """Fields that hold several units, and what one of them is called."""
@@ -45,7 +46,7 @@ def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(value: object, field: str) -> str:
     """The hash of a file."""
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{field} must be a path as text, got {str(value)[:80]}. Put it into quotes.")
+        raise InvalidRequestError(f"{field} must be a path as text, got {shown(value)}. Put it into quotes.")
     if _SHA256.fullmatch(value):
         return value
     path = _existing(value, field)

@@ -1,6 +1,7 @@
 """The files that the command line is asked for: their names, their formats, and how they get into place."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,9 +55,33 @@ class Output(NamedTuple):
             return self._replace(path=Path(str(self.path).replace(SEED, str(seed))))
         return self._replace(path=self.path.with_stem(f"{self.path.stem}-{seed}")) if is_one_of_several else self
 
-    def take(self, made: Path) -> None:
-        """Put a finished file there; all of it or nothing."""
+    @property
+    def format(self) -> OutputFormat:
+        """What its name asks for.
+
+        Raises:
+            InvalidRequestError: It has no ending that says a format.
+        """
+        if self.is_folder:
+            return OutputFormat.PNG
+        try:
+            return SUFFIX_FORMATS[self.path.suffix.lower()]
+        except KeyError:
+            known = ", ".join(SUFFIX_FORMATS)
+            raise InvalidRequestError(
+                f"output must end in one of {known} or be a folder, got {self.path}. Rename it."
+            ) from None
+
+    def take(self, made: Path, *, is_wanted_again: bool = False) -> None:
+        """Put a finished file there; all of it or nothing.
+
+        Args:
+            made: The file.
+            is_wanted_again: Whether it is to stay for another output.
+        """
         if not self.is_folder:
+            if is_wanted_again:
+                made = Path(shutil.copy2(made, made.with_name(f"{made.stem}-copy{made.suffix}")))
             made.replace(self.path)
             return
         from media.png import unpack_frames  # brings Pillow, which most commands can do without
@@ -88,25 +113,38 @@ def line_pattern(text: str) -> str:
 
 
 def formats_of(outputs: Sequence[Output]) -> tuple[OutputFormat, ...]:
-    """The formats that the names ask for.
+    """The formats that the names ask for, each once.
 
     Raises:
         InvalidRequestError: A name has no ending that says a format.
     """
-    for output, is_folder in outputs:
-        if not is_folder and output.suffix.lower() not in SUFFIX_FORMATS:
-            known = ", ".join(SUFFIX_FORMATS)
-            raise InvalidRequestError(f"output must end in one of {known} or be a folder, got {output}. Rename it.")
-    return tuple(OutputFormat.PNG if folder else SUFFIX_FORMATS[path.suffix.lower()] for path, folder in outputs)
+    return tuple(dict.fromkeys(output.format for output in outputs))
+
+
+def take_all(made: Sequence[Path], outputs: Sequence[Output]) -> None:
+    """Put finished files into their places.
+
+    Args:
+        made: One of each of the outputs' formats, in the order of `formats_of`.
+        outputs: Several may be of one format, as a zip of frames and a folder of them.
+    """
+    files = dict(zip(formats_of(outputs), made, strict=True))
+    for place, output in enumerate(outputs):
+        later = [other.format for other in outputs[place + 1 :]]
+        output.take(files[output.format], is_wanted_again=output.format in later)
 
 
 def check_places(outputs: Sequence[Output]) -> None:
     """See that finished files can be moved to their places.
 
     Raises:
-        InvalidRequestError: The folder is not there, or not the same for all; or frames would get among other files.
+        InvalidRequestError: The folder is not there, or not the same for all; two have one place; or frames would get
+            among other files.
     """
     first = outputs[0].path
+    places = [output.path.resolve() for output in outputs]
+    if twice := next((path for path in places if places.count(path) > 1), None):
+        raise InvalidRequestError(f"output must name each place once, got {twice.name} twice. Leave one out.")
     for output, is_folder in outputs:
         if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise InvalidRequestError(

@@ -19,6 +19,7 @@ from api.sdapi.mapping import RETURNED, Call
 from api.seed_names import CLOSED_LOOPS
 from pipelines.choices import OutputFormat
 from pipelines.events import Clip
+from pipelines.rates import written_rate
 from pipelines.request import GenerationRequest
 from pipelines.version import VERSION
 
@@ -118,7 +119,7 @@ def _arguments(request: GenerationRequest) -> dict[str, object]:
     return {
         "model": request.motion_module.rsplit("/", 1)[-1],
         "video_length": request.num_frames,
-        "fps": f"{float(request.fps):g}",
+        "fps": str(written_rate(request.fps)),
         "loop_number": request.loop_count,
         "closed_loop": next(letter for letter, kind in CLOSED_LOOPS.items() if kind is request.closed_loop),
         "batch_size": request.context_length,

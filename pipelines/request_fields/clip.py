@@ -1,13 +1,12 @@
 """What every clip needs: words, a seed, a size and the models."""
 
-import math
-import re
 from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
 from pipelines.choices import PromptBlend, Scheduler
+from pipelines.rates import read_rate
 from pipelines.request_fields.knobs import knob
 
 MAX_NUM_FRAMES = 10_000
@@ -16,24 +15,9 @@ MAX_PROMPT_CHARACTERS = 20_000
 MAX_SEED = 2**32 - 1
 
 
-def _to_fraction(value: object) -> Fraction:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("must be finite")
-        return Fraction(value).limit_denominator(1001)
-    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
-        return Fraction(value)
-    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,9})?", value.strip()):
-        try:
-            return Fraction(value.strip())
-        except ZeroDivisionError:
-            pass
-    raise ValueError("must be a number or a ratio such as 24000/1001")
-
-
 Rate = Annotated[
     Fraction,
-    BeforeValidator(_to_fraction),
+    BeforeValidator(read_rate),
     PlainSerializer(lambda rate: rate.numerator if rate.denominator == 1 else str(rate), return_type=int | str),
 ]
 
@@ -86,7 +70,7 @@ class ClipFields(BaseModel):
         16,
         label="Frames",
         help="Length of the clip in frames. Beyond the window length it is made in overlapping windows, "
-        "which takes longer but no more memory.",
+        "which takes longer but no more memory. 0 is the source clip's length, or else a window's.",
         ge=1,
         le=MAX_NUM_FRAMES,
         step=1,
@@ -94,7 +78,7 @@ class ClipFields(BaseModel):
     fps: Rate = knob(
         Fraction(8),
         label="Frames per second",
-        help="How fast the clip plays; exact ratios such as 24000/1001 are kept.",
+        help="How fast the clip plays. 23.976, 29.97 and 59.94 mean television's exact rates, 24000/1001 and so on.",
         gt=0,
         le=120,
         step=1,

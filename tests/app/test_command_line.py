@@ -17,6 +17,7 @@ from PIL import Image
 from api.command_line.main import main
 from api.field_groups import GROUPS, TAB_GROUPS
 from api.fields import FIELDS
+from api.kept_inputs import input_store
 from media.read import read_frames
 from pipelines.draft import draft_of
 from pipelines.planner.estimate import Budget
@@ -54,6 +55,127 @@ def test_the_suffix_names_the_format_and_several_outputs_are_made_at_once(engine
     assert engine.requests[0].formats == ("GIF", "MP4", "PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert Image.open(io.BytesIO((tmp_path / "clip.gif").read_bytes())).format == "GIF"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a.zip", "frames/"), ("frames/", "a.zip"), ("a.mp4", "b.mp4", "c.gif"), ("a.apng", "b.png", "x/", "y/", "z.zip")],
+)
+def test_several_outputs_of_one_format_are_made_once_and_put_into_every_place(engine, tmp_path, names):
+    outputs = [word for name in names for word in ("-o", f"{tmp_path}/{name}")]
+    assert main(["x", "--num-frames", "3", *outputs], engine=engine.make_clip) == 0
+    assert len(set(engine.requests[0].formats)) == len(engine.requests[0].formats)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name.rstrip("/") for name in names)
+    for name in names:
+        path = tmp_path / name
+        frames = 3 if not path.is_dir() else len(list(path.glob("0*.png")))
+        assert frames == 3
+        if path.is_file():
+            assert len(read_frames(path)) == 3
+            assert main(["--recipe", str(path), "--estimate"]) == 0
+
+
+def test_an_output_that_is_named_twice_is_refused(engine, tmp_path, capsys):
+    for names in (("a.mp4", "a.mp4"), ("frames/", "frames"), ("b.mp4", "./b.mp4")):
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        outputs = [word for name in names for word in ("-o", f"{tmp_path}/{name}")]
+        assert main(["x", *outputs], engine=engine.make_clip) == 2
+        assert "output must name each place once, got " in capsys.readouterr().err
+    assert engine.requests == []
+
+
+def test_a_length_of_nothing_is_the_source_s_or_a_window_s(engine, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(5):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(source / f"{number}.png")
+    target = str(tmp_path / "clip.mp4")
+    assert main(["x", "--num-frames", "0", "--source-video", str(source), "-o", target], engine=engine.make_clip) == 0
+    assert main(["x", "--num-frames", "0", "-o", target], engine=engine.make_clip) == 0
+    assert [request.num_frames for request in engine.requests] == [5, 16]
+
+
+def folder_of(path, **levels):
+    """Pictures of grey below a folder; `image_1=5` is image/1.png."""
+    for name, level in levels.items():
+        picture = path / f"{name.replace('_', '/')}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), level).save(picture)
+    return path
+
+
+def test_a_folder_with_image_and_mask_is_a_source_and_where_it_may_change(engine, tmp_path):
+    takes = folder_of(tmp_path / "takes", image_1=5, image_2=6, mask_1=255, mask_2=0)
+    words = ["x", "--source-video", str(takes), "-o", str(tmp_path / "clip.mp4")]
+    assert main(words, engine=engine.make_clip) == 0
+    request = engine.requests[0]
+    assert request.num_frames == 2
+    assert [int(input_store().open(one).frames([1])[0, 9, 9, 0]) for one in (request.source_video, request.mask)] == [
+        6,
+        0,
+    ]
+    own = folder_of(tmp_path / "own", a=255)
+    assert main([*words, "--mask", str(own)], engine=engine.make_clip) == 0
+    assert engine.requests[1].source_video == request.source_video
+    assert engine.requests[1].mask != request.mask
+
+
+def test_a_folder_is_read_or_refused_but_never_left_out(engine, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "read me.txt").write_text("x")
+    both = folder_of(tmp_path / "both", image_1=5, mask_1=255)
+    uneven = folder_of(tmp_path / "uneven", image_1=5, image_2=5, mask_1=255)
+    ends = ["-o", str(tmp_path / "clip.mp4")]
+    for option in ("--source-video", "--first-frame", "--mask"):
+        source = ["--source-video", str(folder_of(tmp_path / "fine", x=1))] if option == "--mask" else []
+        for folder, said in (("empty", "an empty one"), ("notes", "one with read me.txt")):
+            assert main(["x", *source, option, str(tmp_path / folder), *ends], engine=engine.make_clip) == 2
+            assert f" must be a folder with pictures, got {said}. Put " in capsys.readouterr().err
+    assert main(["x", "--control", f"model=demo-canny clip={tmp_path / 'empty'}", *ends], engine=engine.make_clip) == 2
+    assert capsys.readouterr().err.startswith("control 1 clip must be a folder with pictures, got an empty one.")
+    assert main(["x", "--source-video", str(uneven), *ends], engine=engine.make_clip) == 2
+    assert "must have folders image and mask with as many pictures each, got 2 and 1" in capsys.readouterr().err
+    assert main(["x", "--first-frame", str(both), *ends], engine=engine.make_clip) == 2
+    assert "first_frame must be pictures of one kind, got folders image and mask." in capsys.readouterr().err
+    assert engine.requests == []
+
+
+NO_PYTHON = [
+    '{"first_frame": ["a.png"]}',
+    '{"prompt": {"a": null}}',
+    '{"output": {"a": true}}',
+    '{"output": [1]}',
+    '{"controls": [{"model": null}]}',
+    '{"controls": {"model": "x"}}',
+    '{"controls": [{"model": "demo-canny", "key_frames": [null]}]}',
+    '{"image_prompts": [{"pictures": [[0]]}]}',
+    '{"formats": ["MP4", null]}',
+    '{"fps": true}',
+    '{"fps": {"a": [null]}}',
+    '{"seed": [1, 2]}',
+    '{"frames": [null]}',
+    '{"recipe": [null]}',
+    '{"preset": [null]}',
+    '{"base_model": [null]}',
+    '{"extended_from": "x"}',
+    '{"closed_loop": []}',
+    '{"unknown": {"a": null}}',
+    '{"extend": {"seed": 1}, "frames": null}',
+    '{"motion_scale": {"0": null}}',
+    '{"mask": 5}',
+]
+
+
+@pytest.mark.parametrize("line", NO_PYTHON)
+def test_no_refusal_shows_a_value_as_python_would(engine, tmp_path, capsys, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batch.jsonl").write_text(line + "\n")
+    assert main(["x", "--batch", "batch.jsonl", "-o", "{line}.mp4"], engine=engine.make_clip) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("line 1: ")
+    assert said.count("\n") == 1
+    assert not re.search(r"\bNone\b|\bTrue\b|\bFalse\b|\{'|\['|<class|Traceback|pydantic|Fraction\(|dict|tuple", said)
 
 
 def test_a_folder_takes_the_frames_one_by_one_and_the_recipe(engine, tmp_path, capsys):
@@ -138,7 +260,7 @@ def test_a_clip_is_extended_and_extended_again(engine, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["x", "--num-frames", "0"], "num_frames must be greater than or equal to 1, got 0. Change 'Frames'."),
+        (["x", "--num-frames", "-1"], "num_frames must be greater than or equal to 1, got -1. Change 'Frames'."),
         (["x", "--guidance-scale", "nan"], "guidance_scale must be a finite number"),
         (["x", "--width", "130"], "width must be a multiple of 8"),
         (["x", "--scheduler", "best"], "scheduler must be 'ddim'"),

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from api.engine import build_request
 from api.inputs import open_inputs, preview_control
 from api.kept_inputs import keep
 from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
@@ -126,3 +127,33 @@ def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, own):
     assert (next(work).step, len(psutil.Process().children())) == (8, len(before) + 1)
     work.close()
     assert psutil.Process().children() == before
+
+
+def test_no_frames_means_the_source_s_length_or_a_control_clip_s_or_the_window_s(kept):
+    source, mask, control, picture = kept(*range(12)), kept(*range(9)), kept(*range(7)), kept(1)
+    unit = {"model": "demo-canny", "clip": control}
+    cases = [
+        ({"source_video": source}, 12),
+        ({"source_video": source, "source_start": "2", "source_every": 2}, 5),
+        ({"source_video": source, "mask": mask}, 9),
+        ({"source_video": source, "controls": [unit]}, 7),
+        ({"source_video": source, "controls": [unit | {"key_frames": [0, 5]}]}, 12),
+        ({"controls": [unit]}, 7),
+        ({"first_frame": picture}, 16),
+        ({"source_video": picture}, 16),
+        ({}, 16),
+        ({"context_length": 8, "context_overlap": 2}, 8),
+    ]
+    for zero in (0, "0", 0.0, " 0 "):
+        for fields, frames in cases:
+            assert build_request(seed=0, base_model="demo", num_frames=zero, **fields).num_frames == frames, fields
+    assert build_request(seed=0, base_model="demo", controls=[unit]).num_frames == 16  # nothing was said
+
+
+@pytest.mark.parametrize("fields", [{"source_start": "x"}, {"source_every": -1}, {"source_start": [1]}])
+def test_a_cut_that_is_none_is_refused_by_its_name_where_the_length_is_open(kept, fields):
+    (name,) = fields
+    with pytest.raises(InvalidRequestError, match=f"^{name} must be "):
+        build_request(seed=0, base_model="demo", num_frames=0, source_video=kept(1, 2), **fields)
+    with pytest.raises(InvalidRequestError, match=r"^controls 1 must have known fields, got x\."):
+        build_request(seed=0, base_model="demo", num_frames=0, controls=["x"])
