@@ -26,12 +26,14 @@ class BetweenStage:
         draw: What draws them.
         count: How many between two, >= 1.
         loops: Whether the first frame follows the last.
+        held: How often the last frame is repeated where nothing follows it.
     """
 
-    def __init__(self, draw: Draw, count: int, *, loops: bool) -> None:
+    def __init__(self, draw: Draw, count: int, *, loops: bool, held: int = 0) -> None:
         self._draw = draw
         self._count = count
         self._loops = loops
+        self._held = held
         self._first: Picture | None = None
         self._last: Picture | None = None
 
@@ -45,9 +47,13 @@ class BetweenStage:
         yield frame
 
     def end(self) -> Iterator[Picture]:
-        """In a loop, the frames that lead back to the first."""
-        if self._first is not None and self._last is not None:
+        """In a loop, the frames that lead back to the first; else the last frame for as long as every other."""
+        if self._last is None:
+            return
+        if self._first is not None:
             yield from self._between(self._last, self._first)
+        for _ in range(self._held):
+            yield self._last
 
     def _between(self, before: Picture, after: Picture) -> Iterator[Picture]:
         if not is_cut(before, after):

@@ -96,7 +96,7 @@ def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers
         stages.append(Named(COLORS, ColorStage(request, inputs)))
     if request.inserted_frames:
         draw: Draw = finishers.film.draw_between if finishers.film else draw_between
-        between = BetweenStage(draw, request.inserted_frames, loops=request.loops)
+        between = BetweenStage(draw, request.inserted_frames, loops=request.loops, held=request.held_frames)
         stages.append(Named(between_task(request), between))
     if request.upscale_by > 1:
         stages.append(Named(enlarge_task(request), UpscaleStage(request.output_size, finishers.upscaler)))

@@ -314,11 +314,16 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
         Example:
             >>> request = GenerationRequest.build(interpolation="flow", interpolation_frames=10, seed=0)
-            >>> request.num_frames, request.output_frames
-            (16, 166)
+            >>> request.num_frames, request.output_frames, request.output_frames / request.output_fps
+            (16, 176, Fraction(2, 1))
         """
         made = self.num_frames + len(self.frames_played_back)
-        return made + self.inserted_frames * (made - (not self.loops))
+        return made + self.inserted_frames * (made - (not self.loops)) + self.held_frames
+
+    @property
+    def held_frames(self) -> int:
+        """How often the last frame is there again, so that it too lasts as long as before frames stood in between."""
+        return self.inserted_frames if self.keep_duration and not self.loops else 0
 
 
 def field_label(name: str) -> str:

@@ -20,7 +20,7 @@ def shown(value: object, most: int = _MOST) -> str:
     elif isinstance(value, (set, frozenset, tuple)):
         value = list(value)
     try:
-        text = str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        text = str(value) if isinstance(value, (str, float)) else json.dumps(value, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):
         text = "a list in itself"
     return f"{len(text):,} characters" if len(text) > 4 * most else text[:most]

@@ -8,10 +8,14 @@ import gradio as gr
 from gradio.blocks import Block
 
 from api.jobs import View
-from pipelines.events import Clip
+from pipelines.events import Clip, Stage
+from pipelines.settings import settings
 from ui.progress import duration_text, message_html, preview_html, progress_html, word_html
 from ui.words.speech import say, with_own_labels, word
 from ui.words.tables import ENGLISH
+
+KEPT_STAGES = (Stage.DENOISE, Stage.DECODE)
+"""Where a clip stands in its checkpoint, where the operator keeps them."""
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
 
@@ -109,13 +113,28 @@ def followed(results: Results, view: View, before: View, language: str = ENGLISH
     if view.fault:
         return update | idle(results, with_own_labels(language, view.fault), is_error=True)
     if view.cancelled:
-        return update | idle(results, say(language, f"told.cancelled_with_{'clips' if done else 'nothing'}"))
+        return update | idle(results, cancelled_in_words(view, language))
     if view.progress is not None and view.told is not None:
         update[results.status] = progress_html(view.progress, clip=view.told.part, language=language)
     if view.preview is not None and view.preview is not before.preview:  # it takes the place of the empty video
         update[results.preview] = gr.update(value=preview_html(view.preview, language), visible=True)
         update[results.video] = gr.update(visible=False)
     return update
+
+
+def cancelled_in_words(view: View, language: str = ENGLISH) -> str:
+    """What a cancelled job leaves, and how to go on: its seed may have been drawn."""
+    told, done = view.told, len(view.finished)
+    words = [say(language, "told.cancelled")]
+    if done:
+        words.append(say(language, "told.cancelled_clips", clips=done))
+    at_work = told.event if told and not isinstance(told.event, Clip) else None
+    steps_kept = at_work is not None and at_work.stage in KEPT_STAGES and settings().checkpoint_dir is not None
+    if not done and not steps_kept:
+        words.append(say(language, "told.cancelled_nothing"))
+    if told and at_work and told.asked:  # of a grid each clip has settings of its own
+        words.append(say(language, f"told.cancelled_{'goes_on' if steps_kept else 'again'}", seed=str(told.seed)))
+    return " ".join(words)
 
 
 def _in_full(results: Results, recipe: str, *, goes_on: bool) -> Update:

@@ -123,7 +123,7 @@ def _finished(request: GenerationRequest) -> list[Task]:
     if request.color_match is not ColorMatch.OFF:
         tasks.append(Task(COLORS, Stage.DECODE, float(made * frame)))
     if request.interpolation is not Interpolation.OFF:
-        drawn = request.output_frames - made
+        drawn = request.output_frames - request.held_frames - made
         tasks.append(Task(between_task(request), Stage.DECODE, float(drawn * frame)))
     if request.upscale_by > 1:
         # A network always draws as many times as large; what it draws is then made smaller or larger.

@@ -41,8 +41,8 @@ class OutputFields(BaseModel):
     keep_duration: bool = knob(
         True,
         label="Keep duration",
-        help="With frames in between, play more frames a second, so that the clip takes as long as before. Off, the "
-        "frames a second stay, which is slow motion.",
+        help="With frames in between, play more frames a second and hold the last one, so that the clip takes exactly "
+        "as long as before. Off, the frames a second stay, which is slow motion.",
     )
     upscale_by: float = knob(
         1.0,

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.events import Clip
+from api.jobs import View
+from api.runs import Told
+from pipelines.events import Clip, Progress, Stage
+from pipelines.settings import CHECKPOINT_DIR
 from ui.progress import preview_html
-from ui.results import _finished, place_results
+from ui.results import _finished, cancelled_in_words, place_results
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,39 @@ def test_a_preview_is_one_strip_of_its_frames_and_says_their_size():
     strip = Image.open(io.BytesIO(base64.b64decode(told.partition("base64,")[2].partition('"')[0])))
     assert strip.size == (24, 48)
     assert np.abs(np.asarray(strip.convert("RGB")).astype(int) - frames.reshape(48, 24, 3)).max() < 40
+
+
+def clip_at(stage, *, asked="{}", seed=7):
+    return Told(Progress(stage, 3, 25), seed, asked=asked)
+
+
+FINISHED = Told(Clip((Path("a.mp4"),), "{}", 3, seconds=1), 6, goes_on=True, asked="{}")
+
+
+@pytest.mark.parametrize(
+    ("view", "keeps_steps", "words"),
+    [
+        (View(), False, "Cancelled. Nothing was kept."),
+        (
+            View(clip_at(Stage.DENOISE)),
+            False,
+            "Cancelled. Nothing was kept. The same settings with seed 7 make the clip after all.",
+        ),
+        (
+            View(clip_at(Stage.DENOISE)),
+            True,
+            "Cancelled. The steps so far were kept: with the same settings and seed 7 it goes on from there.",
+        ),
+        (
+            View(clip_at(Stage.LOAD), finished=(FINISHED,)),
+            True,
+            "Cancelled. Finished clips were kept: 1. The same settings with seed 7 make the clip after all.",
+        ),
+        (View(FINISHED, finished=(FINISHED,)), True, "Cancelled. Finished clips were kept: 1."),
+        (View(clip_at(Stage.LOAD, asked="")), True, "Cancelled. Nothing was kept."),
+    ],
+)
+def test_after_a_cancel_it_says_what_was_kept_and_how_to_go_on(monkeypatch, tmp_path, view, keeps_steps, words):
+    monkeypatch.setenv(CHECKPOINT_DIR, str(tmp_path) if keeps_steps else "")
+    assert cancelled_in_words(view) == words
+    assert "Seed 7" in cancelled_in_words(View(clip_at(Stage.DENOISE, seed=7)), "de")

@@ -331,9 +331,10 @@ def test_colours_come_first_then_frames_then_size():
     frames = drifted(scene())
     request = request_for(color_match="first", interpolation="flow", interpolation_frames=3, upscale_by=1.5)
     out = finish(request, frames)
-    assert out.shape == (9, 96, 96, 3)
+    assert out.shape == (12, 96, 96, 3)
     assert request.output_fps == request.fps * 4 == Fraction(32)
     alone = finish(request_for(color_match="first"), frames)
+    assert (out[8:] == out[8]).all()  # the last one is held
     assert (out[::4] == np.stack([resized(frame, (96, 96)) for frame in alone])).all()
     light = [lab(frame)[:, 0].mean() for frame in out]
     assert max(light) - min(light) < 1.5

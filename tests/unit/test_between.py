@@ -66,6 +66,11 @@ def test_frames_stand_between_every_two():
     assert passed(grey(0, 20, 40), BetweenStage(mixed, 3, loops=False)) == [0, 5, 10, 15, 20, 25, 30, 35, 40]
 
 
+def test_the_last_frame_is_held_as_long_as_the_others_last():
+    assert passed(grey(0, 20), BetweenStage(mixed, 3, loops=False, held=3)) == [0, 5, 10, 15, 20, 20, 20, 20]
+    assert passed(grey(7), BetweenStage(mixed, 2, loops=False, held=2)) == [7, 7, 7]
+
+
 def test_a_loop_leads_back_to_its_first_frame():
     assert passed(grey(0, 20), BetweenStage(mixed, 1, loops=True)) == [0, 10, 20, 10]
 
@@ -90,7 +95,7 @@ def test_the_end_of_one_stage_passes_those_behind_it():
 def test_there_are_as_many_as_the_request_says(settings: dict[str, object], count: int):
     request = GenerationRequest.build(seed=0, interpolation="flow", interpolation_frames=count, **settings)
     made = request.num_frames + len(request.frames_played_back)
-    stage = BetweenStage(mixed, count, loops=request.loops)
+    stage = BetweenStage(mixed, count, loops=request.loops, held=request.held_frames)
     assert len(passed(grey(*range(made)), stage)) == request.output_frames
 
 

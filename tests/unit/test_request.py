@@ -73,7 +73,7 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"context_length": 16, "context_overlap": 16}, ("context_overlap", "below context_length (16)", "got 16")),
         ({"inner_length": 8, "inner_overlap": 8}, ("inner_overlap", "below inner_length (8)", "got 8", "raise 'Inner")),
         ({"prompt": "x" * 1_000_000}, ("prompt", "at most", "1,000,000 characters", "Shorten")),
-        ({"prompt": None}, ("prompt", "string", "got None")),
+        ({"prompt": None}, ("prompt", "string", "got null")),
         ({"prompt": "0: a\n16: b"}, ("prompt", "frames of the clip", "got '16'", "line 2, column 1", "'Frames'")),
         ({"negative_prompt": "0: a\n0: b"}, ("negative_prompt", "one key for a frame", "line 2, column 1")),
         ({"prompt_hold": 1.5}, ("prompt_hold", "less than or equal to 1", "got 1.5", "Prompt hold")),
@@ -197,19 +197,36 @@ def test_a_refusal_of_a_part_says_which_and_what_of_it(fields, words):
     [
         ({}, False, 16, 8),
         ({"interpolation_frames": 3}, False, 16, 8),  # without an interpolation it says nothing
-        ({"interpolation": "flow", "interpolation_frames": 1}, False, 31, 16),
+        ({"interpolation": "flow", "interpolation_frames": 1}, False, 32, 16),
         ({"interpolation": "flow", "interpolation_frames": 1, "keep_duration": False}, False, 31, 8),
-        ({"interpolation": "film", "interpolation_frames": 10}, False, 166, 88),
-        ({"interpolation": "flow", "reverse": "append"}, False, 63, 16),  # the first frame is there again
+        ({"interpolation": "film", "interpolation_frames": 10}, False, 176, 88),
+        ({"interpolation": "flow", "reverse": "append"}, False, 64, 16),  # the first frame is there again
         ({"interpolation": "flow", "reverse": "drop_both"}, True, 60, 16),
         ({"interpolation": "flow", "num_frames": 32, "closed_loop": "windows"}, True, 64, 16),
-        ({"interpolation": "flow", "closed_loop": "windows"}, False, 31, 16),  # one window is left open
-        ({"interpolation": "flow", "num_frames": 1}, False, 1, 16),
+        ({"interpolation": "flow", "closed_loop": "windows"}, False, 32, 16),  # one window is left open
+        ({"interpolation": "flow", "num_frames": 1}, False, 2, 16),
     ],
 )
 def test_frames_in_between_change_how_many_there_are_and_how_fast_they_play(fields, loops, frames, fps):
     request = GenerationRequest.build(seed=0, **fields)
     assert (request.loops, request.output_frames, request.output_fps) == (loops, frames, fps)
+
+
+@pytest.mark.parametrize("between", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize("fps", ["8", "24000/1001", "25/2"])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"num_frames": 1}, {"reverse": "append"}, {"reverse": "drop_both"}, {"num_frames": 33, "closed_loop": "full"}],
+)
+def test_frames_in_between_leave_the_duration_to_the_frame(fields, fps, between):
+    plain = GenerationRequest.build(seed=0, fps=fps, **fields)
+    smooth = GenerationRequest.build(
+        seed=0, fps=fps, interpolation="flow", interpolation_frames=between, **fields, keep_duration=True
+    )
+    if smooth.output_fps <= 120:
+        assert smooth.output_frames / smooth.output_fps == plain.output_frames / plain.output_fps
+    slow = smooth.model_copy(update={"keep_duration": False})
+    assert (slow.output_fps, slow.held_frames) == (plain.fps, 0)
 
 
 def test_what_a_file_says_beside_the_request_is_no_part_of_it():

@@ -27,7 +27,7 @@ def test_every_format_counts_and_a_recipe_costs_nothing():
 def test_frames_are_finished_as_many_and_as_large_as_they_are_then():
     values = {"color_match": "first", "interpolation": "flow", "interpolation_frames": 3, "upscale_by": 2}
     found = tasks(**values, reverse="append")
-    shown = 16 + 3 * 15
+    shown = 16 + 3 * 15 + 3  # the last one is held
     assert found == {
         "match colours": 16 * FRAME,
         "between flow": 3 * 15 * FRAME,

@@ -38,16 +38,18 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     expect(page.locator("#preset_told")).to_contain_text(
         "Setzt Bilder 32, Geschlossene Schleife Ganz.", timeout=WAIT_MS
     )
-    page.locator("#num_frames input").fill("0")
+    page.locator("#num_frames input").fill("-1")
     start(page, "x")
-    refusal = "num_frames must be greater than or equal to 1, got 0. Change 'Bilder'."
+    refusal = "num_frames must be greater than or equal to 1, got -1. Change 'Bilder'."
     expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=WAIT_MS)
     page.locator("#num_frames input").fill("32")
     start(page, "slow")
     step = re.compile(r"Clip entsteht\s*Schritt \d+ von 400 · noch etwa \d+ s")
     expect(page.locator("#status")).to_contain_text(step, timeout=WAIT_MS)
     page.locator("#cancel").click()
-    expect(page.locator("#status")).to_contain_text("Abgebrochen. Nichts bleibt.", timeout=WAIT_MS)
+    expect(page.locator("#status")).to_contain_text(
+        re.compile(r"Abgebrochen\. Nichts bleibt\. .* Seed \d+ "), timeout=WAIT_MS
+    )
     start(page, "x")
     expect(page.locator("#status")).to_contain_text(re.compile(r"Fertig: 32 Bilder in \d+ s\."), timeout=WAIT_MS)
 
