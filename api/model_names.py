@@ -1,9 +1,8 @@
-"""Models by the names that other programs write: the catalog's ids, labels and files, spelt loosely."""
+"""Models by the names that other programs write: the catalog's ids, labels, files and aliases, spelt loosely."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from api.seed_names import OTHER_NAMES
 from pipelines import catalog
 from pipelines.catalog_entries import Entry
 
@@ -12,39 +11,53 @@ _LISTS: dict[str, Callable[[], Sequence[Entry]]] = {
     "motion_module": catalog.motion_modules,
     "vae": catalog.vaes,
     "controlnet": catalog.controlnets,
+    "ip_adapter": catalog.ip_adapters,
+    "lora": catalog.loras,
 }
 _MOST_LETTERS = 300
+_ENDING = re.compile(r"(\.vae)?\.(safetensors|ckpt|pth?|bin)$")
+_PRECISION = re.compile(r"[._ -](fp16|f16|bf16|fp32|f32)$")
+_NO_NAMES = {"pytorch_lora_weights.safetensors"}  # files that every repository has
+_HASH = re.compile(r"\s*[\[(][0-9a-f]{6,64}[\])]$")
 
 
 def model_named(field: str, name: str) -> str | None:
-    """The id of the model that a name means; None if there is none.
+    """Find the model that a name means.
+
+    A file in the operator's folder comes before what the catalog has.
 
     Args:
-        field: `base_model`, `motion_module`, `vae` or `controlnet`.
+        field: `base_model`, `motion_module`, `vae`, `controlnet`, `ip_adapter` or `lora`.
         name: A file's name, perhaps with folders before it and a short hash in brackets behind.
+
+    Returns:
+        Its id; None if there is none.
 
     Example:
         >>> model_named("motion_module", "mm_sd15_v3.safetensors [fcc6d9c8]")
         'guoyww/animatediff/v3_sd15_mm.ckpt'
-        >>> model_named("base_model", "DreamShaper_8_pruned")
-        'Lykon/DreamShaper'
+        >>> model_named("controlnet", "control_v11p_sd15_canny_fp16")
+        'lllyasviel/control_v11p_sd15_canny'
     """
-    wanted = _spelling(name)
     known: dict[str, str] = {}
-    for entry in _LISTS[field]():
-        for one in _names_of(entry):
-            known.setdefault(_spelling(one), entry.id)
-    for other, model_id in OTHER_NAMES[field].items():
-        known.setdefault(_spelling(other), model_id)
-    return known.get(wanted) if wanted else None
+    is_file = bool(_ENDING.search(_HASH.sub("", name.strip().lower())))
+    for entry in sorted(_LISTS[field](), key=lambda entry: entry.source != "local"):
+        # A file called 'tile' is some tile model; only who types the word can mean the label.
+        for one in (*_files_of(entry), *(() if is_file else (entry.label,))):
+            for spelling in _spellings(one):
+                known.setdefault(spelling, entry.id)
+    return next((known[spelling] for spelling in _spellings(name) if spelling in known), None)
 
 
-def _names_of(entry: Entry) -> tuple[str, ...]:
-    return (entry.id, entry.label, *((entry.file,) if entry.file else ()))
+def _files_of(entry: Entry) -> tuple[str, ...]:
+    file = entry.file if entry.file not in _NO_NAMES else None
+    return (entry.id, *((file,) if file else ()), *entry.aliases)
 
 
-def _spelling(name: str) -> str:
-    """A name without folders, ending and hash, its letters and digits alone."""
-    last = re.split(r"[/\\]", name[:_MOST_LETTERS])[-1]
-    plain = re.sub(r"\s*\[\w*\]$", "", last.strip())
-    return re.sub(r"[^a-z0-9]+", "", re.sub(r"\.(safetensors|ckpt|pth?|bin)$", "", plain.lower()))
+def _spellings(name: str) -> Iterator[str]:
+    """A name's letters and digits without ending, hash and precision: with its folders, then without them."""
+    plain = _HASH.sub("", name[:_MOST_LETTERS].strip().lower())
+    plain = _PRECISION.sub("", _ENDING.sub("", plain))
+    for part in (plain, re.split(r"[/\\]", plain)[-1]):
+        if spelling := re.sub(r"[\W_]+", "", part):
+            yield spelling

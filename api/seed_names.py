@@ -85,22 +85,3 @@ CONTROL_FITS: dict[str, ImageFit] = {
     "envelope (outer fit)": ImageFit.PAD,
 }
 """Its and its host's `resize_mode`, of every version, in lower case."""
-
-OTHER_NAMES: dict[str, dict[str, str]] = {
-    "base_model": {
-        "v1-5-pruned": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "v1-5-pruned-emaonly": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    },
-    "motion_module": {
-        "mm_sd14_v1": "guoyww/animatediff/mm_sd_v14.ckpt",
-        "mm_sd15_v1": "guoyww/animatediff/mm_sd_v15.ckpt",
-        "mm_sd15_v2": "guoyww/animatediff/mm_sd_v15_v2.ckpt",
-        "mm_sd15_v3": "guoyww/animatediff/v3_sd15_mm.ckpt",
-        "mm_sdxl_v10_beta": "guoyww/animatediff/mm_sdxl_v10_beta.ckpt",
-        "mm_sdxl_hs": "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors",
-        "mm_sd15_animatelcm": "wangfuyun/AnimateLCM/AnimateLCM_sd15_t2v.ckpt",
-    },
-    "vae": {},
-    "controlnet": {},
-}
-"""What files are called there whose weights the catalog has under another name, by the field of the request."""

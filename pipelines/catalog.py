@@ -291,15 +291,22 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "scheduler": Scheduler,
     "motion_norm": MotionNorm,
     "preprocessors": tuple,
+    "aliases": tuple,
     "files": lambda files: tuple(PublishedFile(**file) for file in files),
 }
 
 
 def _read(kind: type[_AnyEntry], table: str) -> tuple[_AnyEntry, ...]:
-    return tuple(
+    entries = (
         kind(**{field: _TYPES.get(field, lambda value: value)(value) for field, value in entry.items()})
         for entry in _tables()[table]
     )
+    return tuple(entry if entry.size_mb else replace(entry, size_mb=_known_size(entry)) for entry in entries)
+
+
+def _known_size(entry: Entry) -> int | None:
+    """Megabytes of a single file whose length is known."""
+    return next((round(file.bytes / 1e6) for file in entry.files if file.name == entry.file and file.bytes), None)
 
 
 def has_gpu() -> bool:
@@ -342,7 +349,7 @@ def _free_base_model(model_id: str) -> BaseModel | None:
     if not named:
         return None
     like = STABLE_DIFFUSION_XL if "xl" in named["label"].lower() else STABLE_DIFFUSION
-    return replace(_like(like), family=None, size_mb=None, files=(), **named)
+    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **named)
 
 
 def _free_lora(name: str) -> Lora | None:

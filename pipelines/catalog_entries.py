@@ -46,6 +46,7 @@ class Entry:
         licence: The licence of the weights.
         size_mb: How much is downloaded, MB; None where it is not known or nothing is.
         files: Those of its files on the Hub whose length or sha256 is known.
+        aliases: Names of files that other programs have the same weights under.
         family: Which base models and motion modules fit together; None until the file has been read.
     """
 
@@ -60,6 +61,7 @@ class Entry:
     revision: str = "main"
     size_mb: int | None = None
     files: tuple[PublishedFile, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -135,8 +137,8 @@ class Lora(Entry):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `tags`; elsewhere its id."""
-        return self.tags or (self.id,)
+        """See `tags`; elsewhere its id and what its publisher calls it."""
+        return self.tags or (self.id, *self.aliases)
 
 
 def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
@@ -146,7 +148,7 @@ def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
     Names that no tag can have are spelt as `tag_name` does. Of namesakes the first has the name, one that is spelt
     so before others; who has neither gets a number behind its name.
     """
-    spelt = [[Path(lora.id).stem, lora.id] if lora.source == "local" else [lora.id] for lora in loras]
+    spelt = [[Path(lora.id).stem, lora.id] if lora.source == "local" else list(lora.names) for lora in loras]
     owners: dict[str, int] = {}
     for is_exact in (True, False):
         for number, names in enumerate(spelt):

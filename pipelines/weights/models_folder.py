@@ -47,6 +47,7 @@ def local_base_models(*, like: BaseModel, like_xl: BaseModel) -> list[BaseModel]
             file=None,
             size_mb=None,
             files=(),
+            aliases=(),
             **_told(name, path, "A model"),
         )
         for name, path in _found("base_models")
