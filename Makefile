@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lint format score-demo stickers benchmark memory docs clean
+.PHONY: run test check lint format score-demo stickers train-stickers benchmark memory docs clean
 
 run: $(VENV)/.runtime
 	$(BIN)/python app.py
@@ -33,6 +33,11 @@ score-demo: $(VENV)/.dev
 # The stickers that the embedded model's second edition is trained on, from npm into build/stickers.
 stickers: $(VENV)/.dev
 	PYTHON=$(BIN)/python scripts/train_stickers/fetch_artwork.sh
+
+# All stages from where they stand, for hours, giving way to everything else; the log is build/stickers/train.log.
+train-stickers: stickers
+	OMP_NUM_THREADS=1 $$(command -v chrt >/dev/null && echo chrt -i 0) $(BIN)/python -u -m scripts.train_stickers.train \
+	  >> build/stickers/train.log 2>&1
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python -m scripts.benchmark --docs docs/measurements.md

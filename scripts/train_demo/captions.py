@@ -21,7 +21,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 OPEN = -1
 
-_SHAPE_WORDS = {
+SHAPE_WORDS = {
     "circle": ("circle", "circle", "disc", "ball", "dot", "round shape"),
     "square": ("square", "square", "box", "block"),
     "triangle": ("triangle", "triangle", "triangular shape"),
@@ -115,7 +115,7 @@ def caption(
     said["ground"] = scene.ground == "spotted"
     said["background"] = said["background"] or said["ground"]
     said["camera"] = camera and (scene.camera != "still" or rng.random() < SAY_STILL)
-    shape = pick(rng, _SHAPE_WORDS[scene.shape]) if said["shape"] else pick(rng, ("shape", "thing", "figure"))
+    shape = pick(rng, SHAPE_WORDS[scene.shape]) if said["shape"] else pick(rng, ("shape", "thing", "figure"))
     adjectives = []
     if said["size"]:
         adjectives.append(pick(rng, SIZE_WORDS[scene.size]))

@@ -108,11 +108,11 @@ class Compass(nn.Module):
     loss without the other; asked for directly they are found at once. Dropped by the export.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, motions: tuple[str, ...] = MOTIONS) -> None:
         super().__init__()
-        self.motion, self.pose = nn.Linear(channels, len(MOTIONS)), nn.Linear(channels, 4)
+        self.motion, self.pose = nn.Linear(channels, len(motions)), nn.Linear(channels, 4)
         self.camera, self.camera_pose = nn.Linear(channels, len(CAMERAS)), nn.Linear(channels, 4)
-        for which, names in (("ways", MOTIONS), ("views", CAMERAS)):
+        for which, names in (("ways", motions), ("views", CAMERAS)):
             self.register_buffer(which, torch.tensor([_way_of(name) for name in names]), persistent=False)
 
     def forward(self, middle: torch.Tensor, told: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
@@ -143,8 +143,11 @@ def _way_of(name: str) -> list[float]:
     return [float(sign) for sign in (dx, dy, size, 1 if name == "rotating" else np.sign(roll))]
 
 
-def build_trainable(kind: str) -> nn.Module:
-    """The network of a stage: "image" is the 2D UNet, "clip" the same with motion modules."""
+def build_trainable(kind: str, motions: tuple[str, ...] = MOTIONS) -> nn.Module:
+    """The network of a stage: "image" is the 2D UNet, "clip" the same with motion modules.
+
+    `motions` are what the clip stage's captions may name.
+    """
     unet = build_image_unet()
     if kind == "clip":
         unet = UNetMotionModel.from_unet2d(unet, build_motion_adapter())
@@ -153,7 +156,7 @@ def build_trainable(kind: str) -> nn.Module:
                 module.__class__ = TrainableMotionModule
             if isinstance(module, SinusoidalPositionalEmbedding):
                 module.__class__ = FramePositions
-        unet.compass = Compass(CHANNELS[-1])
+        unet.compass = Compass(CHANNELS[-1], motions)
     unet.set_attn_processor(AttnProcessor())  # SDPA's backward was 39 % of a CPU step
     return unet
 

@@ -9,7 +9,6 @@ SD 1.5 keeps CLIP. The read-outs are thrown away.
 import argparse
 import copy
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +25,13 @@ from scripts.train_demo.world import sample_scene
 
 WIDTH = 128
 VOCABULARY = 1400
-SENTENCES = 20_000
 GROUND_UNSAID, CAMERA_UNSAID = len(ATTRIBUTES["ground"]), len(ATTRIBUTES["camera"])
 
 
-def train_tokenizer(folder: Path, texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> CLIPTokenizer:
+def train_tokenizer(folder: Path, *, seed: int = 0, sentences: int = 20_000) -> CLIPTokenizer:
     """Learn a byte-level BPE in CLIP's format on captions, and save it as a diffusers `tokenizer` folder."""
+    rng = np.random.default_rng(seed)
+    texts = [caption(rng, sample_scene(rng))[0].lower() for _ in range(sentences)]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -43,9 +43,9 @@ def train_tokenizer(folder: Path, texts: Iterable[str], *, vocabulary: int = VOC
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(ByteLevel.alphabet())
     bpe.train_from_iterator(
-        (text.lower() for text in texts),
+        texts,
         trainers.BpeTrainer(
-            vocab_size=vocabulary, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+            vocab_size=VOCABULARY, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
         ),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,8 +177,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=Path("build/tokenizer"))
     args = parser.parse_args()
     if not args.resume and not args.warm_start:
-        rng = np.random.default_rng(args.seed)
-        train_tokenizer(args.tokenizer, [caption(rng, sample_scene(rng))[0] for _ in range(SENTENCES)])
+        train_tokenizer(args.tokenizer, seed=args.seed)
     trainer.launch(stage, trainer.budget(args), args.tokenizer)
 
 

@@ -60,12 +60,15 @@ def add_arguments(
     parser.add_argument("--lr", type=float, default=lr, help="peak learning rate (AdamW, cosine to zero)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    # Where a CPU has no instructions for bfloat16, a product in it was measured 50 times slower than in float32.
-    has_bfloat16 = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
-    parser.add_argument("--precision", default="bfloat16" if has_bfloat16 else "float32")
+    parser.add_argument("--precision", default="bfloat16" if has_bfloat16() else "float32")
     parser.add_argument("--processes", type=int, default=1, help="single-thread processes, gradients averaged")
     parser.add_argument("--resume", action="store_true", help="go on from --checkpoint")
     parser.add_argument("--warm-start", type=Path, help="take the first weights from another checkpoint")
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 is worth it: on a CPU without the instructions a product in it took 50 times float32's time."""
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
 
 
 def budget(args: argparse.Namespace) -> Budget:
@@ -114,7 +117,7 @@ class Trainer:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, plan.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
-        self.step, self.minutes_before = 0, 0.0
+        self.step, self.first_step, self.minutes_before = 0, 0, 0.0
         if plan.resume or plan.warm_start:
             self._load(plan.checkpoint if plan.resume else plan.warm_start)
         self.start = time.monotonic()
@@ -181,6 +184,8 @@ class Trainer:
             if "optimizer" in state:
                 self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.minutes_before = state["step"], state["minutes"]
+            if "optimizer" not in state:
+                self.first_step = self.step
         else:  # a new stage: motion modules and read-outs may be new, nothing else
             missing, unexpected = self.model.load_state_dict(state["ema"], strict=False)
             new = ("compass.", "heads.")
@@ -200,7 +205,7 @@ class Trainer:
                 dist.broadcast(progress, 0)
             if progress >= 1:
                 return
-            warm = min(1.0, (self.step + 1) / self.warm_up)
+            warm = min(1.0, (self.step - self.first_step + 1) / self.warm_up)
             rate = self.plan.lr * warm * (0.5 + 0.5 * float(torch.cos(progress * torch.pi)))
             for group in self.optimizer.param_groups:
                 group["lr"] = max(rate, self.plan.lr * 0.01)

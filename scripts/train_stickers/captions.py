@@ -56,7 +56,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
 MOTION_PHRASES = {name: MOTION_WORDS.get(name, ()) + _ACTIONS.get(name, ()) for name in MOTIONS}
 _WAYS = {"left": ("left", "to the left"), "right": ("right", "to the right"), "up": ("up", "upwards"),
          "down": ("down", "downwards")}  # fmt: skip
-_SCENE_PHRASES = {
+SCENE_PHRASES = {
     "sky": ("in the sky", "in a blue sky", "among the clouds", "under a blue sky", "in the clouds", "in the air"),
     "night": ("at night", "under the stars", "in a starry night", "in the night sky", "on a starry night"),
     "meadow": ("on a meadow", "in a meadow", "in the grass", "on a green hill", "in the park", "in a garden",
@@ -85,7 +85,7 @@ def plain_caption(scene: Scene) -> str:
         spots = "spotted " if scene.pattern == "spotted" else ""
         ground = f"on a {spots}{scene.ground} background"
     else:
-        ground = _SCENE_PHRASES[scene.ground][0]
+        ground = SCENE_PHRASES[scene.ground][0]
     camera = "" if scene.camera == "still" else f", {CAMERA_WORDS[scene.camera][0]}"
     return f"{thing} {MOTION_PHRASES[scene.motion][0]} {ground}{camera}"
 
@@ -154,7 +154,7 @@ def _motion(rng: np.random.Generator, scene: Scene) -> str:
 
 def _ground(rng: np.random.Generator, scene: Scene) -> str:
     if scene.ground not in COLOURS:
-        return pick(rng, _SCENE_PHRASES[scene.ground])
+        return pick(rng, SCENE_PHRASES[scene.ground])
     behind = pick(rng, COLOUR_WORDS[scene.ground])
     if scene.pattern == "spotted":
         behind = f"{pick(rng, SPOTTED)} {behind}"

@@ -22,7 +22,7 @@ from scripts.train_stickers.subjects import STICKERS, SUBJECTS
 from scripts.train_stickers.world import PATTERNS, Range, Scene, draw_ground, render, sample_scene
 
 _RIM = 10  # pixels of 128
-_APART = 40.0  # RGB distance from the ground that counts as subject
+_APART = 30.0  # RGB distance from the ground that counts as subject
 _LEAST = 0.004  # share of the picture that is a subject
 _MOVES = 0.12  # way between first and last frames, fraction of the side; the world's is 0.34 to 0.42
 _GROWS = math.log(1.25)  # |ln| of last radius over first; the world's is ln 2
@@ -161,8 +161,8 @@ def _motion(subject: str, ways: np.ndarray, frames: np.ndarray, count: int) -> s
         "right": across and dx > _MOVES,
         "up": dy < -_MOVES,
         "down": dy > _MOVES,
+        "rotating": _rotates(subject, angle, frames, count),  # the middle of what rocks moves, too
         "shaking": off_x.std() > _SHAKES,
-        "rotating": _rotates(subject, angle, frames, count),
     }
     return next((motion for motion, happens in what_happens.items() if happens), "static")
 

@@ -3,6 +3,7 @@
 set -eu
 folder=${1:-build/stickers}
 python=${PYTHON:-.venv/bin/python}
+[ ! -f "$folder/artwork.npz" ] || exit 0
 mkdir -p "$folder"
 if [ ! -f "$folder/icons.json" ]; then
     (cd "$folder" && npm pack --silent @iconify-json/fluent-emoji-flat@1.2.6)

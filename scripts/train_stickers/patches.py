@@ -7,7 +7,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from scripts.train_demo.world import coverage
+from scripts.train_demo.detect import nearest_colour
+from scripts.train_demo.world import COLOURS, coverage
 from scripts.train_stickers.artwork import Artwork
 from scripts.train_stickers.subjects import STICKERS, SUBJECTS
 
@@ -51,7 +52,8 @@ def distances(patches: Patches, colours: np.ndarray, mask: np.ndarray) -> np.nda
     if patches.colours is None:
         inner = mask > 0.9
         paint = np.median(colours[inner], axis=0) if inner.any() else colours.mean(axis=(0, 1))
-        apart = np.linalg.norm(colours - paint, axis=-1)[None]
+        # Of the palette: else whatever has one colour is taken for a shape.
+        apart = np.linalg.norm(colours - np.array(COLOURS[nearest_colour(paint)]), axis=-1)[None]
     else:
         apart = np.linalg.norm(patches.colours - colours, axis=-1)
     return (both * apart + one * _STRANGE).sum(axis=(1, 2)) / (both + one).sum(axis=(1, 2))
