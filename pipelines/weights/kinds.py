@@ -34,6 +34,11 @@ class WeightsKind(StrEnum):
     CONTROLNET_UNION = "a ControlNet Union, one net for several kinds of pictures"
     TRANSFORMER_CONTROL = "a ControlNet for a transformer such as FLUX or Stable Diffusion 3"
     T2I_ADAPTER = "a T2I-Adapter"
+    CAMERA_CTRL = "CameraCtrl's encoder of camera poses, made for AnimateDiff and not supported here"
+    FANCY_VIDEO = (
+        "FancyVideo's motion module, which wants a picture, a rate and a score of motion and is not supported here"
+    )
+    HELLO_MEME = "HelloMeme's reference adapter, made for AnimateDiff and not supported here"
     IA3 = "an (IA)³, which scales what layers give"
     OFT = "an OFT, which turns weights"
     GLORA = "a GLoRA"
@@ -97,6 +102,9 @@ _INSTEAD = {
     WeightsKind.CONTROLNET_UNION: f"{_CONTROL}, made for one kind of pictures",
     WeightsKind.TRANSFORMER_CONTROL: _CONTROL,
     WeightsKind.T2I_ADAPTER: _CONTROL,
+    WeightsKind.CAMERA_CTRL: "Choose a motion LoRA to move the camera",
+    WeightsKind.FANCY_VIDEO: "Choose another motion module",
+    WeightsKind.HELLO_MEME: "Choose an IP-Adapter to show a picture",
     WeightsKind.IA3: _LORA,
     WeightsKind.OFT: _LORA,
     WeightsKind.GLORA: _LORA,
@@ -152,6 +160,9 @@ _RULES: tuple[tuple[WeightsKind, tuple[str, ...], str | None], ...] = (
     (_K.DOMAIN_ADAPTER, (r"processor\..*_lora\.(down|up)",), None),
     (_K.SPATIAL_LORA, (_ADDED,), None),
     (_K.SPATIAL_LORA, (r"^lora_",), None),
+    (_K.CAMERA_CTRL, (r"(encoder_down_conv_blocks|processor\.qkv_merge)\.",), None),
+    (_K.FANCY_VIDEO, (_MOTION, r"^(fps|motion)_embedding\."), None),
+    (_K.HELLO_MEME, (r"^reference_modules_(down|mid|up)\.",), None),
     (_K.SPARSE_CTRL, ("controlnet_cond_embedding", _MOTION), None),
     (_K.MOTION_MODULE, (_MOTION,), r"^model\.diffusion_model\."),
     (_K.CONTROLNET_XS, (r"(base_to_ctrl|^(down|up)_connections\.|(enc|dec)_zero_convs)",), None),

@@ -69,7 +69,10 @@ def hub(tmp_path_factory) -> Iterator[StandInHub]:
     for lora in LORAS:
         _publish_lora(lora, motion, spatial, root / lora.repo)
     for vae in VAES:
-        (tiny.tiny_decoder() if "tae" in vae.id else tiny.TinyBase(9).vae).save_pretrained(root / vae.repo)
+        if vae.file:
+            _write(root / vae.repo / vae.file, tiny.vae_checkpoint(tiny.TinyBase(9)))
+        else:
+            (tiny.tiny_decoder() if "tae" in vae.id else tiny.TinyBase(9).vae).save_pretrained(root / vae.repo)
     for control in CONTROLS:
         _publish_control(control, sd15 if control.family == "sd15" else xl, root / control.repo)
     for adapter in ADAPTERS:
