@@ -13,11 +13,11 @@ from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import MakeClip, build_request, run_folder
 from api.faults import faults_in_words
-from api.fields import signature
+from api.fields import FIELDS, signature
 from api.modes import SOURCE_FRAMES, Mode, keep_uploads
 from api.preset_fields import fill_preset
 from pipelines.events import Clip
-from pipelines.request import FILE_FIELDS, GenerationRequest
+from pipelines.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
 from pipelines.settings import settings
 
 Shown = tuple[dict[str, Any] | None, dict[str, Any]]
@@ -76,17 +76,24 @@ def requests_of(values: dict[str, Any]) -> list[GenerationRequest]:
     return build_batch(found, batch_count=found.pop("batch_count", 1), most=settings().max_clips)
 
 
-def clip_signature(mode: Mode) -> inspect.Signature:
-    """The parameters of an endpoint, all with defaults, and what it returns."""
+def clip_signature(mode: Mode | None) -> inspect.Signature:
+    """The parameters of an endpoint, all with defaults, and what it returns.
+
+    Args:
+        mode: What it makes; None for one that takes what any of them does.
+    """
 
     def more(name: str, default: object, kind: object) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
 
     file = gr.FileData | None
-    parameters = dict(signature(mode.fields).parameters)
+    parameters = dict(signature(mode.fields if mode else (*FIELDS, *INPUT_FIELDS)).parameters)
     parameters |= {name: more(name, None, file) for name in FILE_FIELDS if name in parameters}
     if mode is Mode.VID2VID:  # the source's own, where nothing else is said
         parameters |= {"num_frames": more("num_frames", 0, int), "fps": more("fps", None, float | str | None)}
+    if mode is None:
+        parameters |= {"num_frames": more("num_frames", None, int | None), "fps": more("fps", None, float | str | None)}
+    if mode in (None, Mode.VID2VID):
         parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
     parameters |= {"batch_count": more("batch_count", 1, int), "preset": more("preset", None, str | None)}
     return inspect.Signature(

@@ -10,14 +10,14 @@ from api.endpoint import clip_signature, requests_of, with_preset
 from api.faults import faults_in_words
 from api.field_facts import field_facts
 from api.field_groups import GROUPS, IN_SIGHT
-from api.modes import Mode
+from api.modes import keep_uploads
 from pipelines import catalog
 from pipelines.catalog_entries import Entry
 from pipelines.planner.estimate import advice, estimate_all, fit, this_budget
 from pipelines.presets import PRESETS
 from pipelines.request import INPUT_FIELDS, GenerationRequest
 
-_ESTIMATED = """Tell what clips would take, and make none. Takes what /txt2vid takes.
+_ESTIMATED = """Tell what clips would take, and make none. Takes what /txt2vid, /img2vid and /vid2vid take.
 
 Returns:
     seconds for all clips, device_gb and memory_gb at the worst moment, zero_gpu_seconds or null, is_rough: whether no
@@ -34,14 +34,14 @@ def publish_facts() -> None:
 
 
 def estimate_endpoint() -> Callable[..., dict[str, Any]]:
-    """The function to publish as `/estimate`: what `/txt2vid` takes in, seconds and memory out."""
+    """The function to publish as `/estimate`: what any of the endpoints for clips takes in, seconds and memory out."""
 
     def estimate_clips(*args: Any, **kwargs: Any) -> dict[str, Any]:
         with faults_in_words():
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
-            return estimated(requests_of(with_preset(values, shape)))
+            return estimated(requests_of(keep_uploads(None, with_preset(values, shape))))
 
-    shape = clip_signature(Mode.TXT2VID).replace(return_annotation=dict[str, Any])
+    shape = clip_signature(None).replace(return_annotation=dict[str, Any])
     estimate_clips.__doc__ = _ESTIMATED
     estimate_clips.__annotations__ = {name: one.annotation for name, one in shape.parameters.items()}
     estimate_clips.__signature__ = shape  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """The three ways to make a clip, as endpoints see them: which fields of the request each takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -36,7 +36,7 @@ class Mode(StrEnum):
         return (
             FIELDS
             + {
-                Mode.TXT2VID: (),
+                Mode.TXT2VID: _STEERING,
                 Mode.IMG2VID: ("first_frame", "last_frame", *_HOLD, "strength", "image_fit", *_STEERING),
                 Mode.VID2VID: (
                     *("source_video", "source_start", "source_every", "keep_audio", "strength", "image_fit"),
@@ -51,10 +51,11 @@ SOURCE_FRAMES = "source_frames"
 """A parameter beside the fields: single pictures in the place of a source clip."""
 
 
-def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
+def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what was uploaded, and put its hashes in its place; a text is taken for such a hash.
 
     Args:
+        mode: What is to be made, which may need a picture or a clip; None where nothing is made.
         values: Fields of the request and `source_frames`, files as Gradio describes uploads.
 
     Raises:
@@ -74,10 +75,24 @@ def keep_uploads(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidRequestError("source_frames must come without a source_video, got both. Leave one out.")
         found["source_video"] = keep(uploaded_paths(frames, SOURCE_FRAMES), field=SOURCE_FRAMES)
     for name, needed in ((Mode.IMG2VID, "first_frame"), (Mode.VID2VID, "source_video")):
-        if mode is name and not found.get(needed):
+        others = ("last_frame", *_STEERING)
+        if mode is name and not any(found.get(one) for one in (needed, *others)):
             raise InvalidRequestError(f"{needed} must be a file, got none. Send one, or use /txt2vid.")
-    found |= {name: [_unit(one, name) for one in found[name]] for name in _STEERING if found.get(name)}
-    return found
+    return found | keep_units(found, _kept)
+
+
+def keep_units(values: Mapping[str, Any], kept: Callable[[Any, str], str]) -> dict[str, Any]:
+    """The control units and image prompts of a call, with hashes in the place of their files.
+
+    Args:
+        values: Fields of the request; what is no unit is left to it.
+        kept: Keeps a file, by what the caller sent and the field that errors name.
+    """
+    return {
+        name: [_unit(one, name, kept) for one in values[name]]
+        for name in _STEERING
+        if isinstance(values.get(name), Sequence) and not isinstance(values[name], str) and values[name]
+    }
 
 
 def _kept(value: object, field: str) -> str:
@@ -86,14 +101,14 @@ def _kept(value: object, field: str) -> str:
     return keep([uploaded_path(value, field)], field=field)
 
 
-def _unit(value: object, field: str) -> object:
+def _unit(value: object, field: str, kept: Callable[[Any, str], str]) -> object:
     """A unit with hashes in the place of its files; what is no unit is left to the request."""
     if not isinstance(value, Mapping):
         return value
     unit = dict(value)
     if "clip" in unit:
-        unit["clip"] = _kept(unit["clip"], f"{field} clip")
+        unit["clip"] = kept(unit["clip"], f"{field} clip") if unit["clip"] else ""
     pictures = unit.get("pictures")
     if isinstance(pictures, list) and all(isinstance(one, list) and len(one) == 2 for one in pictures):
-        unit["pictures"] = [(frame, _kept(file, f"{field} pictures")) for frame, file in pictures]
+        unit["pictures"] = [(frame, kept(file, f"{field} pictures")) for frame, file in pictures]
     return unit

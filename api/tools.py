@@ -22,6 +22,7 @@ from api.facts import estimated
 from api.faults import faults_in_words
 from api.kept_inputs import keep
 from api.line import GPU_QUEUE
+from api.modes import keep_units
 from api.uploads import uploaded_path
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip
@@ -79,7 +80,8 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | No
             preset: A name that the tool models lists, such as draft, best, loop or long.
             first_frame: A picture it begins with.
             source_video: A clip that it is made from.
-            settings: Other fields by name, such as {"fps": 12, "width": 256} or last_frame; the tool fields lists them.
+            settings: Other fields by name, such as {"fps": 12, "width": 256}, last_frame, or controls: [{"model":
+                "demo-canny", "preprocessor": "canny", "clip": a file}]; the tool fields lists them.
 
         Returns:
             The clip's URL.
@@ -116,7 +118,7 @@ def estimate_clip(
         Seconds, gigabytes, whether it fits, and what to change if not.
     """
     with faults_in_words():
-        return estimated(requests_of(_fields({"num_frames": num_frames, "preset": preset}, settings)))
+        return estimated(requests_of(_with_files(_fields({"num_frames": num_frames, "preset": preset}, settings))))
 
 
 def _fields(named: dict[str, Any], others: dict[str, Any] | None) -> dict[str, Any]:
@@ -134,7 +136,8 @@ def _fields(named: dict[str, Any], others: dict[str, Any] | None) -> dict[str, A
 
 def _with_files(values: dict[str, Any]) -> dict[str, Any]:
     """The fields with what is uploaded kept, and the hashes in its place."""
-    return values | {name: _kept(values[name], name) for name in FILE_FIELDS if values.get(name)}
+    files = {name: _kept(values[name], name) for name in FILE_FIELDS if values.get(name)}
+    return values | files | keep_units(values, _kept)
 
 
 def _kept(value: object, field: str) -> str:

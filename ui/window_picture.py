@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from api.open_fields import is_open_length
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
@@ -64,7 +65,10 @@ def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
         language: The visitor's.
     """
     try:
-        request = GenerationRequest.build(**{name: values[name] for name in WINDOW_FIELDS if name in values})
+        given = {name: values[name] for name in WINDOW_FIELDS if name in values}
+        if is_open_length(given.get("num_frames")):
+            given["num_frames"] = given.get("context_length")
+        request = GenerationRequest.build(**given)
     except InvalidRequestError as err:
         return message_html(with_own_labels(language, str(err)), is_error=True)
     return draw_windows(request, language)

@@ -3,7 +3,7 @@ from gradio_client.exceptions import AppError
 
 client = Client("http://localhost:7860")
 try:
-    client.predict(prompt="a red circle", num_frames=0, api_name="/txt2vid")
+    client.predict(prompt="a red circle", num_frames=-1, api_name="/txt2vid")
 except AppError as error:
     told = str(error)
-    print(told)  # num_frames must be greater than or equal to 1, got 0. Change 'Frames'.
+    print(told)  # num_frames must be greater than or equal to 1, got -1. Change 'Frames'.

@@ -148,7 +148,7 @@ CHECKS: dict[str, Callable[[Names], None]] = {
     "cancel.py": has_cancelled,
     "several.py": lambda names: _same([seed for _, seed in names["clips"]], [7, 8, 9]),
     "errors.py": lambda names: _same(
-        names["told"], "num_frames must be greater than or equal to 1, got 0. Change 'Frames'."
+        names["told"], "num_frames must be greater than or equal to 1, got -1. Change 'Frames'."
     ),
     "pictures.py": lambda names: _same(len(names["recipe"]["first_frame"]), 64),
     "clips.py": has_steered,

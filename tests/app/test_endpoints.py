@@ -118,6 +118,13 @@ def test_a_unit_may_bring_its_own_picture(client, files):
     assert len(recipe["controls"][0]["clip"]) == 64
 
 
+@pytest.mark.parametrize("api_name", ["/txt2vid", "/img2vid", "/vid2vid"])
+def test_a_unit_with_a_picture_of_its_own_needs_nothing_beside_it(client, files, api_name):
+    unit = {"model": "demo-canny", "preprocessor": "canny", "clip": handle_file(files / "first.png")}
+    _, recipe, _ = client.predict(prompt=PROMPT, seed=3, num_frames=2, controls=[unit], **SMALL, api_name=api_name)
+    assert len(recipe["controls"][0]["clip"]) == 64
+
+
 def test_a_zip_of_pictures_and_masks_is_taken_apart(client, files, tmp_path):
     packed = tmp_path / "both.zip"
     with zipfile.ZipFile(packed, "w") as archive:

@@ -53,7 +53,7 @@ def test_the_line_follows_everything_that_decides_and_every_finished_clip(page):
 
 def test_values_that_break_a_rule_hide_the_line_and_nothing_else(page):
     event = event_with(page, *LINES)
-    line, button, _ = event.fn(*values(event, num_frames=0, grid_1_field="seed", grid_1_values="1-3"))
+    line, button, _ = event.fn(*values(event, num_frames=-1, grid_1_field="seed", grid_1_values="1-3"))
     assert (line["value"], line["visible"], button["visible"]) == ("", False, False)
 
 

@@ -94,8 +94,8 @@ def test_a_caller_who_follows_hears_the_engine_s_notes(client):
 
 def test_a_broken_rule_starts_nothing(client, engine):
     before = len(engine.requests)
-    with pytest.raises(AppError, match=r"^num_frames must be .*, got 0\. Change 'Frames'\.$"):
-        client.predict(prompt="x", num_frames=0, api_name="/txt2vid")
+    with pytest.raises(AppError, match=r"^num_frames must be .*, got -1\. Change 'Frames'\.$"):
+        client.predict(prompt="x", num_frames=-1, api_name="/txt2vid")
     assert len(engine.requests) == before
 
 

@@ -212,7 +212,7 @@ def test_closing_the_engine_leaves_no_file(tmp_path, last_stage):
 
 
 BAD = [
-    ({"num_frames": 0}, "num_frames"),
+    ({"num_frames": -1}, "num_frames"),
     ({"num_frames": -3}, "num_frames"),
     ({"num_frames": 10_001}, "num_frames"),
     ({"width": 130}, "width"),

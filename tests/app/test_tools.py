@@ -118,7 +118,7 @@ def test_presets_fill_what_is_left_open(url, engine):
     ("arguments", "words"),
     [
         ({"prompt": "refuse"}, REFUSAL),
-        ({"prompt": "x", "num_frames": 0}, "num_frames must be greater than or equal to 1, got 0."),
+        ({"prompt": "x", "num_frames": -1}, "num_frames must be greater than or equal to 1, got -1."),
         ({"prompt": "x", "settings": {"colour": 1}}, "colour"),
         ({"prompt": "x", "num_frames": 4, "settings": {"num_frames": 5}}, "settings must leave out num_frames"),
         ({"prompt": "x", "settings": {"batch_count": 5}}, "settings must leave out batch_count"),
@@ -150,6 +150,22 @@ def test_pictures_come_as_uploads_or_data_urls(url, engine, picture):
         kept.add(engine.requests[-1].first_frame)
     (sha256,) = kept
     assert not call(url, "make_clip", prompt="x", first_frame=sha256, settings=PICTURE)[0]
+
+
+def test_a_control_unit_and_an_image_prompt_bring_their_pictures(url, engine, picture):
+    given = f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
+    unit = {"model": "demo-canny", "preprocessor": "canny", "clip": given}
+    prompt = {"model": "h94/IP-Adapter/ip-adapter_sd15", "pictures": [[0, given]]}
+    settings = PICTURE | {"controls": [unit], "image_prompts": [prompt]}
+    is_error, text = call(url, "make_clip", prompt="x", settings=settings)
+    assert not is_error, text
+    request = engine.requests[-1]
+    assert request.controls[0].clip == request.image_prompts[0].pictures[0][1] != ""
+    assert not call(url, "estimate_clip", settings=settings)[0]
+    for field, value in (("controls", [unit | {"clip": "/etc/passwd"}]), ("image_prompts", [{"pictures": [[0, 5]]}])):
+        is_error, text = call(url, "make_clip", prompt="x", settings=PICTURE | {field: value})
+        assert is_error
+        assert f"{field} " in text
 
 
 @pytest.fixture

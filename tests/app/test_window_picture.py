@@ -80,7 +80,7 @@ def test_of_a_long_clip_only_the_beginning_is_drawn(schedule):
     ("values", "words"),
     [
         ({"context_length": 8, "context_overlap": 8}, "context_overlap must be below context_length (8), got 8."),
-        ({"num_frames": None}, "num_frames must be a valid integer, got None. Change &#x27;Frames&#x27;."),
+        ({"num_frames": None}, "num_frames must be a valid integer, got null. Change &#x27;Frames&#x27;."),
         ({"context_schedule": "<b>"}, "got &lt;b&gt;"),
     ],
 )
@@ -101,3 +101,9 @@ def test_the_picture_follows_every_control_that_decides_the_windows():
     assert "fits into one window" in shown.value
     values = [control.value for control in event.inputs]
     assert event.fn(40, *values[1:]).count("<svg") == 3
+
+
+def test_a_length_of_nothing_is_drawn_as_a_window_s():
+    assert windows_html({"seed": 0, "num_frames": 0, "context_length": 16}) == windows_html(
+        {"seed": 0, "num_frames": 16, "context_length": 16}
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 import subprocess
 import sys
 from enum import StrEnum
@@ -12,10 +13,12 @@ import pytest
 
 from api.endpoint import clip_endpoint
 from api.examples import EXAMPLES, FOLDER, examples_of
+from api.facts import estimate_endpoint
 from api.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
 from api.fields import FIELDS, MODEL_FIELDS
 from api.modes import Mode
 from pipelines.request import INPUT_FIELDS, GenerationRequest
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 from tests.app.fake_engine import FakeEngine
 from tests.app.shown import shown
 from ui.control_units import PARTS, UNITS, part
@@ -98,8 +101,7 @@ def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(pag
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames", "visitor"]
     public = {event.name: event for event in generation_events(page) if event.api_visibility == "public"}
-    assert list(inspect.signature(public["txt2vid"].fn).parameters) == [*fields, "batch_count", "preset"]
-    for mode in (Mode.IMG2VID, Mode.VID2VID):
+    for mode in Mode:
         given = list(inspect.signature(public[mode].fn).parameters)
         assert [name for name in given if name not in ("source_frames", "batch_count", "preset")] == list(mode.fields)
         assert given[: len(fields)] == fields
@@ -165,6 +167,42 @@ def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
     assert [request.seed for request in engine.requests] == [7, 42]
 
 
+NOT_OF_THE_CLIP = {"mode", "kept_inputs", "visitor"}
+"""Which tab is open, whose files a restored request names, and who it is."""
+
+
+def field_of(control: str) -> str:
+    """The field that a control of the page sets."""
+    of_unit = re.match(r"(control_\d|image_prompt)_", control)
+    if of_unit:
+        return "image_prompts" if of_unit[1] == "image_prompt" else "controls"
+    return "source_frames" if control == "source_files" else control
+
+
+def test_every_control_of_the_page_is_a_parameter_of_the_endpoints(page):
+    controls = {control.elem_id for control in generate_event(page).inputs} - NOT_OF_THE_CLIP
+    wanted = {field_of(control) for control in controls}
+    assert {"controls", "image_prompts", "source_frames", "batch_count", "noise_floor", "mask"} <= wanted
+    taken = {mode: set(inspect.signature(clip_endpoint(FakeEngine().make_clip, mode)).parameters) for mode in Mode}
+    of_image, of_video = set(TAB_GROUPS["Image"]), {*TAB_GROUPS["Video"], "source_frames"}
+    of_both = set(TAB_GROUPS["Image and video"]) - {"controls", "image_prompts"}
+    assert wanted - of_image - of_video - of_both <= taken[Mode.TXT2VID]
+    assert wanted - of_video <= taken[Mode.IMG2VID]
+    assert wanted - of_image <= taken[Mode.VID2VID]
+    assert wanted <= set(inspect.signature(estimate_endpoint()).parameters)
+    assert wanted - {"source_frames", "batch_count"} <= set(GenerationRequest.model_fields)  # the agents' settings
+
+
+def test_every_part_of_a_unit_on_the_page_is_a_part_of_the_endpoints_units(page):
+    controls = {control.elem_id for control in generate_event(page).inputs}
+    parts = {name.removeprefix("control_1_") for name in controls if name.startswith("control_1_")}
+    numbers = {name for name in parts if name.startswith("option_")}  # by their names in `options`
+    assert numbers
+    assert parts - numbers - {"enabled"} <= set(ControlUnit.model_fields)
+    parts = {name.removeprefix("image_prompt_") for name in controls if name.startswith("image_prompt_")}
+    assert parts - {"picture", "last_picture"} <= set(ImagePrompt.model_fields)
+
+
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
     (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["timeline"])
     drawn = ["prompt", "negative_prompt", "num_frames", "prompt_hold", "closed_loop", "context_length"]
@@ -176,7 +214,7 @@ def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
     assert event.fn("0: a\n8: b", "0: c", 17, 0.5, "prompts", 16) != event.fn("0: a\n8: b", "0: c", 17, 0.5, *window)
     assert both["visible"]
     assert both["value"].count("<svg") == 2
-    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", 0, 0), (None, None, 16, None)):
+    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", -1, 0), (None, None, 16, None)):
         assert event.fn(*values, *window) == {"value": "", "visible": False, "__type__": "update"}
 
 
