@@ -4,6 +4,10 @@ It decides nothing about safety or fitness: what a file is, is found out for goo
 """
 
 import json
+import pickletools
+import zipfile
+import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -22,17 +26,19 @@ EMPTY = Header({}, {})
 
 
 def read_header(path: Path) -> Header:
-    """The header of a .safetensors file; an empty one for other files and for those that can't be read."""
+    """Read names and shapes off a .safetensors file or PyTorch's; others and damaged ones have none."""
     try:
         stat = path.stat()
     except OSError:
         return EMPTY
-    return _read(path, stat.st_size, stat.st_mtime_ns) if path.suffix == ".safetensors" else EMPTY
+    return _read(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _read(path: Path, size: int, mtime_ns: int) -> Header:
     del mtime_ns  # part of the key: a changed file is another file
+    if path.suffix != ".safetensors":
+        return Header(_pickled_shapes(path), {})
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -43,3 +49,33 @@ def _read(path: Path, size: int, mtime_ns: int) -> Header:
         return Header({name: tuple(entry["shape"]) for name, entry in entries.items()}, dict(notes))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return EMPTY
+
+
+def _pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes in a file of PyTorch's, read off its instructions; none of them is carried out.
+
+    Each tensor is its name, what its memory is called, then its place in that memory, shape and strides.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (entry,) = (found for found in archive.infolist() if found.filename.endswith("/data.pkl"))
+            instructions = archive.read(entry) if entry.file_size <= _LIMIT else b""
+        return dict(_tensors(instructions))
+    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}
+
+
+def _tensors(instructions: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
+    name = ""
+    numbers: list[int] | None = None
+    for operation, argument, _ in pickletools.genops(instructions):
+        if operation.name == "BINPERSID":
+            numbers = []
+        elif numbers is None:
+            if isinstance(argument, str) and operation.name.endswith("BINUNICODE") and "." in argument:
+                name = argument.removeprefix("module.")
+        elif isinstance(argument, int) and operation.name.startswith(("BININT", "LONG")):
+            numbers.append(argument)
+        elif "TUPLE" in operation.name:
+            yield name, tuple(numbers[1:])
+            numbers = None

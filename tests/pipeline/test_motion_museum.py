@@ -10,11 +10,14 @@ import torch
 from diffusers import UNetMotionModel
 from safetensors.torch import save_file
 
+from pipelines import catalog
 from pipelines.errors import WeightsError
 from pipelines.models import ModelStore
 from pipelines.motion.families import SpatialNorm
 from pipelines.motion.files import inspect_motion
 from pipelines.motion.modules import build_motion_unet, can_hold, fill_motion_unet, load_motion_module
+from pipelines.weights.headers import read_header
+from pipelines.weights.reading import read_shapes
 from tests.museum.motion import DOMAIN_ADAPTER, MOTION_FILES, MOTION_LORAS, NARROW, PAYLOADS, MotionFile, known
 from tests.museum.repositories import KnownFile
 from tests.museum.tensor_lists import DTYPES, TensorList
@@ -104,6 +107,16 @@ def test_a_file_is_told_whatever_its_name_and_whatever_is_around_its_tensors(nam
     file = MOTION_FILES[name]
     path = write(tmp_path, "v3_sd15_mm.ckpt", file.listed.narrow(NARROW), payload)
     require_told_as(inspect_motion(path).family, file)
+    assert read_header(path).shapes.items() >= read_shapes(path).items()
+
+
+def test_a_local_pickle_brings_its_family_s_advice_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    (tmp_path / "motion_modules").mkdir()
+    listed = MOTION_FILES["lt_long_mm_32_frames.ckpt"].listed
+    write(tmp_path / "motion_modules", "my own.ckpt", listed.narrow(NARROW), "of a training")
+    own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION, "motion_module": "my own.ckpt"})
+    assert (own["context_length"], own["motion_scale"]) == (32, 1.15)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

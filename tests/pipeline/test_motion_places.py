@@ -16,6 +16,7 @@ from pipelines.lora.files import LoraKind, read_lora
 from pipelines.models import ModelStore
 from pipelines.motion.files import inspect_motion
 from pipelines.steering.sparse_ctrl import load_sparse_ctrl
+from pipelines.weights.headers import read_header
 from tests.museum.motion import DOMAIN_ADAPTER, MOTION_FILES, MOTION_LORAS, NARROW, UNSUPPORTED
 from tests.museum.tensor_lists import TensorList, tensor_list
 from tests.pipeline import tiny
@@ -127,6 +128,7 @@ def test_damaged_and_hostile_files_are_refused_by_name(folder, kind, suffix, tmp
     path.write_bytes(damaged(kind, whole.read_bytes()))
     told = refusal(folder, path)
     assert path.name in told
+    assert read_header(path).shapes.keys() <= {"a.weight"}
     assert not (Path(__file__).parent / "hostile").exists()
 
 
