@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pipelines.base_models.vae_files import AnyVae
+from pipelines.number_range import in_range, require_finite_latents
 
 #: Latent cells decoded at once: 4 frames of 128×128 pixels, or one frame of 512×512, so that the decoder stays below
 #: the UNet's memory. With four times as many the heap broke into pieces that were not given back: at 2,048 frames
@@ -57,7 +58,8 @@ def preview_frames(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def _decode(vae: AnyVae, latents: torch.Tensor) -> np.ndarray:
-    scaled = (1 / vae.config.scaling_factor * latents).to(vae.device, vae.dtype)  # in this order, as stock
-    pictures = vae.decode(scaled).sample.float()
+    require_finite_latents(latents)
+    scaled = 1 / vae.config.scaling_factor * latents  # in this order, as stock
+    pictures = in_range(vae, lambda: vae.decode(scaled.to(vae.device, vae.dtype)).sample.float())
     pixels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()

@@ -30,6 +30,7 @@ from pipelines.free_init import renewed_noise
 from pipelines.kept import Kept
 from pipelines.lora.travel import set_strengths_at_frames
 from pipelines.motion.modules import set_motion
+from pipelines.number_range import require_finite_latents
 from pipelines.prompt.states import TextStates
 from pipelines.request import GenerationRequest
 from pipelines.steering.conditions import NO_CONDITIONS, Conditions, UNetCall
@@ -180,6 +181,7 @@ def denoise(
         _add_windows(prediction, latents, last, scheduler, t, predict)
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        require_finite_latents(latents, step=step + 1, steps=steps)
         if kept:
             kept.put_back(latents, scheduler, step + 1)
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, begun)
@@ -222,6 +224,7 @@ def denoise_behind(
         prediction = prediction[:, :, before.shape[2] :].contiguous()
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        require_finite_latents(latents, step=step + 1, steps=len(known))
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
         yield DenoiseStep(step, 1, state, estimate)
 

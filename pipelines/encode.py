@@ -12,6 +12,7 @@ from pipelines.clip_inputs import FrameClip
 from pipelines.decode import CELLS_A_CHUNK
 from pipelines.image_fit import Frames, fitted
 from pipelines.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
+from pipelines.number_range import in_range
 from pipelines.request import GenerationRequest
 
 _Result = TypeVar("_Result")
@@ -69,6 +70,9 @@ def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence
 def encode_pictures(vae: AnyVae, pictures: np.ndarray) -> torch.Tensor:
     """Pictures uint8 [n, H, W, 3], sides divisible by 8, to latents float32 [n, 4, H/8, W/8] on the CPU."""
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    encoded = vae.encode(pixels.to(vae.device, vae.dtype))
-    latents = encoded.latents if isinstance(vae, AutoencoderTiny) else encoded.latent_dist.mode()
-    return vae.config.scaling_factor * latents.to("cpu", torch.float32)
+
+    def encoded() -> torch.Tensor:
+        found = vae.encode(pixels.to(vae.device, vae.dtype))
+        return found.latents if isinstance(vae, AutoencoderTiny) else found.latent_dist.mode()
+
+    return vae.config.scaling_factor * in_range(vae, encoded).to("cpu", torch.float32)

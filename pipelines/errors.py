@@ -17,5 +17,9 @@ class WeightsError(UserError):
     """A weights file is missing, damaged, unsafe, or made for another architecture."""
 
 
+class GenerationError(UserError):
+    """The numbers of a clip left the range of what can be computed or drawn."""
+
+
 class CancelledError(UserError):
     """The person who asked has stopped the generation."""

@@ -124,7 +124,7 @@ def generate(
     runs = [_open_checkpoint(checkpoints, one, components, weights) for one in passes]
     found = [resume_from or run.load() for run in runs]
     told = foreign_notes(request.prompt, request.negative_prompt)
-    warnings = (*told, *_advice(request, components), *plan.warnings)
+    warnings = (*told, *components.notes, *_advice(request, components), *plan.warnings)
     for one, state in reversed(list(zip(passes, found, strict=True))):
         if state and frames_done is None:
             place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)

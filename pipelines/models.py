@@ -19,7 +19,7 @@ from transformers import CLIPTokenizer
 from pipelines import catalog
 from pipelines.base_models.builds import TextEncoder
 from pipelines.base_models.files import BaseFiles, locate_base
-from pipelines.base_models.parts import BaseParts, load_base
+from pipelines.base_models.parts import BaseParts, check_base, load_base
 from pipelines.base_models.vae_files import AnyVae, load_vae, locate_vae
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.errors import InvalidRequestError, WeightsError
@@ -47,6 +47,7 @@ class Components:
         base, motion: The catalog's records.
         weights: What was read -> sha256: the base model's files by component ("checkpoint" for a single
             file), and "motion_module".
+        notes: What the person who asked should know of these models.
     """
 
     tokenizers: tuple[CLIPTokenizer, ...]
@@ -59,6 +60,7 @@ class Components:
     base: BaseModel
     motion: MotionModule
     weights: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def lora_targets(self) -> dict[str, torch.nn.Module]:
@@ -157,7 +159,11 @@ class ModelStore:
     ) -> tuple[BaseFiles, MotionFiles, Path | None]:
         """The files of all three, fetched if need be; those of what is in memory are not looked at again."""
         held, moving = self._base, self._motion
-        files = held[1] if held and held[0] == _identity(base) else locate_base(base)
+        if held and held[0] == _identity(base):
+            files = held[1]
+        else:
+            files = locate_base(base, half=self.dtype is not torch.float32)
+            check_base(files)
         motion_files = moving[1] if moving and moving[0] == _identity(motion) else locate_motion(motion)
         _refuse_other_shape(files, motion_files, motion)
         return files, motion_files, locate_vae(vae, files.architecture) if vae else None
@@ -219,12 +225,19 @@ def _combine(
         vae=base.vae,
         unet=unet,
         zero_empty_negative=files.zero_empty_negative,
-        scheduler_config=motion.family.scheduler_config(prediction_type=files.prediction_type),
+        scheduler_config=_schedule(motion.family, files),
         family=motion.family,
         base=files.entry,
         motion=entry,
         weights=base.weights | {"motion_module": sha256_of(motion.path)},
+        notes=files.notes,
     )
+
+
+def _schedule(family: MotionFamily, base: BaseFiles) -> dict[str, Any]:
+    """The motion module's noise schedule, ending in pure noise where the base model's does."""
+    config = family.scheduler_config(prediction_type=base.prediction_type)
+    return config | ({"rescale_betas_zero_snr": True} if base.zero_snr else {})
 
 
 def _found(base_model: str, motion_module: str, vae: str) -> tuple[BaseModel, MotionModule, Vae | None]:

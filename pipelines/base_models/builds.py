@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from pipelines import catalog
@@ -17,17 +16,14 @@ class Build(NamedTuple):
     Args:
         label: What people call it.
         text_encoders: Component -> its class, in the order the UNet reads them.
-        checkpoint_parts: How its text encoders' tensors are called in a single file.
+        checkpoint_parts: How its text encoders' tensors are called in a single file, in the same order.
         configs: The catalog's base model that describes single files.
-        pipeline: The class of diffusers that reads single files, and its options.
     """
 
     label: str
     text_encoders: dict[str, Any]
     checkpoint_parts: tuple[str, ...]
     configs: str
-    pipeline: Any
-    pipeline_options: dict[str, Any]
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -40,21 +36,11 @@ BUILDS = {
         text_encoders={"text_encoder": CLIPTextModel},
         checkpoint_parts=("cond_stage_model.transformer.",),
         configs=catalog.STABLE_DIFFUSION,
-        pipeline=StableDiffusionPipeline,
-        # Its index names all of them, but none is downloaded.
-        pipeline_options={
-            "safety_checker": None,
-            "requires_safety_checker": False,
-            "feature_extractor": None,
-            "image_encoder": None,
-        },
     ),
     Architecture.SDXL: Build(
         label="Stable Diffusion XL",
         text_encoders={"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection},
         checkpoint_parts=("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
         configs=catalog.STABLE_DIFFUSION_XL,
-        pipeline=StableDiffusionXLPipeline,
-        pipeline_options={"add_watermarker": False},
     ),
 }

@@ -2,11 +2,11 @@
 
 A base model is a diffusers folder, or a single file in the layout its authors published. A single file
 holds weights only; configurations and tokenizers come from Stable Diffusion 1.5 or XL itself, a download
-of 2 or 4 MB.
+of 2 or 4 MB, and so does the VAE of a file that has none.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,23 @@ from typing import Any
 from pipelines import catalog
 from pipelines.base_models.architecture import Architecture
 from pipelines.base_models.builds import BUILDS
+from pipelines.base_models.folders import component_files, fetch_weights, folder_paths
+from pipelines.base_models.single_files import (
+    REFINER,
+    STABLE_DIFFUSION_2,
+    Marks,
+    has_vae,
+    read_marks,
+    tell_architecture,
+    wrong_kind,
+)
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
 from pipelines.weights.downloads import fetch
-from pipelines.weights.reading import read_shapes
+from pipelines.weights.reading import read_metadata, read_shapes
 
 FIELD = "base_model"
+CHECKPOINT = "checkpoint"
 _CONFIGS = [
     "model_index.json",
     "scheduler/*.json",
@@ -30,21 +41,8 @@ _CONFIGS = [
     "unet/config.json",
     "vae/config.json",
 ]
-_SAFE = {
-    "text_encoder": "text_encoder/model.safetensors",
-    "text_encoder_2": "text_encoder_2/model.safetensors",
-    "unet": "unet/diffusion_pytorch_model.safetensors",
-    "vae": "vae/diffusion_pytorch_model.safetensors",
-}
-_PICKLED = {
-    "text_encoder": "text_encoder/pytorch_model.bin",
-    "text_encoder_2": "text_encoder_2/pytorch_model.bin",
-    "unet": "unet/diffusion_pytorch_model.bin",
-    "vae": "vae/diffusion_pytorch_model.bin",
-}
 _SD2_WIDTH = 1024
-_UNET_PREFIX = "model.diffusion_model."
-_REFINER = "a Stable Diffusion XL refiner, which only finishes pictures another model began"
+_NO_MARKS = Marks(None, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,60 +53,84 @@ class BaseFiles:
         entry: What was asked for.
         architecture: What it was found to be.
         folder: The diffusers folder; for a single file the one that describes it.
-        paths: Component -> weights file; a single file is all of it, under "checkpoint".
-        unet_config, prediction_type: The UNet's configuration; what it predicts, as diffusers spells it.
+        paths: Component -> weights files, several if it is in shards; a single file is all of it but what has paths
+            of its own, under "checkpoint".
+        configs: Component -> its configuration, the UNet's, the VAE's and the text encoders'.
+        prediction_type, zero_snr: What its UNet predicts, as diffusers spells it, and whether its noise schedule ends
+            in pure noise.
         zero_empty_negative: It was trained with zeros for an empty prompt, not with the states of one.
-        vae_overflows: Its VAE's activations leave the range of float16.
+        notes: What the person who asked should know.
     """
 
     entry: BaseModel
     architecture: Architecture
     folder: Path
-    paths: dict[str, Path]
-    unet_config: dict[str, Any]
+    paths: dict[str, tuple[Path, ...]]
+    configs: dict[str, dict[str, Any]]
     prediction_type: str
+    zero_snr: bool
     zero_empty_negative: bool
-    vae_overflows: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the UNet's blocks, outermost first."""
-        return tuple(self.unet_config["block_out_channels"])
+        return tuple(self.configs["unet"]["block_out_channels"])
+
+    @property
+    def vae_overflows(self) -> bool:
+        """Its VAE's activations leave the range of float16; the library takes silence for a yes, which is none."""
+        return bool(self.configs["vae"].get("force_upcast", False))
 
 
-def locate_base(entry: BaseModel) -> BaseFiles:
+def locate_base(entry: BaseModel, *, half: bool = False) -> BaseFiles:
     """Fetch a base model if need be, and check what it is before any memory is spent.
+
+    Args:
+        entry: A base model of the catalog or the models folder.
+        half: It is computed with in half precision, so that weights in half precision do.
 
     Raises:
         WeightsError: It can't be had, is damaged, or is neither a Stable Diffusion 1.5 nor an XL model.
     """
     if entry.source != "hub" and entry.folder.is_dir():
-        return _from_folder(entry, entry.folder)
+        return _from_folder(entry, entry.folder, half)
     if entry.source == "hub" and not entry.file:
-        return _from_folder(entry, _fetch_folder(entry))
+        return _from_folder(entry, _fetch_folder(entry, half), half)
     if entry.source == "folder":
         raise WeightsError(
             f"{FIELD} must be installed, got '{entry.id}', whose folder is missing. Install the app again."
         )
+    return _from_file(entry, half)
+
+
+def _from_file(entry: BaseModel, half: bool) -> BaseFiles:
     path = fetch(entry.repo, entry.file, entry.revision, field=FIELD) if entry.file else entry.folder
-    architecture = _checkpoint_architecture(entry, read_shapes(path, field=FIELD))
-    like = catalog.find_base_model(BUILDS[architecture].configs)
+    shapes = read_shapes(path, field=FIELD)
+    architecture = tell_architecture(entry, shapes)
+    build = BUILDS[architecture]
+    like = catalog.find_base_model(build.configs)
     folder = fetch(like.repo, _CONFIGS, like.revision, field=FIELD)
-    return _described(entry, architecture, folder, {"checkpoint": path})
+    paths: dict[str, tuple[Path, ...]] = {CHECKPOINT: (path,)}
+    notes: tuple[str, ...] = ()
+    if not has_vae(shapes):
+        folder = fetch_weights(like, ("vae",), field=FIELD, half=half)
+        paths["vae"] = component_files(folder, "vae", half=half)
+        notes = (f"'{entry.id}' has no VAE; that of {build.label} draws in its place.",)
+    marks = read_marks(path, shapes, read_metadata(path, field=FIELD))
+    return _described(entry, architecture, folder, paths, marks=marks, notes=notes)
 
 
-def _fetch_folder(entry: BaseModel) -> Path:
-    """Fetch configurations and .safetensors weights; pickles only for a component that has no other."""
-    folder = fetch(entry.repo, [*_CONFIGS, *_SAFE.values()], entry.revision, field=FIELD)
+def _fetch_folder(entry: BaseModel, half: bool) -> Path:
+    folder = fetch(entry.repo, _CONFIGS, entry.revision, field=FIELD)
     components = BUILDS[_folder_architecture(entry, folder)].components
-    lacking = [_PICKLED[name] for name in components if not (folder / _SAFE[name]).is_file()]
-    return fetch(entry.repo, lacking, entry.revision, field=FIELD) if lacking else folder
+    return fetch_weights(entry, components, field=FIELD, half=half)
 
 
-def _from_folder(entry: BaseModel, folder: Path) -> BaseFiles:
+def _from_folder(entry: BaseModel, folder: Path, half: bool) -> BaseFiles:
     architecture = _folder_architecture(entry, folder)
-    choices = {name: (folder / _SAFE[name], folder / _PICKLED[name]) for name in BUILDS[architecture].components}
-    paths = {name: next((path for path in both if path.is_file()), both[0]) for name, both in choices.items()}
+    _refuse_other_folders(entry, architecture, folder, _config(entry, folder, "unet/config.json"))
+    paths = folder_paths(entry, folder, BUILDS[architecture], field=FIELD, half=half)
     return _described(entry, architecture, folder, paths)
 
 
@@ -117,83 +139,58 @@ def _folder_architecture(entry: BaseModel, folder: Path) -> Architecture:
     return Architecture.SDXL if is_xl else Architecture.SD15
 
 
-def _described(entry: BaseModel, architecture: Architecture, folder: Path, paths: dict[str, Path]) -> BaseFiles:
-    """Read the configurations and headers, and refuse what is of no use here or not whole."""
-    unet = _config(entry, folder, "unet/config.json")
-    _refuse_other_folders(entry, architecture, folder, unet)
+def _described(
+    entry: BaseModel,
+    architecture: Architecture,
+    folder: Path,
+    paths: dict[str, tuple[Path, ...]],
+    *,
+    marks: Marks = _NO_MARKS,
+    notes: tuple[str, ...] = (),
+) -> BaseFiles:
+    """Read the configurations and headers, and refuse what is not whole."""
     index = _config(entry, folder, "model_index.json")
     scheduler = _config(entry, folder, "scheduler/scheduler_config.json")
-    vae = _config(entry, folder, "vae/config.json")
-    for path in paths.values():
-        read_shapes(path, field=FIELD)
+    configs = {name: _config(entry, folder, f"{name}/config.json") for name in BUILDS[architecture].components}
+    for files in paths.values():
+        for path in files:
+            read_shapes(path, field=FIELD)
     return BaseFiles(
         entry=entry,
         architecture=architecture,
         folder=folder,
         paths=paths,
-        unet_config=unet,
-        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+        configs=configs,
+        prediction_type=marks.prediction_type or str(scheduler.get("prediction_type", "epsilon")),
+        zero_snr=marks.zero_snr or bool(scheduler.get("rescale_betas_zero_snr", False)),
         zero_empty_negative=bool(index.get("force_zeros_for_empty_prompt", architecture is Architecture.SDXL)),
-        # Stated, that is: the library takes its absence, as in Stable Diffusion 1.5's own, for a yes.
-        vae_overflows=bool(vae.get("force_upcast", False)),
+        notes=notes,
     )
 
 
 def _refuse_other_folders(entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, Any]) -> None:
     width = unet.get("cross_attention_dim")
     if unet.get("_class_name") != "UNet2DConditionModel":
-        raise _wrong_kind(entry, f"built on a {unet.get('_class_name')}")
+        raise wrong_kind(entry, f"built on a {unet.get('_class_name')}")
     if architecture is Architecture.SD15 and width == _SD2_WIDTH:
-        raise _wrong_kind(entry, "a Stable Diffusion 2 model")
+        raise wrong_kind(entry, STABLE_DIFFUSION_2)
     if unet.get("in_channels") != 4:
-        raise _wrong_kind(entry, f"made for inpainting or editing (its UNet takes {unet.get('in_channels')} channels)")
+        raise wrong_kind(entry, f"made for inpainting or editing (its UNet takes {unet.get('in_channels')} channels)")
     if architecture is Architecture.SDXL and width == _text_width(entry, folder, "text_encoder_2"):
-        raise _wrong_kind(entry, _REFINER)
+        raise wrong_kind(entry, REFINER)
     if width != sum(_text_width(entry, folder, name) for name in BUILDS[architecture].text_encoders):
-        raise _wrong_kind(entry, "put together of parts that don't fit: its text encoder is not its UNet's")
+        raise wrong_kind(entry, "put together of parts that don't fit: its text encoder is not its UNet's")
 
 
 def _text_width(entry: BaseModel, folder: Path, name: str) -> int:
-    return int(_config(entry, folder, f"{name}/config.json").get("hidden_size", 0))
-
-
-def _checkpoint_architecture(entry: BaseModel, shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
-    """What a single file is, or its refusal, from its tensors' names and the first convolution's shape."""
-    is_xl = _any_with(shapes, "conditioner.embedders.")
-    architecture = Architecture.SDXL if is_xl else Architecture.SD15
-    has_text = all(_any_with(shapes, part) for part in BUILDS[architecture].checkpoint_parts)
-    first = shapes.get(f"{_UNET_PREFIX}input_blocks.0.0.weight", (0, 0))
-    kinds = (
-        (not _any_with(shapes, _UNET_PREFIX) and _any_with(shapes, "motion_modules."), "a motion module"),
-        (_any_with(shapes, "lora_"), "a LoRA"),
-        (not _any_with(shapes, _UNET_PREFIX), "no Stable Diffusion checkpoint"),
-        (_any_with(shapes, "cond_stage_model.model."), "a Stable Diffusion 2 model"),
-        (_any_with(shapes, "conditioner.embedders.0.model."), _REFINER),
-        (not has_text, "a checkpoint without its text encoder"),
-        (not _any_with(shapes, "first_stage_model."), "a checkpoint without its VAE"),
-        (first[1] != 4, f"made for inpainting or editing (its UNet takes {first[1]} channels)"),
-    )
-    for is_so, kind in kinds:
-        if is_so:
-            raise _wrong_kind(entry, kind)
-    return architecture
-
-
-def _any_with(names: Iterable[str], part: str) -> bool:
-    return any(part in name for name in names)
-
-
-def _wrong_kind(entry: BaseModel, kind: str) -> WeightsError:
-    return WeightsError(
-        f"{FIELD} must be a Stable Diffusion 1.5 or XL model, got '{entry.id}', which is {kind}. "
-        "Choose another base model."
-    )
+    width = _config(entry, folder, f"{name}/config.json").get("hidden_size", 0)
+    return width if isinstance(width, int) else 0
 
 
 def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / name).read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as err:
+    except (OSError, ValueError, TypeError, RecursionError) as err:
         raise WeightsError(
             f"{FIELD} must be a whole diffusers folder, got '{entry.id}', which has no readable {name}. "
             "Install it again or choose another."

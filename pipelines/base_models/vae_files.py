@@ -4,34 +4,46 @@ A tiny one (TAESD) has the same latents and a twentieth of the work.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from pipelines import catalog
 from pipelines.base_models.architecture import Architecture
 from pipelines.base_models.builds import BUILDS
+from pipelines.base_models.layouts import vae_tensors
+from pipelines.base_models.networks import Words, empty_network, filled, fitting, without_memory
 from pipelines.catalog_entries import Vae
 from pipelines.errors import WeightsError
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import (
-    FOLDER_CONFIG,
-    as_safetensors,
-    read_model,
-    read_shapes,
-    settle,
-    weights_in,
-)
+from pipelines.weights.reading import FOLDER_CONFIG, read_shapes, read_weights, weights_in
 
 FIELD = "vae"
 AnyVae: TypeAlias = AutoencoderKL | AutoencoderTiny
 _CLASSES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _LATENT_CHANNELS = 4
 _LIKE = "vae"  # the folder in the base model whose VAE single files are like
+_PREFIX = "first_stage_model."
+
+
+def vae_dtype(device: str, dtype: torch.dtype, *, overflows: bool) -> torch.dtype:
+    """The number type that a VAE computes in.
+
+    Bfloat16 has too few digits for pictures: 52 dB beside float32 where float16 has 64
+    (docs/decisions/0006-vae-in-float16.md).
+
+    Args:
+        device: Where it computes, as torch spells it.
+        dtype: What everything else computes in.
+        overflows: Its activations leave the range of float16.
+    """
+    is_half = dtype is not torch.float32 and device != "cpu"  # CPUs compute float16 several times slower than float32
+    return torch.float16 if is_half and not overflows else torch.float32
 
 
 def locate_vae(entry: Vae, architecture: Architecture) -> Path:
@@ -41,14 +53,15 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
         WeightsError: It can't be had, is damaged, or is none that fits.
     """
     path = _fetch(entry)
+    file = weights_in(path) if path.is_dir() else path
     if path.is_dir():
         _refuse_other_folders(entry, path)
-        read_shapes(weights_in(path), field=FIELD)
-        return path
-    kind = tell_kind(read_shapes(path, field=FIELD))
-    if kind is not WeightsKind.VAE:
-        raise wrong_kind(kind, field=FIELD, name=entry.id)
-    _like_folder(architecture)
+    shapes = read_shapes(file, field=FIELD)
+    if path == file:
+        kind = tell_kind(name.removeprefix(_PREFIX) for name in shapes)
+        if kind is not WeightsKind.VAE:
+            raise wrong_kind(kind, field=FIELD, name=entry.id)
+    _matched(entry, path, architecture, without_memory(shapes, _prefix_of(shapes)))
     return path
 
 
@@ -57,22 +70,39 @@ def load_vae(
 ) -> tuple[AnyVae, Path]:
     """Read a VAE and put it on the device, frozen; the file its weights are in comes with it.
 
-    It is of the type asked for, unless it would overflow in float16: then it is float32.
+    Its type is what `vae_dtype` makes of the one asked for.
 
     Raises:
         WeightsError: A file does not hold what the configuration promises.
     """
-    try:
-        vae = _from_folder(path, dtype) if path.is_dir() else _from_file(path, architecture, dtype)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as err:
-        raise WeightsError(
-            f"{FIELD} must hold a whole VAE, got '{entry.id}', whose weights are not what its configuration says. "
-            "Download it again or choose another."
-        ) from err
-    if dtype == torch.float16 and _overflows(path, architecture):
-        vae.to(torch.float32)
-    settle(vae, device, field=FIELD, name=entry.id)
-    return vae, weights_in(path) if path.is_dir() else path
+    file = weights_in(path) if path.is_dir() else path
+    overflows = bool(_config(path, architecture).get("force_upcast", False))
+    of_vae = vae_dtype(device, dtype, overflows=overflows)
+    prefix = _prefix_of(read_shapes(file, field=FIELD))
+    stored = read_weights(file, field=FIELD, dtype=of_vae, prefix=prefix)
+    network, tensors, words = _matched(entry, path, architecture, stored)
+    vae: Any = filled(network, tensors, words).to(device)
+    return vae, file
+
+
+def _matched(
+    entry: Vae, path: Path, architecture: Architecture, stored: Mapping[str, Tensor]
+) -> tuple[nn.Module, dict[str, Tensor], Words]:
+    """The VAE without memory, and its tensors under its own names."""
+    config = _config(path, architecture)
+    kind = _CLASSES[config["_class_name"]]
+    words = Words("VAE", FIELD, entry.id)
+    network = empty_network(kind, config, words)
+    return network, fitting(network, stored, vae_tensors if kind is AutoencoderKL else _as_stored, words), words
+
+
+def _as_stored(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
+    return dict(stored)
+
+
+def _prefix_of(names: Mapping[str, object]) -> str:
+    """What stands before every name in a file cut out of a whole model."""
+    return _PREFIX if any(name.startswith(_PREFIX) for name in names) else ""
 
 
 def _fetch(entry: Vae) -> Path:
@@ -87,7 +117,7 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
     try:
         config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
         kind, channels = config["_class_name"], config.get("latent_channels", _LATENT_CHANNELS)
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise WeightsError(
             f"{FIELD} must be a folder with a {FOLDER_CONFIG} and weights, got '{entry.id}', which has no readable "
             f"{FOLDER_CONFIG}. Install it again or choose another."
@@ -99,28 +129,13 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         )
 
 
-def _overflows(path: Path, architecture: Architecture) -> bool:
-    """Whether its configuration says so; the library takes its silence for a yes."""
+def _config(path: Path, architecture: Architecture) -> dict[str, Any]:
+    """The configuration of a folder, or of the VAE that single files are like."""
     folder = path if path.is_dir() else _like_folder(architecture)
-    return bool(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")).get("force_upcast", False))
+    return dict(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")))
 
 
 def _like_folder(architecture: Architecture) -> Path:
     """The folder that describes single files: the VAE of the base model they are like."""
     like = catalog.find_base_model(BUILDS[architecture].configs)
     return fetch(like.repo, [f"{_LIKE}/{FOLDER_CONFIG}"], like.revision, field=FIELD) / _LIKE
-
-
-def _from_folder(folder: Path, dtype: torch.dtype) -> AnyVae:
-    kind = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))["_class_name"]
-    vae: AnyVae = read_model(_CLASSES[kind], folder, weights_in(folder), dtype)
-    return vae
-
-
-def _from_file(path: Path, architecture: Architecture, dtype: torch.dtype) -> AnyVae:
-    return AutoencoderKL.from_single_file(
-        str(as_safetensors(path, field=FIELD)),
-        config=str(_like_folder(architecture)),
-        torch_dtype=dtype,
-        local_files_only=True,
-    )

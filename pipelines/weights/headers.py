@@ -47,7 +47,7 @@ def _read(path: Path, size: int, mtime_ns: int) -> Header:
             entries = json.loads(file.read(length))
         notes = entries.pop("__metadata__", {})
         return Header({name: tuple(entry["shape"]) for name, entry in entries.items()}, dict(notes))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return EMPTY
 
 

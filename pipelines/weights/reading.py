@@ -1,62 +1,65 @@
 """The one door for weights: read files without trusting them.
 
-Pickles can run code when they are opened, so they are only ever read with `weights_only=True`, which
-refuses everything but tensors and plain containers. What goes wrong here is said in words that name the
-file but never a path of this disk.
+Tensors are read in turns, each checked and turned into the number type asked for as it comes, so that a file of 4 GB
+takes no more memory than what is made of it. What goes wrong here is said in words that name the file but never a path
+of this disk.
 """
 
 import json
 import logging
 import os
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from pipelines.cache import cache_folder
 from pipelines.errors import WeightsError
 from pipelines.weights.digests import sha256_of
+from pipelines.weights.foreign_files import is_safetensors, unreadable
+from pipelines.weights.pickles import PICKLES, unpickle
+from pipelines.weights.scaled import unscaled
+from pipelines.weights.variants import NETWORK, weight_files
+from pipelines.weights.writing import write_safetensors
 
 _log = logging.getLogger(__name__)
 
-PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
-_CODE_WORDS = ("unsupported global", "unsupported class", "was not an allowed global", "unsupported storage")
-#: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's, LeReS's, the
-#: averaged and the last ones of super-resolution networks, CameraCtrl's two.
-_WRAPPERS = (
-    *("state_dict", "controlnet", "string_to_param", "model", "depth_model", "params_ema", "params"),
-    *("motion_module_state_dict", "pose_encoder_state_dict"),
-)
-#: Dicts that published pickles have beside each other: IP-Adapters' two halves.
-_PARTS = ("image_proj", "ip_adapter")
 _ALIGNMENT = 64  # bytes, torch's own
+#: Bytes of a file that are mapped at once; what is mapped counts as memory in use.
+_TURN = 1 << 28
+#: The number types that can be read, by safetensors' names, and their bytes.
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+_BYTES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
-def read_weights(path: Path, *, field: str = "weights") -> dict[str, torch.Tensor]:
-    """Read all tensors of a file into CPU memory, unwrapped from `state_dict` and `module.`.
+def read_weights(
+    path: Path, *, field: str = "weights", dtype: torch.dtype | None = None, prefix: str = ""
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of a file into CPU memory, unwrapped from `state_dict` and `module.`.
 
     Args:
         path: A .safetensors file, or a pickle (.ckpt, .pth, .pt, .bin) of tensors.
         field: The request's field it was chosen by, for the error text.
+        dtype: The type that floating-point numbers get as they are read; their own by default, but float16 for float8.
+        prefix: Only tensors whose names begin so are read; it is taken off.
 
     Raises:
-        WeightsError: The file is missing, cut off, not what its name says, asks to run code, holds no
-            tensors, or holds NaN or infinity.
+        WeightsError: The file is missing, cut off, not what its name says, asks to run code, is of a number type that
+            can't be read, or holds NaN or infinity.
     """
     source = as_safetensors(path, field=field)
-    if source.suffix == ".safetensors":
-        with _safetensors(source, field) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    else:
-        tensors = _unpickle(source, field)
-    require_finite(tensors, field=field, name=path.name)
-    return _unwrapped(tensors)
+    stored = _mapped(source, field, prefix) if _is_mapped(source) else iter(unpickle(source, field).items())
+    tensors = {}
+    for name, tensor in stored:
+        own_name = name.removeprefix("module.")
+        if own_name.startswith(prefix):
+            tensors[own_name.removeprefix(prefix)] = _own(tensor, dtype, field=field, file=path.name, name=name)
+    return unscaled(tensors, field=field, file=path.name)
 
 
 def as_safetensors(path: Path, *, field: str = "weights") -> Path:
@@ -68,22 +71,22 @@ def as_safetensors(path: Path, *, field: str = "weights") -> Path:
     Raises:
         WeightsError: As `read_weights`.
     """
-    if path.suffix not in PICKLES or not path.is_file():
+    if path.suffix not in PICKLES or not path.is_file() or is_safetensors(path):
         return path
     copy = cache_folder() / "weights" / f"{sha256_of(path)}.safetensors"
     if copy.is_file():
         return copy
-    tensors = _unpickle(path, field)
-    require_finite(tensors, field=field, name=path.name)
+    tensors = _unwrapped(unpickle(path, field))
     part = copy.with_suffix(f".{os.getpid()}")
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        save_file(_apart(_unwrapped(tensors)), part)
+        write_safetensors(tensors, part)
         part.replace(copy)
-    except (OSError, SafetensorError) as err:
-        part.unlink(missing_ok=True)
+    except OSError as err:
         _log.warning("No copy of %s could be kept (%s); it is read as it is.", path.name, err)
         return path
+    finally:
+        part.unlink(missing_ok=True)
     return copy
 
 
@@ -93,11 +96,11 @@ def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, .
     Raises:
         WeightsError: As `read_weights`, numbers excepted.
     """
-    if path.suffix == ".safetensors":
+    if _is_mapped(path):
         with _safetensors(path, field) as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     else:
-        shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path, field).items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in unpickle(path, field).items()}
     return _unwrapped(shapes)
 
 
@@ -107,7 +110,7 @@ def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
     Raises:
         WeightsError: The file is missing or damaged.
     """
-    if path.suffix != ".safetensors":
+    if not _is_mapped(path):
         return {}
     with _safetensors(path, field) as file:
         return dict(file.metadata() or {})
@@ -128,18 +131,19 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
 
 def weights_in(folder: Path) -> Path:
     """The weights file of one model's diffusers folder; it may not be there."""
-    return next((folder / name for name in FOLDER_WEIGHTS if (folder / name).is_file()), folder / FOLDER_WEIGHTS[0])
+    return next(iter(weight_files(folder, NETWORK)), folder / FOLDER_WEIGHTS[0])
 
 
 def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype) -> Any:
-    """Read a diffusers or transformers model of a class from its folder, with its weights in the given file.
+    """Read a transformers model of a class from its folder, with its weights in the given file.
 
     Raises:
-        ValueError: The file lacks tensors, which both libraries would fill with random numbers.
+        ValueError: The file lacks tensors, which the library would fill with random numbers.
+        WeightsError: It holds NaN or infinity.
     """
     model, loading = kind.from_pretrained(
         folder,
-        torch_dtype=dtype,
+        dtype=dtype,
         use_safetensors=file.suffix == ".safetensors",
         local_files_only=True,
         output_loading_info=True,
@@ -231,66 +235,72 @@ def aligned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
+def _is_mapped(path: Path) -> bool:
+    """Whether a file is to be read as .safetensors: by its content, or by its name, and then refused by its content."""
+    return path.suffix == ".safetensors" or is_safetensors(path)
+
+
 def _safetensors(path: Path, field: str) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError) as err:
-        raise _damaged(path, field) from err
+        raise unreadable(path, field) from err
 
 
-def _unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
-    if path.suffix not in PICKLES:
-        raise WeightsError(
-            f"{field} must be a .safetensors file or one of {', '.join(PICKLES)}, got '{path.name}'. "
-            "Choose another file."
-        )
-    try:
-        content = _load(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as err:
-        if any(words in str(err).lower() for words in _CODE_WORDS):
+def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of a .safetensors file, each where it lies in the file; good until the next one is asked for."""
+    with _safetensors(path, field) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        wanted = {
+            name: (part.get_dtype(), prod(part.get_shape()))
+            for name, part in slices.items()
+            if name.removeprefix("module.").startswith(prefix)
+        }
+        slices.clear()
+    for name, (dtype, _) in wanted.items():
+        if dtype not in _BYTES:
             raise WeightsError(
-                f"{field} must hold nothing but tensors, got '{path.name}', which asks to run code. "
-                "It was not opened; choose a .safetensors file."
-            ) from err
-        raise _damaged(path, field) from err
-    while isinstance(content, dict) and (
-        inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
-    ):
-        content = inner
-    tensors = dict(content) if isinstance(content, dict) else {}
-    for part in _PARTS:
-        inside = tensors.pop(part, None)
-        tensors |= {f"{part}.{name}": tensor for name, tensor in inside.items()} if isinstance(inside, dict) else {}
-    return {str(name): tensor for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
+                f"{field} must hold numbers of a type that is read here ({', '.join(_BYTES)}), got '{path.name}' with "
+                f"{dtype} in {name}. Choose the same model in float16."
+            )
+    for turn in _turns({name: count * _BYTES[dtype] for name, (dtype, count) in wanted.items()}):
+        with _safetensors(path, field) as file:
+            for name in turn:
+                yield name, file.get_tensor(name)
 
 
-def _load(path: Path) -> object:
-    """Map the file into memory where its format allows; files from before torch 1.6 are read whole."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as err:
-        if "mmap can only be used" not in str(err):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _turns(sizes: Mapping[str, int]) -> Iterator[Sequence[str]]:
+    """Names of tensors that are mapped together."""
+    turn: list[str] = []
+    filled = 0
+    for name, size in sizes.items():
+        turn.append(name)
+        filled += size
+        if filled >= _TURN:
+            yield turn
+            turn, filled = [], 0
+    yield turn
 
 
-def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors without shared memory, which the format does not know."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.clone() if place in seen else tensor.contiguous()
-        seen.add(place)
-    return apart
-
-
-def _damaged(path: Path, field: str) -> WeightsError:
-    kind = "safetensors file" if path.suffix == ".safetensors" else "file of tensors"
-    state = "cut off or not one at all" if path.exists() else "missing"
-    return WeightsError(
-        f"{field} must be a whole {kind}, got '{path.name}', which is {state}. Download it again or choose another."
-    )
+def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: str, name: str) -> torch.Tensor:
+    """The tensor in memory of its own and in the type asked for, its numbers checked."""
+    if not tensor.is_floating_point():
+        return tensor.clone(memory_format=torch.contiguous_format)
+    target = dtype or (torch.float16 if tensor.itemsize == 1 else tensor.dtype)
+    made = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
+    # One sum tells of NaN and infinity in a single pass; only where it overflows itself is each number looked at.
+    if not torch.isfinite(made.sum(dtype=torch.float32)) and not torch.isfinite(made).all():
+        plain = tensor.float() if tensor.itemsize == 1 else tensor
+        if torch.isfinite(plain).all():
+            raise WeightsError(
+                f"{field} must hold numbers in the range of {str(target).removeprefix('torch.')}, in which it would be "
+                f"computed here, got '{file}' with larger ones in {name}. Set STUDIO_DTYPE to float32, or choose "
+                "another file."
+            )
+        raise WeightsError(
+            f"{field} must hold finite numbers, got '{file}' with NaN or infinity in {name}. Choose another file."
+        )
+    return made
 
 
 def _by(shape: tuple[int, ...]) -> str:

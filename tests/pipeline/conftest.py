@@ -35,7 +35,8 @@ def repositories(tmp_path_factory, bases, adapters) -> Path:
     """The repositories of the catalog, as published: names, formats, and files that are not wanted."""
     root = tmp_path_factory.mktemp("hub")
     sd15 = bases[SD15].save_folder(root / SD15, old_vae_names=True)
-    for unwanted in ("v1-5-pruned.ckpt", "unet/diffusion_pytorch_model.fp16.safetensors", "unet/model.bin"):
+    bases[SD15].save_variant(root / SD15, "fp16")
+    for unwanted in ("v1-5-pruned.ckpt", "unet/diffusion_pytorch_model.non_ema.safetensors", "unet/model.bin"):
         (sd15 / unwanted).write_bytes(b"not wanted")
     bases["emilianJR/epiCRealism"].save_folder(root / "emilianJR/epiCRealism", safetensors=False)
     bases["Lykon/DreamShaper"].save_checkpoint(root / "Lykon/DreamShaper" / "DreamShaper_8_pruned.safetensors")

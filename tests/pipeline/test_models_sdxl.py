@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines import catalog
+from pipelines.base_models.files import locate_base
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from tests.museum.configs import VOCABULARY
 from tests.pipeline import tiny
 from tests.pipeline.loading import assert_joined, assert_same
 from tests.pipeline.sink import run
@@ -78,7 +80,7 @@ def test_every_format_loads_as_it_was_published(store, models_dir, base, adapter
 
 
 def test_the_two_tokenizers_pad_with_different_tokens(base):
-    assert (base.tokenizer.pad_token_id, base.tokenizer_2.pad_token_id) == (513, 0)
+    assert (base.tokenizer.pad_token_id, base.tokenizer_2.pad_token_id) == (VOCABULARY - 1, 0)
 
 
 def test_only_one_file_and_the_configurations_are_downloaded(hub, store):
@@ -105,24 +107,18 @@ def test_the_noise_schedule_is_the_sdxl_module_s_own(motion_module, store, base,
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [(torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.float32, torch.float32)],
-)
-def test_a_vae_that_overflows_in_float16_is_float32_there(dtype, expected):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_vae_is_float32_and_all_else_of_the_type_asked_for(dtype):
     components = ModelStore("cpu", dtype).load(XL, BETA)
-    assert {parameter.dtype for parameter in components.vae.parameters()} == {expected}
+    assert {parameter.dtype for parameter in components.vae.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in components.unet.parameters()} == {dtype}
 
 
-def test_a_vae_that_says_nothing_of_overflow_stays_in_float16(models_dir):
-    tiny.TinyBase().save_folder(models_dir / "base_models" / "sd15")
-    config = models_dir / "base_models" / "sd15" / "vae" / "config.json"
-    said = json.loads(config.read_text())
-    del said["force_upcast"]
-    config.write_text(json.dumps(said))
-    tiny.motion_adapter().save_pretrained(models_dir / "motion_modules" / "motion")
-    assert ModelStore("cpu", torch.float16).load("sd15", "motion").vae.dtype is torch.float16
+@pytest.mark.usefixtures("hub")
+def test_this_vae_overflows_in_float16_and_one_that_says_nothing_of_it_does_not(models_dir):
+    tiny.TinyBase().save_folder(models_dir / "base_models" / "sd15")  # 2022's configuration, without a word of it
+    assert locate_base(catalog.find_base_model(XL)).vae_overflows
+    assert not locate_base(catalog.find_base_model("sd15")).vae_overflows
 
 
 @pytest.mark.usefixtures("hub")
@@ -173,7 +169,6 @@ _UNET = "model.diffusion_model."
             "a Stable Diffusion XL refiner",
         ),
         (lambda w: {k: v for k, v in w.items() if "embedders.1" not in k}, "without its text encoder"),
-        (lambda w: {k: v for k, v in w.items() if not k.startswith("first_stage")}, "without its VAE"),
         (lambda w: w | {f"{_UNET}input_blocks.0.0.weight": torch.ones(16, 9, 3, 3)}, "made for inpainting or editing"),
     ],
 )
@@ -205,5 +200,5 @@ def test_folders_of_other_kinds_are_refused_by_their_configuration(change, reaso
 def test_a_folder_that_lacks_a_text_encoder_is_refused(store, models_dir, base):
     folder = base.save_folder(models_dir / "base_models" / "partial")
     (folder / "text_encoder_2" / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match="must be a whole safetensors file"):
+    with pytest.raises(WeightsError, match=r"whose text_encoder_2 lacks model\.safetensors"):
         store.load("partial", BETA)

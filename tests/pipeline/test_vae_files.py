@@ -6,11 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipelines.base_models import vae_files
+from pipelines.base_models.vae_files import vae_dtype
 from pipelines.errors import InvalidRequestError, WeightsError
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
 from tests.pipeline import tiny
-from tests.pipeline.loading import SD15, V3
+from tests.pipeline.loading import SD15, V3, assert_same
 from tests.pipeline.sink import run
 
 
@@ -45,15 +47,47 @@ def test_another_vae_changes_the_frames_and_leaves_the_base_model_s_own_alone(st
     assert (frames(store, "") == before).all()
 
 
+@pytest.mark.parametrize(
+    ("device", "dtype", "overflows", "expected"),
+    [
+        ("cuda", torch.bfloat16, False, torch.float16),
+        ("cuda", torch.float16, False, torch.float16),
+        ("cuda", torch.float16, True, torch.float32),
+        ("cuda", torch.bfloat16, True, torch.float32),
+        ("cuda", torch.float32, False, torch.float32),
+        ("cpu", torch.bfloat16, False, torch.float32),
+    ],
+)
+def test_a_vae_has_the_type_that_draws_well_where_it_computes(device, dtype, overflows, expected):
+    assert vae_dtype(device, dtype, overflows=overflows) is expected
+
+
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize(("said", "expected"), [(None, torch.float16), (False, torch.float16), (True, torch.float32)])
-def test_a_vae_is_float32_in_place_of_float16_only_where_its_configuration_says_so(said, expected, vaes_dir, bases):
+@pytest.mark.parametrize(("said", "expected"), [(None, False), (False, False), (True, True)])
+def test_a_vae_overflows_only_where_its_configuration_says_so(said, expected, vaes_dir, bases, monkeypatch):
     bases[SD15].vae.save_pretrained(vaes_dir / "folder")
     config = vaes_dir / "folder" / "config.json"
     values = json.loads(config.read_text())
     del values["force_upcast"]
     config.write_text(json.dumps(values if said is None else values | {"force_upcast": said}))
-    assert ModelStore("cpu", torch.float16).load(SD15, V3, "folder").vae.dtype is expected
+    asked = []
+    monkeypatch.setattr(vae_files, "vae_dtype", lambda *_, overflows: asked.append(overflows) or torch.float32)
+    ModelStore("cpu", torch.float32).load(SD15, V3, "folder")
+    assert asked == [expected]
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+@pytest.mark.parametrize("names", ["authors", "2022", "today"])
+def test_vae_files_of_every_naming_are_read(prefix, names, store, vaes_dir, bases):
+    vae = bases[SD15].vae
+    weights = tiny.vae_checkpoint(bases[SD15]) if names == "authors" else vae.state_dict()
+    if names == "2022":
+        weights = {tiny.replaced(name, tiny.OLD_VAE): tensor for name, tensor in weights.items()}
+    beside = {"loss.logvar": torch.zeros(()), "model_ema.decay": torch.zeros(())}
+    named = {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
+    save_file(named | beside, vaes_dir / "one.safetensors")
+    assert_same(store.load(SD15, V3, "one.safetensors").vae.state_dict(), vae.state_dict())
 
 
 @pytest.mark.usefixtures("hub")
@@ -61,8 +95,8 @@ def test_a_vae_is_float32_in_place_of_float16_only_where_its_configuration_says_
     ("weights", "words"),
     [
         ({"down_blocks.0.motion_modules.0.proj_in.weight": torch.ones(1)}, "a motion module"),
-        ({"x": torch.ones(1)}, "of no kind known here"),
-        ({"decoder.conv_in.weight": torch.ones(1)}, "weights are not what its configuration says"),
+        ({"x": torch.ones(1), "y": torch.ones(1)}, "of no kind known here"),
+        ({"decoder.conv_in.weight": torch.ones(1)}, r"must be a whole VAE, got 'other.safetensors': it lacks"),
     ],
 )
 def test_other_files_are_refused_in_words(weights, words, store, vaes_dir):

@@ -20,7 +20,7 @@ from diffusers import (
     SparseControlNetModel,
     UNet2DConditionModel,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -42,7 +42,7 @@ _GROUPS = 8
 _TIME_ID_WIDTH = 8
 _INDEX = published(SD15, "model_index.json")
 _XL_INDEX = published(SDXL, "model_index.json")
-_OLD_VAE = {
+OLD_VAE = {
     r"\.to_q\.": ".query.",
     r"\.to_k\.": ".key.",
     r"\.to_v\.": ".value.",
@@ -77,13 +77,24 @@ class _Tiny(ABC):
         write_config(folder / "model_index.json", dict(self.index))
         return folder
 
+    def save_variant(self, folder: Path, variant: str) -> Path:
+        """Write the weights once more as publishers do, "fp16" in half precision or "non_ema", beside the others."""
+        for name in self.configs:
+            for path in (folder / name).glob("*.safetensors"):
+                if path.stem in {"model", "diffusion_pytorch_model"}:
+                    weights = load_file(path)
+                    if variant == "fp16":
+                        weights = {key: t.half() if t.is_floating_point() else t for key, t in weights.items()}
+                    save_file(weights, path.with_suffix(f".{variant}.safetensors"), metadata={"format": "pt"})
+        return folder
+
     def _save_weights(self, name: str, folder: Path, safetensors: bool, old_vae_names: bool) -> None:
         weights = getattr(self, name).state_dict()
         file = "diffusion_pytorch_model" if name in {"unet", "vae"} else "model" if safetensors else "pytorch_model"
         if name.startswith("text_encoder"):
             weights = _published_text(weights)
         if name == "vae" and old_vae_names:
-            weights = {replaced(key, _OLD_VAE): tensor for key, tensor in weights.items()}
+            weights = {replaced(key, OLD_VAE): tensor for key, tensor in weights.items()}
         if safetensors:
             save_file(weights, folder / f"{file}.safetensors", metadata={"format": "pt"})
         else:

@@ -1,0 +1,167 @@
+"""Pickles of tensors, read without running anything that is in them.
+
+torch's own reader with `weights_only=True` knows tensors and plain containers. Checkpoints as training programs leave
+them hold more: the program's callbacks, settings and counters. Where nothing but those is beside the tensors, an empty
+record stands for each of them, so that no code of anybody's is imported or run.
+"""
+
+import io
+import pickle
+import pickletools
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.errors import WeightsError
+from pipelines.weights.foreign_files import unreadable
+
+PICKLES = (".ckpt", ".pth", ".pt", ".bin")
+#: Where what training programs leave beside the tensors comes from; all of it is passed over.
+_BESIDE = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "numpy.", "ldm.", "sgm.", "argparse.")
+#: Dicts that published pickles put around the tensors: SparseCtrl's, textual inversions', ZoeDepth's, LeReS's, the
+#: averaged and the last ones of super-resolution networks, CameraCtrl's two.
+_WRAPPERS = (
+    *("state_dict", "controlnet", "string_to_param", "model", "depth_model", "params_ema", "params"),
+    *("motion_module_state_dict", "pose_encoder_state_dict"),
+)
+#: Dicts that published pickles have beside each other: IP-Adapters' two halves.
+_PARTS = ("image_proj", "ip_adapter")
+#: Bytes of everything that is no tensor: a list of all names in a checkpoint of two training runs has 1 MB.
+_PICKLE_LIMIT = 1 << 24
+_NAMED = 3  # foreign objects that a refusal names
+_LEGACY_PICKLES = 4  # before the numbers, in files from before torch 1.6: a mark, a version, the system, the objects
+#: What torch's own reader knows, or refuses by itself.
+_PLAIN = re.compile(
+    r"torch\.(\w+|(_utils|storage|_tensor|cuda|sparse|nn\.parameter)\.\w+|serialization\._get_layout)"
+    r"|collections\.\w+|_codecs\.encode|(__builtin__|builtins)\.(set|bytearray|complex)"
+)
+_UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError),
+    *(AttributeError, OverflowError, AssertionError, zipfile.BadZipFile, NotImplementedError, RecursionError),
+)
+
+
+class _Record:
+    """Stands for an object that is passed over."""
+
+    def __new__(cls, *_: object) -> "_Record":
+        return object.__new__(cls)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
+    """The tensors of a pickle, out of the dicts that published ones have around them; mapped, not read.
+
+    Raises:
+        WeightsError: It is no pickle, is cut off, or holds what only code could open.
+    """
+    if path.suffix not in PICKLES:
+        raise WeightsError(
+            f"{field} must be a .safetensors file or one of {', '.join(PICKLES)}, got '{path.name}'. "
+            "Choose another file."
+        )
+    archive = _archive(path, field)
+    foreign = _foreign_objects(path, archive, field)
+    if unknown := [name for name in foreign if not name.startswith(_BESIDE)]:
+        raise _not_opened(path, field, unknown)
+    try:
+        with torch.serialization.safe_globals([(_Record, name) for name in foreign]):
+            # Mapped into memory where the format allows; files from before torch 1.6 are read whole.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True if archive else None)
+    except pickle.UnpicklingError as err:
+        why = "one that can't be opened safely: it is not pickled as torch does"
+        raise unreadable(path, field, why) from err
+    except _UNREADABLE as err:
+        raise unreadable(path, field) from err
+    return {name: tensor for name, tensor in _tensors(content).items() if _is_plain(tensor, path, field)}
+
+
+def _tensors(content: object) -> dict[str, torch.Tensor]:
+    while isinstance(content, dict) and (
+        inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+    ):
+        content = inner
+    values: dict[Any, Any] = dict(content) if isinstance(content, Mapping) else {}
+    for part in _PARTS:
+        inside = values.pop(part, None)
+        values |= {f"{part}.{name}": tensor for name, tensor in inside.items()} if isinstance(inside, dict) else {}
+    return {str(name): tensor for name, tensor in values.items() if isinstance(tensor, torch.Tensor)}
+
+
+def _is_plain(tensor: torch.Tensor, path: Path, field: str) -> bool:
+    """Refuse tensors that a file of this size can't hold, or that are no plain rows of numbers."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
+        raise unreadable(path, field, "one of sparse, quantised or complex tensors")
+    if tensor.nbytes > tensor.untyped_storage().nbytes() or tensor.nbytes > path.stat().st_size:
+        raise unreadable(path, field, "one whose tensors are larger than the file")
+    return True
+
+
+def _archive(path: Path, field: str) -> str | None:
+    """Where the pickle is in torch's own kind of zip, in which nothing is compressed; None if the file is no zip.
+
+    Raises:
+        WeightsError: It is another zip.
+    """
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _UNREADABLE as err:
+        raise unreadable(path, field) from err
+    pickled = next((member for member in members if member.filename.endswith("data.pkl")), None)
+    if pickled is None:
+        raise unreadable(path, field, "an archive (zip) of other files, which must be unpacked first")
+    if any("/code/" in member.filename for member in members):
+        raise unreadable(path, field, "a TorchScript program, not a file of tensors")
+    if pickled.file_size > _PICKLE_LIMIT or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise unreadable(path, field, "an archive packed in another way than torch's")
+    return pickled.filename
+
+
+def _foreign_objects(path: Path, archive: str | None, field: str) -> list[str]:
+    """The classes and functions a pickle names that are no tensors' or containers'; it is looked through, not run."""
+    names: set[str] = set()
+    try:
+        if archive:
+            with zipfile.ZipFile(path) as packed:
+                content = io.BytesIO(packed.read(archive))
+        else:
+            with path.open("rb") as file:
+                content = io.BytesIO(file.read(_PICKLE_LIMIT))
+        for _ in range(1 if archive else _LEGACY_PICKLES):
+            names |= _named_objects(content)
+    except (*_UNREADABLE, MemoryError) as err:
+        raise unreadable(path, field) from err
+    return sorted(name for name in names if not _PLAIN.fullmatch(name))
+
+
+def _named_objects(content: io.BytesIO) -> set[str]:
+    """What one pickle looks up by name."""
+    names, texts = set(), [""]
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in {"GLOBAL", "INST"}:
+            names.add(str(argument).replace(" ", "."))
+        elif operation.name == "STACK_GLOBAL":  # of the two texts before it, in the latest protocols
+            names.add(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts = [*texts[-1:], argument]
+    return names
+
+
+def _not_opened(path: Path, field: str, names: list[str]) -> WeightsError:
+    listed = f" ({', '.join(sorted(names)[:_NAMED])})" if names else ""
+    return WeightsError(
+        f"{field} must hold nothing but tensors, got '{path.name}', which asks to run code. Beside tensors it holds "
+        f"objects of other programs{listed}, as training programs leave them and harmful files do; it was not opened. "
+        "Choose a .safetensors file, or if you trust its maker convert it: load it with that program and save its "
+        "tensors with safetensors.torch.save_file."
+    )

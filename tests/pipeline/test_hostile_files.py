@@ -1,0 +1,205 @@
+"""Files of every kind, cut, edited, and put where they don't belong: read, or refused in words, in bounded memory."""
+
+import json
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipelines import catalog
+from pipelines.base_models.architecture import Architecture
+from pipelines.base_models.files import locate_base
+from pipelines.base_models.parts import check_base, load_base
+from pipelines.base_models.vae_files import load_vae, locate_vae
+from pipelines.catalog_entries import ControlNet, Entry, IPAdapter, Vae
+from pipelines.errors import UserError
+from pipelines.lora.files import read_lora
+from pipelines.motion.files import inspect_motion
+from pipelines.steering.adapter_files import locate_adapter, read_adapter
+from pipelines.steering.control_files import load_control_net, locate_control
+from tests.pipeline import tiny
+from tests.pipeline.lora import formats
+
+_EACH = 24  # damaged files of each kind
+_MEMORY = 1 << 28  # bytes that reading a file of 1 MB may take
+_WORDS_OF_LIBRARIES = ("Traceback", "Error(", "Error:", "Exception", "torch.Size", "<class", "object at 0x", "Tensor(")
+
+
+def entry(kind: type[Entry], path: Path) -> Entry:
+    return kind(id=path.name, label="", description="", source="local", repo=str(path), licence="")
+
+
+def load_base_file(path: Path) -> None:
+    files = locate_base(catalog.find_base_model(path.name))
+    check_base(files)
+    load_base(files, "cpu", torch.float32)
+
+
+def load_vae_file(path: Path) -> None:
+    vae = entry(Vae, path)
+    load_vae(vae, locate_vae(vae, Architecture.SD15), Architecture.SD15, device="cpu", dtype=torch.float32)
+
+
+def load_control_file(path: Path) -> None:
+    files = locate_control(entry(ControlNet, path))
+    load_control_net(files, tiny.TinyBase().configs["unet"], device="cpu", dtype=torch.float32)
+
+
+def load_adapter_file(path: Path) -> None:
+    read_adapter(locate_adapter(entry(IPAdapter, path)), device="cpu", dtype=torch.float32)
+
+
+LOADERS: dict[str, Callable[[Path], object]] = {
+    "base_models": load_base_file,
+    "vaes": load_vae_file,
+    "motion_modules": lambda path: inspect_motion(path).read(torch.float32),
+    "loras": read_lora,
+    "controlnets": load_control_file,
+    "ip_adapters": load_adapter_file,
+}
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, dict[str, torch.Tensor]]:
+    """A small file of each kind, under the true names, by the folder it belongs in."""
+    base, adapter = tiny.TinyBase(1), tiny.motion_adapter(2)
+    unets = formats.lora_factors(base.unet, r"attn\d\.to_(q|k|v|out\.0)$")
+    return {
+        "base_models": base.checkpoint(),
+        "vaes": tiny.vae_checkpoint(base),
+        "motion_modules": tiny.original_names(adapter),
+        "loras": formats.kohya_lora(unets),
+        "controlnets": tiny.published_control(tiny.control_net(base.unet)),
+        "ip_adapters": tiny.ip_adapter([(16, 32)] * 16, "base"),
+    }
+
+
+DTYPES = ["F64", "F16", "I64", "U16", "F8_E4M3", "F8_E8M0", "F4", "C64", "what", None]
+SHAPES = [[], [0], [-1], [1 << 62, 4], ["4"], None, [7, 7], [1] * 99]
+PLACES = [[0, 0], [0, 1 << 62], [-4, 4], [8, 4], ["a", "b"], None, [0]]
+NAMES = ["", "\0", "/../x", "\ud800", ".weight", "x" * 4096]
+NOTES = [None, 4, {"a": 1}, {"format": "pt", "x": "[" * 10000}]
+#: What may be done to a header, at the name of one of its tensors.
+EDITS: list[Callable[[dict, str, random.Random], object]] = [
+    lambda header, name, rng: header[name].update(dtype=rng.choice(DTYPES)),
+    lambda header, name, rng: header[name].update(shape=rng.choice(SHAPES)),
+    lambda header, name, rng: header[name].update(data_offsets=rng.choice(PLACES)),
+    lambda header, name, _: header.pop(name),
+    lambda header, name, rng: header.update({name + rng.choice(NAMES): header.pop(name)}),
+    lambda header, name, rng: header.update({name: rng.choice([None, 4, "x", [], {}])}),
+    lambda header, _, rng: header.update(__metadata__=rng.choice(NOTES)),
+    lambda header, name, _: header[name].update(extra="x"),
+]
+TEXTS = [b"[" * 100_000 + b"]" * 100_000, b"{}", b"null", b'{"a":1', b'{"a":' * 50_000]
+
+
+def edited(content: bytes, rng: random.Random) -> bytes:
+    """A .safetensors file with its header changed, or replaced, or of another length than it says."""
+    length = struct.unpack("<Q", content[:8])[0]
+    header, body = json.loads(content[8 : 8 + length]), content[8 + length :]
+    rng.choice(EDITS)(header, rng.choice([name for name in header if name != "__metadata__"]), rng)
+    text = rng.choice(TEXTS) if rng.random() < 0.2 else json.dumps(header).encode("utf-8", "replace")
+    said = rng.choice([len(text)] * 6 + [0, 1, 1 << 24, 1 << 40, (1 << 64) - 1])
+    return struct.pack("<Q", said) + text + body
+
+
+def damaged(content: bytes, rng: random.Random, *, mapped: bool) -> bytes:
+    way = rng.randrange(4)
+    if way == 0:
+        return content[: rng.randrange(len(content))]
+    if way == 1:
+        spoiled = bytearray(content)
+        for _ in range(rng.choice([1, 8, 64])):
+            spoiled[rng.randrange(min(len(content), rng.choice([64, 4096, len(content)])))] = rng.randrange(256)
+        return bytes(spoiled)
+    if way == 2 and not mapped:
+        return content + bytes(rng.randrange(1000))
+    return edited(content, rng) if mapped else content[rng.randrange(64) :]
+
+
+def require_words(load: Callable[[Path], object], path: Path) -> str | None:
+    """Load a file; anything but success or a refusal in words fails."""
+    before = psutil.Process().memory_info().rss
+    try:
+        load(path)
+        said = None
+    except UserError as refused:
+        said = str(refused)
+    assert psutil.Process().memory_info().rss - before < _MEMORY, path.name
+    if said is not None:
+        assert path.name in said, said
+        assert str(path.parent) not in said, said
+        assert not [word for word in _WORDS_OF_LIBRARIES if word in said], said
+        assert " must " in said, said
+        assert said.endswith("."), said
+    return said
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("mapped", [True, False], ids=["safetensors", "pickle"])
+@pytest.mark.parametrize("kind", LOADERS)
+def test_damaged_files_are_read_or_refused_in_words(kind, mapped, weights, models_dir):
+    folder = models_dir / kind
+    folder.mkdir(exist_ok=True)
+    if kind == "ip_adapters":
+        tiny.image_encoder().save_pretrained(folder / "image_encoder")
+    path = folder / ("file.safetensors" if mapped else "file.ckpt")
+    if mapped:
+        save_file({name: tensor.contiguous() for name, tensor in weights[kind].items()}, path, {"format": "pt"})
+    else:
+        torch.save({"state_dict": weights[kind]}, path)
+    whole = path.read_bytes()
+    assert require_words(LOADERS[kind], path) is None
+    rng, refused = random.Random(f"{kind} {mapped}"), 0
+    for number in range(_EACH):
+        spoiled = folder / f"{number}{path.suffix}"
+        spoiled.write_bytes(damaged(whole, rng, mapped=mapped))
+        refused += require_words(LOADERS[kind], spoiled) is not None
+        spoiled.unlink()
+    assert refused > _EACH // 3
+    assert {one.name for one in folder.iterdir()} <= {path.name, "image_encoder"}
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("kind", LOADERS)
+def test_every_kind_in_every_other_folder_is_told_what_it_is(kind, weights, models_dir):
+    folder = models_dir / kind
+    folder.mkdir(exist_ok=True)
+    for other in weights.keys() - {kind}:
+        path = folder / f"{other}.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in weights[other].items()}, path)
+        said = require_words(LOADERS[kind], path)
+        assert said is not None, other
+        assert f"'{other}'" in said, said  # the folder where it belongs
+
+
+NO_WEIGHTS = {
+    "empty": (b"", "empty"),
+    "page": (b"\n<!DOCTYPE html><html><body>Log in</body></html>", "a web page"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4265146304\n", "Git LFS"),
+    "gguf": (b"GGUF\x03\0\0\0" + bytes(100), "a GGUF file"),
+    "zip": (b"PK\x05\x06" + bytes(18), None),
+    "gzip": (b"\x1f\x8b\x08" + bytes(100), "an archive"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "a picture"),
+    "text": (b"no weights " * 100, "cut off or not one at all"),
+    "zeros": (bytes(4096), None),
+}
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt", ".bin"])
+@pytest.mark.parametrize("kind", LOADERS)
+def test_files_that_hold_no_weights_are_told_what_they_are(kind, ending, models_dir):
+    folder = models_dir / kind
+    folder.mkdir(exist_ok=True)
+    for name, (content, words) in NO_WEIGHTS.items():
+        path = folder / f"{name}{ending}"
+        path.write_bytes(content)
+        said = require_words(LOADERS[kind], path)
+        assert said is not None, name
+        assert words is None or words in said, said
