@@ -48,6 +48,7 @@ memory: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.api_docs docs/api.md
 	$(BIN)/python -m scripts.settings_table README.md
+	$(BIN)/python -m scripts.names_table docs/names.md
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -94,7 +94,7 @@ _FREE_INIT = {
     "freeinit_ds": "free_init_spatial_stop",
     "freeinit_dt": "free_init_temporal_stop",
 }
-_TOLD_AS = (
+ARGUMENT_FIELDS = (
     _SAME
     | _FREE_INIT
     | {
@@ -177,7 +177,7 @@ def key_of_field(field: str) -> str | None:
         >>> key_of_field("context_length")
         'batch_size'
     """
-    return next((theirs for theirs, ours in _TOLD_AS.items() if ours == field), None)
+    return next((theirs for theirs, ours in ARGUMENT_FIELDS.items() if ours == field), None)
 
 
 def _fault(key: str, value: object) -> str:

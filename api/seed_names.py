@@ -3,6 +3,32 @@
 from pipelines.choices import ClosedLoop, Reverse
 from pipelines.image_fit import ImageFit
 
+ARGUMENT_LABELS: dict[str, str] = {
+    "fps": "FPS",
+    "batch_size": "Context batch size",
+    "stride": "Stride",
+    "overlap": "Overlap",
+    "loop_number": "Display loop number",
+    "latent_power": "Latent power",
+    "latent_scale": "Latent scale",
+    "latent_power_last": "Optional latent power for last frame",
+    "latent_scale_last": "Optional latent scale for last frame",
+    "freeinit_filter": "Filter Type",
+    "freeinit_ds": "d_s",
+    "freeinit_dt": "d_t",
+    "model": "Motion module",
+    "video_length": "Number of frames",
+    "closed_loop": "Closed loop",
+    "format": "Save format",
+    "interp_x": "Interp X",
+    "reverse": "Reverse",
+    "freeinit_iters": "FreeInit Iterations",
+    "last_frame": "Optional last frame",
+    "video_source": "Video source",
+    "mask_path": "Mask path",
+}
+"""What its page calls its arguments."""
+
 CLOSED_LOOPS: dict[str, ClosedLoop] = {
     "N": ClosedLoop.OFF,
     "R-P": ClosedLoop.WINDOWS,

@@ -2,6 +2,8 @@
 
     python -m scripts.measure_pictures ends      first and last frame: how exact they are, and whether the prompt's
                                                  motion still happens
+    python -m scripts.measure_pictures room      a first frame alone: how near the frames behind it stay, and whether
+                                                 the prompt's motion happens, by "Room for motion"
     python -m scripts.measure_pictures inpaint   a mask: what stays outside, and whether the inside is what was asked
 
     python -m scripts.measure_pictures control   a shape that moves: how well the edges agree, at several weights
@@ -140,7 +142,25 @@ def mask_clip(scene: Scene) -> np.ndarray:
     return masks
 
 
-MEASURES = {"ends": measure_ends, "inpaint": measure_inpaint, "control": measure_control}
+def measure_room(count: int, settings: dict[str, object]) -> list[np.ndarray]:
+    """A first picture alone, with several shares of noise kept behind it; prints the table, returns the last clips."""
+    print("| room for motion | frames 1 to 6, dB: mean | change from frame to frame | the prompt's motion happens |")
+    print("|---|---|---|---|")
+    for floor in (0.0, 0.25, 0.5):
+        near, change, moves, clips = [], [], [], []
+        for seed, (scene, prompt) in enumerate(held_out_prompts(count, seed=3)):
+            asked = render(scene, height=SIDE, width=SIDE)
+            inputs = ClipInputs(ArrayClip(asked[:1]))
+            made = make_frames(prompt, seed, inputs=inputs, first_frame=_A_HASH, noise_floor=floor, **settings)
+            near.append(psnr(made[1:7], asked[1:7]))
+            change.append(float(np.abs(np.diff(made.astype(float), axis=0)).mean()))
+            moves.append(read_clip(made).motion == scene.motion)
+            clips.append(made)
+        print(f"| {floor:g} | {np.mean(near):.1f} | {np.mean(change):.2f} | {share(moves)} |", flush=True)
+    return clips
+
+
+MEASURES = {"ends": measure_ends, "room": measure_room, "inpaint": measure_inpaint, "control": measure_control}
 
 
 def main() -> None:
