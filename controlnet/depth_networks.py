@@ -27,10 +27,14 @@ def zoe(setting: Setting) -> Filter:
 
 
 def leres(setting: Setting) -> Filter:
-    """Depth without a scale. Source: arXiv:2012.09365. Colours are BGR, as ControlNet was trained."""
+    """Depth without a scale. Source: arXiv:2012.09365. Colours are BGR, as ControlNet was trained.
+
+    There the network is shown 0 to 255 less the mean of pictures from 0 to 1: the published detector makes floats
+    of its bytes before a step that only scales bytes.
+    """
     build = from_aux("leres", "RelDepthModel")
     network = load_network(partial(build, backbone="resnext101"), setting.files[0], setting.device)
-    return on_frames(lambda pictures: network.depth_model(as_imagenet(pictures.flip(1))), setting)
+    return on_frames(lambda pictures: network.depth_model(as_imagenet(255 * pictures.flip(1))), setting)
 
 
 def depth_anything(setting: Setting) -> Filter:

@@ -263,6 +263,7 @@ _ALL = (
         options=(_resolution,),
         spread=Spread(is_inverted=True),
         weights=(_annotator("res101.pth", size_mb=530),),
+        version=2,
     ),
     Preprocessor(
         "depth_anything",
