@@ -54,6 +54,7 @@ def test_clips_of_a_batch_differ_in_their_seed_alone():
         ("7, 7", None, "seed must name each clip once, got 7 twice."),
         (", ".join(map(str, range(17))), None, "seed must name at most 16 clips, got 17 numbers."),
         ("1, 2, 3", 2, "batch_count must be 1 or the number of seeds (3), got 2. Change 'Clips' or the list."),
+        (7, "9" * 5000, "batch_count must be a whole number from 1 to 16, got "),
         (7, 0, "batch_count must be a whole number from 1 to 16, got 0. Change 'Clips'."),
         (7, MAX_CLIPS + 1, "batch_count must be a whole number from 1 to 16, got 17."),
         (7, 1.5, "batch_count must be a whole number from 1 to 16, got 1.5."),

@@ -198,3 +198,25 @@ def test_what_needs_no_network_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_trimming_bears_another_process_that_trims_too(tmp_path, monkeypatch):
+    cache = ControlCache(tmp_path / "controls", limit=0)
+    cache.folder.mkdir()
+    for name in ("a.npy", "b.npy", "c.part"):
+        (cache.folder / name).touch()
+        os.utime(cache.folder / name, (0, 0))
+    removed = []
+
+    def vanish(path: Path, *, missing_ok: bool = False) -> None:
+        os.unlink(path)  # noqa: PTH108 - the other process
+        removed.append(path.name)
+        if not missing_ok:
+            raise FileNotFoundError(path)
+
+    (cache.folder / "a.npy").write_bytes(b"1")
+    (cache.folder / "b.npy").write_bytes(b"1")
+    os.utime(cache.folder / "a.npy", (0, 0))
+    monkeypatch.setattr(Path, "unlink", vanish)
+    cache.trim()
+    assert set(removed) == {"a.npy", "c.part"}

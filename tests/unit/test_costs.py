@@ -72,6 +72,7 @@ def test_what_strength_leaves_out_costs_nothing():
 def test_a_control_unit_counts_for_the_steps_it_is_used_in():
     plain = cost()
     always, half = (cost(controls=[{"model": "a", "end": end}]) for end in (1.0, 0.5))
+    assert always.denoise_flops > 1.2 * plain.denoise_flops
     assert always.denoise_flops - plain.denoise_flops == pytest.approx(2 * (half.denoise_flops - plain.denoise_flops))
 
 

@@ -162,3 +162,18 @@ def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch, visitor)
             own_gallery()
     finally:
         own_gallery.cache_clear()
+
+
+def test_an_entry_that_can_not_be_emptied_is_gone_all_the_same(gallery, visitor, tmp_path, monkeypatch):
+    entry = gallery.add(visitor, [clip(tmp_path)], "{}")
+    removed = []
+
+    def fails(path, *, ignore_errors=False):
+        removed.append(path)
+        if not ignore_errors:
+            raise PermissionError(path)
+
+    monkeypatch.setattr("api.gallery.shutil.rmtree", fails)
+    gallery.delete(visitor, entry)
+    assert removed
+    assert gallery.entries(visitor) == []

@@ -4,6 +4,7 @@ import os
 import struct
 import zipfile
 import zlib
+from contextlib import nullcontext
 from fractions import Fraction
 from io import BytesIO
 
@@ -14,6 +15,7 @@ from PIL import Image, TiffImagePlugin
 from media.input_facts import Cut
 from media.input_files import InputKind
 from media.inputs import open_input, probe_input
+from media.pictures import BadInputError, check_picture_size
 from media.write import open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
@@ -285,3 +287,10 @@ def test_frames_are_read_in_any_order(tmp_path):
             clip.frames([wrong])
     with pytest.raises(ValueError, match="frame must be uint8"):
         clip.append(greys([1], width=8)[0])
+
+
+@pytest.mark.parametrize(("width", "is_taken"), [(16 * 8, True), (16 * 8 + 1, False)])
+def test_a_picture_may_be_sixteen_times_as_long_as_wide(width, is_taken):
+    for size in ((width, 8), (8, width)):
+        with nullcontext() if is_taken else pytest.raises(BadInputError, match="Crop it"):
+            check_picture_size(*size)

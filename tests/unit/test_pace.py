@@ -60,6 +60,12 @@ def test_a_run_beside_a_busy_neighbour_is_left_out():
         assert pace.engine_seconds(one.cost, loaded=True)[Stage.DENOISE] == pytest.approx(one.denoise_s, rel=0.1)
 
 
+def test_a_run_that_took_no_time_tells_nothing():
+    usual = run(slower=3.7)
+    nothing = replace(usual, denoise_s=0.0)
+    assert fitted(ASSUMED["cpu"], [usual, nothing]).denoise == fitted(ASSUMED["cpu"], [usual]).denoise
+
+
 def test_no_rate_is_ever_negative():
     runs = [run(1e11, 40, rates=(0, 0, 0.001)), run(9e11, 1, rates=(1e-11, 0, 0))]
     assert min(fitted(ASSUMED["cpu"], runs).denoise) > 0

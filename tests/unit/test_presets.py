@@ -1,5 +1,7 @@
 """Presets set what they say, for every model that they are offered with."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipelines import catalog
@@ -50,3 +52,14 @@ def test_the_lora_that_animatelcm_wants_is_one_of_the_catalog():
     module = preset_values("lcm", catalog.STABLE_DIFFUSION)["motion_module"]
     tag = wanted_lora(module)
     assert catalog.find_lora(tag.split(":")[1]).family == "sd15"
+
+
+def test_a_base_model_of_unknown_family_gets_no_module_of_unknown_family(tmp_path, monkeypatch):
+    for kind, name in (("base_models", "mine"), ("motion_modules", "mm_sd15_v2_lcm")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / f"{name}.safetensors").touch()
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    local = replace(catalog.find_motion_module("demo-lcm"), id="stranger", family=None)
+    monkeypatch.setattr(catalog, "motion_modules", lambda: (local,))
+    assert catalog.find_base_model("mine.safetensors").family is None
+    assert "lcm" not in {preset.id for preset in presets_for("mine.safetensors")}

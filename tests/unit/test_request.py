@@ -96,6 +96,7 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"extended_from": 16, "num_frames": 20, "free_init_iterations": 2}, ("free_init_iterations", "got 2", "full")),
         ({"extended_from": 16, "num_frames": 20, "prompt": "0: a\n16: b"}, ("prompt", "0 to 15", "got '16'")),
         ({"clip_skip": -1}, ("clip_skip", "got -1")),
+        ({"source_video": 5}, ("source_video must be the SHA-256 of a file, 64 hexadecimal digits", "got 5")),
         ({"num_inference_steps": 0}, ("num_inference_steps", "got 0")),
         ({"base_model": ""}, ("base_model", "at least 1 character")),
     ],

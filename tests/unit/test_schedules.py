@@ -42,3 +42,9 @@ def test_a_request_takes_numbers_and_keys_and_its_recipe_gives_them_back(given_)
 def test_anything_else_is_refused_in_words(bad):
     with pytest.raises(InvalidRequestError, match=r"^motion_scale must "):
         GenerationRequest.build(seed=1, motion_scale=bad)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_without_an_end_are_refused_as_such(bad):
+    with pytest.raises(InvalidRequestError, match=r"^motion_scale must be finite"):
+        GenerationRequest.build(seed=1, motion_scale=bad)

@@ -283,6 +283,7 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (txt2img, {"seed": -2}, ("seed",)),
         (txt2img, {"n_iter": 17}, ("n_iter",)),
         (txt2img, {"n_iter": 5, "batch_size": 5}, ("n_iter",)),
+        (txt2img, {"n_iter": 16, "batch_size": 16}, ("n_iter",)),
         (txt2img, {"sampler_name": "Heun"}, ("sampler_name",)),
         (txt2img, {"sampler_index": "Heun"}, ("sampler_index",)),
         (txt2img, {"scheduler": "Karras"}, ("scheduler",)),

@@ -48,6 +48,7 @@ def test_every_setting_has_its_own_variable_a_help_and_a_default_that_is_allowed
         ("MAX_FRAMES", "8", "MAX_FRAMES must be greater than or equal to 16, got '8'. Change MAX_FRAMES,"),
         ("MAX_SIDE", "9999", "MAX_SIDE must be less than or equal to 4096, got '9999'."),
         ("QUEUE_SIZE", "0", "QUEUE_SIZE must be greater than or equal to 1, got '0'."),
+        ("QUEUE_SIZE", "10001", "QUEUE_SIZE must be less than or equal to 10000, got '10001'."),
         ("STUDIO_THREADS", "1.5", "STUDIO_THREADS must be a valid integer, got '1.5'."),
         ("STUDIO_DTYPE", "int8", "STUDIO_DTYPE must be 'float32', 'bfloat16' or 'float16', got 'int8'."),
         ("STUDIO_PUBLIC", "maybe", "STUDIO_PUBLIC must be public or private, got 'maybe'."),

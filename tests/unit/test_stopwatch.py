@@ -1,11 +1,11 @@
 """Of a generation's events a run is kept, whole ones alone."""
 
-import time
 from dataclasses import replace
 
 import pytest
 
 from pipelines.events import Clip, Progress, Stage
+from pipelines.planner import stopwatch
 from pipelines.planner.machine import this_machine
 from pipelines.planner.pace import recorded
 from pipelines.planner.stopwatch import Meter, timed
@@ -17,20 +17,36 @@ CLIP = Clip((), "{}", 16, 1.0)
 NAP = 0.02
 
 
+class Clock:
+    """Seconds that pass only while something sleeps."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(stopwatch, "time", CLOCK)
 
 
 def events(*, windows: int = 2, first: int = 1, load_total: int = 1):
     yield Progress(Stage.LOAD, 0, load_total)
-    time.sleep(4 * NAP)
+    CLOCK.sleep(4 * NAP)
     yield Progress(Stage.ENCODE, 0, 1)
     for step in range(first, windows + 1):
-        time.sleep(2 * NAP)
+        CLOCK.sleep(2 * NAP)
         yield Progress(Stage.DENOISE, step, windows)
     yield Progress(Stage.DECODE, 16, 16)
-    time.sleep(NAP)
+    CLOCK.sleep(NAP)
     yield CLIP
 
 
@@ -38,12 +54,12 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
     told = []
     for event in timed(REQUEST, events()):
         told.append(event)
-        time.sleep(NAP)
+        CLOCK.sleep(NAP)
     assert [replace(one, eta_s=None) if isinstance(one, Progress) else one for one in told] == list(events())
     assert all(one.eta_s is not None and one.eta_s >= 0 for one in told[:-1])
     (run,) = recorded(this_machine(), "demo")
     found = (run.load_s, run.denoise_s, run.drawing_s)
-    assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=0.9 * NAP)
+    assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=1e-9)
     assert (run.loaded, run.cost.calls) == (True, 2)
 
 
@@ -80,13 +96,13 @@ def test_what_is_done_beside_the_networks_is_learned_by_task():
 
     def with_tasks():
         for task in ("read", "preprocess canny"):
-            time.sleep(NAP)
+            CLOCK.sleep(NAP)
             yield Progress(Stage.PREPROCESS, 1, 1, task=task)
         for event in events():
             if event is CLIP:
                 for task in ("between flow", "write MP4", "not planned"):
                     with meter.measure(task):
-                        time.sleep(2 * NAP)
+                        CLOCK.sleep(2 * NAP)
             yield event
 
     list(timed(request, with_tasks(), meter))
@@ -94,5 +110,5 @@ def test_what_is_done_beside_the_networks_is_learned_by_task():
     pixels = {task.name: task.pixels for task in tasks_of(request)}
     took = {name: rate * pixels[name] for name, rate in run.rates.items()}
     expected = {"read": NAP, "preprocess canny": NAP, "between flow": 2 * NAP, "write MP4": 2 * NAP}
-    assert took == pytest.approx(expected, abs=0.9 * NAP)
-    assert (run.load_s, run.drawing_s) == pytest.approx((4 * NAP, NAP), abs=0.9 * NAP)
+    assert took == pytest.approx(expected, abs=1e-9)
+    assert (run.load_s, run.drawing_s) == pytest.approx((4 * NAP, NAP), abs=1e-9)
