@@ -7,7 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pipelines.gpu import ask_ahead
+
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+ask_ahead()  # another process loads PyTorch meanwhile, where there may be a GPU
 
 from api.control_preview import preview_clip
 from api.engine_start import warm
@@ -58,9 +61,9 @@ def private_paths() -> list[str]:
 _settings = checked_settings()
 if os.environ.get("SPACE_ID"):  # a Space is reached through its platform's proxy, which says whom it serves
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
-_dropped = tempfile.TemporaryDirectory(prefix="dropped-")  # goes with the process
-_inputs = tempfile.TemporaryDirectory(prefix="inputs-")
-_gallery = tempfile.TemporaryDirectory(prefix="gallery-")
+_dropped = tempfile.TemporaryDirectory(prefix="dropped-", ignore_cleanup_errors=True)  # goes with the process
+_inputs = tempfile.TemporaryDirectory(prefix="inputs-", ignore_cleanup_errors=True)
+_gallery = tempfile.TemporaryDirectory(prefix="gallery-", ignore_cleanup_errors=True)
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
 os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)

@@ -14,6 +14,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
 # frames in every process, so it is asked for the same bits. Read when torch is imported.
 os.environ.setdefault("MKL_CBWR", "AUTO")
+# An operation that Apple's or Intel's backend lacks is computed on the CPU, in the place of ending the clip. Read when
+# torch is imported.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+os.environ.setdefault("PYTORCH_ENABLE_XPU_FALLBACK", "1")
 
 
 @dataclass

@@ -1,14 +1,13 @@
 """What this studio runs on and with, for its page "About this studio"; no folder of the disk is named."""
 
 import platform
-import re
 import shutil
 import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import imageio_ffmpeg
+import psutil
 
 from api.engine import build_request
 from api.engine_start import STATE
@@ -78,18 +77,10 @@ def _models() -> dict[str, str]:
 def _machine() -> dict[str, str]:
     return {
         "Free disk": f"{shutil.disk_usage(tempfile.gettempdir()).free / _GB:.1f} GB",
-        "Free memory": _free_memory(),
+        "Free memory": f"{psutil.virtual_memory().available / _GB:.1f} GB",
         "ffmpeg": _ffmpeg(),
         "gifsicle": "found" if shutil.which("gifsicle") else "not found: GIFs can't be optimised",
     }
-
-
-def _free_memory() -> str:
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    except OSError:
-        found = None  # not every system tells
-    return f"{int(found[1]) * 1024 / _GB:.1f} GB" if found else "unknown"
 
 
 def _ffmpeg() -> str:

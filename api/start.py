@@ -7,8 +7,9 @@ from pathlib import Path
 from api.limits import check_limits
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
+from pipelines.gpu import find_gpu
 from pipelines.request import GenerationRequest
-from pipelines.settings import Settings, SettingsError, misspelt_variables, settings
+from pipelines.settings import Settings, SettingsError, misspelt_variables, settings, without_secrets
 
 EXIT_SETTINGS = 2
 
@@ -24,6 +25,8 @@ def checked_settings() -> Settings:
     if faults := start_faults(found):
         _say(faults)
         raise SystemExit(EXIT_SETTINGS)
+    if text := find_gpu().text:
+        _say([text])
     return found
 
 
@@ -31,16 +34,20 @@ def start_faults(found: Settings) -> list[str]:
     """What can't be used on this computer though it is well written, a line each; they are the operator's to read."""
     faults = []
     if found.models_dir and not found.models_dir.is_dir():
-        faults.append(f"MODELS_DIR must be a folder, got '{found.models_dir}'. Make it, or leave MODELS_DIR out.")
+        faults.append(
+            f"MODELS_DIR must be a folder, got '{without_secrets(found.models_dir)}'. Make it, or leave MODELS_DIR out."
+        )
     for name in ("checkpoint_dir", "inputs_dir", "gallery_dir"):
         path = getattr(found, name)
         if path and not _can_hold_files(path):
             variable = Settings.model_fields[name].alias
-            faults.append(f"{variable} must be a folder that can be written to, got '{path}'. Name another.")
+            faults.append(
+                f"{variable} must be a folder that can be written to, got '{without_secrets(path)}'. Name another."
+            )
     try:
         chosen = catalog.default_base_model()
     except InvalidRequestError as err:
-        return [*faults, str(err).replace("base_model", "DEFAULT_MODEL", 1)]
+        return [*faults, without_secrets(err).replace("base_model", "DEFAULT_MODEL", 1)]
     try:
         check_limits(GenerationRequest.build(**catalog.complete({"base_model": chosen.id})), found)
     except InvalidRequestError as err:

@@ -98,7 +98,11 @@ class ControlCache:
             np.lib.format.write_array_header_1_0(file, header)
             yield file
             file.close()
-            path.replace(self._path(key))
+            try:
+                path.replace(self._path(key))
+            except PermissionError:  # Windows replaces nothing that is being read; what is there is the same
+                if not self._path(key).is_file():
+                    raise
 
     @contextlib.contextmanager
     def raw_maps(self, *, height: int, width: int) -> Iterator[RawMaps]:
@@ -116,7 +120,8 @@ class ControlCache:
             try:
                 yield path, cast(BinaryIO, file)
             finally:
-                path.unlink(missing_ok=True)
+                file.close()
+                _remove(path)
 
     def trim(self) -> None:
         """Remove what was used longest ago until the rest is within the limit, but not the last one."""
@@ -130,13 +135,19 @@ class ControlCache:
             if path.suffix == ".npy":
                 finished.append((stat.st_mtime_ns, stat.st_size, path))
             elif now - stat.st_mtime > _ABANDONED_S:
-                path.unlink(missing_ok=True)
+                _remove(path)
         finished.sort(reverse=True, key=lambda one: one[0])
         taken = 0
         for place, (_, size, path) in enumerate(finished):
             taken += size
             if place and taken > self.limit:
-                path.unlink(missing_ok=True)
+                _remove(path)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npy"
+
+
+def _remove(path: Path) -> None:
+    """Delete a file; what is being read stays on Windows until it is trimmed another time."""
+    with contextlib.suppress(PermissionError):
+        path.unlink(missing_ok=True)

@@ -74,7 +74,7 @@ class Film:
     def _draw(self, before: Tensor, after: Tensor, time: float) -> Tensor:
         try:
             drawn = self._network(before, after, before.new_full((1, 1), time))
-        except torch.cuda.OutOfMemoryError:
+        except torch.OutOfMemoryError:
             raise
         except RuntimeError as err:  # also whatever its program raises
             raise _no_film("its program fails") from err
@@ -107,13 +107,13 @@ def _read(path: Path, changed_ns: int, device: str) -> Film:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise _no_film("it is far too large")
     try:
-        network = torch.jit.load(path, map_location=device).eval()
+        network = torch.jit.load(path, map_location="cpu").eval()  # straight to "mps" it can't be read
     except (RuntimeError, ValueError, OSError) as err:
         raise _no_film("it is cut off or not one at all") from err
     dtype = next((weight.dtype for weight in network.parameters()), torch.float32)
     if device == "cpu":  # where half-precision convolutions are missing or slow
         network, dtype = network.float(), torch.float32
-    return Film(network, device, dtype)
+    return Film(network.to(device), device, dtype)
 
 
 def _no_film(why: str) -> WeightsError:

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.base_models.architecture import Architecture
@@ -32,6 +31,7 @@ from pipelines.catalog_entries import (
 )
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
+from pipelines.gpu import find_gpu
 from pipelines.prompt.tags import tag_name
 from pipelines.request import GenerationRequest
 from pipelines.settings import DROPPED_DIR, settings
@@ -192,7 +192,9 @@ def published_file(repo: str, name: str) -> PublishedFile | None:
 
 def default_base_model() -> BaseModel:
     """The operator's choice; else Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere. No torch."""
-    return find_base_model(settings().default_model or (STABLE_DIFFUSION if has_gpu() else DEMO))
+    if chosen := settings().default_model:
+        return find_base_model(chosen)
+    return find_base_model(DEMO if find_gpu().kind == "cpu" else STABLE_DIFFUSION)
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,14 +309,6 @@ def _read(kind: type[_AnyEntry], table: str) -> tuple[_AnyEntry, ...]:
 def _known_size(entry: Entry) -> int | None:
     """Megabytes of a single file whose length is known."""
     return next((round(file.bytes / 1e6) for file in entry.files if file.name == entry.file and file.bytes), None)
-
-
-def has_gpu() -> bool:
-    """Whether ZeroGPU lends a card, or an NVIDIA card is here that CUDA_VISIBLE_DEVICES does not hide."""
-    if os.environ.get("SPACES_ZERO_GPU"):
-        return True
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
-    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _like(model_id: str) -> BaseModel:

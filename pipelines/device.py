@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from diffusers import UNetMotionModel
 
 from pipelines.cache import cache_folder
+from pipelines.gpu import find_gpu
 from pipelines.settings import settings
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
@@ -29,7 +31,7 @@ class Device:
     """How this machine computes.
 
     Args:
-        kind: "cuda" or "cpu".
+        kind: As torch spells it: "cuda", "xpu", "mps" or "cpu".
         dtype: "float32", "bfloat16" or "float16".
         threads: CPU threads torch uses.
     """
@@ -58,19 +60,15 @@ def choose_device() -> Device:
 
 def device_name() -> str:
     """What computes, as its maker calls it; on ZeroGPU, where the card appears only inside a call, that."""
-    if os.environ.get("SPACES_ZERO_GPU"):
-        return "ZeroGPU"
-    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else _processor()
+    return find_gpu().name or _processor()
 
 
 def _choose() -> Device:
-    if torch.cuda.is_available() or os.environ.get("SPACES_ZERO_GPU"):
-        # On ZeroGPU the card appears only inside a call; all its kinds know bf16.
-        modern = bool(os.environ.get("SPACES_ZERO_GPU")) or torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device("cuda", "bfloat16" if modern else "float16", torch.get_num_threads())
+    gpu = find_gpu()
+    if gpu.kind != "cpu":
+        return Device(gpu.kind, gpu.dtype, torch.get_num_threads())
     path = cache_folder() / "device.json"
-    cores = len(os.sched_getaffinity(0))
-    machine = f"{_processor()} x{cores} torch {torch.__version__} measure {_MEASURE}"
+    machine = f"{_processor()} x{_cores()} torch {torch.__version__} measure {_MEASURE}"
     try:
         known = json.loads(path.read_text())
         if known.pop("machine") == machine:
@@ -78,11 +76,17 @@ def _choose() -> Device:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # no cache, or another version's
     device = _measure()
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"machine": machine, **asdict(device)}))
-    part.replace(path)
+    with suppress(OSError):  # a folder that can't be written costs a measurement at every start
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"machine": machine, **asdict(device)}))
+        part.replace(path)
     return device
+
+
+def _cores() -> int:
+    """CPUs that this process may use; macOS and Windows bind no process to some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -94,7 +98,7 @@ def _processor() -> str:
 
 
 def _measure() -> Device:
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     candidates = sorted({1, max(1, cores // 2), cores})
     before = torch.get_num_threads()
     unet = _unet()

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -168,6 +168,11 @@ class Settings(BaseModel):
         HUB_MODELS,
         help="`any` lets people name any `owner/repo` or `owner/repo/file` of the Hub on a public server, too.",
     )
+    device: Literal["cpu"] | None = _setting(
+        None,
+        "STUDIO_DEVICE",
+        help="`cpu` computes on the CPU; without it on the GPU that this PyTorch can use, if there is one.",
+    )
     dtype: Literal["float32", "bfloat16", "float16"] | None = _setting(
         None, "STUDIO_DTYPE", help="The number type to compute in; without it the fastest, by a measurement."
     )
@@ -244,6 +249,21 @@ def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
     return told
 
 
+def without_secrets(value: object) -> str:
+    """A setting's value as it may be shown: without a login inside an address, and without tokens of the Hub.
+
+    Example:
+        >>> without_secrets("https://ann:pa55word@proxy.example/models?token=hf_abcdefghij"), without_secrets("models")
+        ('https://…@proxy.example/models?token=…', 'models')
+    """
+    shown = re.sub(r"(:/{1,2})[^/\s]+@", r"\1…@", str(value))  # of two slashes a path keeps one
+    return re.sub(r"hf_\w{8,}|(?<=token=)[^&\s]+", "…", shown)
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
 def _faults_in_words(err: ValidationError, given: Mapping[str, str]) -> list[str]:
     fields = {field.alias: field for field in Settings.model_fields.values()}
     told = []
@@ -251,7 +271,8 @@ def _faults_in_words(err: ValidationError, given: Mapping[str, str]) -> list[str
         name = str(fault["loc"][0])
         rule = re.sub(r"^(Value error, must be|Input should be) ", "", fault["msg"])
         rule = rule.split(", unable", 1)[0]
-        got = "a value that is not shown" if name == "STUDIO_AUTH" else f"'{given[name][:_VALUE_SHOWN]}'"
+        secret = _holds_secret(fields[name].annotation)
+        got = "a value that is not shown" if secret else f"'{without_secrets(given[name])[:_VALUE_SHOWN]}'"
         extra = fields[name].json_schema_extra
         assert isinstance(extra, dict)
         told.append(f"{name} must be {rule}, got {got}. {extra['fix']}.")

@@ -12,6 +12,7 @@ from api.line import GPU_QUEUE
 from api.modes import Mode
 from api.tools import publish_tools
 from ui.about import build_about
+from ui.gpu_line import place_gpu_line
 from ui.studio import build_studio
 
 _SWEEP_EVERY_S = 3600
@@ -33,6 +34,7 @@ def build_page(make_clip: MakeClip, make_preview: MakePreview = preview_clip, jo
     make_clip, make_preview = within_limits(make_clip), within_limits(make_preview)
     with gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page:
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
+        place_gpu_line(page)
         build_studio(make_clip, make_preview, jobs or Jobs(), GPU_QUEUE, page)
         build_about(make_clip, GPU_QUEUE)
         for mode in Mode:

@@ -14,6 +14,7 @@ from api.engine_start import warm
 from api.self_test import demo_request, studio_facts
 from pipelines.errors import UserError
 from pipelines.events import Clip
+from pipelines.gpu import find_gpu
 from pipelines.request import GenerationRequest
 
 
@@ -54,7 +55,8 @@ def make_test_clip(engine: MakeClip, results: Results) -> int:
         return EXIT_FAILED
     if "pipelines.generate" in sys.modules:
         warm().join()  # finds out what computed
-    facts = {"Test clip": f"made in {seconds:.1f} s"} | studio_facts()
+    text = find_gpu().text
+    facts = {"Test clip": f"made in {seconds:.1f} s"} | studio_facts() | ({"GPU": text} if text else {})
     width = max(map(len, facts))
     results.facts("\n".join(f"{name:<{width}}  {text}" for name, text in facts.items()), **facts)
     return 0

@@ -1,9 +1,9 @@
 """What is here, as the host lists it. Files are named by the ids of the catalog, never by paths of the disk."""
 
-import os
 import sys
-from contextlib import suppress
 from typing import Any
+
+import psutil
 
 from api.sampler_names import SAMPLER_NAMES
 from api.seed_names import CONTROL_MODULES
@@ -71,11 +71,8 @@ def control_modules() -> list[str]:
 
 def memory() -> dict[str, Any]:
     """How much memory there is and is free, bytes; the device's only once the engine has begun to use it."""
-    ram: dict[str, Any] = {"error": "unavailable"}
-    with suppress(ValueError, AttributeError):  # not every system counts them
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = (page * os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
-        ram = {"free": free, "used": total - free, "total": total}
+    counted = psutil.virtual_memory()
+    ram = {"free": counted.available, "used": counted.total - counted.available, "total": counted.total}
     cuda: dict[str, Any] = {"error": "unavailable"}
     torch = sys.modules.get("torch")  # not imported for this: it takes seconds
     if torch is not None and torch.cuda.is_initialized():

@@ -8,9 +8,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from pipelines.cache import cache_folder
-from pipelines.catalog import has_gpu
+from pipelines.gpu import find_gpu
 from pipelines.settings import settings
 
 ZERO_GPU_BYTES = 48e9
@@ -22,7 +25,6 @@ QUOTA_FACTOR = 1.5
 TURN_MARGIN_S = 6
 """A turn on ZeroGPU ends so much before the device is taken away: a step more, and what is kept of the run."""
 
-_PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -31,7 +33,7 @@ class Machine:
     """Where clips are made.
 
     Args:
-        kind: "zerogpu", "cuda" or "cpu".
+        kind: "zerogpu", or as `Gpu` has it.
         dtype: The number type, as `Device` has it; the likeliest one while it is not decided.
         threads: Of the CPU; 0 where a GPU computes.
     """
@@ -53,10 +55,10 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine, as `choose_device` will have it or has had it."""
-    dtype = settings().dtype
-    if has_gpu():
-        kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else "cuda"
-        return Machine(kind, dtype or "bfloat16", 0)
+    dtype, gpu = settings().dtype, find_gpu()
+    if gpu.kind != "cpu":
+        kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else gpu.kind
+        return Machine(kind, dtype or gpu.dtype, 0)
     try:
         known = json.loads((cache_folder() / "device.json").read_text())
         found = Machine("cpu", str(known["dtype"]), int(known["threads"]))
@@ -70,42 +72,25 @@ def device_bytes(machine: Machine) -> float | None:
 
     A card is asked by torch, if that has been loaded: to load it for this would cost seconds.
     """
-    if machine.kind == "cpu":
-        return ram_bytes()
-    if machine.kind == "zerogpu":
-        return ZERO_GPU_BYTES
-    torch = sys.modules.get("torch")
+    if machine.kind in ("cpu", "zerogpu"):
+        return ram_bytes() if machine.kind == "cpu" else ZERO_GPU_BYTES
+    torch: Any = sys.modules.get("torch")
     try:
-        if torch is None or not torch.cuda.is_initialized():
-            return None
-        return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
-    except (AttributeError, RuntimeError):  # half imported in another thread, or the card is gone
+        if machine.kind == "mps":  # of the memory that it shares with the CPU; more makes the system swap
+            return float(torch.mps.recommended_max_memory())
+        card = getattr(torch, machine.kind)
+        return float(card.mem_get_info()[0] + card.memory_reserved()) if card.is_initialized() else None
+    except (AttributeError, RuntimeError):  # not imported or half so, or the card is gone
         return None
 
 
-def ram_bytes() -> float | None:
+def ram_bytes() -> float:
     """Memory of the machine that this program may have: what is free, within the container's limit, and its own."""
-    own = _status_bytes(_PROC / "self" / "status", "VmRSS") or 0.0
-    free = _status_bytes(_PROC / "meminfo", "MemAvailable")
-    if free is None:
-        try:
-            return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (ValueError, OSError, AttributeError):
-            return None
-    return min(free, _left_in_container()) + own
-
-
-def _status_bytes(path: Path, name: str) -> float | None:
-    """A line of the kernel's account, in bytes."""
-    try:
-        lines = path.read_text().splitlines()
-        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
+    return min(psutil.virtual_memory().available, _left_in_container()) + psutil.Process().memory_info().rss
 
 
 def _left_in_container() -> float:
-    """What the container's limit leaves, infinite without one. Files that are only cached count as free."""
+    """What a Linux container's limit leaves, infinite without one. Files that are only cached count as free."""
     try:
         limit = float((_CGROUP / "memory.max").read_text())  # "max" is no number
         used = float((_CGROUP / "memory.current").read_text())

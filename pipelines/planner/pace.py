@@ -128,6 +128,8 @@ class Pace:
 ASSUMED = {
     "cpu": Pace((1 / 100e9, 1 / 12e9, 0.055), (1 / 70e9,), load_s=4.0, ready_s=0.1, is_rough=True),
     "cuda": Pace((1 / 40e12, 1 / 40e12, 0.05), (1 / 40e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="cuda"),
+    "xpu": Pace((1 / 15e12, 1 / 15e12, 0.1), (1 / 15e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="xpu"),
+    "mps": Pace((1 / 3e12, 1 / 3e12, 0.1), (1 / 3e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="mps"),
     "zerogpu": Pace(
         (1 / 150e12, 1 / 150e12, 0.05), (1 / 100e12,), load_s=15.0, ready_s=1.0, is_rough=True, kind="zerogpu"
     ),
@@ -205,7 +207,7 @@ def pace_of(machine: Machine, kind: str) -> Pace:
 def _assumed_rate(name: str, kind: str) -> float:
     task = name.partition(" ")[0]
     # On ZeroGPU frames are finished without the device.
-    on_gpu = kind == "cuda" or (kind == "zerogpu" and task == "preprocess")
+    on_gpu = kind in ("cuda", "xpu", "mps") or (kind == "zerogpu" and task == "preprocess")
     return _RATES.get(name, _NETWORK_RATES.get(task, (_USUAL_RATE, _USUAL_RATE))[on_gpu])
 
 

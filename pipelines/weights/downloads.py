@@ -4,47 +4,57 @@
 and can be stopped.
 """
 
-import io
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is its HTTP library's
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from tqdm import tqdm
+import httpx2
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
+from pipelines import catalog
 from pipelines.errors import CancelledError, WeightsError
 from pipelines.events import Progress, Stage
 from pipelines.weights.digests import sha256_of
+from pipelines.weights.hub_answers import (
+    PASSING,
+    BrokenOffError,
+    BusyError,
+    HubAnswer,
+    OtherFileError,
+    OtherSizeError,
+    answer_of,
+    refusal,
+    use_own_client,
+)
 from pipelines.weights.reading import FOLDER_CONFIG, FOLDER_WEIGHTS, weights_in
+from pipelines.weights.transfers import HubFile, cache_of, is_safe_name, note_commit, transfer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 #: Seconds between two events of a download.
 INTERVAL_S = 0.5
+#: Seconds to wait before each further try of what may pass, where the Hub does not say for how long.
+PAUSES_S = (1.0, 2.0, 4.0, 8.0)
+#: Nobody waits for the Hub any longer in all, whatever it asks for.
+PATIENCE_S = 90.0
 BASE_MODEL_INSTEAD = "Choose the base model 'demo', which ships with the app"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKING_S = 10.0
 _MEGABYTE = 1e6  # as publishers count
+_FAILURES = (httpx2.HTTPError, BusyError, BrokenOffError, OtherSizeError, OtherFileError, HFValidationError, OSError)
 
-# Over Xet, the Hub's own protocol, a download can't be stopped: what its progress hook raises is swallowed
-# (huggingface_hub issue 4632). Over HTTP it ends there.
-constants.HF_HUB_DISABLE_XET = True
+use_own_client()
 
 
 def fetch(
@@ -52,8 +62,10 @@ def fetch(
 ) -> Path:
     """Fetch from the Hub what is not yet in its cache, and check that it is what the Hub has.
 
-    A connection that breaks is taken up again where it broke, a few times. Large files are named by their
-    sha256 on the Hub; one that has another here is removed and refused.
+    What arrives of a file is kept, and the next call, of any process, goes on from there. Where the Hub asks for a
+    pause or has trouble of its own, it is asked again for a while. What is in the cache serves, whatever the Hub
+    answers. The Hub names large files by their sha256, and the catalog knows that of some; a file that has another is
+    refused, before it is fetched if the Hub has another now, and removed if it arrived so.
 
     Args:
         repo: "owner/name".
@@ -66,38 +78,108 @@ def fetch(
         Where the file, or the folder of files, is now.
 
     Raises:
-        WeightsError: The Hub can't be reached and the cache does not have it, there is no such thing, or it
-            arrived damaged.
+        HubError: The cache does not have it, and the Hub can't be reached or does not give it.
+        WeightsError: It arrived damaged, or is not the file that the catalog knows.
         CancelledError: Whoever follows it has stopped.
     """
     name = f"{repo}/{wanted}" if isinstance(wanted, str) else repo
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
-    watch = _WATCH.get()
-    label = name.rsplit("/", 1)[-1]
-    bar: Any = partial(_Bar, watch, label) if watch else None
+    watch, label = _WATCH.get(), name.rsplit("/", 1)[-1]
     try:
-        _ask_for_commit(repo, wanted, revision)
-        # For one file too: hf_hub_download tries for 23 s before it admits to be offline, this does not.
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, tqdm_class=bar))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as err:  # also gated and private ones
-        raise WeightsError(f"{field} must be open to all on the Hub, got '{name}'. Choose another model.") from err
-    except (LocalEntryNotFoundError, HTTPError) as err:
-        raise _unreachable(field, name, "the Hub can't be reached", instead) from err
-    except OSError as err:  # without a reason of the system's: more or fewer bytes came than the Hub has
-        raise _unreachable(field, name, err.strerror or "it did not arrive whole", instead) from err
+        folder = _persistently(lambda: _fetched(repo, patterns, revision, watch, label), watch)
+        if isinstance(wanted, str) and not (folder / wanted).is_file():
+            raise EntryNotFoundError
+    except (*_FAILURES, EntryNotFoundError) as err:
+        raise refusal(err, field=field, name=name, instead=instead) from err
     if watch:
         watch.tell_end(label)
     for path in folder.rglob("*"):
         file = path.relative_to(folder).as_posix()
-        if any(fnmatch(file, pattern) for pattern in patterns):
-            _require_intact(path, name=f"{repo}/{file}", field=field)
-    if not isinstance(wanted, str):
+        if list(filter_repo_objects([file], allow_patterns=patterns)):
+            _require_intact(path, repo, file, field=field)
+    return folder / wanted if isinstance(wanted, str) else folder
+
+
+def _fetched(repo: str, patterns: list[str], revision: str, watch: "_Watch | None", label: str) -> Path:
+    """The folder of the cache that has all of it; what is there already where the Hub does not answer well."""
+
+    def cached() -> Path:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
+
+    if _COMMIT.fullmatch(revision) and all(_is_cached(repo, name, revision) for name in patterns):
+        return cached()
+    try:
+        return _from_hub(repo, patterns, revision, watch, label)
+    except _FAILURES as err:
+        try:
+            folder = cached()
+        except LocalEntryNotFoundError:
+            raise err from None
+        if not all((folder / name).is_file() for name in patterns if "*" not in name):
+            raise
         return folder
-    if not (folder / wanted).is_file():
-        if not _is_reachable(repo, revision):  # the folder is an older one, with other files
-            raise _unreachable(field, name, "the Hub can't be reached", instead)
-        raise WeightsError(f"{field} must be a file on the Hub, got '{name}'. Choose another model.")
-    return folder / wanted
+
+
+def _from_hub(repo: str, patterns: list[str], revision: str, watch: "_Watch | None", label: str) -> Path:
+    info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_ASKING_S)
+    commit = str(info.sha)
+    entries = {entry.rfilename: entry for entry in info.siblings or () if is_safe_name(entry.rfilename)}
+    names = filter_repo_objects(entries, allow_patterns=patterns)
+    files = [HubFile.listed(repo, commit, entries[name]) for name in names if not _is_cached(repo, name, commit)]
+    if any(_published_sha256(repo, file.name) not in ("", file.digest) for file in files):
+        raise OtherFileError
+    total, before = sum(file.size for file in files), 0
+
+    for file in files:
+
+        def tell(there: int, before: int = before) -> None:
+            if watch:
+                watch.tell(label, before + there, total)
+
+        transfer(file, tell)
+        before += file.size
+        tell(0, before)
+    note_commit(repo, revision, commit)
+    return cache_of(repo) / "snapshots" / commit
+
+
+def _is_cached(repo: str, name: str, commit: str) -> bool:
+    return isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+
+
+def _published_sha256(repo: str, name: str) -> str:
+    """What the catalog knows of a file; empty if nothing."""
+    known = catalog.published_file(repo, name)
+    return (known and known.sha256) or ""
+
+
+def _persistently(work: Callable[[], _T], watch: "_Watch | None") -> _T:
+    """Do it again while it fails for what may pass, for `PATIENCE_S` at most; waiting is told, and can be stopped."""
+    waited, tries = 0.0, 0
+    while True:
+        try:
+            return work()
+        except _FAILURES as err:
+            answer, wait_s = answer_of(err), getattr(err, "wait_s", None)
+            tries = 0 if answer is HubAnswer.BROKEN_OFF else tries  # it came further
+            if answer not in PASSING or tries == len(PAUSES_S):
+                raise
+            pause = PAUSES_S[tries] if wait_s is None else wait_s
+            if waited + pause > PATIENCE_S:
+                raise
+        tries, waited = tries + 1, waited + pause
+        _pause(pause, watch)
+
+
+def _pause(seconds: float, watch: "_Watch | None") -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if watch:
+            watch.tell_pause(left)
+            watch.closed.wait(min(left, INTERVAL_S))
+            watch.require_open()
+        else:
+            time.sleep(left)
 
 
 def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
@@ -134,7 +216,7 @@ def following(work: Callable[[], _T]) -> Generator[Progress, None, _T]:
         try:
             yield from iter(watch.told.get, None)
         finally:
-            watch.is_closed = True
+            watch.closed.set()
     return future.result()
 
 
@@ -143,18 +225,35 @@ class _Watch:
 
     def __init__(self) -> None:
         self.told: SimpleQueue[Progress | None] = SimpleQueue()
-        self.is_closed = False
+        self.closed = threading.Event()
         self._last: tuple[str, int, int] | None = None
+        self._last_s = 0.0
 
     def over(self, work: Callable[[], _T]) -> _T:
         _WATCH.set(self)  # the thread's own; it ends with the work
         return work()
 
+    def require_open(self) -> None:
+        """Stop the work if nobody follows it any more.
+
+        Raises:
+            CancelledError: So it is.
+        """
+        if self.closed.is_set():
+            raise CancelledError("The download was stopped.")
+
     def tell(self, name: str, done: int, total: int) -> None:
-        if (name, done, total) != self._last:  # the Hub has two bars, what was received and what was written
-            self._last = (name, done, total)
+        """Say how many bytes are there, now and then."""
+        self.require_open()
+        now = time.monotonic()
+        if (name, done, total) != self._last and (done in (0, total) or now - self._last_s >= INTERVAL_S):
+            self._last, self._last_s = (name, done, total), now
             note = f"Downloading {name}: {done / _MEGABYTE:,.0f} of {total / _MEGABYTE:,.0f} MB"
             self.told.put(Progress(Stage.LOAD, done, total, note=note))
+
+    def tell_pause(self, left_s: float) -> None:
+        """Say that the Hub is waited for."""
+        self.told.put(Progress(Stage.LOAD, 0, 1, note=f"The Hub is busy: asking again in {left_s:.0f} s"))
 
     def tell_end(self, name: str) -> None:
         """Say that reading has begun, if there was something to download."""
@@ -166,65 +265,22 @@ class _Watch:
 _WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
-class _Bar(tqdm):
-    """The Hub library's hook for progress: a bar that is told of instead of drawn."""
+def _require_intact(path: Path, repo: str, file: str, *, field: str) -> None:
+    """Refuse, and remove, a file of the Hub's cache that is not what its name or the catalog says.
 
-    monitor_interval = 0  # no thread that watches over it
-
-    def __init__(self, watch: _Watch, name: str, **options: Any) -> None:
-        self._watch = watch
-        self._name = name
-        super().__init__(**options, file=io.StringIO(), mininterval=INTERVAL_S, miniters=1)
-
-    def update(self, n: float | None = 1) -> bool | None:
-        if self._watch.is_closed:
-            raise CancelledError("The download was stopped.")
-        return super().update(n)
-
-    def display(self, *args: Any, **options: Any) -> None:
-        del args, options
-        if self.unit == "B" and self.total:  # another one counts files; without a total all was there
-            self._watch.tell(self._name, int(self.n), int(self.total))
-
-
-_Bar.set_lock(threading.RLock())  # the default one is for bars of several processes, and starts another
-
-
-def _require_intact(path: Path, *, name: str, field: str) -> None:
-    """Refuse, and remove, a file in the Hub's cache that is not what its name there says."""
-    if not path.is_symlink():
+    Raises:
+        WeightsError: It is another.
+    """
+    if not path.is_file():
         return
-    blob = path.parent / path.readlink()
-    if not _SHA256.fullmatch(blob.name) or not blob.is_file() or sha256_of(blob) == blob.name:
+    blob = path.parent / path.readlink() if path.is_symlink() else path
+    expected = _published_sha256(repo, file) or (blob.name if _SHA256.fullmatch(blob.name) else "")
+    if not expected or sha256_of(blob) == expected:
         return
-    _log.warning("%s was downloaded damaged and is removed.", name)
+    _log.warning("%s/%s is not the file that was published, and is removed.", repo, file)
     for part in (blob.resolve(), blob, path):
         part.unlink(missing_ok=True)
     raise WeightsError(
-        f"{field} must be what its publisher has on the Hub, got '{name}' with another sha256. "
+        f"{field} must be what its publisher has on the Hub, got '{repo}/{file}' with another sha256. "
         "What arrived was removed; try again or choose another model."
     )
-
-
-def _ask_for_commit(repo: str, wanted: str | Sequence[str], revision: str) -> None:
-    """Ask the Hub for a file at a fixed commit that is not in its cache; raises what the Hub library raises.
-
-    For a branch the library asks by itself. Of a commit it lists the files at once, and offline it goes on trying to
-    for 23 s.
-    """
-    if not isinstance(wanted, str) or not _COMMIT.fullmatch(revision) or constants.HF_HUB_OFFLINE:
-        return
-    if not isinstance(try_to_load_from_cache(repo, wanted, revision=revision), str):
-        HfApi().model_info(repo, revision=revision, timeout=_ASKING_S)
-
-
-def _is_reachable(repo: str, revision: str) -> bool:
-    try:
-        HfApi().model_info(repo, revision=revision, timeout=_ASKING_S)
-    except HTTPError:
-        return False
-    return True
-
-
-def _unreachable(field: str, name: str, reason: str, instead: str) -> WeightsError:
-    return WeightsError(f"{field} must be downloadable, got '{name}': {reason}. {instead}, or connect to the internet.")

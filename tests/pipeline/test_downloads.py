@@ -1,34 +1,41 @@
 """Downloads: told of while they run, stopped, resumed, and checked against what the Hub says."""
 
+import errno
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+from pipelines import catalog
+from pipelines.catalog_entries import PublishedFile
 from pipelines.errors import WeightsError
 from pipelines.events import Progress, Stage
-from pipelines.weights import digests, downloads
+from pipelines.weights import digests, downloads, transfers
 from pipelines.weights.downloads import fetch, following
-from tests.stand_in_hub import COMMIT, StandInHub, serving, use_hub
+from pipelines.weights.hub_answers import PASSING, HubAnswer, HubError
+from tests.stand_in_hub import COMMIT, Refusal, StandInHub, serving, use_hub
 
 REPO, NAME = "owner/models", "motion.ckpt"
 FILE = f"{REPO}/{NAME}"
 CONTENT = bytes(range(256)) * 512
-PIECE = 1 << 14
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch) -> Iterator[StandInHub]:
-    """One file of eight pieces; every piece is told of."""
+    """One large file; every piece that comes is told of, and nobody waits long for the Hub."""
     folder = tmp_path / "hub" / REPO
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(CONTENT)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", PIECE)
     monkeypatch.setattr(downloads, "INTERVAL_S", 0)
+    monkeypatch.setattr(downloads, "PAUSES_S", (0.0, 0.0, 0.0))
     with serving(tmp_path / "hub") as hub:
         use_hub(monkeypatch, hub.url, tmp_path / "cache")
         yield hub
@@ -60,8 +67,11 @@ def test_a_download_is_told_of_until_it_is_whole():
     *downloading, reading = told
     assert path.read_bytes() == CONTENT
     assert {(event.stage, event.total) for event in downloading} == {(Stage.LOAD, len(CONTENT))}
-    assert [event.step for event in downloading] == [PIECE * pieces for pieces in range(9)]
-    assert downloading[4].note == "Downloading motion.ckpt: 0 of 0 MB"
+    steps = [event.step for event in downloading]
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, len(CONTENT))
+    assert len(steps) > 2
+    assert downloading[1].note == "Downloading motion.ckpt: 0 of 0 MB"
     assert (reading.step, reading.total, reading.note) == (0, 1, "Reading motion.ckpt")
 
 
@@ -83,21 +93,49 @@ def test_what_the_work_raises_comes_out(hub: StandInHub):
         followed(get)
 
 
-def test_closing_stops_the_download_and_the_next_one_starts_afresh(hub: StandInHub, tmp_path):
+def test_a_stopped_download_goes_on_where_it_was_even_in_another_process(hub: StandInHub, tmp_path):
     hub.pausing.add(FILE)
     events = following(get)
-    assert next(event for event in events if event.step == PIECE).total == len(CONTENT)
+    there = next(event.step for event in events if event.step)
     hub.go_on.set()
     events.close()
-    assert cached(tmp_path) == []
-    assert followed(get)[1].read_bytes() == CONTENT
+    (part,) = cached(tmp_path)
+    assert there <= part.stat().st_size < len(CONTENT)
+    script = (
+        "import sys; from pathlib import Path; from huggingface_hub import constants\n"
+        "constants.ENDPOINT, constants.HF_HUB_CACHE = sys.argv[1], sys.argv[2]\n"
+        "constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + '/{repo_id}/resolve/{revision}/{filename}'\n"
+        "from pipelines.weights.downloads import fetch\n"
+        f"print(fetch({REPO!r}, {NAME!r}, 'main', field='motion_module'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, hub.url, str(constants.HF_HUB_CACHE)], capture_output=True, text=True, check=True
+    )
+    assert hub.resumed == [(FILE, hub.resumed[0][1])]
+    assert hub.resumed[0][1] >= there
+    assert Path(done.stdout.strip()).read_bytes() == CONTENT
+    assert cached(tmp_path) == [Path(done.stdout.strip()).resolve()]
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_server_without_ranges_is_asked_for_all_of_it(tmp_path, monkeypatch):
+    part = tmp_path / "cache" / "models--owner--models" / "blobs" / f"{hashlib.sha256(CONTENT).hexdigest()}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"something else that is not its beginning")
+    monkeypatch.setattr("tests.stand_in_hub._Cdn.send_content", _without_ranges)
+    assert get().read_bytes() == CONTENT
+
+
+def _without_ranges(handler, file: str, etag: str, headers: dict, *, with_body: bool) -> None:
+    handler.send(200, {"ETag": etag} | headers, (handler.hub.root / file).read_bytes(), with_body=with_body)
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(hub: StandInHub):
     hub.breaking.add(FILE)
     told, path = followed(get)
     assert path.read_bytes() == CONTENT
-    assert hub.resumed == [(FILE, len(CONTENT) // 2)]
+    ((file, start),) = hub.resumed
+    assert (file, 0 < start <= len(CONTENT) // 2) == (FILE, True)
     assert max(event.step for event in told) == len(CONTENT)
 
 
@@ -114,8 +152,9 @@ def test_a_file_with_another_sha256_is_removed_and_refused(hub: StandInHub, tmp_
     assert get().read_bytes() == CONTENT
 
 
-def test_a_file_that_is_too_short_is_refused(hub: StandInHub, tmp_path):
-    hub.spoiled[FILE] = CONTENT[:-1]
+@pytest.mark.parametrize("sent", [CONTENT[:-1], CONTENT + b"more"])
+def test_a_file_of_another_size_is_refused(hub: StandInHub, tmp_path, sent):
+    hub.spoiled[FILE] = sent
     with pytest.raises(WeightsError, match=f"got '{FILE}': it did not arrive whole"):
         get()
     assert cached(tmp_path) == []
@@ -150,3 +189,167 @@ def test_a_file_at_a_fixed_commit_is_had_from_the_cache_or_refused_at_once_where
     with pytest.raises(WeightsError, match="the Hub can't be reached"):
         fetch(REPO, "other.ckpt", COMMIT, field="motion_module")
     assert time.monotonic() - start < 10
+
+
+GATED = {"code": "GatedRepo", "message": "Access to model owner/models is restricted. Please log in."}
+LIMITED = {"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300', "Retry-After": "700"}
+TOKEN = "Invalid credentials in Authorization header"
+ANSWERS = [
+    (Refusal(401, "RepoNotFound", "Repository not found"), HubAnswer.MISSING, "or it is a private one"),
+    (Refusal(401, "", "Invalid username or password."), HubAnswer.MISSING, "HF_TOKEN to a token of whoever may read"),
+    (Refusal(404, "RepoNotFound"), HubAnswer.MISSING, "there is no such repository"),
+    (Refusal(401, "", TOKEN), HubAnswer.BAD_TOKEN, "the Hub does not know the token in HF_TOKEN"),
+    (Refusal(401, **GATED, at=("resolve",)), HubAnswer.GATED, "asks readers to accept terms"),
+    (Refusal(403, **GATED, at=("resolve",)), HubAnswer.GATED, "set HF_TOKEN to a token of that account"),
+    (Refusal(403, "", "Forbidden"), HubAnswer.FORBIDDEN, "the Hub forbids access to it"),
+    (Refusal(403, "", "Access to this resource is disabled."), HubAnswer.DISABLED, "the Hub has disabled it"),
+    (Refusal(404, "RevisionNotFound"), HubAnswer.NO_REVISION, "must be a revision on the Hub"),
+    (Refusal(404, "EntryNotFound", at=("resolve",)), HubAnswer.NO_FILE, "must be a file on the Hub"),
+    (Refusal(451, "", "Unavailable For Legal Reasons"), HubAnswer.WITHHELD, "for legal reasons"),
+    (Refusal(429, headers=LIMITED), HubAnswer.TOO_MANY, "Try again in 55 s; with a token in HF_TOKEN it answers more."),
+    (Refusal(429, headers={"Retry-After": "700"}), HubAnswer.TOO_MANY, "Try again in 700 s"),
+    (Refusal(429), HubAnswer.TOO_MANY, "the Hub has had too many questions from here. Try again in a few minutes"),
+    (Refusal(418), HubAnswer.REFUSED, "the Hub refuses the question (status 418)"),
+    *((Refusal(status), HubAnswer.TROUBLE, "the Hub has trouble of its own") for status in (500, 502, 503, 504)),
+    (Refusal(503, at=("cdn",)), HubAnswer.TROUBLE, "Try again in a few minutes."),
+    (Refusal(403, message="AccessDenied", at=("cdn",)), HubAnswer.FORBIDDEN, "the Hub forbids access"),
+]
+
+
+@pytest.mark.parametrize(("refusal", "answer", "words"), ANSWERS)
+def test_what_the_hub_refuses_is_told_as_it_is_with_what_helps(hub: StandInHub, monkeypatch, refusal, answer, words):
+    monkeypatch.setattr(downloads, "PATIENCE_S", 50.0)  # nobody waits for 55 s
+    hub.refusal = replace(refusal)
+    with pytest.raises(HubError) as error:
+        get()
+    assert error.value.answer is answer
+    assert words in str(error.value)
+    assert f"got '{FILE}'" in str(error.value)
+    assert "connect to the internet" not in str(error.value)
+    asked = hub.questions.count(refusal.at[0])
+    waits = answer in PASSING and not refusal.headers
+    assert asked == (1 + len(downloads.PAUSES_S) if waits else 1)
+
+
+@pytest.mark.parametrize("refusal", [refusal for refusal, *_ in ANSWERS])
+def test_what_is_in_the_cache_serves_whatever_the_hub_answers(hub: StandInHub, refusal):
+    there = get()
+    hub.refusal = replace(refusal)
+    start = time.monotonic()
+    assert get() == there
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("at", ["api", "resolve", "cdn"])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_hiccup_of_the_hub_ends_nothing(hub: StandInHub, at, status):
+    hub.refusal = Refusal(status, at=(at,), times=2)
+    assert get().read_bytes() == CONTENT
+    assert hub.refusal.times == 0
+
+
+def test_the_hub_s_own_pause_is_kept_and_told(hub: StandInHub):
+    hub.refusal = Refusal(429, headers={"Retry-After": "1"}, times=1)
+    start = time.monotonic()
+    told, path = followed(get)
+    assert path.read_bytes() == CONTENT
+    assert time.monotonic() - start >= 1
+    assert told[0].note == "The Hub is busy: asking again in 1 s"
+
+
+def test_waiting_for_the_hub_can_be_cancelled(hub: StandInHub):
+    hub.refusal = Refusal(429, headers={"Retry-After": "80"})
+    events = following(get)
+    assert next(events).note == "The Hub is busy: asking again in 80 s"
+    start = time.monotonic()
+    events.close()
+    assert time.monotonic() - start < 10
+
+
+def test_a_hub_that_says_nothing_is_given_up(hub: StandInHub, monkeypatch):
+    monkeypatch.setattr(downloads, "_ASKING_S", 0.2)
+    monkeypatch.setattr("tests.stand_in_hub._Hub.answer", lambda *_, **__: hub.go_on.wait())
+    with pytest.raises(HubError, match="did not answer in time") as error:
+        get()
+    assert error.value.answer is HubAnswer.NO_ANSWER
+
+
+def test_a_token_is_the_hub_s_alone(hub: StandInHub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert get().read_bytes() == CONTENT  # the other host refuses whoever brings one
+    assert hub.questions == ["api", "resolve", "cdn"]
+
+
+def test_without_downloads_allowed_that_is_what_is_said(hub: StandInHub, monkeypatch):
+    del hub
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE forbids downloads here") as error:
+        get()
+    assert error.value.answer is HubAnswer.OFFLINE
+
+
+def test_a_full_disk_is_told_as_one(hub: StandInHub, monkeypatch):
+    del hub
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfers, "_receive", full)
+    with pytest.raises(HubError, match=r"there is no room on the disk\. Make some, or set HF_HOME"):
+        get()
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("repo", ["owner/a--b", "owner/-x", f"owner/{'x' * 100}"])
+def test_a_name_that_no_repository_can_have_is_told_as_one_that_is_not_there(repo):
+    with pytest.raises(HubError, match="there is no such repository") as error:
+        fetch(repo, NAME, "main", field="motion_module")
+    assert error.value.answer is HubAnswer.MISSING
+
+
+@pytest.mark.parametrize(
+    ("name", "is_safe"),
+    [("a/b.bin", True), ("../b", False), ("a/../../b", False), ("/etc/passwd", False), ("a\\b", False), ("c:b", False)],
+)
+def test_names_from_the_hub_stay_in_their_folder(name, is_safe):
+    assert transfers.is_safe_name(name) == is_safe
+
+
+def publish(monkeypatch, sha256: str) -> None:
+    """Have the catalog know a file's sha256."""
+    known = PublishedFile(NAME, sha256=sha256)
+    monkeypatch.setattr(catalog, "published_file", lambda repo, name: known if (repo, name) == (REPO, NAME) else None)
+
+
+def test_a_file_that_the_catalog_knows_is_taken_or_refused_by_its_sha256(hub: StandInHub, tmp_path, monkeypatch):
+    publish(monkeypatch, hashlib.sha256(CONTENT).hexdigest())
+    path = get()
+    assert path.read_bytes() == CONTENT
+    publish(monkeypatch, "ab" * 32)
+    with pytest.raises(WeightsError, match=r"with another sha256\. What arrived was removed"):
+        get()  # as it was cached before
+    assert cached(tmp_path) == []
+    with pytest.raises(HubError, match="must be the file that the catalog knows") as error:
+        get()
+    assert error.value.answer is HubAnswer.OTHER_FILE
+    assert hub.downloads == [FILE], "what will be refused was fetched again"
+
+
+def test_where_links_can_not_be_made_a_file_is_there_once(hub: StandInHub, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers, "are_symlinks_supported", lambda _: False)
+    path = get()
+    assert not path.is_symlink()
+    assert cached(tmp_path) == []
+    assert get().read_bytes() == CONTENT
+    assert hub.downloads == [FILE]
+
+
+def test_two_who_want_a_file_at_once_fetch_it_once(hub: StandInHub):
+    hub.pausing.add(FILE)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(get) for _ in range(2)]
+        while not hub.downloads:
+            time.sleep(0.01)
+        hub.go_on.set()
+        assert [one.result().read_bytes() for one in both] == [CONTENT, CONTENT]
+    assert hub.downloads == [FILE]

@@ -1,8 +1,10 @@
 """The operator's settings: what is read, what is refused and how, and the limits they set. No torch."""
 
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,14 +72,38 @@ def test_every_fault_has_a_line():
     assert [line.split()[0] for line in lines] == ["MAX_FRAMES", "MAX_SIDE", "STUDIO_WINDOWS"]
 
 
+SECRETS = ("STUDIO_AUTH", "SDAPI_AUTH")
+
+
+@pytest.mark.parametrize("variable", SECRETS)
 @pytest.mark.parametrize("value", ["pa55word", "user:", ":pa55word", "user: pa55word", "us er:pa55word"])
-def test_a_login_that_cannot_be_used_is_refused_without_being_shown(value):
+def test_a_login_that_cannot_be_used_is_refused_without_being_shown(variable, value):
     with pytest.raises(SettingsError) as caught:
-        Settings.from_environment({"STUDIO_AUTH": value})
-    assert str(caught.value).startswith("STUDIO_AUTH must be a user's name, a colon and a password, without spaces,")
+        Settings.from_environment({variable: value})
+    assert str(caught.value).startswith(f"{variable} must be a user's name, a colon and a password, without spaces,")
     error = caught.value
     assert "pa55" not in repr((error, error.__cause__))
     assert error.__suppress_context__
+
+
+def test_every_setting_that_holds_a_secret_is_known_as_one():
+    """By its type, so that whoever adds one need not think of the messages."""
+    by_type = {field.alias for field in Settings.model_fields.values() if "SecretStr" in str(field.annotation)}
+    by_name = {name for name in variables() if re.search("AUTH|PASSWORD|TOKEN|SECRET|KEY", name)}
+    assert by_type == by_name == set(SECRETS)
+
+
+@pytest.mark.parametrize("variable", variables())
+def test_no_setting_tells_a_login_or_a_token_that_stands_in_it(variable, monkeypatch, capsys):
+    """Whatever it is for: in a refusal, at the start, or written out."""
+    monkeypatch.setenv(variable, "https://ann:pa55word@example.org/x?token=hf_abcdefghijklmnop")
+    found = ""
+    with suppress(SystemExit):
+        found = repr(checked_settings())
+    said = "".join(capsys.readouterr()) + (found if variable in SECRETS else "")
+    assert variable in said or found
+    assert "pa55word" not in said
+    assert "hf_abc" not in said
 
 
 def test_a_password_may_hold_colons_and_is_never_written_out():

@@ -110,6 +110,7 @@ def test_the_first_language_that_a_browser_asks_for_decides(accepted: str, langu
         ("Pass 2 of 2, round 1 of 3, step 3 of 25", "Durchgang 2 von 2, Runde 1 von 3, Schritt 3 von 25"),
         ("Extension 1 of 2, step 3 of 25", "Verlängerung 1 von 2, Schritt 3 von 25"),
         ("Downloading a.safetensors: 1,200 of 3,400 MB", "a.safetensors herunterladen: 1.200 von 3.400 MB"),
+        ("The Hub is busy: asking again in 55 s", "Der Hub ist beschäftigt: neue Frage in 55 s"),
         ("Reading the mask, frame 10 of 2,000", "Maske lesen, Bild 10 von 2.000"),
         ("'x' has no middle block, or none that fits.", "'x' has no middle block, or none that fits."),
     ],

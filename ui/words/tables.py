@@ -18,6 +18,7 @@ from api.grid import MAX_CELLS
 from api.limits import allowed_bounds
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
+from pipelines.gpu import TEXTS as GPU_TEXTS
 from pipelines.presets import PRESETS
 from pipelines.prompt.dialect import MEANINGS
 from pipelines.request import GenerationRequest
@@ -125,6 +126,8 @@ def _said_elsewhere() -> Iterator[tuple[str, str]]:
     yield from ((f"told.dialect.{dialect}", meaning) for dialect, meaning in MEANINGS.items())
     for heading in GROUPS:
         yield heading_key(heading), heading
+    for note, text in GPU_TEXTS.items():
+        yield f"told.gpu.{note}", text
     for preset in PRESETS:
         yield f"preset.{preset.id}", preset.label
     for kind, entries in (("base_model", catalog.base_models()), ("motion_module", catalog.motion_modules())):

@@ -1,0 +1,23 @@
+"""The line about the GPU: why clips are made on the CPU though there is one, or what to know of it."""
+
+import gradio as gr
+
+from pipelines.gpu import find_gpu
+from ui.progress import message_html
+from ui.quiet_events import QUIET
+from ui.words.speech import say, visitor_language
+from ui.words.tables import ENGLISH
+
+
+def place_gpu_line(page: gr.Blocks) -> None:
+    """Lay out the line, inside the Blocks that is being built, where there is something to say."""
+    if not find_gpu().note:
+        return
+    line = gr.HTML(gpu_html(), elem_id="gpu_line", padding=False)
+    page.load(lambda: gpu_html(visitor_language()), None, line, queue=False, **QUIET)
+
+
+def gpu_html(language: str = ENGLISH) -> str:
+    """What to say of the GPU; empty where all is well."""
+    gpu = find_gpu()
+    return message_html(say(language, f"told.gpu.{gpu.note}", **gpu.details)) if gpu.note else ""
