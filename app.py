@@ -12,7 +12,6 @@ from pipelines.gpu import ask_ahead
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 ask_ahead()  # another process loads PyTorch meanwhile, where there may be a GPU
 
-from api.control_preview import preview_clip
 from api.engine_start import warm
 from api.health import health_router
 from api.jobs import Jobs
@@ -22,7 +21,7 @@ from api.one_device import OneDevice
 from api.routes import serve
 from api.sdapi.routes import sdapi_router
 from api.start import checked_settings
-from api.zero_gpu import lend, lent_engine, on_zero_gpu, preload
+from api.zero_gpu import lent_engine, lent_preview, on_zero_gpu, preload
 from pipelines.catalog import default_base_model
 from pipelines.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
 from ui.page import build_page
@@ -70,7 +69,7 @@ os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
 _limit_s, _device = _settings.max_gpu_seconds, OneDevice()
 _make_clip = _device.alone(lent_engine(limit_s=_limit_s))
 _jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
-demo = build_page(_make_clip, _device.alone(lend(preview_clip, duration=_limit_s)), _jobs)
+demo = build_page(_make_clip, _device.alone(lent_preview(limit_s=_limit_s)), _jobs)
 open_line(demo, _settings, _jobs)
 
 if on_zero_gpu():

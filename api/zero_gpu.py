@@ -9,24 +9,36 @@ import tempfile
 from collections.abc import Callable, Generator
 from functools import partial
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import spaces
 
+from api.control_preview import MakePreview, preview_clip
 from api.engine import MakeClip, make_clip
 from api.engine_start import STATE
 from api.faults import fault_text, faults_in_words
 from api.lending_faults import lending_in_words
 from api.turns import LEAST_S, Turn, TurnEvent, take_turn
+from controlnet.preprocessors import get_preprocessor
 from pipelines.errors import UserError
-from pipelines.events import Progress
+from pipelines.events import Progress, Stage
+from pipelines.planner.costs import kind_of
 from pipelines.planner.estimate import estimate
-from pipelines.planner.machine import TURN_MARGIN_S
+from pipelines.planner.machine import TURN_MARGIN_S, this_machine
+from pipelines.planner.pace import pace_of
+from pipelines.planner.tasks import tasks_of
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
+SIZE = "large"
+"""The card that is asked for: without saying so, a Space of many weights gets the larger one, at twice the quota."""
+
 ROOM = 1.5
 """Turns ask for so many times what is expected of their clip."""
+
+PREVIEW_START_S = 10
+"""What a preview takes before its first frame: a process, its network, its clip."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +68,7 @@ def lend(
         with faults_in_words():
             yield from engine(*given)
 
-    lent = spaces.GPU(duration=duration)(in_worker)
+    lent = spaces.GPU(duration=duration, size=SIZE)(in_worker)
 
     def borrowing(*given: Any) -> Generator[Any, None, None]:
         with lending_in_words(duration(*given) if callable(duration) else duration):
@@ -86,10 +98,43 @@ def lent_engine(*, limit_s: int) -> MakeClip:
 
     def take(turn: Turn) -> Generator[TurnEvent, None, None]:
         if turn.frames_done is None:
-            yield from _fetched(turn.request)
+            yield from _following(lambda: _fetch(turn.request))
         yield from lent(turn)
 
     return partial(make_clip, take=take, seconds=seconds)
+
+
+def lent_preview(*, limit_s: int) -> MakePreview:
+    """What makes previews of control units on this Space: with the device only where a network computes.
+
+    Args:
+        limit_s: Seconds that a preview may hold the device.
+    """
+    if not on_zero_gpu():
+        return preview_clip
+    lent = lend(preview_clip, duration=partial(preview_seconds, limit_s=limit_s))
+
+    def preview(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
+        from controlnet.fetching import fetch_weights
+
+        unit = request.controls[0]
+        if not get_preprocessor(unit.preprocessor).weights:
+            yield from preview_clip(request, folder)
+            return
+        yield from _following(lambda: fetch_weights([unit]))
+        yield from lent(request, folder)
+
+    return preview
+
+
+def preview_seconds(request: GenerationRequest, *_: object, limit_s: int) -> int:
+    """For how many seconds a preview asks: what reading its network and looking at its frames is expected to take."""
+    work = sum(
+        pace_of(this_machine(), kind_of(request.base_model)).task_seconds(task)
+        for task in tasks_of(request.model_copy(update={"controls": request.controls[:1]}))
+        if task.stage is Stage.PREPROCESS
+    )
+    return min(limit_s, ceil(max(LEAST_S, PREVIEW_START_S + ROOM * work)))
 
 
 def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
@@ -104,13 +149,20 @@ def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
         return most
 
 
-def _fetched(request: GenerationRequest) -> Generator[Progress, None, None]:
-    """Fetch the models first: a turn that downloads them would hold the device all the while."""
-    from pipelines.fetching import fetch_models
-    from pipelines.generate import default_store
+def _following(work: Callable[[], None]) -> Generator[Progress, None, None]:
     from pipelines.weights.downloads import following
 
-    yield from following(partial(fetch_models, request, default_store()))
+    yield from following(work)
+
+
+def _fetch(request: GenerationRequest) -> None:
+    """Fetch all that a request reads first: a turn that downloads it would hold the device all the while."""
+    from controlnet.fetching import fetch_weights
+    from pipelines.fetching import fetch_models
+    from pipelines.generate import default_store
+
+    fetch_models(request, default_store())
+    fetch_weights(request.controls)
 
 
 def preload(base_model: str) -> None:

@@ -1,13 +1,27 @@
 """A preprocessor's weights from the Hub, by the same checked way as all models."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Preprocessor, Setting, Weights
-from controlnet.preprocessors import OFFLINE, weights_wanted
+from controlnet.preprocessors import OFFLINE, get_preprocessor, options_of, weights_wanted
+from pipelines.request_fields.units import ControlUnit
 from pipelines.weights.downloads import fetch
 
 _INSTEAD = f"Choose a preprocessor that needs no download ({', '.join(OFFLINE)})"
+
+
+def fetch_weights(units: Iterable[ControlUnit]) -> None:
+    """Have the weights of the units' preprocessors on this disk, for where they must be there before a device is lent.
+
+    Raises:
+        InvalidRequestError: A preprocessor or its options can't be used.
+        WeightsError: A file can't be had, or is damaged.
+    """
+    for unit in units:
+        for weights in filter(None, weights_wanted(get_preprocessor(unit.preprocessor), options_of(unit))):
+            _fetched(weights)
 
 
 def built_with_weights(preprocessor: Preprocessor, setting: Setting) -> Filter:

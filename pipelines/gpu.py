@@ -117,7 +117,10 @@ def ask_torch(torch: Any) -> Gpu:
         torch: The module; tests give a stand-in.
     """
     if torch.cuda.is_available():
-        return _cuda_card(torch)
+        try:
+            return _cuda_card(torch)
+        except (RuntimeError, AssertionError):  # taken by another program for itself, or lost since
+            return Gpu(note=GpuNote.NO_CARD)
     xpu, mps = getattr(torch, "xpu", None), getattr(torch.backends, "mps", None)
     if xpu is not None and xpu.is_available():
         dtype = "bfloat16" if xpu.is_bf16_supported() else "float16"

@@ -35,6 +35,8 @@ from pipelines.request import GenerationRequest
 from pipelines.schedules import is_constant, values_at
 
 PLACES = 128  # frames the one UNet has positions for: LongAnimateDiff's, the most of all published modules
+MAX_ROWS = 65_535
+"""Rows of one call of attention over time, the positions of all windows: CUDA's kernels have no larger grids."""
 _POSITIONS = ".pos_embed.pe"
 
 
@@ -137,13 +139,14 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
     if loaded.adapter.conv_in is not None:  # PIA's own channels beside the base model's four
         own = motion["conv_in.weight"][:, unet.config.in_channels :].to(device, dtype)
         weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], own], dim=1)
-    zero = torch.zeros((), device=device, dtype=dtype)
+    # On the CPU wherever the rest is: ZeroGPU would pack what is expanded of it at full size.
+    nothing = torch.zeros((), dtype=dtype)
     for name, place in motion_unet.state_dict().items():
         if name in weights:
             continue
         tensor = motion.get(name)
-        if tensor is None:  # a middle block the module does not have; it is idle, and costs no memory
-            weights[name] = zero.expand(place.shape)
+        if tensor is None:  # a middle block the module does not have: it is idle, costs no memory and no device
+            weights[name] = nothing.expand(place.shape)
         elif name.endswith(_POSITIONS):
             weights[name] = _with_places(tensor, place.shape[1]).to(device, dtype)
         else:
@@ -192,6 +195,7 @@ class MotionState:
         effect: Factors of what motion layers add, [B, F] or None: how strongly the module acts at all.
         inner_windows: What attention over time sees at once, if not all frames.
         seen: The frames it is looking at; the motion modules note it themselves.
+        clips: The windows of the batch it is looking at; noted likewise.
     """
 
     num_frames: int = 1
@@ -201,6 +205,7 @@ class MotionState:
     effect: torch.Tensor | None = None
     inner_windows: Sequence[Window] = ()
     seen: slice = field(default_factory=lambda: slice(None))
+    clips: slice = field(default_factory=lambda: slice(None))
 
 
 class MotionModule(AnimateDiffTransformer3D):
@@ -231,13 +236,30 @@ class MotionModule(AnimateDiffTransformer3D):
             x = self.norm(hidden_states)
             x = x.view(batch, num_frames, channels, area).permute(0, 3, 1, 2)
         x = self.proj_in(x.reshape(batch * area, num_frames, channels))
-        for block in self.transformer_blocks:
-            x = _in_inner_windows(block, x, self.state) if self.state.inner_windows else block(x)
+        x = self._over_time(x, batch)
         # Contiguous, for one clip too: else its odd strides go on through every layer that follows.
         x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1).contiguous()
         if self.state.effect is not None:
             x = x * self.state.effect.to(x.device, x.dtype)[:, :, None, None]
         return x.reshape(frames, channels, height, width) + hidden_states
+
+    def _over_time(self, x: torch.Tensor, batch: int) -> torch.Tensor:
+        """The transformer's blocks, [B·h·w, F, C] in and out: in one call, or where that is too large in several."""
+        if len(x) <= MAX_ROWS:
+            return self._through_blocks(x)
+        parts = []
+        try:
+            for clip, rows in enumerate(x.chunk(batch)):
+                self.state.clips = slice(clip, clip + 1)
+                parts += [self._through_blocks(part) for part in rows.split(MAX_ROWS)]
+        finally:
+            self.state.clips = slice(None)
+        return torch.cat(parts)
+
+    def _through_blocks(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.transformer_blocks:
+            x = _in_inner_windows(block, x, self.state) if self.state.inner_windows else block(x)
+        return x
 
 
 def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: MotionState) -> torch.Tensor:
@@ -274,7 +296,7 @@ class ScaledKey(nn.Linear):
         """Keys, or what is added to them, [B·h·w, F, C], times each frame's factor."""
         if self.state.scale is None:
             return keys
-        scale = self.state.scale[:, self.state.seen].to(keys.device, keys.dtype)
+        scale = self.state.scale[self.state.clips, self.state.seen].to(keys.device, keys.dtype)
         return (keys.unflatten(0, (len(scale), -1)) * scale[:, None, :, None]).flatten(0, 1)
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined] # it is documented
 
 from pipelines import catalog
 from pipelines.errors import CancelledError, WeightsError
@@ -115,7 +115,7 @@ def _fetched(repo: str, patterns: list[str], revision: str, watch: "_Watch | Non
             folder = cached()
         except LocalEntryNotFoundError:
             raise err from None
-        if not all((folder / name).is_file() for name in patterns if "*" not in name):
+        if len(patterns) == 1 and "*" not in patterns[0] and not (folder / patterns[0]).is_file():
             raise
         return folder
 
@@ -139,7 +139,7 @@ def _from_hub(repo: str, patterns: list[str], revision: str, watch: "_Watch | No
         transfer(file, tell)
         before += file.size
         tell(0, before)
-    note_commit(repo, revision, commit)
+    note_commit(repo, revision, commit, info.siblings or ())
     return cache_of(repo) / "snapshots" / commit
 
 

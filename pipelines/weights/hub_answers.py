@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined] # it is documented
 from huggingface_hub.utils._http import default_client_factory
 
 from pipelines.errors import WeightsError
@@ -203,12 +203,13 @@ def _answer_of_status(response: httpx2.Response) -> HubAnswer:
     if response.status_code == httpx2.codes.UNAUTHORIZED:  # also what a repository that is not there answers
         is_token = "credentials" in response.headers.get("X-Error-Message", "")
         return HubAnswer.BAD_TOKEN if is_token else HubAnswer.MISSING
-    return {
+    answers: dict[int, HubAnswer] = {
         httpx2.codes.FORBIDDEN: HubAnswer.FORBIDDEN,
         httpx2.codes.NOT_FOUND: HubAnswer.MISSING,
         httpx2.codes.GONE: HubAnswer.MISSING,
         httpx2.codes.UNAVAILABLE_FOR_LEGAL_REASONS: HubAnswer.WITHHELD,
-    }.get(response.status_code, HubAnswer.REFUSED)
+    }
+    return answers.get(response.status_code, HubAnswer.REFUSED)
 
 
 def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubError:

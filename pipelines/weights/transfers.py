@@ -6,7 +6,7 @@ is busy. Here what has arrived stays in the cache until all of it is there. The 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,14 @@ from pathlib import Path
 import httpx2
 from filelock import Timeout
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from huggingface_hub.file_download import are_symlinks_supported, repo_folder_name
 from huggingface_hub.hf_api import RepoSibling
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, hf_raise_for_status
+from huggingface_hub.utils import (  # type: ignore[attr-defined] # they are documented
+    WeakFileLock,
+    build_hf_headers,
+    hf_raise_for_status,
+)
 
 from pipelines.weights.hub_answers import BrokenOffError, OtherSizeError
 
@@ -78,8 +83,14 @@ def is_safe_name(name: str) -> bool:
     return all(part.strip(".") and not set(part) & set("\\:") for part in name.split("/"))
 
 
-def note_commit(repo: str, revision: str, commit: str) -> None:
-    """Note which commit a branch or tag is at, for when the Hub can't be asked."""
+def note_commit(repo: str, revision: str, commit: str, entries: Iterable[RepoSibling]) -> None:
+    """Note which commit a branch or tag is at, and its files, for when the Hub can't be asked."""
+    listed = {
+        one.rfilename: TreeCacheEntry(one.size, one.blob_id, *((one.lfs.sha256, one.lfs.size) if one.lfs else ()))
+        for one in entries
+        if one.size is not None and one.blob_id is not None
+    }
+    write_tree_cache(str(cache_of(repo)), commit, listed)
     ref = cache_of(repo) / "refs" / revision
     with suppress(OSError):  # a cache that is only read
         if revision != commit and not (ref.is_file() and ref.read_text("ascii") == commit):

@@ -2,7 +2,8 @@
 
 `spaces` does all of that itself once its environment says so; what is missing on an ordinary machine is the platform's
 scheduler, and somebody who ends a worker whose time is over. Run as a program it makes one clip by the app's own
-lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER SECONDS GRACE REQUEST`.
+lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER ORDER REQUEST`. How long a turn may
+be is the app's own choice; its seconds are counted by what the engine tells, so that turns end alike anywhere.
 """
 
 import base64
@@ -15,8 +16,10 @@ import sys
 import threading
 import time
 import urllib.parse
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from starlette.datastructures import Headers
@@ -26,7 +29,9 @@ class Scheduler(http.server.BaseHTTPRequestHandler):
     """Answers what `spaces` asks the platform; what is in `refusals` is refused first, all else allowed.
 
     A refusal has a `status`, and what the platform says with it: for 429 seconds that are `left` and to `wait`, where
-    below 0 means that so long a call is never allowed; a `result` for its header. 200 is a line that leads nowhere.
+    below 0 means that so long a call is never allowed; a `result` for its header, and whom it takes the visitor for in
+    `auth`. 200 is its line: a stream of `pings`, for the `reason` that is said, after which a device is lent, or with
+    -1 none.
     """
 
     calls: ClassVar[list[tuple[str, dict[str, str]]]] = []
@@ -40,28 +45,56 @@ class Scheduler(http.server.BaseHTTPRequestHandler):
         self.calls.append((asked.path, query))
         if asked.path == "/schedule" and self.refusals and not self.is_allowed():
             return self.refuse(**self.refusals.pop(0))
+        return self.answer(200, self.lent() if asked.path == "/schedule" else "")
+
+    def lent(self) -> str:
+        """The device that is lent."""
         lent = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "GPU-stand-in", "allowToken": f"t{len(self.calls)}"}
-        return self.answer(200, json.dumps(lent) if asked.path == "/schedule" else "")
+        return json.dumps(lent)
 
     def is_allowed(self) -> bool:
         """Count one of the calls that are allowed before any is refused."""
         type(self).allowed -= 1
         return self.allowed >= 0
 
-    def refuse(self, status: int, left: int = 0, wait: int = 0, result: str = "quota-exceeded") -> None:
-        """Say no."""
+    def refuse(
+        self,
+        status: int,
+        left: int = 0,
+        wait: int = 0,
+        result: str = "quota-exceeded",
+        auth: str = "",
+        pings: int = -1,
+        reason: str = "",
+    ) -> None:
+        """Say no, or have the visitor wait."""
         if status == http.HTTPStatus.OK:
-            return self.answer(status, "event: failed\n\n", "text/event-stream")
+            return self.queue(pings, reason)
         told = json.dumps({"left": left, "wait": wait}) if status == http.HTTPStatus.TOO_MANY_REQUESTS else "{}"
-        return self.answer(status, told, approve=result)
+        return self.answer(status, told, {"X-Approve-Result": result, "X-Authenticated": auth})
 
-    def answer(self, status: int, told: str, kind: str = "application/json", approve: str = "approved") -> None:
+    def queue(self, pings: int, reason: str) -> None:
+        """The platform's line: a stream of events, each sent by itself."""
+        self.send_response(200)
+        headers = {"Content-Type": "text/event-stream", "X-Approve-Result": "approved", "X-Queuing-Reason": reason}
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        last = f"event: succeeded\ndata: {self.lent()}\n\n" if pings >= 0 else "event: failed\n\n"
+        for event in (*["event: ping\n\n"] * max(pings, 0), last):
+            self.wfile.write(event.encode())
+            self.wfile.flush()
+            time.sleep(0.05)  # so that the next one arrives by itself
+
+    def answer(self, status: int, told: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """Send it."""
         body = told.encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("X-Approve-Result", approve)
-        self.send_header("Content-Length", str(len(body)))
+        known = {"Content-Type": "application/json", "X-Approve-Result": "approved", "Content-Length": str(len(body))}
+        for name, value in (known | dict(headers)).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -70,9 +103,32 @@ class Scheduler(http.server.BaseHTTPRequestHandler):
 
 
 class Visitor:
-    """Somebody whose token the platform's proxy has sent; it is signed by nobody."""
+    """Somebody whose token the platform's proxy has sent; it is signed by nobody.
 
-    headers = Headers({"x-ip-token": f"none.{base64.urlsafe_b64encode(b'{}').decode()}.none"})
+    Args:
+        through_page: Whether they press buttons of the page, and no program asks.
+    """
+
+    def __init__(self, *, through_page: bool = False) -> None:
+        token = f"none.{base64.urlsafe_b64encode(b'{}').decode()}.none"
+        self.headers = Headers({"x-ip-token": token} | ({"x-gradio-user": "app"} if through_page else {}))
+
+
+class CountedTime:
+    """A clock that goes by what the engine tells, in the place of `time` in `api.turns`.
+
+    Args:
+        seconds: From each look at it to the next; a turn looks after every event.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        """The seconds so far."""
+        self._now += self._seconds
+        return self._now
 
 
 def platform_variables() -> dict[str, str]:
@@ -126,38 +182,41 @@ def take_away_after(seconds: float, workers: list[int]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def come_as_visitor() -> None:
+def come_as_visitor(*, through_page: bool = False) -> None:
     """Have the calls of this thread be a visitor's, with a quota."""
     from gradio.context import LocalContext
 
-    LocalContext.request.set(Visitor())  # type: ignore[arg-type] - all of it that is looked at
+    LocalContext.request.set(Visitor(through_page=through_page))  # type: ignore[arg-type] - all of it that is looked at
 
 
-def main(folder: str, seconds: str, grace: str, request: str, refusals: str = "[]", after: str = "0") -> None:
+def main(folder: str, order: str, request: str) -> None:
     """Make a clip in turns.
 
     Args:
         folder: Where to.
-        seconds: How long a turn may hold the device.
-        grace: After how many more the platform takes it away; below 0 it does so before a turn ends by itself.
+        order: As JSON: `limit_s` for a turn, the `event_s` that each event of the engine counts for, the `room` that
+            turns ask for over what is expected, what the scheduler has `refused` and how many calls it allows `after`
+            that, and `taken_after_s`, real seconds after which workers are ended.
         request: The request's fields as JSON.
-        refusals: What the scheduler refuses, as JSON.
-        after: How many calls it allows before.
     """
+    wished = {"limit_s": 60, "event_s": 0, "room": 0, "refused": [], "after": 0, "taken_after_s": 600}
+    wished |= json.loads(order)
     start_platform()
     stay_on_cpu()
     come_as_visitor()
-    Scheduler.refusals, Scheduler.allowed = json.loads(refusals), int(after)
-    from api import zero_gpu
+    Scheduler.refusals, Scheduler.allowed = wished["refused"], wished["after"]
+    from api import turns, zero_gpu
     from api.engine import build_request
     from pipelines.events import Clip
 
     workers: list[int] = []
-    take_away_after(int(seconds) + float(grace), workers)
-    engine = zero_gpu.lent_engine(limit_s=int(seconds))
+    take_away_after(wished["taken_after_s"], workers)
+    turns.time = CountedTime(wished["event_s"])  # type: ignore[assignment] # all of it that is asked for
+    zero_gpu.ROOM = wished["room"] or zero_gpu.ROOM
+    engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
     zero_gpu.preload("demo")
-    zero_gpu.turn_seconds = lambda _, *, limit_s: max(1, limit_s - zero_gpu.TURN_MARGIN_S)  # a CPU is no ZeroGPU
     notes: list[str] = []
+    turn_of_note: list[int] = []
     result: dict[str, Any] = {}
     try:
         for event in engine(build_request(**json.loads(request)), Path(folder)):
@@ -166,10 +225,13 @@ def main(folder: str, seconds: str, grace: str, request: str, refusals: str = "[
                 result |= {"warnings": event.warnings, "recipe": event.recipe}
             else:
                 notes.append(event.note)
+                turn_of_note.append(sum(path == "/schedule" for path, _ in Scheduler.calls))
     except Exception as err:
         result = {"error": str(err)}
     lent = [query for path, query in Scheduler.calls if path == "/schedule"]
     result["asked"] = [int(query["durationSeconds"]) for query in lent]
+    result["turn_of_note"] = turn_of_note
+    result["sizes"] = sorted({query.get("gpuSize", "") for query in lent})
     print(json.dumps(result | {"turns": len(lent), "workers": len(set(workers)), "notes": notes}), flush=True)  # noqa: T201
     for worker in multiprocessing.active_children():  # they wait for the next call
         worker.kill()

@@ -12,10 +12,13 @@ from tests.app.zero_gpu import Scheduler, come_as_visitor, start_platform, stay_
 ASKED_S = 40
 REFUSALS = {
     "quota": {"status": 429, "left": 25, "wait": 3723},
+    "quota, regular": {"status": 429, "left": 25, "wait": 3723, "auth": "regular"},
+    "quota, pro": {"status": 429, "left": 25, "wait": 3723, "auth": "pro"},
     "no quota": {"status": 429, "left": -3, "wait": 90_000},
     "runs": {"status": 429, "wait": 0, "result": "runs-exceeded"},
     "pending": {"status": 429, "wait": 5, "result": "pending-overquota-exceeded"},
     "illegal": {"status": 429, "wait": -1, "result": "illegal-duration"},
+    "illegal, regular": {"status": 429, "wait": -1, "result": "illegal-duration", "auth": "regular"},
     "no GPU": {"status": 503},
     "no GPU in line": {"status": 200},
     "expired": {"status": 401},
@@ -56,9 +59,16 @@ def main() -> None:
     come_as_visitor()
     for name in ("fine", "aborted", "visitor's fault", "our fault"):
         call(name)
+    for reason in ("node", "concurrency", "unknown"):
+        said = "" if reason == "unknown" else reason
+        Scheduler.refusals = [{"status": 200, "pings": 2, "reason": said}]
+        call(f"waited, {reason}")
     for name, refusal in REFUSALS.items():
         Scheduler.refusals = [refusal]
         call(name)
+    come_as_visitor(through_page=True)
+    Scheduler.refusals = [REFUSALS["quota"]]
+    call("quota, page")
     LocalContext.request.set(None)
     for name in ("quota", "no GPU in line"):
         Scheduler.refusals = [REFUSALS[name]]

@@ -16,6 +16,7 @@ from ui.gpu_line import gpu_html
 
 ROOT = Path(__file__).resolve().parents[2]
 CU130 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")  # of the wheel that requirements.txt names
+CARD = ("NVIDIA GeForce RTX 3060", (8, 6))
 CU126 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 ROCM = ("gfx908", "gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1101")
 
@@ -102,6 +103,16 @@ def test_code_for_virtual_chips_serves_newer_cards():
     assert ask_torch(machine(card=("NVIDIA H100", (9, 0)), codes=("sm_90a",))).kind == "cuda"
 
 
+def test_a_card_that_fails_when_it_is_asked_leaves_the_cpu():
+    torch = machine(card=CARD)
+
+    def fail(_: int) -> None:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")
+
+    torch.cuda.get_device_capability = fail
+    assert ask_torch(torch) == Gpu(note=GpuNote.NO_CARD)
+
+
 def test_a_build_that_does_not_tell_is_trusted():
     assert ask_torch(machine(card=("NVIDIA GeForce GTX 1060", (6, 1)), codes=())).kind == "cuda"
 
@@ -151,9 +162,6 @@ def test_why_an_nvidia_card_is_not_used(monkeypatch, driver, build, hidden, note
     assert (found.kind, found.note) == ("cpu", note)
     if note is GpuNote.OLD_DRIVER:
         assert "knows CUDA 12.4, and this PyTorch is built for CUDA 13.0." in found.text
-
-
-CARD = ("NVIDIA GeForce RTX 3060", (8, 6))
 
 
 def test_page_catalog_planner_and_engine_get_the_same_answer(monkeypatch):
