@@ -128,7 +128,7 @@ def read_value(text: str) -> Any:
         return constants[text.lower()]
     if re.fullmatch(r"[+-]?\d{1,18}", text):
         return int(text)
-    if re.fullmatch(r"[+-]?\d{0,18}\.\d{1,18}(?:e[+-]?\d{1,3})?", text):
+    if re.fullmatch(r"[+-]?\d{0,18}\.\d{1,40}(?:e[+-]?\d{1,3})?", text):
         return float(text)
     if text[:1] == "[" and text[-1:] == "]":
         parts = [part.strip() for part in text[1:-1].split(",")]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from api.model_names import model_named
+from api.plain_args import plain_args
 from api.seed_names import CLOSED_LOOPS, OLD_CLOSED_LOOPS, REVERSES
 from pipelines.choices import FreeInitFilter, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
@@ -125,7 +126,8 @@ def faults_of_seed(args: Mapping[str, Any]) -> dict[str, str]:
         >>> faults_of_seed({"fps": 8, "stride": 0})
         {'stride': 'AnimateDiff stride must be a whole number of at least 1, got 0. Correct it or leave it out.'}
     """
-    return {str(key): told for key, value in args.items() if (told := _fault(str(key), value))}
+    plain = plain_args(args)
+    return {str(key): told for key, value in plain.items() if (told := _fault(str(key), value, args[key]))}
 
 
 def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -134,7 +136,7 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     Whether the values fit our own ranges is left to the request.
 
     Args:
-        args: As its API takes them, of any version.
+        args: As its API takes them, of any version, numbers also as text.
 
     Returns:
         The fields by name, and in words what has no counterpart.
@@ -149,6 +151,7 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     for fault in faults_of_seed(args).values():
         raise InvalidRequestError(fault)
+    args = plain_args(args)
     fields = {ours: args[theirs] for theirs, ours in _SAME.items() if theirs in args}
     notes: list[str] = []
     length = _num_frames(args)
@@ -180,14 +183,14 @@ def key_of_field(field: str) -> str | None:
     return next((theirs for theirs, ours in ARGUMENT_FIELDS.items() if ours == field), None)
 
 
-def _fault(key: str, value: object) -> str:
+def _fault(key: str, value: object, given: object) -> str:
     if key not in _RULES:
         known = ", ".join(list(_RULES)[:8])
         return f"AnimateDiff {key[:_SHOWN]} must be one of its arguments, got another. Known: {known}, …"
     holds, rule = _RULES[key]
     if holds(value):
         return ""
-    return f"AnimateDiff {key} must {rule}, got {shown(value)}. Correct it or leave it out."
+    return f"AnimateDiff {key} must {rule}, got {shown(given)}. Correct it or leave it out."
 
 
 def _num_frames(args: Mapping[str, Any]) -> int:

@@ -109,5 +109,14 @@ CONTROL_FITS: dict[str, ImageFit] = {
     "resize and fill": ImageFit.PAD,
     "outer fit (shrink to fit)": ImageFit.PAD,
     "envelope (outer fit)": ImageFit.PAD,
+    "3": ImageFit.STRETCH,
+    "just resize (latent upscale)": ImageFit.STRETCH,
+    "latent upscale": ImageFit.STRETCH,
+    "resize": ImageFit.STRETCH,
+    "inner_fit": ImageFit.CROP,
+    "outer_fit": ImageFit.PAD,
 }
 """Its and its host's `resize_mode`, of every version, in lower case."""
+
+LATENT_FIT = frozenset({"3", "just resize (latent upscale)", "latent upscale"})
+"""Those that stretch latents there."""

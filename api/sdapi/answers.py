@@ -2,22 +2,25 @@
 
 import io
 import json
+import re
 import time
 import zipfile
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from api.model_names import model_named
 from api.sampler_names import SAMPLER_NAMES
 from api.sdapi.calls import OpenCall, Outcome
 from api.sdapi.mapping import RETURNED, Call
-from api.seed_names import CLOSED_LOOPS
-from pipelines.choices import OutputFormat
+from api.seed_names import CLOSED_LOOPS, REVERSES
+from pipelines.choices import HiresMethod, Interpolation, OutputFormat, Reverse
 from pipelines.events import Clip
 from pipelines.rates import written_rate
 from pipelines.request import GenerationRequest
@@ -99,33 +102,90 @@ def infotext_of(request: GenerationRequest, *, is_clip: bool) -> str:
     settings: dict[str, object] = {
         "Steps": request.num_inference_steps,
         "Sampler": _sampler(request),
-        "CFG scale": f"{request.guidance_scale:g}",
+        "CFG scale": _number(request.guidance_scale),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
-        "Model": request.base_model.rsplit("/", 1)[-1],
+        "Model": _model_name("base_model", request.base_model),
     }
+    if request.vae:
+        settings["VAE"] = _model_name("vae", request.vae)
     if request.clip_skip:
         settings["Clip skip"] = request.clip_skip + 1
-    if request.first_frame or request.source_video:
-        settings["Denoising strength"] = request.strength
+    if request.hires_scale > 1:
+        settings["Denoising strength"] = _number(request.hires_strength)
+        settings["Hires upscale"] = _number(request.hires_scale)
+        settings["Hires upscaler"] = "Latent" if request.hires_method is HiresMethod.LATENT else "Lanczos"
+    elif request.first_frame or (request.source_video and request.strength < 1):
+        settings["Denoising strength"] = _number(request.strength)
+    for number, unit in enumerate(request.controls):
+        settings[f"ControlNet {number}"] = f"Module: {unit.preprocessor}, Model: {unit.model}"
+    for number, unit in enumerate(request.image_prompts, start=len(request.controls)):
+        settings[f"ControlNet {number}"] = f"Module: ip-adapter-auto, Model: {unit.model}"
     if is_clip:
-        told = ", ".join(f"{key}: {value}" for key, value in _arguments(request).items())
-        settings["AnimateDiff"] = json.dumps(told)
+        settings["AnimateDiff"] = ", ".join(f"{key}: {value}" for key, value in _arguments(request).items())
     lines = [request.prompt, f"Negative prompt: {request.negative_prompt}" if request.negative_prompt else ""]
-    return "\n".join([*filter(None, lines), ", ".join(f"{key}: {value}" for key, value in settings.items())])
+    return "\n".join([*filter(None, lines), ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items())])
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:"\n]', text) else text
+
+
+def _number(value: float) -> str:
+    """As short as it can be without another number coming of it."""
+    return str(int(value)) if float(value).is_integer() else format(Decimal(repr(float(value))), "f")
+
+
+def _model_name(field: str, model_id: str) -> str:
+    """The short name if it means this model alone, else the id."""
+    short = model_id.rsplit("/", 1)[-1]
+    return short if model_named(field, short) == model_id else model_id
 
 
 def _arguments(request: GenerationRequest) -> dict[str, object]:
-    return {
-        "model": request.motion_module.rsplit("/", 1)[-1],
+    """AnimateDiff's arguments that make this clip, the numbers that count for it."""
+    found: dict[str, object] = {
+        "model": _model_name("motion_module", request.motion_module),
         "video_length": request.num_frames,
         "fps": str(written_rate(request.fps)),
         "loop_number": request.loop_count,
         "closed_loop": next(letter for letter, kind in CLOSED_LOOPS.items() if kind is request.closed_loop),
         "batch_size": request.context_length,
         "stride": request.context_stride,
-        "overlap": request.context_overlap,
+        "overlap": request.effective_overlap,
+        "interp": "Off",
+        "freeinit_enable": request.free_init_iterations > 0,
     }
+    if request.interpolation is Interpolation.FILM:
+        found |= {"interp": "FILM", "interp_x": _number(_times(request))}
+    if request.reverse is not Reverse.OFF:
+        found["reverse"] = next(sorted(ticks) for ticks, kind in REVERSES.items() if kind is request.reverse)
+    if request.free_init_iterations:
+        found |= {
+            "freeinit_filter": request.free_init_filter,
+            "freeinit_ds": _number(request.free_init_spatial_stop),
+            "freeinit_dt": _number(request.free_init_temporal_stop),
+            "freeinit_iters": request.free_init_iterations,
+        }
+    if request.first_frame:
+        found |= {key: _number(getattr(request, key)) for key in ("latent_power", "latent_scale")}
+    if request.last_frame:
+        found |= {key: _number(getattr(request, key)) for key in ("latent_power_last", "latent_scale_last")}
+    return found
+
+
+def _times(request: GenerationRequest) -> float:
+    """How many times as many frames there are with those in between, as AnimateDiff counts."""
+    frames = (
+        request.num_frames + len(request.frames_played_back)
+        if request.reverse is not Reverse.OFF
+        else request.num_frames
+    )
+    between = request.interpolation_frames
+    times = (frames + between * (frames - 1)) / frames
+    whole = round(times + 1 / frames)
+    return whole if round((frames * whole - frames) / max(1, frames - 1)) == between else times
 
 
 def _info(call: Call, outcome: Outcome[Made]) -> dict[str, Any]:

@@ -1,52 +1,135 @@
 """Units of sd-webui-controlnet as control units of ours."""
 
+import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 from api.model_names import model_named
-from api.sdapi.faults import CONTROLNET, Place, refuse
+from api.plain_args import is_off
+from api.sdapi.faults import NUMBERS_OF_UNIT, Place, refuse
 from api.sdapi.files import keep_picture
-from api.seed_names import CONTROL_FITS, CONTROL_MODULES, CONTROL_THRESHOLDS
+from api.sdapi.models import is_neutral
+from api.seed_names import CONTROL_FITS, CONTROL_MODULES, CONTROL_THRESHOLDS, LATENT_FIT
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
 
-_ALIASES = {"input_image": "image", "mask_image": "mask", "lowvram": "low_vram", "guessmode": "guess_mode"}
+_ALIASES = {
+    "input_image": "image",
+    "mask_image": "mask",
+    "lowvram": "low_vram",
+    "guessmode": "guess_mode",
+    "guidance": "guidance_end",
+}
 _KNOWN = {
     *("enabled", "image", "mask", "module", "model", "weight", "resize_mode", "processor_res", "pixel_perfect"),
     *("threshold_a", "threshold_b", "guidance_start", "guidance_end", "control_mode", "guess_mode"),
 }
-_WITHOUT_MEANING = {"low_vram", "hr_option", "save_detected_map", "input_mode", "is_ui", "inpaint_crop_input_image"}
-_TOLD = {"low_vram": (None, False), "hr_option": (None, "Both")}
+_WITHOUT_MEANING = {
+    *("low_vram", "hr_option", "save_detected_map", "input_mode", "is_ui", "inpaint_crop_input_image", "output_dir"),
+    *("loopback", "union_control_type", "pulid_mode", "use_preview_as_input", "generated_image", "animatediff_batch"),
+    *("batch_image_dir", "batch_modifiers", "hr_mode"),
+}
+# Without a counterpart here, and so to be empty.
+_EMPTY = {
+    *("advanced_weighting", "batch_images", "effective_region_mask", "ipadapter_input", "batch_mask_dir"),
+    *("batch_input_gallery", "batch_mask_gallery", "multi_inputs_gallery", "image_fg", "mask_image_fg"),
+}
+_TOLD = {"low_vram": (None, False, "false", 0, ""), "hr_option": (None, "Both", "HiResFixOption.BOTH", "")}
 _BALANCED = {"0", "balanced", "controlmode.balanced"}
 _CONTROL_FIRST = {"2", "controlnet is more important", "controlmode.control"}
+_IP_ADAPTER = re.compile(r"ip.?adapter", re.IGNORECASE)
 
 
-def units_of(args: list[Any], *, width: int | None, height: int | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """The units that are switched on, as a request takes them.
+@dataclass(frozen=True)
+class Units:
+    """The units that are switched on.
+
+    Args:
+        place: Where all of them stand in the body.
+        controls: As a request takes them, without a `clip` where none came with a picture.
+        image_prompts: IP-Adapters, as a request takes them.
+        numbers: The place of each among the arguments, by the field it belongs to.
+    """
+
+    place: Place
+    controls: list[dict[str, Any]] = dataclass_field(default_factory=list)
+    image_prompts: list[dict[str, Any]] = dataclass_field(default_factory=list)
+    numbers: dict[str, list[int]] = dataclass_field(default_factory=lambda: {"controls": [], "image_prompts": []})
+
+    def by_field(self) -> dict[str, list[dict[str, Any]]]:
+        """The fields of a request."""
+        return {"controls": self.controls, "image_prompts": self.image_prompts}
+
+    def places_by_field(self) -> dict[str, list[Place]]:
+        """Where the units of each field stand in the body."""
+        return {field: [(*self.place, number) for number in numbers] for field, numbers in self.numbers.items()}
+
+    def without_picture(self) -> list[dict[str, Any]]:
+        """The control units that are to be given something to follow."""
+        return [unit for unit in self.controls if "clip" not in unit]
+
+
+def units_of(args: list[Any], place: Place, *, width: int | None, height: int | None) -> tuple[Units, list[str]]:
+    """The units that are switched on, as a request takes them; others are not looked at.
 
     Args:
         args: As its API takes them, of any version.
+        place: Where they stand.
         width, height: Of the clip; what `pixel_perfect` looks at.
 
     Returns:
-        The units, `clip` empty where none came with a picture, and in words what has no meaning here.
+        The units, and in words what has no meaning here.
 
     Raises:
         KeyFaultError: A key is unknown, or its value has no counterpart.
     """
-    units: list[dict[str, Any]] = []
+    units = Units(place)
     notes: list[str] = []
     for number, given in enumerate(args):
-        place = (*CONTROLNET, number)
+        if given is None:
+            continue
+        own = (*place, number)
         if not isinstance(given, Mapping):
-            raise refuse(place, "be a unit's keys and values", given, fix="Send an object.")
+            raise refuse(own, "be a unit's keys and values", given, fix="Send an object.")
         told = {_ALIASES.get(str(key), str(key)): value for key, value in given.items()}
-        for key in told.keys() - _KNOWN - _WITHOUT_MEANING:
-            raise refuse((*place, key), "be a key of a unit", "another", fix=f"Known: {', '.join(sorted(_KNOWN))}.")
-        if told.get("enabled", True):
-            units.append(_unit(told, place, min(width, height) if width and height else None))
-            notes += [f"ControlNet {key} has no meaning here." for key in _TOLD if told.get(key) not in _TOLD[key]]
+        if is_off(told.get("enabled", True)):
+            continue
+        told = {key: value for key, value in told.items() if value is not None and value != ""}
+        for key in told.keys() - _KNOWN - _WITHOUT_MEANING - _EMPTY:
+            raise refuse((*own, key), "be a key of a unit", "another", fix=f"Known: {', '.join(sorted(_KNOWN))}.")
+        for key in sorted(_EMPTY & told.keys()):
+            if not is_neutral(told[key]):
+                raise refuse((*own, key), "be empty, since it has no counterpart here", told[key], fix="Leave it out.")
+        field = "image_prompts" if _is_ip_adapter(told) else "controls"
+        if field == "controls":
+            units.controls.append(_unit(told, own, min(width, height) if width and height else None))
+        else:
+            units.image_prompts.append(_image_prompt(told, own))
+        units.numbers[field].append(number)
+        notes += [f"ControlNet {key} has no meaning here." for key in _TOLD if told.get(key) not in _TOLD[key]]
+        if str(told.get("resize_mode", "")).lower() in LATENT_FIT:
+            notes.append("ControlNet resize_mode: pixels are stretched, not latents.")
     return units, notes
+
+
+def _is_ip_adapter(told: Mapping[str, Any]) -> bool:
+    return any(_IP_ADAPTER.search(str(told.get(key, ""))) for key in ("module", "model"))
+
+
+def _image_prompt(told: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """A unit with an IP-Adapter; its preprocessor follows from the model."""
+    model = model_named("ip_adapter", str(told.get("model", "")))
+    if not model:
+        known = ", ".join(entry.id for entry in catalog.ip_adapters())
+        fix = f"Choose one of {known}."
+        raise refuse((*place, "model"), "be the name of an IP-Adapter", told.get("model"), fix=fix)
+    picture = _picture(told, place)
+    if not picture:
+        raise refuse((*place, "image"), "be a picture", "none", fix="Send one in base64.")
+    return {"model": model, "pictures": [(0, picture)], **_weights(told, place)}
 
 
 def _unit(told: Mapping[str, Any], place: Place, shorter_side: int | None) -> dict[str, Any]:
@@ -54,16 +137,18 @@ def _unit(told: Mapping[str, Any], place: Place, shorter_side: int | None) -> di
         raise refuse((*place, "mask"), "be empty", "a picture", fix="Use img2img with a mask.")
     unit: dict[str, Any] = {"model": _model(told, place), "guess_mode": _guess_mode(told, place)}
     unit["preprocessor"], unit["options"] = _preprocessor(told, place, shorter_side)
-    fit = str(told.get("resize_mode", 1)).lower().removeprefix("resizemode.")
+    fit = str(told.get("resize_mode", 1)).strip().lower().removeprefix("resizemode.").removesuffix(".0")
     if fit not in CONTROL_FITS:
         raise refuse((*place, "resize_mode"), f"be one of {', '.join(CONTROL_FITS)}", fit, fix="Choose one.")
     unit["fit"] = CONTROL_FITS[fit]
-    for theirs, ours in (("weight", "weight"), ("guidance_start", "start"), ("guidance_end", "end")):
-        if theirs in told:
-            unit[ours] = _number(told[theirs], (*place, theirs))
+    unit |= _weights(told, place)
     if picture := _picture(told, place):
         unit["clip"] = picture
     return unit
+
+
+def _weights(told: Mapping[str, Any], place: Place) -> dict[str, float]:
+    return {ours: _number(told[theirs], (*place, theirs)) for theirs, ours in NUMBERS_OF_UNIT.items() if theirs in told}
 
 
 def _model(told: Mapping[str, Any], place: Place) -> str:
@@ -76,7 +161,8 @@ def _model(told: Mapping[str, Any], place: Place) -> str:
 
 
 def _guess_mode(told: Mapping[str, Any], place: Place) -> bool:
-    mode = str(told.get("control_mode", 2 if told.get("guess_mode") else 0)).lower()
+    guesses = not is_off(told.get("guess_mode"))
+    mode = str(told.get("control_mode", 2 if guesses else 0)).strip().lower().removesuffix(".0")
     if mode not in _BALANCED | _CONTROL_FIRST:
         raise refuse(
             (*place, "control_mode"), "be Balanced or ControlNet is more important", mode, fix="Lower the weight."
@@ -94,7 +180,7 @@ def _preprocessor(told: Mapping[str, Any], place: Place, shorter_side: int | Non
     given = {option: _number(told[key], (*place, key)) for option, key in wanted.items() if key in told}
     if "processor_res" in told:
         given["resolution"] = _number(told["processor_res"], (*place, "processor_res"))
-    if told.get("pixel_perfect") and shorter_side:
+    if not is_off(told.get("pixel_perfect")) and shorter_side:
         given["resolution"] = shorter_side
     fitting = {
         option.name: given[option.name]
@@ -105,13 +191,19 @@ def _preprocessor(told: Mapping[str, Any], place: Place, shorter_side: int | Non
 
 
 def _picture(told: Mapping[str, Any], place: Place) -> str:
+    """Of older versions, which sent a mask beside it, the first of a pair or a list."""
     image = told.get("image")
-    if isinstance(image, Mapping):  # of older versions, which sent a mask beside it
+    while isinstance(image, list) and image:
+        image = image[0]
+    if isinstance(image, Mapping):
         image = image.get("image")
     return keep_picture(image, (*place, "image")) if image else ""
 
 
 def _number(value: object, place: Place) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refuse(place, "be a number", value, fix="Correct it or leave it out.")
-    return value
+    try:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool) and math.isfinite(float(value)):
+            return float(value) if isinstance(value, str) else value
+    except ValueError:
+        pass
+    raise refuse(place, "be a number", value, fix="Correct it or leave it out.")

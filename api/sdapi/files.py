@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote
 
 from api.inputs import source_facts
 from api.kept_inputs import keep, keep_own, keep_own_source
@@ -18,13 +19,14 @@ MAX_PICTURE_BYTES = 32 << 20
 """Of one picture, as a file."""
 
 _MAX_CHARACTERS = MAX_PICTURE_BYTES // 3 * 4 + 4
-_HEAD = re.compile(r"data:image/[\w.+-]{1,40};base64,")
+_HEAD = re.compile(r"\s*(?:data:[^,]{0,200},|base64,)", re.IGNORECASE)
+_SIGNS = str.maketrans("-_", "+/", " \t\r\n\v\f'\"=")
 
 
 def keep_picture(value: object, place: Place) -> str:
-    """Keep a picture in base64, with or without `data:image/…;base64,` before it; what a request calls it.
+    """Keep a picture in base64, with or without `data:…;base64,` before it; what a request calls it.
 
-    Addresses are refused: nothing is fetched for a caller.
+    Padding may lack, and the alphabet may be that of URLs. Addresses are refused: nothing is fetched for a caller.
 
     Raises:
         KeyFaultError: It is no picture or too large; the text is decoded only if it is short enough.
@@ -36,7 +38,8 @@ def keep_picture(value: object, place: Place) -> str:
         raise refuse(place, f"have at most {MAX_PICTURE_BYTES >> 20} MiB", size, fix="Make the picture smaller.")
     text = value[found.end() :] if (found := _HEAD.match(value)) else value
     try:
-        data = b64decode("".join(text.split()), validate=True)
+        plain = (unquote(text) if "%" in text else text).translate(_SIGNS)
+        data = b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise refuse(place, "be a picture in base64", value, fix="Encode the file's bytes.") from None
     with TemporaryDirectory(prefix="sdapi-") as folder:

@@ -1,31 +1,39 @@
 """A body in the dialect of AUTOMATIC1111's API as requests of ours, with all that it names checked before any work."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from api.batch import build_batch
-from api.inputs import source_facts
 from api.model_names import model_named
-from api.sampler_names import SAMPLER_NAMES, sampler_named
+from api.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
 from api.sdapi.controlnet import units_of
-from api.sdapi.faults import ANIMATEDIFF, CONTROLNET, KeyFaultError, Place, refuse
-from api.sdapi.files import keep_path, keep_picture, keep_source_path
-from api.sdapi.models import Img2Img, Txt2Img
-from api.seed_args import faults_of_seed, fields_of_seed
-from api.seed_names import CONTROL_FITS
+from api.sdapi.faults import Place, in_callers_words, refuse
+from api.sdapi.inputs import FILES, inputs_of
+from api.sdapi.models import Img2Img, Txt2Img, is_neutral
+from api.sdapi.scripts import read_scripts
+from api.sdapi.second_pass import second_pass
+from api.seed_args import fields_of_seed
 from pipelines import catalog
-from pipelines.choices import HiresMethod, OutputFormat
+from pipelines.choices import OutputFormat
+from pipelines.errors import InvalidRequestError
+from pipelines.prompt.dialect import foreign_notes
 from pipelines.request import GenerationRequest
+from pipelines.request_fields.clip import MAX_SIDE
 from pipelines.settings import MAX_CLIPS
 
 RETURNED = (OutputFormat.GIF, OutputFormat.MP4, OutputFormat.WEBP, OutputFormat.WEBM, OutputFormat.APNG)
 """The formats whose files are answered, in this order."""
 
 _FRAME = "Frame"
-_FILES = {"video_source", "video_path", "mask_path", "last_frame"}
-_PICTURE_STRENGTH, _HIRES_STRENGTH = 0.75, 0.7  # the host's own, where none is given
-_AS_THE_SEED: dict[str, Any] = {"exact_ends": False, "noise_floor": 0.0}  # its pictures only shine through the noise
+MIN_SIDE = 64
+# Settings of the program and of what it writes, which change no picture.
+_OF_THE_PROGRAM = re.compile(
+    r"(?:samples_|grid_|save_|return_|do_not_|outdir_|jpeg_|webp_|png_|live_preview|show_|send_|enable_pnginfo|add_"
+    r"|memmon|sd_checkpoint|sd_vae_|pad_cond|batch_cond|always_batch|cross_attention|persistent_cond|forge_|animatediff_"
+    r"|control_net_|export_|notification|interrogate_|hide_|ui_|gallery_|js_|img2img_color|face_restor|randn_source)"
+)
 
 
 @dataclass(frozen=True)
@@ -56,24 +64,33 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
         KeyFaultError: A value has no counterpart, or what it names is not here.
         InvalidRequestError: The request that comes of it breaks a rule.
     """
-    scripts = _scripts(body)
-    args = _animatediff(scripts["animatediff"])
+    scripts = read_scripts(body)
+    args = scripts.animatediff
     values = _plain(body) | _settings(body.override_settings or {})
     values.setdefault("base_model", base_model)
-    units, notes = units_of(scripts["controlnet"], width=body.width, height=body.height)
+    notes = _rounded(values)
+    units, told = units_of(scripts.units, scripts.units_place, width=values.get("width"), height=values.get("height"))
+    notes += told
     with_frames = True
     if args is None:
         values |= {"num_frames": 1, "motion_effect": 0, "formats": [OutputFormat.PNG]}
     else:
-        formats, with_frames = _formats(args)
-        more, told = _motion(args)
+        formats, with_frames = _formats(args, scripts.animatediff_place)
+        more, told = _motion(args, scripts.animatediff_place)
         values |= more | {"formats": formats}
         notes += told
-    values |= _inputs(body, args, units)
-    if units:
-        values["controls"] = units
+    notes += _schedules(body)
+    more, told = inputs_of(body, args, scripts.animatediff_place, units)
+    values |= more
+    notes += told
+    values |= {name: found for name, found in units.by_field().items() if found}
     count = _count(body, is_clip=args is not None)
-    return Call(build_batch(values, batch_count=count), args is not None, with_frames, notes)
+    try:
+        requests = build_batch(values, batch_count=count)
+    except InvalidRequestError as err:
+        raise in_callers_words(err, scripts.animatediff_place, units.places_by_field()) from err
+    notes += foreign_notes(body.prompt, body.negative_prompt or "")
+    return Call(requests, args is not None, with_frames, notes)
 
 
 def base_model_named(name: object, place: Place) -> str:
@@ -87,27 +104,6 @@ def base_model_named(name: object, place: Place) -> str:
         known = ", ".join(entry.id for entry in catalog.base_models())
         raise refuse(place, "be one of the models", name, fix=f"Choose one of {known}.")
     return found
-
-
-def _scripts(body: Txt2Img | Img2Img) -> dict[str, list[Any]]:
-    """The arguments of the scripts that are known, by their names in lower case."""
-    found: dict[str, list[Any]] = {"animatediff": [], "controlnet": []}
-    for name, script in (body.alwayson_scripts or {}).items():
-        if name.lower() not in found:
-            raise refuse(("alwayson_scripts", name), "be AnimateDiff or ControlNet", "another", fix="Leave it out.")
-        found[name.lower()] = script.args
-    return found
-
-
-def _animatediff(args: list[Any]) -> Mapping[str, Any] | None:
-    """Its arguments; None if it is switched off."""
-    if not args or args[0] in (False, None):
-        return None
-    if not isinstance(args[0], Mapping):
-        raise refuse(ANIMATEDIFF, "be its keys and values, or false", args[0], fix="Send an object.")
-    for key, fault in faults_of_seed(args[0]).items():
-        raise KeyFaultError((*ANIMATEDIFF, key), fault)
-    return args[0] if args[0].get("enable") else None
 
 
 def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
@@ -126,20 +122,35 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
         found["scheduler"], _ = sampler_named(sampler)
         if found["scheduler"] is None:
             raise refuse((key,), f"be one of {', '.join(SAMPLER_NAMES)}", sampler, fix="Choose one.")
-    if isinstance(body, Txt2Img) and body.enable_hr:
-        found |= _second_pass(body)
+    if body.enable_hr and isinstance(body, Txt2Img):
+        found |= second_pass(body)
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _second_pass(body: Txt2Img) -> dict[str, Any]:
-    upscaler = body.hr_upscaler or "Latent"
-    if not upscaler.startswith(("Latent", "Lanczos")):
-        raise refuse(("hr_upscaler",), "be Latent or Lanczos", upscaler, fix="Choose one of them.")
-    return {
-        "hires_scale": body.hr_scale,
-        "hires_strength": _HIRES_STRENGTH if body.denoising_strength is None else body.denoising_strength,
-        "hires_method": HiresMethod.LATENT if upscaler.startswith("Latent") else HiresMethod.PIXEL,
-    }
+def _rounded(values: dict[str, Any]) -> list[str]:
+    """Make both sides multiples of 8 as the host does, which leaves out what is over; and say so."""
+    notes = []
+    for side in ("width", "height"):
+        given = values.get(side)
+        if isinstance(given, int) and given % 8 and MIN_SIDE <= given - given % 8 <= MAX_SIDE:
+            values[side] = given - given % 8
+            notes.append(f"{side} {given} is no multiple of 8; the picture has {values[side]}, as the web UI makes it.")
+    return notes
+
+
+def _schedules(body: Txt2Img | Img2Img) -> list[str]:
+    """Say which schedule is asked for in the sampler's name or apart and has no counterpart."""
+    notes = []
+    sampler = body.sampler_name or body.sampler_index or ""
+    _, of_name = sampler_named(sampler)
+    asked = schedule_named(body.scheduler) if body.scheduler else ""
+    if asked is None:
+        known = ", ".join(("Automatic", *dict.fromkeys(SCHEDULES.values())))
+        raise refuse(("scheduler",), "be a schedule of the web UI", body.scheduler, fix=f"Known: {known}.")
+    for key, label in (("sampler_name", of_name), ("scheduler", "" if asked == of_name else asked)):
+        if label and (key != "scheduler" or label != "DDIM" or "ddim" not in sampler.lower()):
+            notes.append(f"{key}: the schedule {label} has no counterpart here; the sampler's own steps are used.")
+    return notes
 
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,97 +158,45 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         place = ("override_settings", key)
         if key == "sd_model_checkpoint":
-            found["base_model"] = base_model_named(value, place)
+            if not is_neutral(value):
+                found["base_model"] = base_model_named(value, place)
         elif key == "sd_vae":
-            found["vae"] = "" if value in ("Automatic", "None", None) else model_named("vae", str(value))
+            found["vae"] = "" if is_neutral(value) else model_named("vae", str(value))
             if found["vae"] is None:
                 raise refuse(place, "be one of the VAEs, Automatic or None", value, fix="Leave it out.")
         elif key == "CLIP_stop_at_last_layers":
-            if type(value) is not int or not 1 <= value <= 12:
-                raise refuse(place, "be a whole number from 1 to 12", value, fix="Use 1 or 2.")
-            found["clip_skip"] = value - 1
-        else:
+            if value is not None:
+                found["clip_skip"] = _layers(value, place) - 1
+        elif not is_neutral(value) and not _OF_THE_PROGRAM.match(key):
             known = "sd_model_checkpoint, sd_vae, CLIP_stop_at_last_layers"
             raise refuse(place, "be a setting of this server", "another", fix=f"Known: {known}.")
     return found
 
 
-def _formats(args: Mapping[str, Any]) -> tuple[list[OutputFormat], bool]:
+def _layers(value: object, place: Place) -> int:
+    text = str(value).removesuffix(".0")
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9]|1[0-2]", text):
+        raise refuse(place, "be a whole number from 1 to 12", value, fix="Use 1 or 2.")
+    return int(text)
+
+
+def _formats(args: Mapping[str, Any], place: Place) -> tuple[list[OutputFormat], bool]:
     """What is written, and whether frames are answered: where they are asked for, or nothing else could be."""
     given = args.get("format", OutputFormat.GIF)
     given = [given] if isinstance(given, str) else given
     videos = [one for one in RETURNED if one in given]
     if not videos and not {_FRAME, OutputFormat.PNG} & set(given):
-        raise refuse((*ANIMATEDIFF, "format"), "have one that holds pictures", ", ".join(given), fix="Add GIF.")
+        raise refuse((*place, "format"), "have one that holds pictures", ", ".join(given), fix="Add GIF.")
     with_frames = _FRAME in given or not videos
     return [*videos, *([OutputFormat.PNG] if with_frames else [])], with_frames
 
 
-def _motion(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    fields, notes = fields_of_seed({key: value for key, value in args.items() if key not in _FILES | {"format"}})
+def _motion(args: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list[str]]:
+    fields, notes = fields_of_seed({key: value for key, value in args.items() if key not in FILES | {"format"}})
     if "model" in args and "motion_module" not in fields:
         known = ", ".join(entry.id for entry in catalog.motion_modules())
-        place = (*ANIMATEDIFF, "model")
-        raise refuse(place, "be one of the motion modules", args["model"], fix=f"Choose one of {known}.")
+        raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {known}.")
     return fields, notes
-
-
-def _inputs(body: Txt2Img | Img2Img, args: Mapping[str, Any] | None, units: list[dict[str, Any]]) -> dict[str, Any]:
-    """The pictures and clips of a request; units without one of their own get what they are to follow."""
-    video, masks = _video(args or {})
-    is_source = not (isinstance(body, Img2Img) and body.init_images)
-    found: dict[str, Any] = {"mask": masks} if masks and is_source else {}
-    if video and not (args or {}).get("video_length"):
-        found["num_frames"] = source_facts(video).num_frames if isinstance(body, Img2Img) and body.init_images else 0
-    if isinstance(body, Img2Img):
-        return found | _from_pictures(body, args, video, units)
-    if video:
-        found |= {"source_video": video, "strength": 1.0}  # nothing of it stays but what units follow
-    return found | _mask_and_end(args or {})
-
-
-def _from_pictures(
-    body: Img2Img, args: Mapping[str, Any] | None, video: str, units: list[dict[str, Any]]
-) -> dict[str, Any]:
-    strength = _PICTURE_STRENGTH if body.denoising_strength is None else body.denoising_strength
-    found: dict[str, Any] = {"strength": strength, "image_fit": CONTROL_FITS[str(body.resize_mode)]}
-    found |= _mask_and_end(args or {})
-    if body.mask:
-        found["mask"] = keep_picture(body.mask, ("mask",))
-    if found.get("mask") and body.mask_blur is not None:
-        found["mask_feather"] = body.mask_blur
-    if not body.init_images:
-        if not video:
-            raise refuse(("init_images",), "have a picture", "none", fix="Send one, or use txt2img.")
-        return found | {"source_video": video}
-    picture = keep_picture(body.init_images[0], ("init_images", 0))
-    loose = [unit for unit in units if "clip" not in unit]
-    if video and not loose:
-        raise refuse(CONTROLNET, "have a unit that follows the video", "none", fix="Add one, or leave out init_images.")
-    if args is None or found.get("mask"):  # the picture stands still behind what is made anew
-        found |= {"source_video": picture}
-    else:
-        found |= {"first_frame": picture} | _AS_THE_SEED
-    for unit in loose:
-        unit["clip"] = video or picture
-    return found
-
-
-def _mask_and_end(args: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
-    if args.get("mask_path"):
-        found["mask"] = keep_path(args["mask_path"], (*ANIMATEDIFF, "mask_path"))
-    if args.get("last_frame"):
-        found["last_frame"] = keep_picture(args["last_frame"], (*ANIMATEDIFF, "last_frame"))
-    return found
-
-
-def _video(args: Mapping[str, Any]) -> tuple[str, str]:
-    """The hashes of the video and of the masks that a folder brings with it."""
-    given = [key for key in ("video_path", "video_source") if args.get(key)]
-    if len(given) > 1:
-        raise refuse((*ANIMATEDIFF, "video_source"), "be empty beside a video_path", "both", fix="Leave one out.")
-    return keep_source_path(args[given[0]], (*ANIMATEDIFF, given[0])) if given else ("", "")
 
 
 def _count(body: Txt2Img | Img2Img, *, is_clip: bool) -> int:

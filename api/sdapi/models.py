@@ -2,23 +2,55 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipelines.request import RANDOM_SEED
 from pipelines.settings import MAX_CLIPS
 
+_NONE = {
+    "none",
+    "0.0",
+    "null",
+    "use same sampler",
+    "use same checkpoint",
+    "use same scheduler",
+    "automatic",
+    "[]",
+    "{}",
+    "0",
+    "false",
+}
+_PLACEHOLDERS: tuple[Any, ...] = ("string", ["string"])  # what the host's own documentation page fills in
+
+
+def is_neutral(value: Any) -> bool:
+    """Whether a value is as good as none: empty, 0, "None" in any spelling, or a list of such."""
+    if isinstance(value, (list, tuple)):
+        return all(is_neutral(one) for one in value)
+    return not value or (isinstance(value, str) and value.strip().lower() in _NONE)
+
 
 def _neutral(value: Any) -> Any:
-    if value and value not in ("None", "Use same sampler", "Use same checkpoint", "Use same scheduler"):
+    if not is_neutral(value):
         raise ValueError("must be left out or empty, since it has no counterpart here")
     return value
 
 
-_Count = Annotated[int, Field(ge=1, le=MAX_CLIPS)]
+def _whole(value: Any) -> Any:
+    """Text of a whole number, also with a point."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_CLIPS)]
 _Neutral = Annotated[Any, AfterValidator(_neutral)]
 _Ignored = Any  # without a meaning here, and without consequence
+_OfSecondPass = Any  # judged where there is one
 
-_BODY = ConfigDict(extra="forbid", allow_inf_nan=False)
+_BODY = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Script(BaseModel):
@@ -27,6 +59,16 @@ class Script(BaseModel):
     model_config = _BODY
 
     args: list[Any] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _args_alone(cls, value: Any) -> Any:
+        """The arguments by themselves, or none at all."""
+        if value is None or isinstance(value, list):
+            return {"args": value or []}
+        if isinstance(value, dict) and value.get("args", []) is None:
+            return value | {"args": []}
+        return value
 
 
 class Generation(BaseModel):
@@ -43,7 +85,7 @@ class Generation(BaseModel):
     height: int | None = None
     sampler_name: str | None = None
     sampler_index: str | None = None
-    scheduler: Annotated[str, Field(pattern="(?i)^automatic$")] | None = None
+    scheduler: str | None = None
     n_iter: _Count = 1
     batch_size: _Count = 1
     denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -56,12 +98,13 @@ class Generation(BaseModel):
     restore_faces: _Neutral = None
     tiling: _Neutral = None
     script_name: _Neutral = None
-    script_args: _Neutral = None
+    script_args: _Ignored = None
     refiner_checkpoint: _Neutral = None
     refiner_switch_at: _Ignored = None
     firstpass_image: _Neutral = None
-    comments: _Neutral = None
 
+    comments: _Ignored = None
+    seed_enable_extras: _Ignored = None
     subseed: _Ignored = None
     seed_resize_from_h: _Ignored = None
     seed_resize_from_w: _Ignored = None
@@ -78,34 +121,61 @@ class Generation(BaseModel):
     disable_extra_networks: _Ignored = None
     force_task_id: _Ignored = None
     infotext: _Neutral = None
+    extra_generation_params: _Ignored = None
+    overlay_images: _Ignored = None
+    prompt_for_display: _Ignored = None
+    do_not_reload_embeddings: _Ignored = None
+    sampler_noise_scheduler_override: _Neutral = None
+    ddim_discretize: _Ignored = None
+    outpath_samples: _Ignored = None
+    outpath_grids: _Ignored = None
+    user: _Ignored = None
+    token_merging_ratio: _Neutral = None
+    token_merging_ratio_hr: _Neutral = None
+    distilled_cfg_scale: _Ignored = None
+    hr_cfg: _OfSecondPass = None
+    hr_distilled_cfg: _Ignored = None
+    hr_additional_modules: _OfSecondPass = None
+    enable_hr: bool = False
+    hr_scale: Any = 2
+    hr_upscaler: _OfSecondPass = None
+    hr_second_pass_steps: _OfSecondPass = None
+    hr_resize_x: _OfSecondPass = None
+    hr_resize_y: _OfSecondPass = None
+    hr_checkpoint_name: _OfSecondPass = None
+    hr_sampler_name: _OfSecondPass = None
+    hr_scheduler: _OfSecondPass = None
+    hr_prompt: _OfSecondPass = None
+    hr_negative_prompt: _OfSecondPass = None
+    firstphase_width: _OfSecondPass = None
+    firstphase_height: _OfSecondPass = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_given(cls, body: Any) -> Any:
+        """Take null, an empty text and the placeholders of the host's own page for nothing."""
+        if not isinstance(body, dict):
+            return body
+        prompts = ("prompt", "negative_prompt")
+        return {
+            key: value
+            for key, value in body.items()
+            if value is not None and value != "" and (key in prompts or value not in _PLACEHOLDERS)
+        }
 
 
 class Txt2Img(Generation):
     """The body of `/sdapi/v1/txt2img`."""
 
-    enable_hr: bool = False
-    hr_scale: float = 2
-    hr_upscaler: str | None = None
-    hr_second_pass_steps: _Neutral = None
-    hr_resize_x: _Neutral = None
-    hr_resize_y: _Neutral = None
-    hr_checkpoint_name: _Neutral = None
-    hr_sampler_name: _Neutral = None
-    hr_scheduler: _Neutral = None
-    hr_prompt: _Neutral = None
-    hr_negative_prompt: _Neutral = None
-    firstphase_width: _Neutral = None
-    firstphase_height: _Neutral = None
-
 
 class Img2Img(Generation):
     """The body of `/sdapi/v1/img2img`."""
 
-    init_images: Annotated[list[str], Field(max_length=1)] = []
+    init_images: Annotated[list[str], BeforeValidator(_as_list), Field(max_length=1)] = []
     mask: str | None = None
     mask_blur: Annotated[int, Field(ge=0, le=128)] | None = None
-    resize_mode: Annotated[int, Field(ge=0, le=2)] = 0
-    inpainting_mask_invert: _Neutral = None
+    resize_mode: Any = 0
+    inpainting_mask_invert: _Ignored = None  # judged where there is a mask
 
     image_cfg_scale: _Ignored = None
     mask_blur_x: _Ignored = None
@@ -116,6 +186,7 @@ class Img2Img(Generation):
     inpaint_full_res_padding: _Ignored = None
     initial_noise_multiplier: _Ignored = None
     latent_mask: _Neutral = None
+    image_mask: _Neutral = None
     include_init_images: _Ignored = None
 
 

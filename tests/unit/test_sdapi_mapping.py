@@ -1,7 +1,10 @@
 """Bodies of AUTOMATIC1111's API become requests of ours; what can't is refused by its key."""
 
 import io
+import json
+import re
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -21,6 +24,7 @@ from controlnet.preprocessors import get_preprocessor
 from pipelines.choices import ClosedLoop, HiresMethod, OutputFormat, Reverse, Scheduler
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
+from pipelines.request import GenerationRequest, field_label
 
 CANNY = {"model": "control_v11p_sd15_canny [d14c016b]", "module": "canny"}
 
@@ -286,7 +290,7 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (txt2img, {"n_iter": 16, "batch_size": 16}, ("n_iter",)),
         (txt2img, {"sampler_name": "Heun"}, ("sampler_name",)),
         (txt2img, {"sampler_index": "Heun"}, ("sampler_index",)),
-        (txt2img, {"scheduler": "Karras"}, ("scheduler",)),
+        (txt2img, {"scheduler": "Karas"}, ("scheduler",)),
         (txt2img, {"restore_faces": True}, ("restore_faces",)),
         (txt2img, {"styles": ["x"]}, ("styles",)),
         (txt2img, {"subseed_strength": 0.5}, ("subseed_strength",)),
@@ -296,8 +300,12 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (txt2img, {"init_images": []}, ("init_images",)),
         (txt2img, {"override_settings": {"sd_model_checkpoint": "x"}}, ("override_settings", "sd_model_checkpoint")),
         (txt2img, {"override_settings": {"eta_ddim": 1}}, ("override_settings", "eta_ddim")),
-        (txt2img, {"scripts": {"ADetailer": {"args": []}}}, ("alwayson_scripts", "ADetailer")),
-        (txt2img, {"scripts": {"AnimateDiff": {"args": [True]}}}, ANIMATEDIFF),
+        (
+            txt2img,
+            {"scripts": {"ADetailer": {"args": [True, {"ad_model": "face"}]}}},
+            ("alwayson_scripts", "ADetailer"),
+        ),
+        (txt2img, {"scripts": {"AnimateDiff": {"args": [3]}}}, ANIMATEDIFF),
         (txt2img, {"scripts": animatediff(), "batch_size": 2}, ("batch_size",)),
         (txt2img, {"scripts": animatediff(vido=1)}, (*ANIMATEDIFF, "vido")),
         (txt2img, {"scripts": animatediff(stride=0)}, (*ANIMATEDIFF, "stride")),
@@ -314,7 +322,7 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"model": "None"}]}}}, (*UNITS, "model")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"module": "clip_vision"}]}}}, (*UNITS, "module")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"control_mode": 1}]}}}, (*UNITS, "control_mode")),
-        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"resize_mode": 3}]}}}, (*UNITS, "resize_mode")),
+        (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"resize_mode": 4}]}}}, (*UNITS, "resize_mode")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"weight": "much"}]}}}, (*UNITS, "weight")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"image": IMAGE}]}}}, (*UNITS, "image")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"mask": "x"}]}}}, (*UNITS, "mask")),
@@ -325,10 +333,14 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (img2img, {"init_images": [b64encode(b"PK\x03\x04" + bytes(60)).decode()]}, ("init_images", 0)),
         (img2img, {"init_images": [IMAGE]}, ("init_images", 0)),
         (img2img, {"init_images": [picture()], "mask": "x"}, ("mask",)),
-        (img2img, {"init_images": [picture()], "resize_mode": 3}, ("resize_mode",)),
+        (img2img, {"init_images": [picture()], "resize_mode": 4}, ("resize_mode",)),
         (img2img, {"init_images": [picture()], "denoising_strength": 2}, ("denoising_strength",)),
         (img2img, {"init_images": [picture()], "denoising_strength": 0}, ("denoising_strength",)),
-        (img2img, {"init_images": [picture()], "inpainting_mask_invert": 1}, ("inpainting_mask_invert",)),
+        (
+            img2img,
+            {"init_images": [picture()], "mask": picture(), "inpainting_mask_invert": 1},
+            ("inpainting_mask_invert",),
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_its_key(call, body, place):
@@ -354,5 +366,181 @@ def test_the_infotext_of_an_answer_can_be_read_back():
     ).requests
     fields, notes, _ = fields_of_infotext(infotext_of(request, is_clip=True))
     assert notes == []
-    read = request.build(**{**request.model_dump(), **fields})
-    assert read == request
+    assert fields["context_overlap"] == 4  # what -1 comes to
+    assert request.build(**{**request.model_dump(), **fields, "context_overlap": -1}) == request
+
+
+PAYLOADS = Path(__file__).resolve().parents[1] / "museum" / "payloads"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PAYLOADS.glob("*.json")))
+def test_payloads_of_the_field_are_taken(name):
+    call = read_call(Txt2Img(**json.loads((PAYLOADS / f"{name}.json").read_text())), base_model="demo")
+    (request,) = call.requests
+    assert request.prompt == "a red circle"
+    assert request.num_frames == (1 if name == "swagger-txt2img" else 24)
+    told = ["scheduler: the schedule Beta has no counterpart here; the sampler's own steps are used."]
+    assert call.notes == (told if name == "forge" else [])
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([True], {"num_frames": 16}),
+        ([True, 8, 6, "demo"], {"num_frames": 8, "fps": 6}),
+        ([True, 2, 8, 6, "demo"], {"num_frames": 8, "fps": 6, "loop_count": 2}),
+        ([True, 0, 8, 6, "demo", ["MP4"], [0], 1, 32, None, 1, 32], {"formats": ("MP4",), "reverse": Reverse.APPEND}),
+        (["demo", True, 8, 6, 0, "A", 12, 2, 3, ["GIF"], "FILM", 2], {"context_length": 12, "interpolation": "film"}),
+        (
+            ["demo", True, 8, 6, 0, False, 16, 1, -1, ["GIF"], "Off", 10, [0, 1], None, "", 1, 32],
+            {"reverse": "drop_head"},
+        ),
+        (
+            ["demo", True, 8, 6, 0, "N", 16, 1, -1, ["GIF"], "Off", 10, None, "", "", True, "box", 0.5, 0.5, 2],
+            {"free_init_iterations": 2, "free_init_filter": "box"},
+        ),
+    ],
+)
+def test_arguments_by_position_are_those_of_their_version(args, expected):
+    (request,) = txt2img({"AnimateDiff": {"args": args}}).requests
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        {"ADetailer": {"args": [False, False, {"ad_model": "face_yolov8n.pt"}]}},
+        {"ADetailer": {"args": [{"ad_model": "None"}]}},
+        {"Tiled VAE": {"args": ["False", 1536]}},
+        {"Seed": {"args": [1, True, 5, 0]}},
+        {"AnimateDiff": {"args": [{"enable": False, "nothing": [], "video_length": "many"}]}},
+        {"AnimateDiff": {"args": [{"enable": "false"}]}, "ControlNet": {"args": None}},
+        {"ControlNet": {"args": [None, {"enabled": 0, "model": 7, "nothing": 1}, {"enabled": "False"}]}},
+    ],
+)
+def test_what_is_off_is_not_judged(scripts):
+    (request,) = txt2img(scripts, enable_hr=False, hr_scale="x", hr_prompt="y", hr_upscaler="LDSR").requests
+    assert (request.num_frames, request.controls, request.hires_scale) == (1, (), 1)
+
+
+def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
+    call = txt2img(width=517, height="200")
+    assert (call.requests[0].width, call.requests[0].height) == (512, 200)
+    assert call.notes == ["width 517 is no multiple of 8; the picture has 512, as the web UI makes it."]
+
+
+@pytest.mark.parametrize(
+    ("body", "sampler", "told"),
+    [
+        ({"sampler_name": "DPM++ 2M Karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
+        ({"sampler_name": "DPM++ 2M", "scheduler": "KARRAS"}, "dpmpp_2m", "scheduler: the schedule Karras"),
+        ({"sampler_name": "k_dpmpp_2m_ka", "scheduler": "karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
+        ({"sampler_index": "Euler a", "scheduler": "SGM Uniform"}, "euler_a", "scheduler: the schedule SGM Uniform"),
+        ({"sampler_name": "DDIM", "scheduler": "automatic"}, "ddim", ""),
+    ],
+)
+def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
+    call = txt2img(**body)
+    assert call.requests[0].scheduler == sampler
+    assert len(call.notes) == bool(told)
+    assert all(note.startswith(told) for note in call.notes)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_clip_is_no_longer_than_the_video():
+    call = txt2img({"ControlNet": {"args": [CANNY]}, **animatediff(video_path="clip", video_length=8)})
+    assert call.requests[0].num_frames == 3
+    assert call.notes == ["video_length 8 is beyond the video; the clip has its 3 frames."]
+
+
+@pytest.mark.parametrize("mode", [3, "3", "Just resize (latent upscale)"])
+def test_latents_that_would_be_stretched_are_told(mode):
+    call = img2img(init_images=[picture()], resize_mode=mode)
+    assert (call.requests[0].image_fit, call.notes) == (
+        ImageFit.STRETCH,
+        ["resize_mode: pixels are stretched, not latents."],
+    )
+
+
+def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
+    unit = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15_plus [836b5c2e]", "image": picture()}
+    off = {"enabled": False}
+    call = txt2img({"ControlNet": {"args": [off, unit | {"weight": "0.7", "guidance_end": 0.8}]}})
+    (found,) = call.requests[0].image_prompts
+    assert (found.model, found.pictures) == ("h94/IP-Adapter/ip-adapter-plus_sd15", ((0, kept("red", tmp_path)),))
+    assert (found.weight, found.end) == (((0, 0.7),), 0.8)
+    with pytest.raises(KeyFaultError, match=r"^model must be the name of an IP-Adapter") as caught:
+        txt2img({"ControlNet": {"args": [off, unit | {"model": "ip-adapter-faceid"}]}})
+    assert caught.value.place == ("alwayson_scripts", "ControlNet", "args", 1, "model")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "data:image/png;base64,{}",
+        "data:;base64,{}",
+        "data:application/octet-stream;base64,{}",
+        "DATA:image/png;charset=utf-8;base64, {}",
+        "base64,{}",
+        " \n{}\n",
+        '"{}"',
+    ],
+)
+@pytest.mark.parametrize("spelling", ["plain", "without padding", "for addresses", "quoted for addresses", "in lines"])
+def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
+    text = picture()
+    text = {
+        "plain": text,
+        "without padding": text.rstrip("="),
+        "for addresses": text.replace("+", "-").replace("/", "_"),
+        "quoted for addresses": text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        "in lines": "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)),
+    }[spelling]
+    (request,) = img2img(init_images=[shape.format(text)]).requests
+    assert request.source_video == kept("red", tmp_path)
+
+
+REFUSED = [
+    (txt2img, {"scripts": animatediff(batch_size=8, overlap=8)}, "overlap must be below batch_size (8), got 8. "),
+    (img2img, {"scripts": animatediff(freeinit_enable=True), "init_images": [picture()]}, "freeinit_iters must be 0 "),
+    (txt2img, {"scripts": animatediff(fps=500)}, "fps must be less than or equal to 120, got 500. "),
+    (txt2img, {"scripts": animatediff(video_length=8), "prompt": "0: a\n99: b"}, "prompt must have keys at frames"),
+    (txt2img, {"enable_hr": True, "hr_scale": 9}, "hr_scale must be less than or equal to 4, got 9"),
+    (txt2img, {"enable_hr": True, "steps": 1, "denoising_strength": 0.5}, "denoising_strength must leave at least one"),
+    (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"weight": 9}]}}}, "weight must be from 0 to 4"),
+    (
+        txt2img,
+        {"scripts": {"controlnet": {"args": [CANNY | {"guidance_start": 0.8, "guidance_end": 0.2}]}}},
+        "guidance_end must be above guidance_start (0.8), got 0.2. Raise guidance_end.",
+    ),
+    (txt2img, {"steps": "many"}, "steps must be a whole number, got many. "),
+    (txt2img, {"cfg_scale": []}, "cfg_scale must be a number, got []. "),
+    (txt2img, {"send_images": "perhaps"}, "send_images must be true or false, got perhaps. "),
+    (txt2img, {"scheduler": "Karas"}, "scheduler must be a schedule of the web UI, got Karas. Known: Automatic, "),
+    (txt2img, {"scripts": {"AnimateDiff": "x"}}, "AnimateDiff must be an object with args, got x. "),
+    (img2img, {"init_images": ["a", "b"]}, "init_images must have at most 1, got 2. "),
+    (img2img, {"init_images": [{"a": 1}]}, 'init_images 0 must be text, got {"a": 1}. '),
+]
+
+
+@pytest.mark.parametrize(("call", "body", "words"), REFUSED, ids=[words.split(" ")[0] for *_, words in REFUSED])
+def test_refusals_speak_of_the_callers_keys_alone(call, body, words):
+    with pytest.raises((ValidationError, InvalidRequestError)) as caught:
+        call(**body)
+    if isinstance(caught.value, ValidationError):
+        (told,) = details_of_body([error | {"loc": ("body", *error["loc"])} for error in caught.value.errors()])
+    else:
+        told = detail_of(caught.value)
+    assert told["msg"].startswith(words)
+    ours = [name for name in GenerationRequest.model_fields if "_" in name and name not in ("negative_prompt", *_RULES)]
+    labels = [f"'{field_label(name)}'" for name in GenerationRequest.model_fields]
+    assert [one for one in (*ours, *labels, "(?i)", "validation") if one in told["msg"]] == []
+    assert not re.search(r"\bstart\b|Fraction|None|True|False", told["msg"])
+    scripts = body.get("scripts", {})
+    if isinstance(scripts.get(next(iter(scripts), "")), dict):
+        assert told["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
+
+
+def test_syntax_that_the_host_understands_is_told():
+    (note,) = txt2img(prompt="a [cat:dog:0.5]").notes
+    assert note.startswith("prompt has '[cat:dog:0.5]'")

@@ -1,0 +1,122 @@
+"""The pictures and clips of a body, as what a request is made from and what its units follow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.inputs import source_facts
+from api.plain_args import is_off
+from api.sdapi.controlnet import Units
+from api.sdapi.faults import Place, refuse
+from api.sdapi.files import keep_path, keep_picture, keep_source_path
+from api.sdapi.models import Img2Img, Txt2Img
+from api.seed_names import CONTROL_FITS, LATENT_FIT
+
+FILES = frozenset({"video_source", "video_path", "mask_path", "last_frame"})
+"""AnimateDiff's arguments that name files."""
+
+_PICTURE_STRENGTH = 0.75  # the host's own, where none is given
+_AS_THE_SEED: dict[str, Any] = {"exact_ends": False, "noise_floor": 0.0}  # its pictures only shine through the noise
+_LONGEST_BLUR = 128
+
+
+def inputs_of(
+    body: Txt2Img | Img2Img, args: Mapping[str, Any] | None, place: Place, units: Units
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields about pictures and clips; units without a picture of their own get what they are to follow.
+
+    Args:
+        args, place: AnimateDiff's, None if it is off.
+        units: Are completed.
+
+    Returns:
+        The fields, and in words what is otherwise than was asked.
+
+    Raises:
+        KeyFaultError: A picture or clip is missing, or can't be used.
+    """
+    video, masks = _video(args or {}, place)
+    has_picture = isinstance(body, Img2Img) and bool(body.init_images)
+    found: dict[str, Any] = {}
+    notes: list[str] = []
+    if video:
+        found, notes = _length(args or {}, video, is_fixed=has_picture)
+    if masks and not has_picture:
+        found["mask"] = masks
+    if isinstance(body, Img2Img):
+        more, told = _from_pictures(body, args, place, video, units)
+        return found | more, [*notes, *told]
+    if video:
+        found |= {"source_video": video, "strength": 1.0}  # nothing of it stays but what units follow
+    return found | _mask_and_end(args or {}, place), notes
+
+
+def _length(args: Mapping[str, Any], video: str, *, is_fixed: bool) -> tuple[dict[str, Any], list[str]]:
+    """As long as is asked for, but no longer than the video, as the host has it."""
+    asked = args.get("video_length") or 0
+    if not asked:
+        return {"num_frames": source_facts(video).num_frames if is_fixed else 0}, []
+    frames = source_facts(video).num_frames
+    if asked <= frames:
+        return {}, []
+    return {"num_frames": frames}, [f"video_length {asked} is beyond the video; the clip has its {frames} frames."]
+
+
+def _from_pictures(
+    body: Img2Img, args: Mapping[str, Any] | None, place: Place, video: str, units: Units
+) -> tuple[dict[str, Any], list[str]]:
+    strength = _PICTURE_STRENGTH if body.denoising_strength is None else body.denoising_strength
+    fit, notes = _fit(body.resize_mode)
+    found: dict[str, Any] = {"strength": strength, "image_fit": fit}
+    found |= _mask_and_end(args or {}, place)
+    if body.mask:
+        found["mask"] = keep_picture(body.mask, ("mask",))
+        if not is_off(body.inpainting_mask_invert):
+            raise refuse(
+                ("inpainting_mask_invert",), "be 0", body.inpainting_mask_invert, fix="Send the mask inverted."
+            )
+    if found.get("mask") and body.mask_blur is not None:
+        if not 0 <= body.mask_blur <= _LONGEST_BLUR:
+            raise refuse(("mask_blur",), f"be from 0 to {_LONGEST_BLUR}", body.mask_blur, fix="Lower it.")
+        found["mask_feather"] = body.mask_blur
+    if not body.init_images:
+        if not video:
+            raise refuse(("init_images",), "have a picture", "none", fix="Send one, or use txt2img.")
+        return found | {"source_video": video}, notes
+    picture = keep_picture(body.init_images[0], ("init_images", 0))
+    loose = units.without_picture()
+    if video and not loose:
+        raise refuse(
+            units.place, "have a unit that follows the video", "none", fix="Add one, or leave out init_images."
+        )
+    if args is None or found.get("mask"):  # the picture stands still behind what is made anew
+        found |= {"source_video": picture}
+    else:
+        found |= {"first_frame": picture} | _AS_THE_SEED
+    for unit in loose:
+        unit["clip"] = video or picture
+    return found, notes
+
+
+def _fit(mode: object) -> tuple[Any, list[str]]:
+    name = str(mode).strip().lower().removesuffix(".0")
+    if name not in CONTROL_FITS:
+        raise refuse(("resize_mode",), "be 0, 1, 2 or 3", mode, fix="Choose one.")
+    notes = ["resize_mode: pixels are stretched, not latents."] if name in LATENT_FIT else []
+    return CONTROL_FITS[name], notes
+
+
+def _mask_and_end(args: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    found = {}
+    if args.get("mask_path"):
+        found["mask"] = keep_path(args["mask_path"], (*place, "mask_path"))
+    if args.get("last_frame"):
+        found["last_frame"] = keep_picture(args["last_frame"], (*place, "last_frame"))
+    return found
+
+
+def _video(args: Mapping[str, Any], place: Place) -> tuple[str, str]:
+    """The hashes of the video and of the masks that a folder brings with it."""
+    given = [key for key in ("video_path", "video_source") if args.get(key)]
+    if len(given) > 1:
+        raise refuse((*place, "video_source"), "be empty beside a video_path", "both", fix="Leave one out.")
+    return keep_source_path(args[given[0]], (*place, given[0])) if given else ("", "")
