@@ -50,7 +50,8 @@ def refusal_of(found: object) -> str:
     if isinstance(found, Mapping):
         names = ", ".join(str(key)[:40] for key in list(found)[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
-        return f"JSON of another program (keys: {names}{more}). {_FROM_INSIDE}."
+        keys = f" (keys: {names}{more})" if names else " without anything in it"
+        return f"JSON of another program{keys}. {_FROM_INSIDE}."
     return f"JSON that is no recipe. {_FROM_INSIDE}."
 
 
@@ -64,6 +65,8 @@ def infotext_of_foreign(found: object) -> tuple[Infotext, str] | None:
         return None
     told = {name: _text(value) for name, path in program.settings.items() if (value := _at(inner, path)) is not None}
     prompt, negative = told.pop("prompt", ""), told.pop("negative_prompt", "")
+    if not prompt:  # of another version, whose settings stand elsewhere
+        return None
     width, height = told.pop("width", ""), told.pop("height", "")
     if width and height:
         told["Size"] = f"{width}x{height}"

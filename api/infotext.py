@@ -145,7 +145,10 @@ def _size(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     first = _SIZE.fullmatch(settings.get("First pass size", ""))
     if first and int(first[1]) and int(first[2]):  # of the web UI in 2022, whose size is that of the second pass
         size = first
-    return {"width": int(size[1]), "height": int(size[2])}, []
+    sides = {"width": int(size[1]), "height": int(size[2])}
+    plain = {side: length - length % 8 for side, length in sides.items()}
+    notes = [f"Size: {size[0]} is no multiple of 8; it becomes {plain['width']}x{plain['height']}."]
+    return plain, notes if plain != sides else []
 
 
 def _denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

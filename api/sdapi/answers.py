@@ -117,10 +117,9 @@ def infotext_of(request: GenerationRequest, *, is_clip: bool) -> str:
         settings["Hires upscaler"] = "Latent" if request.hires_method is HiresMethod.LATENT else "Lanczos"
     elif request.first_frame or (request.source_video and request.strength < 1):
         settings["Denoising strength"] = _number(request.strength)
-    for number, unit in enumerate(request.controls):
-        settings[f"ControlNet {number}"] = f"Module: {unit.preprocessor}, Model: {unit.model}"
-    for number, unit in enumerate(request.image_prompts, start=len(request.controls)):
-        settings[f"ControlNet {number}"] = f"Module: ip-adapter-auto, Model: {unit.model}"
+    units = [f"Module: {unit.preprocessor}, Model: {unit.model}" for unit in request.controls]
+    units += [f"Module: ip-adapter-auto, Model: {unit.model}" for unit in request.image_prompts]
+    settings |= {f"ControlNet {number}": unit for number, unit in enumerate(units)}
     if is_clip:
         settings["AnimateDiff"] = ", ".join(f"{key}: {value}" for key, value in _arguments(request).items())
     lines = [request.prompt, f"Negative prompt: {request.negative_prompt}" if request.negative_prompt else ""]

@@ -162,7 +162,8 @@ def _closed(text: str, opened: _Open, end: int) -> Iterator[_Span]:
         before, last = opened.colons[-2:]
         words = text[opened.at + 1 : before], text[before + 1 : last]
         # "(style: oil:1.2)" and "(8:30:1.2)" are words with a weight.
-        if all(_NAME.search(part) for part in words) and not words[1][:1].isspace():
+        is_share = bool(re.fullmatch(r"\d*\.\d+", words[1]))
+        if _NAME.search(words[0]) and (is_share or _NAME.search(words[1])) and not words[1][:1].isspace():
             yield Dialect.ROUND_SCHEDULE, *span
 
 
@@ -189,13 +190,16 @@ def _by_pattern(text: str) -> Iterator[_Span]:
 
 _LIKE_A_KEY = re.compile(
     r"""[ \t]*(?:
-    (?:frames?|keyframe|bild)[ \t]*[#:]?[ \t]*(?P<framed>\d{1,5})[ \t]*(?:[:=)\]]|->|=>|-(?=\s))  # frame 8: text
-    |["'](?P<quoted>-?\d{1,5})["'][ \t]*[:=]                                                     # '8': text
-    |[\[(](?P<boxed>\d{1,5})[\])][ \t]*:?(?=[ \t]*[^\W\d])                                      # [8] text
-    |(?P<bare>\d{1,5})[ \t]*(?::(?=[^\W\d])|[-=]>?(?=\s)|[).](?=[ \t]+[^\W\d])|(?=[ \t]+[^\W\d]))  # 8- text, 8 text
+    (?:frames?|keyframe|step|bild)[ \t]*[#:]?[ \t]*(?P<framed>\d{1,5})[ \t]*(?:[:=)\]]|->|=>|-(?=\s))  # frame 8: text
+    |["'`\u201c\u201d\u2018\u2019](?P<quoted>-?\d{1,5})["'`\u201c\u201d\u2018\u2019][ \t]*[:=]          # '8': text
+    |[-*\u2022#][ \t]*(?P<listed>\d{1,5})[ \t]*::?(?=\s)                                             # - 8: text
+    |(?P<timed>\d{1,5})[ \t]*(?:s|sec|%)[ \t]*:(?=\s)                                               # 8%: text
+    |[\[(](?P<boxed>\d{1,5})[\])][ \t]*:?(?=[ \t]*[^\W\d])                                         # [8] text
+    |(?P<bare>\d{1,5})[ \t]*(?::(?=[^\W\d])|[-=]>?(?=\s)|[).;](?=[ \t]+[^\W\d])|(?=[ \t]+[^\W\d]))   # 8- text
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+_IN_A_KEY = re.compile(r",\s*(?P<frame>\d{1,5})\s*:\s")  # several keys in a line
 _KEY_OF_FRAME = re.compile(r"\s*(\d{1,5})(?:-\d{1,5})?::?(?=\s|$)")
 # What people count in prompts, and no key begins with.
 _COUNTED = re.compile(r"\s*\d+\s*(?:mm|cm|k|fps|bit|px|am|pm|years?|girls?|boys?|people)\b", re.IGNORECASE)
@@ -212,8 +216,11 @@ def _like_keys(text: str) -> Iterator[_Span]:
     for line in text.split("\n"):
         if key := _KEY_OF_FRAME.match(line):
             above = int(key[1])
+            inner = _IN_A_KEY.search(line, key.end())
+            if inner and int(inner["frame"]) > above:
+                found.append((int(inner["frame"]), start + inner.start("frame"), start + len(line), True))
         elif match := _LIKE_A_KEY.match(line):
-            certain = match["framed"] or match["quoted"]
+            certain = match["framed"] or match["quoted"] or match["listed"] or match["timed"]
             frame = int(certain or match["boxed"] or match["bare"])
             goes_on = 0 <= above < frame and not _COUNTED.match(line)
             found.append((frame, start, start + len(line), bool(certain) or goes_on))

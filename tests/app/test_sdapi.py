@@ -101,6 +101,19 @@ def test_a_clip_comes_as_its_file_and_then_its_frames(api, fake):
     assert made.parameters["prompt"] == "a cat"
 
 
+def test_a_client_that_names_no_model_gets_the_default(api, fake):
+    made = api.txt2img(prompt="a cat", seed=7, animatediff=animatediff(model=""), **SMALL)
+    assert made.images[0].n_frames == 4
+    assert fake.requests[-1].motion_module == "demo"
+    assert made.info["warnings"] == []
+
+
+def test_what_is_otherwise_than_was_asked_is_told_in_the_answer(url):
+    body = {"prompt": "a [cat:dog:0.5]", "scheduler": "Karras", **SMALL, "width": 70}
+    told = json.loads(requests.post(f"{url}/txt2img", json=body, timeout=60).json()["info"])["warnings"]
+    assert [note.split(" ")[0] for note in told] == ["width", "scheduler:", "prompt"]
+
+
 def test_zero_gpu_is_told_whose_quota_counts(fake):
     seen = []
 

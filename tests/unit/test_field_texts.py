@@ -407,3 +407,22 @@ def test_a_graph_in_a_file_is_named(kind, name, tmp_path):
         path.write_text(FOREIGN[name])
     with pytest.raises(UserError, match=f"got {CALLED[name]}"):
         read_request(path)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"app_id": "invoke-ai/InvokeAI", "image": {"prompt": [{"prompt": "a", "weight": 1}], "steps": 50}},
+        {"Prompt": "a", "steps": 30, "software": "RuinedFooocus"},
+        {},
+    ],
+)
+def test_settings_of_an_unknown_version_are_not_half_read(found):
+    with pytest.raises(UserError, match=r"^file must carry a recipe of this app or an infotext, got "):
+        restore(json.dumps(found))
+
+
+def test_a_size_that_is_no_multiple_of_8_becomes_one_and_is_told():
+    restored = restore("x\nSteps: 20, Sampler: DDIM, Seed: 5, Size: 1000x563")
+    assert (restored.values["width"], restored.values["height"]) == (1000, 560)
+    assert restored.notes == ("Size: 1000x563 is no multiple of 8; it becomes 1000x560.",)

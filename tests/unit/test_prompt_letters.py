@@ -149,6 +149,14 @@ FOREIGN = {
     "0: day\n8 night": (Dialect.LIKE_A_KEY, "8 night"),
     "0: day\n8- night": (Dialect.LIKE_A_KEY, "8- night"),
     '{"0": "day", "max_f/2": "night"}': (Dialect.LIKE_A_KEY, '{"0": "day", "max_f/2": "night"}'),
+    "\u201c0\u201d: day": (Dialect.LIKE_A_KEY, "\u201c0\u201d: day"),
+    "- 0: day\n- 8: night": (Dialect.LIKE_A_KEY, "- 0: day"),
+    "#0: day\n#8: night": (Dialect.LIKE_A_KEY, "#0: day"),
+    "0; day\n8; night": (Dialect.LIKE_A_KEY, "0; day"),
+    "0s: day\n2s: night": (Dialect.LIKE_A_KEY, "0s: day"),
+    "0: day, 8: night": (Dialect.LIKE_A_KEY, "8: night"),
+    "step 0: day": (Dialect.LIKE_A_KEY, "step 0: day"),
+    "a (cat:0.5:0.8)": (Dialect.ROUND_SCHEDULE, "(cat:0.5:0.8)"),
     r"0: day\n8: night": (Dialect.WRITTEN_BREAK, r"\n"),
 }
 

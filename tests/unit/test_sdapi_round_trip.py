@@ -49,7 +49,7 @@ HIRES = st.one_of(
     ),
 )
 ARGS = st.fixed_dictionaries(
-    {"enable": st.just(True), "video_length": st.integers(0, 90), "batch_size": st.integers(2, 32)},
+    {"enable": st.just(True), "video_length": st.sampled_from([0, *range(24, 91)]), "batch_size": st.integers(16, 32)},
     optional={
         "model": st.sampled_from(["demo", "mm_sd_v15_v2.ckpt", ""]),
         "fps": st.one_of(st.integers(1, 120), st.sampled_from([23.976, 29.97, 12.5, "24"])),
@@ -58,7 +58,7 @@ ARGS = st.fixed_dictionaries(
         "stride": st.integers(1, 8),
         "overlap": st.sampled_from([-1, 0, 1]),
         "interp": st.sampled_from(["Off", "NO", "FILM"]),
-        "interp_x": st.integers(1, 17),
+        "interp_x": st.integers(1, 14),
         "reverse": st.lists(st.integers(0, 2), max_size=3),
         "freeinit_enable": st.booleans(),
         "freeinit_filter": st.sampled_from(["butterworth", "gaussian", "box", "ideal"]),
