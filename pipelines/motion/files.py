@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
         raise wrong_kind(kind, field=FIELD, name=name)
     shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
     family = tell_family(stored, said, file_name=file.name)
-    config = folder_config or _config(shapes, said, family)
+    config = _known(folder_config) if folder_config else _config(shapes, said, family)
     if family.id == "pia":
         config["conv_in_channels"] = stored["conv_in.weight"][1]
     _require_whole(config, shapes, name)
@@ -145,6 +146,11 @@ def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> d
     }
 
 
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that this diffusers' `MotionAdapter` has; others come from older or newer ones."""
+    return {name: value for name, value in config.items() if name in signature(MotionAdapter.__init__).parameters}
+
+
 def _config(shapes: Shapes, said: Mapping[str, str], family: MotionFamily) -> dict[str, Any]:
     """The arguments of `MotionAdapter`, read off the shapes; sizes shapes can't tell off the file's header."""
     channels = tuple(
@@ -167,7 +173,7 @@ def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
     try:
         with torch.device("meta"):
             expected = layout_of(MotionAdapter(**config), shapes)
-    except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
+    except (ValueError, TypeError, ZeroDivisionError, RuntimeError, IndexError) as err:
         raise not_whole("its layers make no module", what="motion module", field=FIELD, name=name) from err
     expected = {key: shape for key, shape in expected.items() if not key.startswith("conv_in.")}
     require_layout(shapes, expected, what="motion module", field=FIELD, name=name)

@@ -31,6 +31,7 @@ _POSITIONS = ".pos_embed.pe"
 _SD15_BLOCKS = 4
 _LATENT_CHANNELS = 4
 _RENAMES = (
+    (r"^unet\.", ""),
     (r"\.temporal_attentions\.", ".motion_modules."),
     (r"\.positional_encoding$", ".pe"),
     (r"\.temporal_transformer\.", "."),

@@ -1,5 +1,6 @@
 """Motion-module files: every family in every spelling is told apart, loads bit for bit, and runs as its own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,25 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     brightness = torch.linspace(0.5, 1.5, 5)[:, None, None]  # frames that differ, or the norms would not
     sample = torch.randn(1, 4, 5, 8, 8, generator=generator) * brightness
     return sample, torch.tensor(500), torch.randn(5, 7, 32, generator=generator)
+
+
+def test_a_folder_of_another_diffusers_and_a_file_of_a_whole_pipeline_are_read(tmp_path):
+    adapter = tiny.motion_adapter(3)
+    adapter.save_pretrained(tmp_path / "folder")
+    path = tmp_path / "folder" / "config.json"
+    config = json.loads(path.read_text())
+    config.pop("conv_in_channels")  # as before PIA
+    path.write_text(json.dumps(config | {"something_newer": 1}))
+    weights = {f"unet.{name}": tensor for name, tensor in tiny.original_names(adapter).items()}
+    for found in (tmp_path / "folder", write(tmp_path / "whole.ckpt", weights)):
+        loaded = load_motion_module(found)
+        assert loaded.family.id == "v2"
+        assert all(torch.equal(loaded.adapter.state_dict()[key], w) for key, w in adapter.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "name", ["motion_modules.0.temporal_transformer.norm.weight", "down_blocks.x.motion_modules.0.a"]
+)
+def test_layers_without_blocks_are_refused_in_words(name, tmp_path):
+    with pytest.raises(WeightsError, match=r"must be a whole motion module, got 'odd\.safetensors'"):
+        inspect_motion(write(tmp_path / "odd.safetensors", {name: torch.ones(4), f"a.{name}": torch.ones(4)}))
