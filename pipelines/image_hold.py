@@ -10,8 +10,8 @@ def hold_weights(request: GenerationRequest) -> list[tuple[float, float]]:
     """What the first and the last picture count at every frame, each from 0 to 1; the rest up to 1 is noise.
 
     The first one's share at frame i is `1 - i ** latent_power / latent_scale`, the last one's the same counted back.
-    Where both together exceed 1 they are scaled down to it; the ends show one picture alone. Between the ends at
-    least `noise_floor` is left to noise, where 0 is what the seed program does.
+    Where both together exceed 1 they are scaled down to it; the ends show one picture alone. Behind a first
+    picture alone, as between two, at least `noise_floor` is left to noise, where 0 is what the seed program does.
 
     Example:
         >>> hold_weights(GenerationRequest.build(seed=0, num_frames=4, first_frame="0" * 64, noise_floor=0))

@@ -58,8 +58,8 @@ class InputFields(BaseModel):
     noise_floor: float = knob(
         0.25,
         label="Room for motion",
-        help="The least share of noise in the frames between two pictures. At 0, as other programs have it, two "
-        "pictures with the usual curves make a mere cross-fade.",
+        help="The least share of noise in the frames behind a first picture, and between two. At 0, as other programs "
+        "have it, the first frames stay nearer to the picture, and two with the usual curves make a mere cross-fade.",
         ge=0,
         le=1,
         step=0.05,

@@ -19,6 +19,11 @@ REFUSAL = "base_model must be downloadable, got 'x'. Choose the base model 'demo
 class FakeEngine:
     """Counts what the page does with it.
 
+    Its files have as many frames, as fast, as the real engine's: `output_frames` at `output_fps`. They are always of
+    64 x 64 pixels, so that hundreds of tests need no time for encoding, and have no sound; it tells of no stage but
+    loading and denoising, with previews of eight frames as the real engine's. What sizes, sound and the order of all
+    stages are is for `test_real_engine.py` and the pipeline's tests to say.
+
     Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps,
     'warn' ends with a warning; 'green' makes a clip of another colour.
     """
@@ -54,7 +59,7 @@ class FakeEngine:
                 yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, frames, note)
             files = _write(request, folder)
             warnings = (WARNING,) if "warn" in request.prompt else ()
-            yield Clip(files, request.to_json(), request.num_frames, seconds=total * self.step_s, warnings=warnings)
+            yield Clip(files, request.to_json(), request.output_frames, seconds=total * self.step_s, warnings=warnings)
         except GeneratorExit:
             self.closed_at.append(step)
             raise
@@ -68,12 +73,12 @@ def _write(request: GenerationRequest, folder: Path) -> tuple[Path, ...]:
         folder,
         stem=str(request.seed),
         formats=request.formats,
-        fps=request.fps,
+        fps=request.output_fps,
         width=64,
         height=64,
         recipe=request.to_json(),
     ) as clip:
-        clip.write(_square(request, request.num_frames))
+        clip.write(_square(request, request.output_frames))
     return clip.files
 
 
