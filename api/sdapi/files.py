@@ -32,7 +32,7 @@ def keep_picture(value: object, place: Place) -> str:
         KeyFaultError: It is no picture or too large; the text is decoded only if it is short enough.
     """
     if not isinstance(value, str) or not value:
-        raise refuse(place, "be a picture in base64", type(value).__name__, fix="Send one.")
+        raise refuse(place, "be a picture in base64", value or "none", fix="Send one.")
     if len(value) > _MAX_CHARACTERS:
         size = f"{len(value):,} characters"
         raise refuse(place, f"have at most {MAX_PICTURE_BYTES >> 20} MiB", size, fix="Make the picture smaller.")

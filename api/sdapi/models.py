@@ -20,6 +20,7 @@ _NONE = {
     "0",
     "false",
 }
+_OBJECTS = ("override_settings", "alwayson_scripts")
 _PLACEHOLDERS: tuple[Any, ...] = ("string", ["string"])  # what the host's own documentation page fills in
 
 
@@ -42,7 +43,8 @@ def _whole(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    given = [value] if isinstance(value, str) else value
+    return [one for one in given if one is not None and one != ""] if isinstance(given, list) else given
 
 
 _Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_CLIPS)]
@@ -160,7 +162,10 @@ class Generation(BaseModel):
         return {
             key: value
             for key, value in body.items()
-            if value is not None and value != "" and (key in prompts or value not in _PLACEHOLDERS)
+            if value is not None
+            and value != ""
+            and (key in prompts or value not in _PLACEHOLDERS)
+            and not (key in _OBJECTS and value == [])  # PHP writes an empty object so
         }
 
 

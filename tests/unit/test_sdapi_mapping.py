@@ -327,7 +327,7 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"image": IMAGE}]}}}, (*UNITS, "image")),
         (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"mask": "x"}]}}}, (*UNITS, "mask")),
         (img2img, {}, ("init_images",)),
-        (img2img, {"init_images": ["", ""]}, ("init_images",)),
+        (img2img, {"init_images": ["", None]}, ("init_images",)),
         (img2img, {"init_images": ["not base64"]}, ("init_images", 0)),
         (img2img, {"init_images": ["http://localhost/a.png"]}, ("init_images", 0)),
         (img2img, {"init_images": [b64encode(b"PK\x03\x04" + bytes(60)).decode()]}, ("init_images", 0)),
@@ -539,6 +539,11 @@ def test_refusals_speak_of_the_callers_keys_alone(call, body, words):
     scripts = body.get("scripts", {})
     if isinstance(scripts.get(next(iter(scripts), "")), dict):
         assert told["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
+
+
+def test_empty_objects_may_be_written_as_lists():
+    body = Txt2Img(prompt="x", override_settings=[], alwayson_scripts=[])
+    assert read_call(body, base_model="demo").requests[0].num_frames == 1
 
 
 def test_syntax_that_the_host_understands_is_told():
