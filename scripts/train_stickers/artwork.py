@@ -57,7 +57,7 @@ class Artwork:
     def place(
         self, name: str, *, x: float, y: float, radius: float, angle: float, mirrored: bool, height: int, width: int
     ) -> np.ndarray:
-        """A sticker in the picture, premultiplied RGBA in [0, 1], float32 [height, width, 4].
+        """Place a sticker in a picture: premultiplied RGBA in [0, 1], float32 [height, width, 4].
 
         Lengths are fractions of the shorter side, the angle is in degrees, clockwise.
         """
@@ -82,7 +82,7 @@ def _stand(picture: np.ndarray, upright: float) -> np.ndarray:
 
 @cache
 def artwork(folder: Path = FOLDER) -> Artwork:
-    """The drawn stickers of a folder.
+    """Load the drawn stickers of a folder.
 
     Raises:
         FileNotFoundError: They were not drawn yet.

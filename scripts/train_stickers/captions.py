@@ -79,7 +79,7 @@ _SAY_SIZE, _LEAVE_OUT, _NOTHING_KNOWN = 0.4, 0.5, 0.2
 
 
 def plain_caption(scene: Scene) -> str:
-    """The one full, canonical sentence of a scene, e.g. "a small cat moving right on a blue background"."""
+    """Say a scene in one full, canonical sentence, e.g. "a small cat moving right on a blue background"."""
     thing = " ".join(filter(None, ["a", scene.size, scene.colour, SUBJECTS[scene.subject].words[0]]))
     if scene.ground in COLOURS:
         spots = "spotted " if scene.pattern == "spotted" else ""

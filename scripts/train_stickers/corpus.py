@@ -42,8 +42,10 @@ class Corpus:
     def batch(
         self, rng: np.random.Generator, count: int, frames: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Latents [count, 4, F, h, w] at the given frames, text states [count, 77, D], and told [count, 2]: motion
-        and camera."""
+        """Draw latents [count, 4, F, h, w] at the given frames, text states [count, 77, D], and told [count, 2].
+
+        Told are the classes of motion and camera that the caption names, or `OPEN`.
+        """
         chosen = [self.samples[i] for i in rng.choice(len(self.samples), count, p=self.shares)]
         last = self.num_frames - 1
         latents = torch.stack([self.latents[i, last - frames if back else frames] for i, back, _ in chosen])

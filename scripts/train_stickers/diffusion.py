@@ -18,14 +18,13 @@ from scripts.train_demo.diffusion import (
     COMPASS_WEIGHT,
     STILL_EVERY,
     Middle,
-    decode_clips,
     encode_texts,
     load_text,
     make_noisy,
     random_frames,
-    sample_latents,
 )
 from scripts.train_demo.networks import FramePositions, TrainableMotionModule, build_scheduler, build_trainable
+from scripts.train_demo.sampling import decode_clips, sample_latents
 from scripts.train_stickers.artwork import artwork
 from scripts.train_stickers.captions import plain_caption
 from scripts.train_stickers.corpus import Corpus
@@ -45,7 +44,7 @@ HELD_OUT = {"narrow": 24, "wide": 44, "all": 44, "clips": 24}
 
 
 def build_network(is_clip: bool) -> nn.Module:
-    """The network of a stage with all that the shipped model knows."""
+    """Build the network of a stage with all that the shipped model knows."""
     network = build_trainable("clip" if is_clip else "image", MOTIONS)
     known = UNet2DConditionModel.from_pretrained(SHIPPED / "unet").float().state_dict()
     if is_clip:
@@ -69,7 +68,7 @@ class Judge:
         self.shares: dict[str, float] = {}
 
     def score(self, network: nn.Module, *, steps: int = 10) -> str:
-        """Share of each attribute read right; what was drawn lies in `<course>.png` beside the checkpoint."""
+        """Read back what is drawn for each prompt; the pictures lie in `<course>.png`."""
         scheduler = build_scheduler()
         scheduler.set_timesteps(steps)
         clips = decode_clips(self.vae, sample_latents(network, self.states, scheduler, is_clip=self.is_clip))
@@ -97,7 +96,7 @@ class Judge:
 
 
 def held_out_scenes(count: int, world: Range) -> list[Scene]:
-    """Scenes never trained on, each subject of a course in turn, the camera still."""
+    """Draw scenes never trained on, each subject of a course in turn, the camera still."""
     rng = np.random.default_rng(40_000)
     subjects = tuple(name for name in SUBJECTS if name in world.subjects)
     scenes: list[Scene] = []

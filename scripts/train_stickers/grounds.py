@@ -42,7 +42,7 @@ _BELOW, _ABOVE = 1, 2  # a scene is drawn from -1 to 2 sides, the picture being 
 def scene_picture(
     name: str, shift: tuple[float, float], zoom: float, roll: float, *, height: int, width: int
 ) -> np.ndarray:
-    """A scene under a camera, float32 [height, width, 3] of 255; `shift`, `zoom`, `roll` as in `world.view`."""
+    """Draw a scene under a camera, float32 [height, width, 3] of 255; `shift`, `zoom`, `roll` as in `world.view`."""
     side = min(height, width)
     texture = _texture(name, side)
     turn, scale = np.radians(roll), zoom / _FINE
@@ -57,7 +57,7 @@ def scene_picture(
 
 @cache
 def _texture(name: str, side: int) -> np.ndarray:
-    """A scene from -1 to 2 sides both ways, uint8, drawn finer: halving it makes its edges smooth."""
+    """Draw a scene from -1 to 2 sides both ways, uint8, finer than pictures: halving it makes its edges smooth."""
     grid = (np.arange((_BELOW + _ABOVE) * side * _FINE, dtype=np.float32) + 0.5) / (side * _FINE) - _BELOW
     return np.round(np.clip(_draw(name, grid[None, :], grid[:, None]), 0, 255)).astype(np.uint8)
 

@@ -66,7 +66,7 @@ def freeze_vae(checkpoint: Path, folder: Path, art: Artwork) -> AutoencoderKL:
 
 
 def reversed_scene(scene: Scene) -> Scene | None:
-    """The scene a clip shows when played backwards, or None where the world has none."""
+    """Describe what a clip shows when played backwards; None where the world has no such scene."""
     about = SUBJECTS[scene.subject]
     goes_backwards = scene.motion in ("left", "right") and bool(about.faces)
     turns_back = scene.motion == "rotating" and about.turns
@@ -77,7 +77,7 @@ def reversed_scene(scene: Scene) -> Scene | None:
 
 
 def encode_shard(vae: AutoencoderKL, art: Artwork, course: Course, shard: int) -> tuple[np.ndarray, list[Scene]]:
-    """Latents [N, F, 4, h, w], float16, of a shard's scenes, and the scenes."""
+    """Encode a shard's scenes: latents [N, F, 4, h, w], float16, and the scenes."""
     rng = np.random.default_rng((30_001, shard))
     parts, scenes = [], []
     first = (CLIP_FRAMES - course.middle) // 2

@@ -33,7 +33,7 @@ class Patches:
 
 
 def cut(picture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The masked part of a picture [H, W, 3] as colours [S, S, 3] and mask [S, S], float32."""
+    """Cut out the masked part of a picture [H, W, 3] as colours [S, S, 3] and mask [S, S], float32."""
     moments = cv2.moments(mask.astype(np.float32))
     area = max(moments["m00"], 1e-6)
     scale = math.sqrt(_FILLED * SIDE**2 / area)
@@ -46,7 +46,7 @@ def cut(picture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distances(patches: Patches, colours: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How far a cut-out is from each picture of a subject, [N], in RGB units over all that either covers."""
+    """Measure how far a cut-out is from each picture of a subject, [N], in RGB units over all that either covers."""
     both = np.minimum(patches.masks, mask)
     one = np.maximum(patches.masks, mask) - both
     if patches.colours is None:
@@ -60,7 +60,7 @@ def distances(patches: Patches, colours: np.ndarray, mask: np.ndarray) -> np.nda
 
 
 def angles_of(subject: str) -> np.ndarray:
-    """Angles at which a subject is looked for, degrees."""
+    """List the angles at which a subject is looked for, degrees."""
     if SUBJECTS[subject].turns:
         return np.arange(0, PERIOD.get(subject, 360), _TURN_STEP if subject != "circle" else 1)
     return np.arange(-_LARGEST_TILT, _LARGEST_TILT + 1, _TILT_STEP)
@@ -68,7 +68,7 @@ def angles_of(subject: str) -> np.ndarray:
 
 @cache
 def patches_of(art: Artwork, subject: str) -> Patches:
-    """A subject's pictures; those that face a side are there both ways."""
+    """Draw a subject at all its angles, both ways if it faces a side."""
     masks, colours, angles = [], [], []
     place = {"x": 0.5, "y": 0.5, "radius": 0.33, "height": 128, "width": 128}
     for mirrored in (False, True) if SUBJECTS[subject].faces else (False,):
@@ -87,7 +87,7 @@ def patches_of(art: Artwork, subject: str) -> Patches:
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
-    """The largest part of a mask with what lies near it, float32 in [0, 1]; gaps of a few pixels are closed."""
+    """Keep the largest part of a mask with what lies near it, float32 in [0, 1]; gaps of a few pixels are closed."""
     near = max(3, round(len(mask) / 20)) | 1
     whole = cv2.morphologyEx((mask > 0.5).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((near, near), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(whole)

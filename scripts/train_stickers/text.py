@@ -30,7 +30,7 @@ SHIPPED = Path("assets/demo")
 
 
 def words_of(*phrases: str) -> set[str]:
-    """All words of some phrases."""
+    """Collect all words of some phrases."""
     return set(re.findall(r"[a-z]+", " ".join(phrases)))
 
 
@@ -46,14 +46,14 @@ NEW_WORDS = (
 def read_batch(
     rng: np.random.Generator, tokenizer: CLIPTokenizer, count: int
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Token ids [count, 77] and labels [count]; "not said" is the last class."""
+    """Draw token ids [count, 77] and labels [count]; "not said" is the last class."""
     pairs = [caption(rng, sample_scene(rng)) for _ in range(count)]
     ids = tokenize(tokenizer, [text for text, _ in pairs])
     return ids, {name: torch.tensor([said[name] % (len(c) + 1) for _, said in pairs]) for name, c in ATTRIBUTES.items()}
 
 
 def first_captions(rng: np.random.Generator, count: int) -> list[str]:
-    """Captions of the first world that mean the same in this one."""
+    """Draw captions of the first world that mean the same in this one."""
     texts: list[str] = []
     while len(texts) < count:
         text = first.caption(rng, sample_first_scene(rng), leave_out=0.0, empty=0.0)[0]
@@ -63,7 +63,7 @@ def first_captions(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def load_shipped(model: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder of a diffusers folder, float32, fit for training."""
+    """Load tokenizer and text encoder of a diffusers folder, float32, fit for training."""
     tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
     encoder = build_text_encoder(tokenizer)
     encoder.load_state_dict(CLIPTextModel.from_pretrained(model / "text_encoder").float().state_dict())
@@ -112,7 +112,7 @@ def stage(rank: int, plan: trainer.Budget) -> None:
 
 
 def moved(encoder: CLIPTextModel, before: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
-    """How far the states of token ids are from those before, a share of their square."""
+    """Measure how far the states of token ids are from those before, a share of their square."""
     known = before(ids)[0]
     return (encoder(ids)[0] - known).pow(2).mean() / known.pow(2).mean()
 

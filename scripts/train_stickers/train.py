@@ -45,7 +45,7 @@ STAGES = (
 
 
 def command_of(stage: Stage, folder: Path) -> list[str]:
-    """What to run for a stage as things stand: resumed, begun from another stage's end, or from the shipped model."""
+    """Build the command of a stage: resumed, begun from another stage's end, or from the shipped model."""
     module, *options = stage.command
     command = [sys.executable, "-u", "-m", f"scripts.train_stickers.{module}", *options]
     if stage.checkpoint and (folder / stage.checkpoint).exists():

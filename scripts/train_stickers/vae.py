@@ -28,7 +28,7 @@ HELD_OUT = 32
 
 
 def build_vae() -> AutoencoderKL:
-    """The autoencoder's shape, weights random; groups of 8 channels at least, fewer normalise flat colour away."""
+    """Build the autoencoder, weights random; groups of 8 channels at least, fewer normalise flat colour away."""
     return AutoencoderKL(
         block_out_channels=(16, 48, 96, 128),
         layers_per_block=1,
@@ -42,7 +42,7 @@ def build_vae() -> AutoencoderKL:
 
 
 def pictures(rng: np.random.Generator, art: Artwork, count: int, *, crop: int = SIDE) -> torch.Tensor:
-    """Random frames, cut to `crop` near the subject, float [count, 3, crop, crop] in [-1, 1]."""
+    """Draw random frames, cut to `crop` near the subject, float [count, 3, crop, crop] in [-1, 1]."""
     batch = np.empty((count, crop, crop, 3), np.uint8)
     for i in range(count):
         scene = sample_scene(rng)
@@ -56,7 +56,7 @@ def pictures(rng: np.random.Generator, art: Artwork, count: int, *, crop: int = 
 
 
 def edge_loss(restored: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """L1 between differences of neighbouring pixels: a soft edge costs, where L2 alone lets it pass."""
+    """Compute L1 between differences of neighbouring pixels: a soft edge costs, where L2 alone lets it pass."""
     error = restored - images
     return error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
 

@@ -5,7 +5,7 @@ counted in frames; a scene goes on before frame 0 and after the last one, so tha
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,17 +132,13 @@ def _place(rng: np.random.Generator, world: Range, fixed: dict[str, str], scene:
     dx, dy = DIRECTIONS.get(scene.motion, (0, 0))
     anywhere = float(rng.uniform(-0.5, 0.5)) if rng.random() < world.along and camera == "still" else 0.0
     lap = _lap(radius)
-    return Scene(
-        subject=scene.subject,
-        colour=scene.colour,
-        ground=scene.ground,
+    return replace(
+        scene,
         size=size,
-        motion=scene.motion,
         x=float(x) + dx * anywhere * lap,
         y=float(y) + dy * anywhere * lap,
         radius=radius,
         travel=float(rng.uniform(0.34, 0.42)),
-        pattern=scene.pattern,
         camera=camera,
         beat=float(rng.random()),
         roam=float(rng.random()) if camera.startswith("pan") and rng.random() < 0.5 else 0.0,
@@ -150,7 +146,7 @@ def _place(rng: np.random.Generator, world: Range, fixed: dict[str, str], scene:
 
 
 def behind(ground: str, pattern: str) -> set[str]:
-    """Colours that a shape can hardly be seen in on a ground."""
+    """List the colours that hide a shape on a ground."""
     return {ground, spot_colour(ground)} if pattern == "spotted" else {_TINTS.get(ground, ground)}
 
 
@@ -170,7 +166,7 @@ def is_held_out(scene: Scene) -> bool:
 
 
 def pose(scene: Scene, frame: float) -> tuple[float, float, float, float]:
-    """Centre x, centre y, radius (fractions of the side) and angle (degrees, clockwise) in the picture at a frame."""
+    """Compute centre x, y, radius (fractions of the side) and angle (degrees, clockwise) in the picture at a frame."""
     progress = frame / (CLIP_FRAMES - 1) - 0.5
     dx, dy = DIRECTIONS.get(scene.motion, (0, 0))
     growth = {"growing": GROWTH, "shrinking": 1 / GROWTH}.get(scene.motion, 1.0) ** progress
@@ -233,7 +229,7 @@ def render(
 
 
 def draw_ground(scene: Scene, frame: float, *, height: int, width: int) -> np.ndarray:
-    """The ground alone at a frame, float32 [height, width, 3] of 255."""
+    """Draw the ground alone at a frame, float32 [height, width, 3] of 255."""
     shift_x, shift_y, zoom, roll = view(scene.camera, frame)
     if scene.ground in SCENES:
         across = scene.roam if scene.camera in ("pan left", "pan right") else 0.0
