@@ -549,3 +549,8 @@ def test_empty_objects_may_be_written_as_lists():
 def test_syntax_that_the_host_understands_is_told():
     (note,) = txt2img(prompt="a [cat:dog:0.5]").notes
     assert note.startswith("prompt has '[cat:dog:0.5]'")
+
+
+def test_too_many_pictures_are_counted_over_both_of_the_caller_s_numbers():
+    with pytest.raises(InvalidRequestError, match=r"make at most 16 pictures, got 256\b"):
+        txt2img(n_iter=16, batch_size=16)
