@@ -110,9 +110,11 @@ def _archive(path: Path, field: str) -> str | None:
     Raises:
         WeightsError: It is another zip.
     """
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not path.is_file():
         return None
     try:
+        if not zipfile.is_zipfile(path):  # which may raise, too
+            return None
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except _UNREADABLE as err:

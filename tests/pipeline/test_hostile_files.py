@@ -203,3 +203,11 @@ def test_files_that_hold_no_weights_are_told_what_they_are(kind, ending, models_
         said = require_words(LOADERS[kind], path)
         assert said is not None, name
         assert words is None or words in said, said
+
+
+def test_a_file_that_claims_to_be_one_disk_of_several_is_refused_in_words(tmp_path):
+    path = tmp_path / "spanning.pt"
+    locator, end = b"PK\x06\x07" + struct.pack("<LQL", 1, 0, 3), b"PK\x05\x06" + bytes(18)
+    path.write_bytes(b"PK\x03\x04" + bytes(200) + locator + end)
+    with pytest.raises(UserError, match=r"got 'spanning\.pt'"):
+        read_lora(path)
