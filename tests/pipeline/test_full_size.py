@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -102,9 +103,12 @@ def write_image_encoder(folder: Path) -> None:
 
 
 def write_pickle(listed: TensorList, path: Path) -> Path:
-    """A checkpoint as torch saves it, its numbers one hole in the file."""
-    tensors = {name: torch.empty(shape, dtype=DTYPES[dtype]) for name, (dtype, shape) in listed.tensors.items()}
-    torch.save({"state_dict": tensors}, path)  # memory that was never written to is zeros, and takes none
+    """A checkpoint as torch saves it, of zeros that numpy takes from the system as they are used."""
+    tensors = {
+        name: torch.from_numpy(np.zeros(shape, np.float32 if dtype == "F32" else np.int64)).to(DTYPES[dtype])
+        for name, (dtype, shape) in listed.tensors.items()
+    }
+    torch.save({"state_dict": tensors}, path)
     return path
 
 
