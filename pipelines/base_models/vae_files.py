@@ -35,7 +35,7 @@ def vae_dtype(device: str, dtype: torch.dtype, *, overflows: bool) -> torch.dtyp
     """The number type that a VAE computes in.
 
     Bfloat16 has too few digits for pictures: 52 dB beside float32 where float16 has 64
-    (docs/decisions/0006-vae-in-float16.md).
+    (docs/decisions/0007-vae-in-float16.md).
 
     Args:
         device: Where it computes, as torch spells it.
