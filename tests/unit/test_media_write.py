@@ -195,18 +195,18 @@ def test_frames_of_another_kind_are_refused(tmp_path, frames):
 
 
 @pytest.mark.parametrize(
-    ("formats", "fps", "rule"),
+    ("formats", "fps", "rule", "written"),
     [
-        ([OutputFormat.GIF], Fraction(60), "at most 50 for GIF"),
-        ([OutputFormat.WEBP], Fraction(91), "at most 90 for WEBP"),
-        ([OutputFormat.MP4, OutputFormat.APNG], Fraction(120), "at most 90 for APNG"),
-        ([OutputFormat.WEBM], Fraction(1001), "at most 1000 for WEBM"),
-        ([OutputFormat.MP4], Fraction(1, 601), "at least 1/600"),
-        ([OutputFormat.PNG], Fraction(10_000_019, 1_000_003), "a ratio of numbers up to 1,000,000"),
+        ([OutputFormat.GIF], Fraction(60), "at most 50 for GIF", "60"),
+        ([OutputFormat.WEBP], Fraction(91), "at most 90 for WEBP", "91"),
+        ([OutputFormat.MP4, OutputFormat.APNG], Fraction(120), "at most 90 for APNG", "120"),
+        ([OutputFormat.WEBM], Fraction(1001), "at most 1000 for WEBM", "1001"),
+        ([OutputFormat.MP4], Fraction(1, 601), "at least 1/600", "0.001664"),
+        ([OutputFormat.PNG], Fraction(10_000_019, 1_000_003), "a ratio of numbers up to 1,000,000", "9.999989"),
     ],
 )
-def test_rates_that_a_format_cannot_hold_are_refused_before_anything_starts(tmp_path, formats, fps, rule):
-    with pytest.raises(InvalidRequestError, match=f"fps must be {rule}.*got {fps}"):
+def test_rates_that_a_format_cannot_hold_are_refused_before_anything_starts(tmp_path, formats, fps, rule, written):
+    with pytest.raises(InvalidRequestError, match=f"fps must be {rule}.*got {written}"):
         check_output(formats, fps)
     with pytest.raises(InvalidRequestError):
         opened(tmp_path / "new", formats, fps=fps)
