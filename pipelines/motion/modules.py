@@ -354,7 +354,8 @@ def _with_places(table: torch.Tensor, places: int) -> torch.Tensor:
     length, channels = table.shape[1:]
     if length >= places:
         return table
-    further = SinusoidalPositionalEmbedding(channels, places).pe.to(table)
+    # By device and type: as "like that tensor", ZeroGPU's stand-in for CUDA would leave it on the CPU.
+    further = SinusoidalPositionalEmbedding(channels, places).pe.to(table.device, table.dtype)
     return torch.cat([table, further[:, length:]], dim=1)
 
 

@@ -47,17 +47,23 @@ def lent(folder: Path, *, order: dict[str, Any] | None = None, **fields: Any) ->
     return spoken("tests.app.zero_gpu", folder, json.dumps(order or {}), json.dumps(REQUEST | fields))
 
 
-CUT = {"event_s": 5.0}
-"""The clip's 24 windows are 120 s so, of which a turn of so small a clip asks for a few."""
+CUT = {"window_s": 3.0}
+"""The clip's 24 windows are 72 s so, of which a turn of so small a clip asks for a third."""
 
 
-def require_turns_in_time(told: dict[str, Any], event_s: float = CUT["event_s"]) -> None:
-    """Each turn asked for as long as it then took, and no longer than it needs to be taken back."""
+def require_turns_in_time(told: dict[str, Any]) -> None:
+    """Each turn took as long as it was to, and no longer than it had asked for."""
     (asked,) = set(told["asked"])
     assert LEAST_S + TURN_MARGIN_S <= asked < 60
-    took = [event_s * count for turn, count in sorted(Counter(told["turn_of_note"]).items()) if turn]
-    assert len(took) == told["turns"] >= 3
-    assert all(asked - TURN_MARGIN_S - event_s <= seconds <= asked for seconds in took[:-1]), (asked, took)
+    windows = [turn for turn, note in zip(told["turn_of_note"], told["notes"], strict=True) if is_window(note)]
+    took = [CUT["window_s"] * count for _, count in sorted(Counter(windows).items())]
+    assert 3 <= len(took) <= told["turns"]  # the last turn may only decode
+    assert all(seconds <= asked for seconds in took), (asked, took)
+    assert all(seconds > asked - TURN_MARGIN_S - 1 for seconds in took[:-1]), (asked, took)
+
+
+def is_window(note: str) -> bool:
+    return "step " in note.lower()
 
 
 def spoken(program: str, folder: Path, *arguments: object) -> dict[str, Any]:
@@ -266,7 +272,7 @@ def test_about_says_why_no_model_is_placed(monkeypatch, tmp_path):
 
 def test_what_a_space_packs_is_its_models_and_nothing_idle(tmp_path):
     told = spoken("tests.app.zero_gpu_packing", tmp_path / "packing")
-    assert told["idle"] > 1e6, "the module has no middle block, so there is something to leave out"
+    assert told["idle"] > 5e5, "the module has no middle block, so there is something to leave out"
     assert told["kept"] < 1e3
     assert told["placed"] <= told["packed"] < told["placed"] + told["idle"]
 

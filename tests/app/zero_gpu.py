@@ -3,7 +3,7 @@
 `spaces` does all of that itself once its environment says so; what is missing on an ordinary machine is the platform's
 scheduler, and somebody who ends a worker whose time is over. Run as a program it makes one clip by the app's own
 lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER ORDER REQUEST`. How long a turn may
-be is the app's own choice; its seconds are counted by what the engine tells, so that turns end alike anywhere.
+be is the app's own choice; its seconds are counted by the engine's windows, so that turns end alike anywhere.
 """
 
 import base64
@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -115,10 +115,10 @@ class Visitor:
 
 
 class CountedTime:
-    """A clock that goes by what the engine tells, in the place of `time` in `api.turns`.
+    """A clock that goes by the engine's windows, in the place of `time` in `api.turns`.
 
     Args:
-        seconds: From each look at it to the next; a turn looks after every event.
+        seconds: That each window takes.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -127,8 +127,20 @@ class CountedTime:
 
     def monotonic(self) -> float:
         """The seconds so far."""
-        self._now += self._seconds
         return self._now
+
+    def counting(self, generate: Callable[..., Any]) -> Callable[..., Any]:
+        """The engine, whose windows move the clock."""
+        from pipelines.events import Progress, Stage
+
+        def counted(*given: Any, **options: Any) -> Iterator[Any]:
+            with closing(generate(*given, **options)) as events:
+                for event in events:
+                    if isinstance(event, Progress) and event.stage is Stage.DENOISE:
+                        self._now += self._seconds
+                    yield event
+
+        return counted
 
 
 def platform_variables() -> dict[str, str]:
@@ -194,12 +206,12 @@ def main(folder: str, order: str, request: str) -> None:
 
     Args:
         folder: Where to.
-        order: As JSON: `limit_s` for a turn, the `event_s` that each event of the engine counts for, the `room` that
+        order: As JSON: `limit_s` for a turn, the `window_s` that each window of the engine counts for, the `room` that
             turns ask for over what is expected, what the scheduler has `refused` and how many calls it allows `after`
             that, and `taken_after_s`, real seconds after which workers are ended.
         request: The request's fields as JSON.
     """
-    wished = {"limit_s": 60, "event_s": 0, "room": 0, "refused": [], "after": 0, "taken_after_s": 600}
+    wished = {"limit_s": 60, "window_s": 0, "room": 0, "refused": [], "after": 0, "taken_after_s": 600}
     wished |= json.loads(order)
     start_platform()
     stay_on_cpu()
@@ -207,11 +219,14 @@ def main(folder: str, order: str, request: str) -> None:
     Scheduler.refusals, Scheduler.allowed = wished["refused"], wished["after"]
     from api import turns, zero_gpu
     from api.engine import build_request
+    from pipelines import generate
     from pipelines.events import Clip
 
     workers: list[int] = []
     take_away_after(wished["taken_after_s"], workers)
-    turns.time = CountedTime(wished["event_s"])  # type: ignore[assignment] # all of it that is asked for
+    clock = CountedTime(wished["window_s"])
+    turns.time = clock  # type: ignore[assignment] # all of it that is asked for
+    generate.generate = clock.counting(generate.generate)
     zero_gpu.ROOM = wished["room"] or zero_gpu.ROOM
     engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
     zero_gpu.preload("demo")

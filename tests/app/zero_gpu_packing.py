@@ -21,8 +21,8 @@ def main(folder: str) -> None:
     found = default_store().load("demo", "demo-v3")
     networks = (*found.text_encoders, found.vae, found.unet)
     tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
-    placed = sum(tensor.nbytes for tensor in tensors if tensor.is_cuda)
-    elsewhere = [tensor for tensor in tensors if not tensor.is_cuda]
+    placed = sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cuda")
+    elsewhere = [tensor for tensor in tensors if tensor.device.type != "cuda"]
     idle = sum(tensor.nbytes for tensor in elsewhere)
     kept = sum(tensor.untyped_storage().nbytes() for tensor in elsewhere)
     told = {"placed": placed, "packed": zero.pack(), "idle": idle, "kept": kept}
