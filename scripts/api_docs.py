@@ -61,7 +61,7 @@ def groups(_: str) -> str:
 def more(mode_name: str) -> str:
     """The parameters that an endpoint for clips has beside those of words alone, and those with another default."""
     mode = Mode(mode_name)
-    rows = [_row(name, field_facts(name)) for name in mode.fields if name not in FIELDS]
+    rows = [_row(name, field_facts(name)) for name in mode.fields if name not in Mode.TXT2VID.fields]
     if mode is Mode.VID2VID:
         rows.append(_row(SOURCE_FRAMES, FieldFacts("list of files", "none", "", SOURCE_FRAMES_HELP)))
         rows.append(_row("num_frames", FieldFacts("whole number", "0", "0 to 10,000", "0 takes the source's length.")))
@@ -70,7 +70,7 @@ def more(mode_name: str) -> str:
 
 
 def beside(_: str) -> str:
-    """The parameters of endpoints for clips that are no fields of a request."""
+    """The parameters of every endpoint for clips that stand under none of the page's headings."""
     shape = clip_signature(Mode.TXT2VID).parameters
     helps = {"batch_count": (COUNT_HELP, f"1 to {MAX_CLIPS}")}
     helps["preset"] = (PRESET_HELP, ", ".join(preset.id for preset in PRESETS))
@@ -78,6 +78,7 @@ def beside(_: str) -> str:
         name: FieldFacts(type_in_words(shape[name].annotation), str(shape[name].default or "none"), allowed, text)
         for name, (text, allowed) in helps.items()
     }
+    facts = {name: field_facts(name) for name in Mode.TXT2VID.fields if name not in FIELDS} | facts
     return _table(_row(name, fact) for name, fact in facts.items())
 
 

@@ -230,7 +230,7 @@ def test_every_parameter_of_every_endpoint_is_explained(url):
     shared = rows_below("## Parameters of every clip")
     own = {
         "/txt2vid": shared,
-        "/estimate": shared,
+        "/estimate": shared | rows_below("## /img2vid") | rows_below("## /vid2vid"),
         "/img2vid": shared | rows_below("## /img2vid"),
         "/vid2vid": shared | rows_below("## /vid2vid"),
         "/preprocess": rows_below("## /preprocess"),

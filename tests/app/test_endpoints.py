@@ -57,7 +57,8 @@ def files(tmp_path_factory) -> Path:
 
 
 def psnr(made: np.ndarray, asked: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean((made.astype(float) - asked) ** 2)))
+    error = np.mean((made.astype(float) - asked) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else np.inf
 
 
 def frames_of(clip: str) -> np.ndarray:

@@ -144,7 +144,7 @@ def test_the_command_line_writes_the_grid_a_picture_and_the_clips(engine, tmp_pa
         (["--grid", "size: 3"], "grid must name a field"),
         (["--grid", "seed: 1-9", "--grid", "fps: 1-9"], "grid must have at most 64 clips, got 81."),
         (["--grid", "seed: 1-2", "--count", "2"], "count must come without --grid"),
-        (["--grid", "seed: 1-2", "--num-frames", "0"], "num_frames must be"),
+        (["--grid", "seed: 1-2", "--num-frames", "-1"], "num_frames must be"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(engine, tmp_path, capsys, words, said):

@@ -91,7 +91,7 @@ def test_every_control_shows_what_the_recipe_says(page, uploads):
     request = GenerationRequest.build(**other)
     shown = drop(page, uploads, request.to_json())
     assert pressed(page, shown) == request
-    assert (shown["fps"], shown["motion_scale"], shown["extended_from"]) == (24000 / 1001, "0: 0.5, 15: 1.5", "14")
+    assert (shown["fps"], shown["motion_scale"], shown["extended_from"]) == (23.976, "0: 0.5, 15: 1.5", "14")
     assert shown["restore"] is None
     assert "Restored from recipe.json." in shown["restore_told"]["value"]
     assert "<li>" not in shown["restore_told"]["value"]

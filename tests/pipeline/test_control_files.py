@@ -83,7 +83,7 @@ def test_one_for_another_base_model_is_refused(other, reason, tmp_path):
         (lambda w: {k: v for k, v in w.items() if "resnets.0.conv1" not in k}, "it has no blocks"),
         (lambda w: {k: v for k, v in w.items() if "embedding.conv_in" not in k}, "it lacks controlnet_cond_embedding"),
         (lambda _: tiny.motion_adapter().state_dict(), "which is a motion module. Put it into"),
-        (lambda _: {"something": torch.ones(1)}, "which is of no kind known here"),
+        (lambda _: {"something": torch.ones(1), "other": torch.ones(1, 1, 3, 3)}, "which is of no kind known here"),
     ],
 )
 def test_other_kinds_and_broken_files_are_refused_in_words(net, change, reason, tmp_path):

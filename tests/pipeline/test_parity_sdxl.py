@@ -141,10 +141,10 @@ def test_of_a_negative_travel_only_the_empty_texts_are_zeros(components):
 
 
 def test_both_encoders_read_all_of_a_long_prompt(components):
-    long = "a red circle " * 8 + "moving right"  # a token a letter
+    long = "a red circle " * 10 + "moving right"  # both beyond one chunk of 77 tokens, and within two
     states = encode(components, long)
     assert states.positive.shape == states.negative.shape == (1, 2 * 77, 32 + 48)
-    shorter = encode(components, "a red circle " * 8)
+    shorter = encode(components, "a red circle " * 10)
     change = (states.positive - shorter.positive).abs().amax(dim=1)[0]
     assert change[:32].max() > 0
     assert change[32:].max() > 0
