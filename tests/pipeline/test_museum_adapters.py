@@ -1,22 +1,27 @@
 """Published additions to base models, from the museum's lists: each is told, loads, and is missed if changed."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from pipelines.catalog_entries import IPAdapter
 from pipelines.errors import WeightsError
 from pipelines.lora.files import LoraKind, read_lora
 from pipelines.lora.fitting import fit_lora
+from pipelines.steering.adapter_files import AdapterFiles, locate_adapter, read_adapter, refuse_other_unet
 from pipelines.weights.kinds import WeightsKind, tell_kind
-from tests.museum import loras
+from tests.museum import ip_adapters, loras
 from tests.museum.configs import SD15, SDXL, published
 from tests.museum.tensor_lists import DTYPES, TensorList
 
@@ -87,3 +92,74 @@ def test_the_lcm_lora_has_the_published_size_and_header():
     size = file_bytes(listed, {"format": "pt"})
     assert size == int(listed.facts["bytes"])
     assert (len(listed.tensors), size - 8 - listed.data_bytes) == (834, 116_544)
+
+
+ADAPTERS = [
+    pytest.param(ip_adapters.sd15, SD15, id="sd15"),
+    pytest.param(ip_adapters.plus_sd15, SD15, id="plus_sd15"),
+    pytest.param(ip_adapters.sdxl_vit_h, SDXL, id="sdxl_vit-h"),
+    pytest.param(ip_adapters.plus_sdxl_vit_h, SDXL, id="plus_sdxl_vit-h"),
+]
+#: Heads are 64 wide, so what is projected stays a multiple of it.
+_ADAPTER_WIDTHS = {
+    768: 64,
+    1536: 128,
+    3072: 256,
+    2048: 128,
+    8192: 512,
+    640: 32,
+    1024: 48,
+    5120: 256,
+    1280: 64,
+    2560: 128,
+}
+
+
+@pytest.fixture
+def image_encoder(tmp_path) -> Path:
+    """The folder of an image encoder beside the adapters, of which only its configuration is looked for here."""
+    (tmp_path / "image_encoder").mkdir()
+    (tmp_path / "image_encoder" / "config.json").write_text("{}")
+    return tmp_path
+
+
+def located(path: Path) -> AdapterFiles:
+    entry = IPAdapter(id=path.name, label="", description="", source="local", repo=str(path), licence="")
+    return locate_adapter(entry)
+
+
+@pytest.mark.parametrize("listed", [param.values[0] for param in ADAPTERS])
+def test_an_ip_adapter_has_the_published_size(listed: Callable):
+    tensors: TensorList = listed()
+    assert file_bytes(tensors, {}) == int(tensors.facts["bytes"])
+
+
+@pytest.mark.parametrize(("listed", "repo"), ADAPTERS)
+def test_an_ip_adapter_is_told_fits_its_model_and_no_other(listed: Callable, repo, image_encoder):
+    tensors: TensorList = listed()
+    assert tell_kind(tensors.tensors) is WeightsKind.IP_ADAPTER
+    files = located(tensors.write_zeros(image_encoder / "a.safetensors"))
+    refuse_other_unet(files, base_model(repo)["unet"], repo)
+    with pytest.raises(WeightsError, match="must fit the base model"):
+        refuse_other_unet(files, base_model(SD15 if repo == SDXL else SDXL)["unet"], "other")
+    changed = tensors.renamed(r"^ip_adapter\.1\.to_k_ip", "ip_adapter.1.to_q_ip")
+    with pytest.raises(WeightsError, match="must fit the base model"):
+        refuse_other_unet(located(changed.write_zeros(image_encoder / "b.safetensors")), base_model(repo)["unet"], repo)
+
+
+@pytest.mark.parametrize("listed", [param.values[0] for param in ADAPTERS])
+def test_an_ip_adapter_loads_and_is_missed_with_one_name_changed(listed: Callable, image_encoder):
+    weights = listed().narrow(_ADAPTER_WIDTHS)
+    save_file(weights, image_encoder / "a.safetensors")
+    layers = read_adapter(located(image_encoder / "a.safetensors"), device="cpu", dtype=torch.float32)
+    assert len(layers.keys_values) == sum("to_k_ip" in name for name in weights)
+    for i, (key, value) in enumerate(layers.keys_values):
+        assert torch.equal(key, weights[f"ip_adapter.{2 * i + 1}.to_k_ip.weight"].float())
+        assert torch.equal(value, weights[f"ip_adapter.{2 * i + 1}.to_v_ip.weight"].float())
+    count = sum(tensor.numel() for tensor in layers.projection.state_dict().values())
+    assert count == sum(tensor.numel() for name, tensor in weights.items() if name.startswith("image_proj."))
+    changed = next(name for name in weights if re.match(r"image_proj\.(norm|norm_out)\.bias", name))
+    weights[changed.replace("norm", "nurm")] = weights.pop(changed)
+    save_file(weights, image_encoder / "b.safetensors")
+    with pytest.raises(WeightsError, match=r"must be a whole IP-Adapter, got 'b\.safetensors': it lacks 1 tensors"):
+        read_adapter(located(image_encoder / "b.safetensors"), device="cpu", dtype=torch.float32)
