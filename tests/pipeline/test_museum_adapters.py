@@ -15,15 +15,20 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.catalog_entries import IPAdapter
+from pipelines.catalog_entries import ControlNet, IPAdapter
 from pipelines.errors import WeightsError
 from pipelines.lora.files import LoraKind, read_lora
 from pipelines.lora.fitting import fit_lora
 from pipelines.steering.adapter_files import AdapterFiles, locate_adapter, read_adapter, refuse_other_unet
+from pipelines.steering.control_files import ControlFiles, load_control_net, locate_control, refuse_other_base
 from pipelines.weights.kinds import WeightsKind, tell_kind
-from tests.museum import ip_adapters, loras
-from tests.museum.configs import SD15, SDXL, published
+from pipelines.weights.reading import read_shapes
+from tests.museum import controlnets, ip_adapters, loras
+from tests.museum.configs import SD15, SDXL, published, write_config
+from tests.museum.embeddings import EMBEDDINGS, Embedding, first_release
+from tests.museum.motion import NARROW
 from tests.museum.tensor_lists import DTYPES, TensorList
+from tests.pipeline import tiny
 
 
 def file_bytes(listed: TensorList, metadata: dict[str, str]) -> int:
@@ -163,3 +168,102 @@ def test_an_ip_adapter_loads_and_is_missed_with_one_name_changed(listed: Callabl
     save_file(weights, image_encoder / "b.safetensors")
     with pytest.raises(WeightsError, match=r"must be a whole IP-Adapter, got 'b\.safetensors': it lacks 1 tensors"):
         read_adapter(located(image_encoder / "b.safetensors"), device="cpu", dtype=torch.float32)
+
+
+CONTROLS = [controlnets.authors_names, controlnets.half, controlnets.diffusers_names, controlnets.first_release]
+#: Widths of the tiny base model, and fewer words, steps and channels of the VAE where those are beside it.
+_CONTROL_WIDTHS = NARROW | {960: 48, 1920: 96, 49408: 8, 1000: 4, 512: 8, 256: 8, 128: 8}
+TINY_UNET = {"block_out_channels": tiny.CHANNELS, "cross_attention_dim": 32, "norm_num_groups": 8}
+
+
+def control_at(path: Path) -> ControlFiles:
+    entry = ControlNet(id=path.name, label="", description="", source="local", repo=str(path), licence="")
+    return locate_control(entry)
+
+
+@pytest.mark.parametrize("listed", [controlnets.half, controlnets.diffusers_names])
+def test_a_controlnet_has_the_published_size(listed: Callable):
+    """But for padding, which has changed with safetensors' versions."""
+    tensors: TensorList = listed()
+    sizes = [file_bytes(tensors, metadata) for metadata in ({}, {"format": "pt"})]
+    assert min(abs(size - int(tensors.facts["bytes"])) for size in sizes) < 8
+
+
+@pytest.mark.parametrize("listed", CONTROLS)
+def test_a_controlnet_is_told_and_is_what_diffusers_network_holds(listed: Callable, tmp_path):
+    tensors: TensorList = listed()
+    assert tell_kind(tensors.tensors) is WeightsKind.CONTROLNET
+    files = control_at(tensors.write_zeros(tmp_path / "a.safetensors"))
+    assert files.shapes == {name: shape for name, (_, shape) in controlnets.diffusers_names().tensors.items()}
+    refuse_other_base(files, published(SD15, "unet/config.json"), SD15)
+    with pytest.raises(WeightsError, match="must fit the base model"):
+        refuse_other_base(files, published(SDXL, "unet/config.json"), SDXL)
+
+
+@pytest.mark.parametrize("listed", CONTROLS)
+def test_a_controlnet_loads_and_is_missed_with_one_name_changed(listed: Callable, tmp_path):
+    weights = listed().narrow(_CONTROL_WIDTHS)
+    unet = published(SD15, "unet/config.json") | TINY_UNET
+    files = control_at(saved(weights, tmp_path / "a.safetensors"))
+    net = load_control_net(files, unet, device="cpu", dtype=torch.float32)
+    assert all(torch.equal(net.state_dict()[new], weights[old].float()) for new, old in files.names.items())
+    changed = next(name for name in weights if re.search(r"(zero_convs\.3\.0|controlnet_down_blocks\.3)\.bias$", name))
+    weights[changed.replace(".3.", ".30.")] = weights.pop(changed)
+    with pytest.raises(WeightsError, match=r"must be a whole ControlNet, got 'b\.safetensors'"):
+        load_control_net(
+            control_at(saved(weights, tmp_path / "b.safetensors")), unet, device="cpu", dtype=torch.float32
+        )
+
+
+def test_a_controlnet_s_folder_with_the_configuration_of_its_time_loads(tmp_path):
+    """diffusers 0.16 wrote fewer settings than today's ControlNet has."""
+    config = published(controlnets.CANNY, "config.json")
+    assert "conditioning_channels" not in config
+    write_config(tmp_path / "net" / "config.json", config | TINY_UNET)
+    weights = controlnets.diffusers_names().without("controlnet_cond_embedding").narrow(_CONTROL_WIDTHS)
+    weights |= controlnets.diffusers_names().only("controlnet_cond_embedding").narrow(NARROW)
+    saved(weights, tmp_path / "net" / "diffusion_pytorch_model.safetensors")
+    net = load_control_net(control_at(tmp_path / "net"), {}, device="cpu", dtype=torch.float32)
+    assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in weights.items())
+
+
+def saved(tensors: dict[str, torch.Tensor], path: Path) -> Path:
+    save_file(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("form", EMBEDDINGS)
+def test_a_textual_inversion_is_told_and_read_from_every_form(form, tmp_path):
+    embedding = EMBEDDINGS[form]
+    tensors = {name: torch.randn(shape) for name, shape in embedding.vectors.items()}
+    lora = read_lora(write_embedding(embedding, tensors, tmp_path / embedding.file))
+    assert tell_kind(read_shapes(tmp_path / embedding.file)) is WeightsKind.TEXTUAL_INVERSION
+    assert lora.kind is LoraKind.TEXTUAL_INVERSION
+    encoders = {"clip_g": "text_encoder_2"}
+    expected = {encoders.get(name, "text_encoder"): tensor for name, tensor in tensors.items()}
+    assert lora.vectors.keys() == expected.keys()
+    for encoder, tensor in expected.items():
+        assert torch.equal(lora.vectors[encoder], tensor.reshape(-1, tensor.shape[-1]))
+
+
+def write_embedding(embedding: Embedding, tensors: dict[str, torch.Tensor], path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        return saved(tensors, path)
+    torch.save(embedding.payload(tensors), path)
+    return path
+
+
+def test_a_textual_inversion_with_one_name_changed_is_missed(tmp_path):
+    """Where the names are no words of people's: those of the two encoders."""
+    tensors = {name.replace("clip_g", "clip_h"): torch.ones(shape) for name, shape in EMBEDDINGS["XL"].vectors.items()}
+    with pytest.raises(WeightsError, match="which is of no kind known here"):
+        read_lora(saved(tensors, tmp_path / "a.safetensors"))
+
+
+def test_a_textual_inversion_of_the_first_trainer_is_refused_in_words(tmp_path):
+    """Its vectors are in an object, not in a dict, so that a reader of tensors alone can't open it."""
+    torch.save(first_release(), tmp_path / "embeddings_gs-5000.pt")
+    with pytest.raises(
+        WeightsError, match=r"must hold nothing but tensors, got 'embeddings_gs-5000\.pt'.*ParameterDict"
+    ):
+        read_lora(tmp_path / "embeddings_gs-5000.pt")
