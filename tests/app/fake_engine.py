@@ -24,7 +24,7 @@ class FakeEngine:
     loading and denoising, with previews of eight frames as the real engine's. What sizes, sound and the order of all
     stages are is for `test_real_engine.py` and the pipeline's tests to say.
 
-    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps,
+    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps, 48 s,
     'warn' ends with a warning; 'green' makes a clip of another colour.
     """
 
@@ -51,15 +51,17 @@ class FakeEngine:
                 raise WeightsError(REFUSAL)
             if "break" in request.prompt:
                 raise RuntimeError("secret detail")
-            total = 400 if "slow" in request.prompt else request.num_inference_steps
+            total, step_s = (
+                (400, 4 * self.step_s) if "slow" in request.prompt else (request.num_inference_steps, self.step_s)
+            )
             for step in range(1, total + 1):
-                time.sleep(self.step_s)
+                time.sleep(step_s)
                 frames = _square(request, 8)
                 note = f"Step {step} of {total}"
-                yield Progress(Stage.DENOISE, step, total, (total - step) * self.step_s, frames, note)
+                yield Progress(Stage.DENOISE, step, total, (total - step) * step_s, frames, note)
             files = _write(request, folder)
             warnings = (WARNING,) if "warn" in request.prompt else ()
-            yield Clip(files, request.to_json(), request.output_frames, seconds=total * self.step_s, warnings=warnings)
+            yield Clip(files, request.to_json(), request.output_frames, seconds=total * step_s, warnings=warnings)
         except GeneratorExit:
             self.closed_at.append(step)
             raise

@@ -98,7 +98,7 @@ def test_a_refusal_is_shown_word_for_word_and_the_page_goes_on(visit):
 
 def test_a_broken_rule_names_the_field_on_the_page(visit):
     page = visit()
-    page.locator("#num_frames input").fill("0")
+    page.locator("#num_frames input").fill("-1")
     start(page, "x")
     expect(page.locator("#status [role=alert]")).to_contain_text("num_frames must be", timeout=WAIT_MS)
 
