@@ -24,7 +24,7 @@ class FakeEngine:
     loading and denoising, with previews of eight frames as the real engine's. What sizes, sound and the order of all
     stages are is for `test_real_engine.py` and the pipeline's tests to say.
 
-    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps, 48 s,
+    Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps, two minutes,
     'warn' ends with a warning; 'green' makes a clip of another colour.
     """
 
@@ -52,7 +52,7 @@ class FakeEngine:
             if "break" in request.prompt:
                 raise RuntimeError("secret detail")
             total, step_s = (
-                (400, 4 * self.step_s) if "slow" in request.prompt else (request.num_inference_steps, self.step_s)
+                (400, 10 * self.step_s) if "slow" in request.prompt else (request.num_inference_steps, self.step_s)
             )
             for step in range(1, total + 1):
                 time.sleep(step_s)

@@ -44,7 +44,7 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=WAIT_MS)
     page.locator("#num_frames input").fill("32")
     start(page, "slow")
-    step = re.compile(r"Clip entsteht\s*Schritt \d+ von 400 · noch etwa \d+ s")
+    step = re.compile(r"Clip entsteht\s*Schritt \d+ von 400 · noch etwa (\d+ min )?\d+ s")
     expect(page.locator("#status")).to_contain_text(step, timeout=WAIT_MS)
     page.locator("#cancel").click()
     expect(page.locator("#status")).to_contain_text(

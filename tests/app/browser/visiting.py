@@ -18,14 +18,16 @@ VIDEO_PLAYS = """() => {
   return video && video.readyState >= 2 && video.videoWidth > 0 && video.currentTime > 0;
 }"""
 WIDER_THAN_SCREEN = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-WAIT_MS = 20_000
+WAIT_MS = 40_000  # a press takes up to 10 s on two cores without AVX-512 beside a busy page
 SETTLE_MS = 300  # Gradio may set values once more just after drawing: 2 of 60 that were typed within it were lost
 expect = playwright.expect
+expect.set_options(timeout=WAIT_MS)
 
 
 def open_tab(context, address: str):
     """The page in a new tab, ready to be used."""
     page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
     page.goto(address, wait_until="domcontentloaded")
     settle(page)
     return page
