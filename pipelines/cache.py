@@ -1,4 +1,4 @@
-"""The folder for what can always be made again: measurements of the machine, converted weights. No torch."""
+"""The folder for what can always be made again: measurements of the machine, digests of files. No torch."""
 
 import os
 from pathlib import Path

@@ -6,8 +6,7 @@ of this disk.
 """
 
 import json
-import logging
-import os
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -16,16 +15,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipelines.cache import cache_folder
 from pipelines.errors import WeightsError
-from pipelines.weights.digests import sha256_of
 from pipelines.weights.foreign_files import is_safetensors, unreadable
-from pipelines.weights.pickles import PICKLES, unpickle
+from pipelines.weights.pickles import unpickle
 from pipelines.weights.scaled import unscaled
 from pipelines.weights.variants import NETWORK, weight_files
-from pipelines.weights.writing import write_safetensors
-
-_log = logging.getLogger(__name__)
 
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
@@ -52,42 +46,13 @@ def read_weights(
         WeightsError: The file is missing, cut off, not what its name says, asks to run code, is of a number type that
             can't be read, or holds NaN or infinity.
     """
-    source = as_safetensors(path, field=field)
-    stored = _mapped(source, field, prefix) if _is_mapped(source) else iter(unpickle(source, field).items())
+    stored = _mapped(path, field, prefix) if _is_mapped(path) else _unpickled(path, field)
     tensors = {}
     for name, tensor in stored:
         own_name = name.removeprefix("module.")
         if own_name.startswith(prefix):
             tensors[own_name.removeprefix(prefix)] = _own(tensor, dtype, field=field, file=path.name, name=name)
     return unscaled(tensors, field=field, file=path.name)
-
-
-def as_safetensors(path: Path, *, field: str = "weights") -> Path:
-    """The file itself, or for a pickle its copy as .safetensors in the cache, made on first use.
-
-    The copy loads faster and can hold nothing but tensors; it is named by the pickle's content. Where the
-    cache can't be written, the pickle itself is the answer.
-
-    Raises:
-        WeightsError: As `read_weights`.
-    """
-    if path.suffix not in PICKLES or not path.is_file() or is_safetensors(path):
-        return path
-    copy = cache_folder() / "weights" / f"{sha256_of(path)}.safetensors"
-    if copy.is_file():
-        return copy
-    tensors = _unwrapped(unpickle(path, field))
-    part = copy.with_suffix(f".{os.getpid()}")
-    try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_safetensors(tensors, part)
-        part.replace(copy)
-    except OSError as err:
-        _log.warning("No copy of %s could be kept (%s); it is read as it is.", path.name, err)
-        return path
-    finally:
-        part.unlink(missing_ok=True)
-    return copy
 
 
 def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, ...]]:
@@ -267,6 +232,22 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
         with _safetensors(path, field) as file:
             for name in turn:
                 yield name, file.get_tensor(name)
+
+
+def _unpickled(path: Path, field: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of a pickle; of one that is mapped, which all of it counts as memory once it was read, in turns, too."""
+    tensors = unpickle(path, field)
+    if not zipfile.is_zipfile(path):  # from before torch 1.6: it was read whole, and is let go of as it is used
+        for name in list(tensors):
+            yield name, tensors.pop(name)
+        return
+    turns = list(_turns({name: tensor.nbytes for name, tensor in tensors.items()}))
+    for number, turn in enumerate(turns):
+        if number:
+            tensors.clear()
+            tensors = unpickle(path, field)
+        for name in turn:
+            yield name, tensors.pop(name)
 
 
 def _turns(sizes: Mapping[str, int]) -> Iterator[Sequence[str]]:

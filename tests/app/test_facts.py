@@ -35,7 +35,7 @@ def test_an_estimate_counts_all_clips_and_says_what_would_fit(client, engine):
     one, three = (
         client.predict(num_frames=32, base_model="demo", batch_count=count, api_name="/estimate") for count in (1, 3)
     )
-    assert one["seconds"] < three["seconds"] <= 3 * one["seconds"] + 0.1
+    assert one["seconds"] < three["seconds"] <= 3 * one["seconds"] + 0.2  # each is rounded to a tenth
     assert (one["memory_gb"], one["fits"], one["changes"], one["advice"]) == (three["memory_gb"], True, {}, "")
     quick = client.predict(num_frames=32, base_model="demo", preset="draft", api_name="/estimate")
     assert quick["seconds"] < one["seconds"]

@@ -52,11 +52,11 @@ def test_what_comes_behind_the_engine_is_told_measured_and_stopped(tmp_path):
     request = build_request(**SMALL | {"width": 64, "height": 64} | finishing | files)
     *told, clip = make_clip(request, tmp_path)
     drawn = [event for event in told if event.stage is Stage.DECODE]
-    assert [(event.step, event.total) for event in drawn] == [(number, 13) for number in range(1, 14)]
-    assert clip.num_frames == 13
+    assert [(event.step, event.total) for event in drawn] == [(number, 16) for number in range(1, 17)]
+    assert clip.num_frames == 16  # 13, and the last held: the clip lasts as long as without frames between
     notes = [event.note for event in told if event.stage is Stage.WRITE]
     assert notes[:2] == ["Finishing the MP4", "Finishing the GIF"]
-    assert "Making the GIF smaller, frame 13 of 13" in notes
+    assert "Making the GIF smaller, frame 16 of 16" in notes
     (run,) = recorded(this_machine(), "demo")
     assert set(run.rates) >= {"match colours", "between flow", "enlarge lanczos", "write MP4", "finish GIF"}
     assert all(rate > 0 for rate in run.rates.values())

@@ -207,11 +207,12 @@ def main(folder: str, order: str, request: str) -> None:
     Args:
         folder: Where to.
         order: As JSON: `limit_s` for a turn, the `window_s` that each window of the engine counts for, the `room` that
-            turns ask for over what is expected, what the scheduler has `refused` and how many calls it allows `after`
+            turns ask for over what is expected, a `turn_s` that each is to take whatever is expected (that depends on
+            the machine's pace), what the scheduler has `refused` and how many calls it allows `after`
             that, and `taken_after_s`, real seconds after which workers are ended.
         request: The request's fields as JSON.
     """
-    wished = {"limit_s": 60, "window_s": 0, "room": 0, "refused": [], "after": 0, "taken_after_s": 600}
+    wished = {"limit_s": 60, "window_s": 0, "room": 0, "turn_s": 0, "refused": [], "after": 0, "taken_after_s": 600}
     wished |= json.loads(order)
     start_platform()
     stay_on_cpu()
@@ -228,6 +229,8 @@ def main(folder: str, order: str, request: str) -> None:
     turns.time = clock  # type: ignore[assignment] # all of it that is asked for
     generate.generate = clock.counting(generate.generate)
     zero_gpu.ROOM = wished["room"] or zero_gpu.ROOM
+    if wished["turn_s"]:
+        zero_gpu.turn_seconds = lambda *_, **__: wished["turn_s"]
     engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
     zero_gpu.preload("demo")
     notes: list[str] = []

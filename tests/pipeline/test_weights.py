@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from pipelines.events import Progress, Stage
 from pipelines.models import ModelStore
 from pipelines.request import GenerationRequest
+from pipelines.weights import reading
 from pipelines.weights.digests import sha256_of
+from pipelines.weights.reading import read_weights
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 from tests.pipeline.sink import run
@@ -156,3 +158,18 @@ def test_numbers_that_are_none_are_refused(store, models_dir, bases, adapters, t
         models_dir / "base_models" / "inf.safetensors",
     )
     assert "base_model must hold finite numbers" in refusal_of(store, "inf.safetensors", V2, secret=tmp_path)
+
+
+def test_a_pickle_is_read_in_turns_and_stands_on_the_disk_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(reading, "_TURN", 100)
+    shared = torch.arange(60, dtype=torch.float32)
+    tensors = {"a": shared[:30], "b": shared[30:], "c": torch.ones(3, 7).t(), "d": torch.tensor(2.0)}
+    for zipped in (True, False):  # as torch writes since 1.6, and before
+        path = tmp_path / f"weights-{zipped}.ckpt"
+        content = {"state_dict": {f"module.{name}": one for name, one in tensors.items()}}
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        read = read_weights(path)
+        assert read.keys() == tensors.keys()
+        assert all(torch.equal(read[name], one) for name, one in tensors.items())
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
