@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
+from pipelines.errors import WeightsError
 from pipelines.image_fit import Frames
-from pipelines.weights.reading import not_whole, read_model, read_weights, require_layout, settle
+from pipelines.weights.reading import not_whole, read_model, read_weights, require_layout
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 _FIELD = "controls"
@@ -65,8 +66,7 @@ def load_network(
     # Buffers that newer versions of the libraries compute are still in the files: more than is needed is fine.
     require_layout(found, expected, what=type(network).__name__, field=_FIELD, name=path.name)
     network.load_state_dict(wanted)
-    settle(network, device, field=_FIELD, name=path.name)
-    return network
+    return network.requires_grad_(False).eval().to(device)
 
 
 def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
@@ -82,13 +82,14 @@ def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
     file = next((folder / name for name in MODEL_WEIGHTS if (folder / name).is_file()), folder / MODEL_WEIGHTS[0])
     try:
         with quiet():
-            model = read_model(kind, folder, file, torch.float32)
+            model = read_model(kind, folder, file, torch.float32, field=_FIELD)
+    except WeightsError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError) as err:
         what = f"folder of {MODEL_CONFIG} and weights"
         why = "its files are missing, damaged or another model's"
         raise not_whole(why, what=what, field=_FIELD, name=file.name) from err
-    settle(model, device, field=_FIELD, name=file.name)
-    return model
+    return model.to(device)
 
 
 def on_frames(look: Callable[[Tensor], Tensor], setting: Setting, *, multiple: int = 64) -> Filter:

@@ -15,7 +15,7 @@ from finishing.stages import Picture
 from pipelines.catalog_entries import Upscaler
 from pipelines.errors import WeightsError
 from pipelines.weights.downloads import fetch
-from pipelines.weights.reading import read_weights, settle
+from pipelines.weights.reading import read_weights, require_finite
 
 FIELD = "upscaler"
 LANCZOS = "lanczos"
@@ -134,7 +134,8 @@ def _read(path: Path, changed_ns: int, device: str) -> SuperResolution:
     if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
         raise _refused(path, "which is a network for something else")
     dtype = torch.float16 if device != "cpu" and found.supports_half else torch.float32
-    settle(found.model.to(dtype), device, field=FIELD, name=path.name)
+    found.model.requires_grad_(False).eval().to(device, dtype)
+    require_finite(found.model.state_dict(), field=FIELD, name=path.name)  # in half, too
     found.to(device, dtype)
     return SuperResolution(found, found.scale, device, dtype)
 

@@ -30,7 +30,6 @@ from pipelines.motion.layout import (
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
-    aligned,
     not_whole,
     read_folder,
     read_metadata,
@@ -72,13 +71,13 @@ class MotionFiles:
         Raises:
             WeightsError: The file is damaged, unsafe, or holds NaN or infinity.
         """
-        stored = read_weights(self.path, field=FIELD)
-        weights = {new: aligned(stored[old].to(dtype)) for old, new in rename_motion(stored).items()}
+        stored = read_weights(self.path, field=FIELD, dtype=dtype)
+        weights = {new: stored[old] for old, new in rename_motion(stored).items()}
         with torch.device("meta"):
             adapter = MotionAdapter(**self.config)
         weights |= absent_positions(adapter, weights)
         if adapter.conv_in is not None:
-            weights |= {f"conv_in.{part}": aligned(stored[f"conv_in.{part}"].to(dtype)) for part in ("weight", "bias")}
+            weights |= {name: stored[name] for name in ("conv_in.weight", "conv_in.bias")}
         adapter.load_state_dict({name: weights[name] for name in adapter.state_dict()}, assign=True)
         return adapter.requires_grad_(False).eval()
 

@@ -13,7 +13,6 @@ import torch
 from diffusers import UNetMotionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
-from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
@@ -25,13 +24,11 @@ from pipelines.weights.downloads import fetch
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
     FOLDER_CONFIG,
-    aligned,
     not_whole,
     read_model,
     read_shapes,
     read_weights,
     require_layout,
-    settle,
 )
 
 FIELD = "image_prompts"
@@ -156,14 +153,13 @@ def read_adapter(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> Ada
     Raises:
         WeightsError: The file does not hold what it should.
     """
-    tensors = {name: aligned(tensor.to(dtype)) for name, tensor in read_weights(files.path, field=FIELD).items()}
+    tensors = read_weights(files.path, field=FIELD, dtype=dtype)
     count = sum(name.endswith("to_k_ip.weight") for name in tensors)
     pairs = tuple(
         (tensors[_KEY.format(2 * i + 1)].to(device), tensors[_VALUE.format(2 * i + 1)].to(device)) for i in range(count)
     )
     own = {name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if "image_proj." in name}
-    projection = _projection(files, own)
-    settle(projection, device, field=FIELD, name=files.entry.id)
+    projection = _projection(files, own).requires_grad_(False).eval().to(device)
     return AdapterLayers(projection, pairs)
 
 
@@ -175,8 +171,10 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
     """
     name = files.entry.id
     try:
-        encoder = read_model(CLIPVisionModelWithProjection, files.encoder, files.encoder_file, dtype)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as err:
+        encoder = read_model(CLIPVisionModelWithProjection, files.encoder, files.encoder_file, dtype, field=FIELD)
+    except WeightsError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as err:
         raise WeightsError(
             f"{FIELD} must have a whole image encoder, got '{name}', whose is missing or damaged. Download it again."
         ) from err
@@ -187,8 +185,7 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
             f"{FIELD} must have the image encoder it was trained with, {wanted} wide, got '{name}' with one of "
             f"{found}. Put the right one into a folder 'image_encoder' beside it."
         )
-    settle(encoder, device, field=FIELD, name=name)
-    return encoder
+    return encoder.to(device)
 
 
 def _encoder_of(entry: IPAdapter, path: Path) -> Path:

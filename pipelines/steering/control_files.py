@@ -21,7 +21,7 @@ from pipelines.errors import WeightsError
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import TEXT_WIDTHS, WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout, settle
+from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout
 
 FIELD = "controls"
 AnyControlNet = ControlNetModel | SparseControlNetModel
@@ -116,10 +116,9 @@ def load_control_net(
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
         raise not_whole("its layers make no ControlNet", **words) from err
     require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
-    tensors = read_weights(files.path, field=FIELD)
-    net.load_state_dict({new: tensors[old].to(dtype) for new, old in files.names.items()}, assign=True)
-    settle(net, device, field=FIELD, name=files.entry.id)
-    return net
+    tensors = read_weights(files.path, field=FIELD, dtype=dtype)
+    net.load_state_dict({new: tensors[old] for new, old in files.names.items()}, assign=True)
+    return net.requires_grad_(False).eval().to(device)
 
 
 def _fetch(entry: ControlNet) -> Path:

@@ -24,7 +24,6 @@ from pipelines.steering.image_prompts import LoadedAdapter
 from pipelines.steering.sparse_ctrl import load_sparse_ctrl
 from pipelines.weights.digests import sha256_of
 from pipelines.weights.kinds import WeightsKind
-from pipelines.weights.reading import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +127,8 @@ class ControlModels:
     def _read(self, files: ControlFiles, unet: Mapping[str, Any]) -> AnyControlNet:
         if files.kind is WeightsKind.CONTROLNET:
             return load_control_net(files, unet, device=self._device, dtype=self._dtype)
-        encoder = load_sparse_ctrl(files.path.parent if files.config else files.path, dtype=self._dtype)
-        settle(encoder, self._device, field=FIELD, name=files.entry.id)
-        return encoder
+        path = files.path.parent if files.config else files.path
+        return load_sparse_ctrl(path, dtype=self._dtype).to(self._device)
 
 
 def _refuse_other_family(entry: ControlNet | IPAdapter, base: BaseModel) -> None:

@@ -17,7 +17,7 @@ from pipelines.motion.files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.motion.layout import Shapes, count_blocks, count_positions, rename_motion
 from pipelines.motion.modules import MotionModule, MotionState
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import aligned, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout
 
 FIELD = "controls"
 _POSITIONS = 32  # frames of both published encoders, should a file hold no table
@@ -50,8 +50,8 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
         raise wrong_kind(found, field=FIELD, name=path.name, wanted=WeightsKind.SPARSE_CTRL)
     names = {name: name for name in stored} | rename_motion(stored)
     encoder = _empty_encoder({new: stored[old] for old, new in names.items()}, config, path.name)
-    tensors = read_weights(file, field=FIELD)
-    weights = {new: aligned(tensors[old].to(dtype)) for old, new in names.items()}
+    tensors = read_weights(file, field=FIELD, dtype=dtype)
+    weights = {new: tensors[old] for old, new in names.items()}
     encoder.load_state_dict(weights | absent_positions(encoder, weights), assign=True)
     return encoder.requires_grad_(False).eval()
 

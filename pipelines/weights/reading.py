@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig
 
 from pipelines.errors import WeightsError
 from pipelines.weights.foreign_files import is_safetensors, unreadable
@@ -23,7 +24,6 @@ from pipelines.weights.variants import NETWORK, weight_files
 
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")  # the first that is there
-_ALIGNMENT = 64  # bytes, torch's own
 #: Bytes of a file that are mapped at once; what is mapped counts as memory in use.
 _TURN = 1 << 28
 #: The number types that can be read, by safetensors' names, and their bytes.
@@ -99,36 +99,26 @@ def weights_in(folder: Path) -> Path:
     return next(iter(weight_files(folder, NETWORK)), folder / FOLDER_WEIGHTS[0])
 
 
-def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype) -> Any:
-    """Read a transformers model of a class from its folder, with its weights in the given file.
+def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field: str) -> Any:
+    """Build a transformers model from its folder with the weights of a file, frozen in evaluation mode.
+
+    Args:
+        kind: Its class, or one of the `AutoModel…`.
+        folder: Of its configuration.
+        field: The request's field it was chosen by, for the error text.
 
     Raises:
-        ValueError: The file lacks tensors, which the library would fill with random numbers.
-        WeightsError: It holds NaN or infinity.
+        OSError, ValueError: The configuration can't be read, or the file lacks tensors.
+        WeightsError: As `read_weights`.
     """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    tensors = read_weights(file, field=field, dtype=dtype)
     model, loading = kind.from_pretrained(
-        folder,
-        dtype=dtype,
-        use_safetensors=file.suffix == ".safetensors",
-        local_files_only=True,
-        output_loading_info=True,
+        None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
     )
-    if loading["missing_keys"]:
+    if loading["missing_keys"]:  # the library would fill them with random numbers
         raise ValueError(f"{folder.name} lacks {sorted(loading['missing_keys'])[0]}")
-    return model
-
-
-def settle(module: Any, device: str, *, field: str, name: str) -> None:
-    """Freeze a model that was just read, check its numbers, and put it on the device.
-
-    Raises:
-        WeightsError: It holds NaN or infinity.
-    """
-    module.requires_grad_(False).eval()
-    require_finite(module.state_dict(), field=field, name=name)
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = aligned(tensor.data)
-    module.to(device)
+    return model.requires_grad_(False).eval()
 
 
 def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) -> tuple[Path, dict[str, Any]]:
@@ -189,15 +179,6 @@ def require_layout(
 def not_whole(why: str, *, what: str, field: str, name: str) -> WeightsError:
     """What to raise for the file `name` that should be a whole `what`, chosen by the request's `field`."""
     return WeightsError(f"{field} must be a whole {what}, got '{name}': {why}. Download it again or choose another.")
-
-
-def aligned(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor at an address CPU kernels like; a copy only if it was not.
-
-    Tensors mapped from a file lie where its header happens to end, and kernels round differently at odd
-    addresses (1e-6 was seen): without this the frames would depend on the file's layout.
-    """
-    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def _is_mapped(path: Path) -> bool:

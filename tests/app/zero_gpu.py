@@ -1,9 +1,9 @@
 """A stand-in for ZeroGPU: it schedules, lends to a process of its own, pickles, and takes the device away in time.
 
 `spaces` does all of that itself once its environment says so; what is missing on an ordinary machine is the platform's
-scheduler, and somebody who ends a worker whose time is over. Run as a program it makes one clip by the app's own
-lent engine and prints what happened as JSON: `python -m tests.app.zero_gpu FOLDER ORDER REQUEST`. How long a turn may
-be is the app's own choice; its seconds are counted by the engine's windows, so that turns end alike anywhere.
+scheduler, and somebody who ends a worker whose time is over. Run as a program it makes clips by the app's own lent
+engine, as lines of JSON ask for them, and prints what happened. How long a turn may be is the app's own choice, of
+what it is told that the clip takes; its seconds are counted by the engine's windows, so that turns end alike anywhere.
 """
 
 import base64
@@ -17,12 +17,16 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 from starlette.datastructures import Headers
+
+ANSWER = "answer: "
+"""Before what the program says; the platform's library prints, too."""
 
 
 class Scheduler(http.server.BaseHTTPRequestHandler):
@@ -201,60 +205,76 @@ def come_as_visitor(*, through_page: bool = False) -> None:
     LocalContext.request.set(Visitor(through_page=through_page))  # type: ignore[arg-type] - all of it that is looked at
 
 
-def main(folder: str, order: str, request: str) -> None:
-    """Make a clip in turns.
+def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a clip in turns; what happened.
 
     Args:
+        request: Its fields.
         folder: Where to.
-        order: As JSON: `limit_s` for a turn, the `window_s` that each window of the engine counts for, the `room` that
-            turns ask for over what is expected, a `turn_s` that each is to take whatever is expected (that depends on
-            the machine's pace), what the scheduler has `refused` and how many calls it allows `after`
-            that, and `taken_after_s`, real seconds after which workers are ended.
-        request: The request's fields as JSON.
+        wished: `limit_s` for a turn, the `window_s` that each window of the engine counts for, the seconds `expected`
+            of the clip (else it depends on this machine's pace), the `room` that turns ask for over them, what the
+            scheduler has `refused` and how many calls it allows `after` that, and the folder of `runs` that are kept.
     """
-    wished = {"limit_s": 60, "window_s": 0, "room": 0, "turn_s": 0, "refused": [], "after": 0, "taken_after_s": 600}
-    wished |= json.loads(order)
+    from api import turns, zero_gpu
+    from api.engine import build_request
+    from pipelines.events import Clip
+    from pipelines.generate import generate
+
+    Scheduler.calls.clear()
+    Scheduler.refusals[:], Scheduler.allowed = wished["refused"], wished["after"]
+    os.environ["CHECKPOINT_DIR"] = wished["runs"]
+    clock = CountedTime(wished["window_s"])
+    result: dict[str, Any] = {}
+    notes: list[str] = []
+    turn_of_note: list[int] = []
+    with ExitStack() as changed:
+        changed.enter_context(patch.object(turns, "time", clock))  # all of it that is asked for
+        changed.enter_context(patch("pipelines.generate.generate", clock.counting(generate)))
+        changed.enter_context(patch.object(zero_gpu, "ROOM", wished["room"] or zero_gpu.ROOM))
+        if wished["expected"]:
+            expected = SimpleNamespace(device_seconds=wished["expected"])
+            changed.enter_context(patch.object(zero_gpu, "estimate", lambda _: expected))
+        engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
+        try:
+            for event in engine(build_request(**request), folder):
+                if isinstance(event, Clip):
+                    result = {"files": [str(path) for path in event.files], "frames": event.num_frames}
+                    result |= {"warnings": event.warnings, "recipe": event.recipe}
+                else:
+                    notes.append(event.note)
+                    turn_of_note.append(sum(path == "/schedule" for path, _ in Scheduler.calls))
+        except Exception as err:
+            result = {"error": str(err)}
+    lent = [query for path, query in Scheduler.calls if path == "/schedule"]
+    result["asked"] = [int(query["durationSeconds"]) for query in lent]
+    result["sizes"] = sorted({query.get("gpuSize", "") for query in lent})
+    return result | {"turns": len(lent), "notes": notes, "turn_of_note": turn_of_note}
+
+
+def main(*, taken_after_s: float) -> None:
+    """Make the clips that are asked for, one a line of JSON, and say of each what happened.
+
+    Args:
+        taken_after_s: Real seconds after which workers are ended.
+    """
     start_platform()
     stay_on_cpu()
     come_as_visitor()
-    Scheduler.refusals, Scheduler.allowed = wished["refused"], wished["after"]
-    from api import turns, zero_gpu
-    from api.engine import build_request
-    from pipelines import generate
-    from pipelines.events import Clip
+    from api import zero_gpu
 
     workers: list[int] = []
-    take_away_after(wished["taken_after_s"], workers)
-    clock = CountedTime(wished["window_s"])
-    turns.time = clock  # type: ignore[assignment] # all of it that is asked for
-    generate.generate = clock.counting(generate.generate)
-    zero_gpu.ROOM = wished["room"] or zero_gpu.ROOM
-    if wished["turn_s"]:
-        zero_gpu.turn_seconds = lambda *_, **__: wished["turn_s"]
-    engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
+    take_away_after(taken_after_s, workers)
     zero_gpu.preload("demo")
-    notes: list[str] = []
-    turn_of_note: list[int] = []
-    result: dict[str, Any] = {}
-    try:
-        for event in engine(build_request(**json.loads(request)), Path(folder)):
-            if isinstance(event, Clip):
-                result = {"files": [str(path) for path in event.files], "frames": event.num_frames}
-                result |= {"warnings": event.warnings, "recipe": event.recipe}
-            else:
-                notes.append(event.note)
-                turn_of_note.append(sum(path == "/schedule" for path, _ in Scheduler.calls))
-    except Exception as err:
-        result = {"error": str(err)}
-    lent = [query for path, query in Scheduler.calls if path == "/schedule"]
-    result["asked"] = [int(query["durationSeconds"]) for query in lent]
-    result["turn_of_note"] = turn_of_note
-    result["sizes"] = sorted({query.get("gpuSize", "") for query in lent})
-    print(json.dumps(result | {"turns": len(lent), "workers": len(set(workers)), "notes": notes}), flush=True)  # noqa: T201
-    for worker in multiprocessing.active_children():  # they wait for the next call
-        worker.kill()
+    for line in sys.stdin:
+        request, folder, wished = json.loads(line)
+        plain = {"limit_s": 60, "window_s": 0, "expected": 0, "room": 0, "refused": [], "after": 0}
+        workers.clear()
+        told = lend_to(request, Path(folder), plain | wished)
+        print(ANSWER + json.dumps(told | {"workers": len(set(workers))}), flush=True)  # noqa: T201
+        for worker in multiprocessing.active_children():  # they wait for the next call
+            worker.kill()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(taken_after_s=float(sys.argv[1]))
