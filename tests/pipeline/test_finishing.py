@@ -228,7 +228,59 @@ def test_a_program_that_draws_no_picture_is_refused(interpolators: Path):
         list(film.draw_between(frames[0], frames[1], 1))
 
 
+class Overshooting(Mixture):
+    """Draws beyond black and white, as networks do at edges."""
+
+    def forward(self, before: torch.Tensor, after: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return (before + (after - before) * time[:, :, None, None]) * self.weight * 3 - 1
+
+
+def test_film_in_half_precision_draws_on_a_cpu_and_cuts_off_what_is_no_colour(interpolators: Path):
+    archive(Overshooting().half(), interpolators / "film_net_fp16.pt")
+    frames = [np.full((50, 70, 3), value, np.uint8) for value in (60, 100, 170)]
+    film = load_film(catalog.film(), "cpu")
+    assert (next(film.draw_between(frames[1], frames[1], 1)) == 45).all()
+    assert (next(film.draw_between(frames[0], frames[0], 1)) == 0).all()
+    assert (next(film.draw_between(frames[2], frames[2], 1)) == 255).all()
+
+
 # Enlarging
+
+
+def real_esrgan(shuffle: int, *, blocks: int = 23, features: int = 64, growth: int = 32) -> dict[str, torch.Tensor]:
+    """Real-ESRGAN's network under the names and in the sizes of its files, of random numbers.
+
+    Args:
+        shuffle: How many pixels of a side its first layer takes at once; 2 where it enlarges by 2 and not by 4.
+    """
+    layers = {"conv_first": (3 * shuffle**2, features), "conv_body": (features, features), "conv_last": (features, 3)}
+    layers |= dict.fromkeys(("conv_up1", "conv_up2", "conv_hr"), (features, features))
+    for block in range(blocks):
+        for number in range(1, 4):
+            for conv in range(1, 6):
+                wide = features if conv == 5 else growth
+                layers[f"body.{block}.rdb{number}.conv{conv}"] = (features + (conv - 1) * growth, wide)
+    torch.manual_seed(0)
+    tensors = {}
+    for name, (taken, given) in layers.items():
+        tensors[f"{name}.weight"] = torch.randn(given, taken, 3, 3) * (0.5 / (9 * taken)) ** 0.5
+        tensors[f"{name}.bias"] = torch.zeros(given)
+    tensors["conv_last.bias"] += 0.5
+    return tensors
+
+
+@pytest.mark.parametrize(("shuffle", "scale", "parameters"), [(1, 4, 16_697_987), (2, 2, 16_703_171)])
+def test_real_esrgan_enlarges_pictures_of_any_sides(upscalers: Path, shuffle: int, scale: int, parameters: int):
+    tensors = real_esrgan(shuffle)
+    assert sum(tensor.numel() for tensor in tensors.values()) == parameters
+    torch.save({"params_ema": tensors}, upscalers / "RealESRGAN.pth")
+    _, finishers = loaded(request_for(upscaler="RealESRGAN.pth", upscale_by=2))
+    frame = scene(1, 24)[0][:17, :13]
+    large = finishers.upscaler.enlarge(frame)
+    assert large.shape == (17 * scale, 13 * scale, 3)
+    assert large.std() > 2
+    dark = finishers.upscaler.enlarge(frame // 4).astype(int)
+    assert np.abs(dark - large).max() > 2, "it sees the picture"
 
 
 @pytest.fixture

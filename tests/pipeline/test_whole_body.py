@@ -16,6 +16,7 @@ from onnx import ModelProto
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.onnx_networks import OnnxNetwork
+from controlnet.whole_body import _people
 from pipelines.errors import WeightsError
 from pipelines.image_fit import Frames
 from pipelines.request_fields.units import ControlUnit
@@ -156,6 +157,28 @@ def test_neighbouring_boxes_are_one_person_where_the_surer_is(publish, drawn):
     assert has(drawn(frame), NOSE_COLOUR, (304, 304))
     frame[288:320, 288:320, 2] = 64  # now the right one is surer, and the left one isn't sure enough
     assert has(drawn(frame), NOSE_COLOUR, (420, 304))
+
+
+def test_boxes_of_all_grids_and_sizes_are_told_apart():
+    """The published detector sees a person many times, in boxes of many sizes from three grids, of 80 kinds."""
+    seen = np.zeros((1, sum((640 // stride) ** 2 for stride in (8, 16, 32)), 85), np.float32)
+
+    def see(stride: int, column: int, row: int, size: tuple[float, float], sure: float, kind: int = 0) -> None:
+        before = {8: 0, 16: 6400, 32: 8000}[stride]
+        cell = seen[0, before + row * (640 // stride) + column]
+        cell[:5] = (0.5, 0.5, *np.log(np.array(size) / stride), sure)
+        cell[5 + kind] = 0.9
+
+    see(32, 4, 5, (160, 300), 0.9)  # somebody, whose middle is 144, 176
+    see(16, 9, 10, (150, 280), 0.8)  # the same from a finer grid
+    see(8, 19, 20, (130, 240), 0.5)  # and from the finest: all overlap by more than 0.45
+    see(32, 7, 5, (160, 300), 0.7)  # somebody beside them, overlapping by a quarter
+    see(16, 9, 6, (60, 60), 0.95)  # a child before them, within their box
+    see(32, 15, 5, (160, 300), 0.95, kind=16)  # a dog
+    see(32, 15, 15, (160, 300), 0.3)  # hardly anybody: 0.27 is below 0.3
+    boxes = _people(lambda _: (seen,), black(640, 640))
+    found = sorted((round(x), round(y), round(wide), round(high)) for x, y, wide, high in boxes)
+    assert found == [(144, 176, 160, 300), (152, 104, 60, 60), (240, 176, 160, 300)]
 
 
 @pytest.mark.parametrize(("network", "colour"), [({}, (0, 0, 0)), ({}, RED), ({"person": False}, BLUE)])
