@@ -12,6 +12,7 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -23,6 +24,9 @@ from pipelines.settings import settings
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 WORTHWHILE = 1.15
+#: bf16 that takes so many times as long on one frame is not timed on more: without its instructions it was 6 times
+#: there, and 11 times on eight frames, half a minute for all.
+_HOPELESS = 3
 _MEASURE = 2  # raised when the measurement changes, so that kept answers to an older one are not taken
 
 
@@ -48,11 +52,15 @@ class Device:
 
 
 def choose_device() -> Device:
-    """The device of this machine; the first call on a machine without a GPU measures for about 2 s.
+    """The device of this machine; the first call on a machine without a GPU measures for a few seconds.
 
-    The operator's `STUDIO_DTYPE` and `STUDIO_THREADS` overrule the measurement.
+    The operator's `STUDIO_DTYPE` and `STUDIO_THREADS` overrule the measurement; where both are set there is none.
     """
-    device, wished = _choose(), settings()
+    wished = settings()
+    if wished.dtype and wished.threads and find_gpu().kind == "cpu":
+        device = Device("cpu", wished.dtype, wished.threads)
+    else:
+        device = _choose()
     chosen = Device(device.kind, wished.dtype or device.dtype, wished.threads or device.threads)
     torch.set_num_threads(chosen.threads)
     return chosen
@@ -102,17 +110,18 @@ def _measure() -> Device:
     candidates = sorted({1, max(1, cores // 2), cores})
     before = torch.get_num_threads()
     unet = _unet()
+    seconds: dict[tuple[str, int], float] = {}
     try:
-        seconds = {
-            (dtype, threads): _seconds(unet, getattr(torch, dtype), threads)
-            for dtype in ("float32", "bfloat16")
-            for threads in candidates
-        }
+        trial = [_seconds(unet, dtype, 1, frames=1, passes=1) for dtype in (torch.float32, torch.bfloat16)]
+        dtypes = ("float32", "bfloat16")[: 1 if trial[1] > _HOPELESS * trial[0] else 2]
+        for dtype, threads in product(dtypes, candidates):
+            enough_s = 2 * min(seconds.values(), default=float("inf"))
+            seconds[dtype, threads] = _seconds(unet, getattr(torch, dtype), threads, enough_s=enough_s)
     finally:
         torch.set_num_threads(before)
-    best = {dtype: min(candidates, key=lambda n: seconds[dtype, n]) for dtype in ("float32", "bfloat16")}
-    gain = seconds["float32", best["float32"]] / seconds["bfloat16", best["bfloat16"]]
-    dtype = "bfloat16" if gain > WORTHWHILE else "float32"
+    best = {dtype: min(candidates, key=lambda n: seconds[dtype, n]) for dtype in dtypes}
+    times = {dtype: seconds[dtype, best[dtype]] for dtype in dtypes}
+    dtype = "bfloat16" if times["float32"] > WORTHWHILE * times.get("bfloat16", float("inf")) else "float32"
     return Device("cpu", dtype, best[dtype])
 
 
@@ -132,14 +141,24 @@ def _unet() -> UNetMotionModel:
 
 
 @torch.no_grad()
-def _seconds(unet: UNetMotionModel, dtype: torch.dtype, threads: int) -> float:
-    """The best of a few guided passes over 8 frames, seconds."""
+def _seconds(
+    unet: UNetMotionModel,
+    dtype: torch.dtype,
+    threads: int,
+    *,
+    frames: int = 8,
+    passes: int = 3,
+    enough_s: float = float("inf"),
+) -> float:
+    """The best of a few guided passes over some frames, seconds; of fewer once one took longer than `enough_s`."""
     torch.set_num_threads(threads)
     unet = unet.to(dtype)
-    sample, states = torch.zeros(2, 4, 8, 16, 16, dtype=dtype), torch.zeros(16, 77, 128, dtype=dtype)
+    sample, states = torch.zeros(2, 4, frames, 16, 16, dtype=dtype), torch.zeros(2 * frames, 77, 128, dtype=dtype)
     best = float("inf")
-    for _ in range(3):
+    for _ in range(passes):
         start = time.perf_counter()
         unet(sample, torch.tensor(500), encoder_hidden_states=states)
         best = min(best, time.perf_counter() - start)
+        if best > enough_s:
+            break
     return best

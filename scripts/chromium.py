@@ -2,8 +2,8 @@
 
 import shutil
 
-#: Without the background flags Chromium calls its maker's servers at every start. That pages reach nobody else either is
-#: a rule for names, as a route of the driver's turns the browser's cache off and asks the driver about every file.
+#: Without the background flags Chromium calls its maker's servers at every start. That pages reach nobody else either
+#: is a rule for names: a route of the driver's turns the browser's cache off and asks the driver about every file.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

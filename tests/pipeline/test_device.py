@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+from pipelines import device
 from pipelines.device import Device, choose_device
 
 
@@ -34,7 +35,8 @@ def test_the_choice_is_measured_once_and_kept(cache):
 
 @pytest.mark.parametrize("broken", ["", "{}", "[1]", '{"machine": "another", "kind": "cpu"}'])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no measurement")
-def test_a_choice_of_another_machine_or_a_broken_file_is_measured_anew(cache, broken: str):
+def test_a_choice_of_another_machine_or_a_broken_file_is_measured_anew(cache, monkeypatch, broken: str):
+    monkeypatch.setattr(device, "_seconds", lambda *_, **__: 1.0)
     cache.parent.mkdir(parents=True)
     cache.write_text(broken)
     assert choose_device().kind == "cpu"
@@ -42,8 +44,29 @@ def test_a_choice_of_another_machine_or_a_broken_file_is_measured_anew(cache, br
 
 
 def test_the_operator_overrules_the_measurement(cache, monkeypatch):
-    del cache
     monkeypatch.setenv("STUDIO_DTYPE", "float32")
     monkeypatch.setenv("STUDIO_THREADS", "1")
     chosen = choose_device()
     assert (chosen.dtype, chosen.threads, chosen.torch_dtype) == ("float32", 1, torch.float32)
+    assert not cache.exists(), "nothing is left to measure"
+
+
+@pytest.mark.parametrize(
+    ("of_half", "dtype", "timed"), [(0.6, "bfloat16", 3), (0.9, "float32", 3), (2.0, "float32", 3), (6.0, "float32", 0)]
+)
+def test_a_number_type_without_instructions_is_only_tried(cache, monkeypatch, of_half, dtype, timed):
+    """A CPU of four cores on which two threads are best; a start must not wait half a minute for bf16 in emulation."""
+    seconds = {1: 1.5, 2: 1.0, 4: 1.2}
+    halves: list[int] = []
+
+    def passes(_unet: object, kind: torch.dtype, threads: int, *, frames: int = 8, **_: float) -> float:
+        if kind is torch.bfloat16 and frames == 8:
+            halves.append(threads)
+        return seconds[threads] * frames * (of_half if kind is torch.bfloat16 else 1)
+
+    monkeypatch.setattr(device, "_cores", lambda: 4)
+    monkeypatch.setattr(device, "_seconds", passes)
+    chosen = choose_device()
+    assert (chosen.dtype, chosen.threads) == (dtype, 2)
+    assert len(halves) == timed
+    assert json.loads(cache.read_text())["dtype"] == dtype
