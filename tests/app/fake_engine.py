@@ -25,7 +25,7 @@ class FakeEngine:
     stages are is for `test_real_engine.py` and the pipeline's tests to say.
 
     Prompts steer it: 'refuse' raises a `UserError`, 'break' another error, 'slow' takes many steps, two minutes,
-    'warn' ends with a warning; 'green' makes a clip of another colour.
+    'warn' ends with a warning; 'green' makes a clip of another colour. Slow clips end at once while `enough` is set.
     """
 
     def __init__(self, *, step_s: float = 0.03) -> None:
@@ -35,6 +35,7 @@ class FakeEngine:
         self.closed_at: list[int] = []
         self.running = 0
         self.most_running = 0
+        self.enough = threading.Event()
         self._lock = threading.Lock()
 
     def make_clip(self, request: GenerationRequest, folder: Path) -> Generator[Event, None, None]:
@@ -59,6 +60,8 @@ class FakeEngine:
                 frames = _square(request, 8)
                 note = f"Step {step} of {total}"
                 yield Progress(Stage.DENOISE, step, total, (total - step) * step_s, frames, note)
+                if "slow" in request.prompt and self.enough.is_set():
+                    break
             files = _write(request, folder)
             warnings = (WARNING,) if "warn" in request.prompt else ()
             yield Clip(files, request.to_json(), request.output_frames, seconds=total * step_s, warnings=warnings)

@@ -107,4 +107,10 @@ def test_a_lora_moves_the_camera_by_its_weight(store: ModelStore, camera: str):
     whole, half = (read_camera(clip(store, f"{STILL} {tag}{weight}>")) for weight in (1, 0.5))
     assert whole.camera == camera
     assert amount(camera, whole) > amount(camera, half) > -0.05
-    assert np.array_equal(clip(store, f"{STILL} {tag}0>"), clip(store, STILL + " "))
+
+
+def test_a_lora_that_weighs_nothing_changes_nothing(store: ModelStore):
+    tag = "<lora:demo-pan-left:"
+    none, without, some = (clip(store, f"{STILL} {end}", num_inference_steps=2) for end in (f"{tag}0>", "", f"{tag}1>"))
+    assert np.array_equal(none, without)
+    assert not np.array_equal(some, without)
