@@ -24,10 +24,9 @@ expect = playwright.expect
 expect.set_options(timeout=WAIT_MS)
 
 
-def open_tab(context, address: str, *, width: int = 1280, height: int = 900):
+def open_tab(context, address: str):
     """The page in a new tab, ready to be used."""
     page = context.new_page()
-    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(WAIT_MS)
     page.goto(address, wait_until="domcontentloaded")
     settle(page)
