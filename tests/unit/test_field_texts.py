@@ -223,6 +223,70 @@ def test_json_that_cannot_be_read_is_named_for_what_it_is(name):
     assert len(str(refused.value)) < 400
 
 
+NAMED = {
+    "a workflow of ComfyUI": [
+        {"a-run": {"prompt": [0, "a-run", {"3": {"class_type": "KSampler", "inputs": {}}}, {}], "outputs": {}}},
+        {"nodes": [{"id": 1, "type": "KSampler", "widgets_values": [5]}], "config": {}, "extra": {}},
+        [{"id": 1, "type": "KSampler", "widgets_values": [5]}],
+    ],
+    "SwarmUI's parameters": [{"prompt": "x", "seed": 1, "steps": 20, "swarm_version": "0.9"}],
+    "a preset of Fooocus": [{"default_model": "x", "default_loras": [], "default_prompt": ""}],
+    "Draw Things' settings": [{"seed": -1, "steps": 20, "guidanceScale": 5, "batchCount": 1, "width": 512}],
+    "NovelAI's parameters": [{"Description": "x", "Software": "NovelAI", "Comment": "{}"}],
+    "a workflow of InvokeAI": [{"name": "x", "nodes": [{"id": "a", "data": {}}], "edges": []}],
+    "Deforum's settings": [{"W": 512, "H": 512, "prompts": {"0": "x"}, "seed": 2}],
+    "an answer of the web UI's API": [{"images": ["…"], "parameters": {"prompt": "x"}, "info": "{}"}],
+    "the web UI's settings": [
+        {"samples_save": True, "sd_model_checkpoint": "x"},
+        {"customscript/x": 1, "txt2img/Prompt/value": "a fox"},
+    ],
+    "styles for prompts": [
+        [{"name": "ink", "prompt": "ink {prompt}", "negative_prompt": "photo"}],
+        {"ink": {"prompt": "ink {prompt}", "negative_prompt": "photo"}},
+        {"name": "ink", "prompt": "ink {prompt}", "negative_prompt": "photo"},
+    ],
+    "a configuration of a network": [{"_class_name": "UNet2DConditionModel", "in_channels": 4}],
+    "a package.json of Node.js": [{"name": "x", "version": "1.0.0", "scripts": {}}],
+}
+
+
+@pytest.mark.parametrize(("name", "found"), [(name, found) for name, them in NAMED.items() for found in them])
+def test_settings_and_graphs_of_every_form_are_named(name, found):
+    with pytest.raises(UserError, match=f"got {name}"):
+        restore(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"nodes": [{"id": 1, "type": "Note", "widgets_values": ["TEXT"]}], "links": []},
+        {"3": {"class_type": "SaveText", "inputs": {"text": "TEXT"}}},
+        [{"role": "user", "content": "TEXT"}],
+        {"metadata": {"text": "TEXT"}},
+    ],
+)
+@pytest.mark.parametrize("written", [json.dumps, str], ids=["json", "python"])
+def test_an_infotext_quoted_inside_of_a_graph_is_not_the_graphs_prompt(written, found):
+    text = written(json.loads(json.dumps(found).replace("TEXT", TEXT.replace("\n", "\\n"))))
+    with pytest.raises(UserError, match=r"^file must carry a recipe "):
+        restore(text)
+
+
+def test_the_infotext_in_an_answer_of_the_web_ui_is_read():
+    info = {"prompt": "another", "seed": 1, "infotexts": [TEXT]}
+    for answer in (info, {"images": ["…"], "parameters": {}, "info": json.dumps(info)}, {"info": TEXT, "items": {}}):
+        values = restore(json.dumps(answer)).values
+        assert (values["prompt"].split("\n")[0], values["seed"]) == (f"{FOX}: füchse, 狐", 1234)
+
+
+def test_the_settings_in_fooocus_log_are_read():
+    told = {"Prompt": "a fox", "Negative Prompt": "blurry", "Performance": "Speed", "Resolution": "(896, 512)"}
+    restored = restore(json.dumps(told | {"Seed": "123", "Guidance Scale": 4, "Version": "Fooocus v2.5.0"}))
+    values = restored.values
+    assert (values["prompt"], values["negative_prompt"], values["seed"]) == ("a fox", "blurry", 123)
+    assert (values["width"], values["height"], values["guidance_scale"]) == (896, 512, 4)
+
+
 def test_every_foreign_piece_is_tried():
     assert {*READ, *CALLED} == set(FOREIGN)
     assert set(MEANT) == set(NOTED) == set(INFOTEXTS)
