@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from api.foreign import program_of
 from api.modes import Mode
 from api.recipes import is_recipe, read_request, restore
+from media.ffmpeg import run_ffmpeg
 from pipelines.choices import HiresMethod
 from pipelines.errors import UserError
 from pipelines.request import GenerationRequest
@@ -128,6 +129,32 @@ def test_the_settings_of_an_infotext_may_stand_in_any_order():
     expected = restore(f"x\n{line}").values
     for turned in range(1, len(settings)):
         assert restore(f"x\n{', '.join(settings[turned:] + settings[:turned])}").values == expected
+
+
+SETTINGS = "Sampler: Euler a, CFG scale: 7, Seed: 1234, Size: 512x384"
+RUN_ON = {
+    "all in one line": f"a fox Negative prompt: blurry Steps: 20, {SETTINGS}",
+    "commas for breaks": f"a fox, Negative prompt: blurry, Steps: 20, {SETTINGS}",
+    "settings behind the negative prompt": f"a fox\nNegative prompt: blurry Steps: 20, {SETTINGS}",
+    "a line for each setting": "a fox\nNegative prompt: blurry\nSteps: 20\n" + SETTINGS.replace(", ", "\n"),
+    "a value of two lines": f'a fox\nNegative prompt: blurry\nSteps: 20, Hires prompt: "one,\ntwo", {SETTINGS}',
+    "labels of a page": f"parameters\n\na fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}",
+    "a label of the prompt": f"Positive prompt: a fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}",
+    "spaces that don't break": f"a fox\nNegative\xa0prompt:\xa0blurry\nSteps:\xa020,\xa0{SETTINGS}",
+    "wide colons": f"a fox\nNegative prompt：blurry\nSteps： 20, {SETTINGS.replace(':', '：')}",
+    "quotes around it": f'"a fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}"',
+}
+
+
+@pytest.mark.parametrize("text", RUN_ON.values(), ids=RUN_ON)
+def test_an_infotext_is_read_where_its_lines_are_others(text):
+    values = restore(text).values
+    assert (values["prompt"].rstrip(","), values["negative_prompt"]) == ("a fox", "blurry")
+    assert (values["num_inference_steps"], values["seed"], values["height"]) == (20, 1234, 384)
+
+
+def test_a_seed_that_is_drawn_each_time_is_not_drawn_on_reading():
+    assert restore("x\nSteps: 20, Sampler: Euler, Seed: -1, Size: 512x512").values["seed"] == -1
 
 
 SAMPLERS = {
@@ -330,6 +357,8 @@ COMMENTS = {
     "ASCII": exif(b"ASCII\0\0\0" + TEXT.encode()),
     "undefined": exif(bytes(8) + TEXT.encode()),
     "no name": exif(TEXT.encode()),
+    "a name in small letters": exif(b"Unicode\0" + TEXT.encode("utf-16-le")),
+    "JIS": exif(b"JIS\0\0\0\0\0" + TEXT.replace("ü", "u").encode("iso2022_jp")),
     "with zeros behind": exif(b"UNICODE\0" + f"{TEXT}\0\0".encode("utf-16-be")),
 }
 
@@ -344,7 +373,8 @@ def test_a_user_comment_is_read_in_every_order_and_character_set(comment, kind, 
 
 def assert_read(path: Path) -> None:
     values = read_request(path).values
-    assert (values["prompt"], values["seed"]) == (TEXT.split("\nNegative")[0], 1234)
+    assert values["prompt"] in (TEXT.split("\nNegative")[0], TEXT.split("\nNegative")[0].replace("ü", "u"))
+    assert values["seed"] == 1234
     assert values["negative_prompt"] == "blurry"
 
 
@@ -376,12 +406,39 @@ PNG_TEXTS = {
     ],
     "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode())],
 }
+FLAT_TEXT = TEXT.replace("\n", "&#xA;")
+XMP_FORMS = {
+    "an attribute": f'<rdf:Description xmlns:sd="http://a.b/c/d/e" sd:parameters="{FLAT_TEXT}"/>',
+    "an attribute in single quotes": f"<rdf:Description photoshop:Instructions='{FLAT_TEXT}'/>",
+    "an element of any name": f"<rdf:Description><xmp:Comment>{FLAT_TEXT}</xmp:Comment></rdf:Description>",
+    "raw data": f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default"><![CDATA[{TEXT}]]></rdf:li></rdf:Alt></dc:title>',
+}
 
 
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize("chunks", PNG_TEXTS.values(), ids=PNG_TEXTS)
 def test_texts_of_png_are_read_wherever_they_stand(chunks, at_end, tmp_path):
     assert_read(png(tmp_path / "a.png", *chunks, at_end=at_end))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("body", XMP_FORMS.values(), ids=XMP_FORMS)
+def test_a_text_in_any_form_of_xmp_is_read(body, kind, tmp_path):
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>{body}</rdf:RDF></x:xmpmeta>'.encode()
+    if kind == "png":
+        path = png(tmp_path / "a.png", (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet))
+    else:
+        path = tmp_path / f"a.{kind}"
+        Image.new("RGB", (64, 48)).save(path, xmp=packet)
+    assert_read(path)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("avi", "mpeg4"), ("ogv", "libtheora"), ("wmv", "wmv2"), ("flv", "flv")])
+def test_the_comment_of_a_clip_of_any_kind_is_read(kind, codec, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=8:d=0.2")
+    run_ffmpeg(*source, "-c:v", codec, "-metadata", f"comment={TEXT}", str(path))
+    assert_read(path)
 
 
 def test_latin_1_in_a_png_is_read_as_such(tmp_path):
@@ -429,6 +486,8 @@ FLAT = {
     "two signs after a return": TEXT.replace("\n", r"\r\n"),
     "entities": TEXT.replace("\n", "&#10;"),
     "hexadecimal entities": TEXT.replace("\n", "&#xa;"),
+    "three signs": TEXT.replace("\n", r"\\n"),
+    "a text of JSON": json.dumps(TEXT),
 }
 
 
