@@ -13,6 +13,8 @@ from api.infotext_parts import Infotext
 
 _FROM_INSIDE = "Copy its prompts and settings by hand, or choose a clip of this app or a picture with an infotext"
 _DEEPEST = 4
+_AROUND_GRAPHS = ("prompt", "workflow", "output", "extra_data", "extra_pnginfo")
+_MOST_OF_A_STYLE = 5
 _SHOWN = 8
 
 
@@ -37,7 +39,7 @@ class Program:
 def program_of(found: object) -> Program | None:
     """Whose JSON it is; None if no known program's."""
     if isinstance(found, list):
-        found = {"": found}
+        found = {"nodes": found} if _are_nodes(found) else {"": found}
     if not isinstance(found, Mapping):
         return None
     return next((program for program in _PROGRAMS if program.is_its(found)), None)
@@ -102,13 +104,39 @@ def _is_graph(value: object, depth: int = 0) -> bool:
         return False
     if any(isinstance(node, Mapping) and "class_type" in node for node in list(value.values())[:50]):
         return True
-    if isinstance(value.get("nodes"), list) and ("links" in value or "last_node_id" in value or not value["nodes"]):
+    nodes = value.get("nodes")
+    if isinstance(nodes, list) and ("links" in value or "last_node_id" in value or _are_nodes(nodes) or not nodes):
         return True
-    return depth < _DEEPEST and any(_is_graph(value.get(key), depth + 1) for key in ("prompt", "workflow", "output"))
+    inner = [value.get(key) for key in _AROUND_GRAPHS]
+    if isinstance(inner[0], list):  # of the queue: a number, an id, the graph
+        inner += inner[0][:_DEEPEST]
+    if len(value) == 1:  # of the history: all by the id of a run
+        inner += value.values()
+    return depth < _DEEPEST and any(_is_graph(one, depth + 1) for one in inner)
+
+
+def _are_nodes(found: Sequence[object]) -> bool:
+    return any(isinstance(node, Mapping) and "type" in node and "widgets_values" in node for node in found[:50])
+
+
+def _are_styles(found: Mapping[str, Any]) -> bool:
+    """Whether these are named prompts to be put around another, as lists and objects of programs have them."""
+    entries = found.get("", [found]) if len(found) > 1 or "" in found else list(found.values())
+    return isinstance(entries, list) and any(
+        isinstance(entry, Mapping)
+        and {"prompt", "negative_prompt"} <= entry.keys()
+        and (len(found) == 1 or "name" in entry)
+        and len(entry) <= _MOST_OF_A_STYLE
+        for entry in entries[:1]
+    )
 
 
 def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda found: all(key in found for key in keys)
+
+
+def _has_any(*starts: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda found: any(str(key).startswith(starts) for key in list(found)[:50])
 
 
 def _says(key: str, word: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -121,6 +149,16 @@ def _any(*rules: Callable[[Mapping[str, Any]], bool]) -> Callable[[Mapping[str, 
 
 _USUAL = {"prompt": "prompt", "negative_prompt": "negative_prompt", "Seed": "seed", "Steps": "steps"}
 _SIZES = {"width": "width", "height": "height"}
+_EASY = _SIZES | {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "Seed": "seed",
+    "Steps": "num_inference_steps",
+    "CFG scale": "guidance_scale",
+    "Sampler": "sampler_name",
+    "Model": "use_stable_diffusion_model",
+    "VAE": "use_vae_model",
+}
 
 _PROGRAMS: Sequence[Program] = (
     Program("the recipe of a grid, which has many clips: choose one of its cells", _has("grid", "cells")),
@@ -141,6 +179,7 @@ _PROGRAMS: Sequence[Program] = (
         },
         inside="sui_image_params",
     ),
+    Program("SwarmUI's parameters", _has("swarm_version")),
     Program("a workflow of ComfyUI", _any(_is_graph, _has("class_type", "inputs"))),
     Program(
         "Fooocus's parameters",
@@ -157,6 +196,21 @@ _PROGRAMS: Sequence[Program] = (
         },
     ),
     Program(
+        "Fooocus's parameters",
+        _any(_has("Prompt", "Performance"), _has("Fooocus V2 Expansion"), _says("Version", "fooocus")),
+        {
+            "prompt": "Prompt",
+            "negative_prompt": "Negative Prompt",
+            "Seed": "Seed",
+            "CFG scale": "Guidance Scale",
+            "Sampler": "Sampler",
+            "Schedule type": "Scheduler",
+            "Model": "Base Model",
+            "resolution": "Resolution",
+        },
+    ),
+    Program("a preset of Fooocus", _has("default_model", "default_prompt")),
+    Program(
         "Draw Things' parameters",
         _has("c", "uc"),
         {
@@ -171,8 +225,16 @@ _PROGRAMS: Sequence[Program] = (
         },
     ),
     Program(
+        "Draw Things' settings",
+        _any(_has("seedMode", "maskBlur"), _has("guidanceScale", "batchCount"), _has("hires_fix", "batch_count")),
+    ),
+    Program(
         "NovelAI's parameters",
-        _any(_has("uc", "sampler", "scale"), _has("v4_prompt"), _says("source", "novelai")),
+        _any(
+            _has("uc", "sampler", "scale"),
+            _has("v4_prompt"),
+            *(_says(key, "novelai") for key in ("source", "Source", "Software")),
+        ),
         _SIZES
         | {
             "prompt": "prompt",
@@ -202,23 +264,17 @@ _PROGRAMS: Sequence[Program] = (
             "Model": "model",
         },
     ),
+    Program("a workflow of InvokeAI", _has("nodes", "edges")),
     Program("a project of animatediff-cli", _any(_has("prompt_map"), _has("motion_module", "n_prompt"))),
-    Program("Deforum's settings", _any(_has("animation_mode"), _has("max_frames", "prompts"))),
+    Program(
+        "Deforum's settings", _any(_has("animation_mode"), _has("max_frames", "prompts"), _has("W", "H", "prompts"))
+    ),
     Program(
         "Easy Diffusion's settings",
         _any(_has("use_stable_diffusion_model"), _has("num_inference_steps", "used_random_seed")),
-        _SIZES
-        | {
-            "prompt": "prompt",
-            "negative_prompt": "negative_prompt",
-            "Seed": "seed",
-            "Steps": "num_inference_steps",
-            "CFG scale": "guidance_scale",
-            "Sampler": "sampler_name",
-            "Model": "use_stable_diffusion_model",
-            "VAE": "use_vae_model",
-        },
+        _EASY,
     ),
+    Program("Easy Diffusion's settings", _has("reqBody"), _EASY, inside="reqBody"),
     Program(
         "Civitai's generation data",
         _any(_has("prompt", "cfgScale"), _has("civitaiResources"), _has("resources", "negativePrompt")),
@@ -238,5 +294,13 @@ _PROGRAMS: Sequence[Program] = (
         "a call of the web UI's API",
         _any(_has("alwayson_scripts"), _has("prompt", "sampler_name"), _has("prompt", "cfg_scale", "steps")),
         _USUAL | _SIZES | {"CFG scale": "cfg_scale", "Sampler": "sampler_name", "Schedule type": "scheduler"},
+    ),
+    Program("an answer of the web UI's API", _any(_has("infotexts"), _has("images", "info"))),
+    Program("the web UI's settings", _any(_has("sd_model_checkpoint"), _has_any("txt2img/", "img2img/"))),
+    Program("styles for prompts", _are_styles),
+    Program("a configuration of a network", _any(_has("_class_name"), _has("architectures", "model_type"))),
+    Program(
+        "a package.json of Node.js",
+        _any(_has("name", "dependencies"), _has("name", "scripts"), _has("lockfileVersion")),
     ),
 )

@@ -47,6 +47,7 @@ _NEUTRAL = {
 """Values that are as good as none."""
 
 _HIRES = ("Hires upscale", "Hires resize", "Hires fixed", "Hires steps", "Hires upscaler", "First pass size")
+_PYTHON = re.compile(r"\s*[\[{]\s*(?:\{\s*)?'[^\n]*\Z")  # a dict or list of Python's, in one line
 _SIZE = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})")
 
 
@@ -225,21 +226,42 @@ def _left_out(settings: Mapping[str, str]) -> list[str]:
 
 
 def _unpacked(text: str) -> str:
-    """The infotext of a TXT of sd-webui-animatediff 1: a Python dict with it and some settings.
+    """The infotext of a TXT of sd-webui-animatediff 1, a Python dict with it and some settings, or of an API's answer.
 
-    They become an `AnimateDiff` setting of the text, unless it has one.
+    The settings become an `AnimateDiff` setting of the text, unless it has one. Of other JSON nothing is left: an
+    infotext that a graph or an answer quotes somewhere is not all of it.
     """
-    if not text.lstrip().startswith("{") or len(text) > MAX_CHARACTERS:
+    if text.lstrip()[:1] not in ("{", "[") or len(text) > MAX_CHARACTERS:
         return text
-    found = read_dict(text)
-    parameters = found.get("parameters")
-    if not isinstance(parameters, str):
-        return text
+    is_json, found = _structure_of(text)
+    parameters = _infotext_in(found)
+    if parameters is None:
+        return "" if is_json or _PYTHON.match(text) else text
     args = {"model" if key == "motion_module" else key: value for key, value in found.items() if key in _IN_TXT}
     if not args or "AnimateDiff:" in parameters:
         return parameters
     told = ", ".join(f"{key}: {value}" for key, value in args.items())
     return f"{parameters}, AnimateDiff: {json.dumps(told, ensure_ascii=False)}"
+
+
+def _structure_of(text: str) -> tuple[bool, dict[str, Any]]:
+    """Whether a text is JSON, and the object or Python dict that it is, which may be empty."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False, read_dict(text)
+    return True, found if isinstance(found, dict) else {}
+
+
+def _infotext_in(found: Mapping[str, Any]) -> str | None:
+    """The infotext under the names that the web UI and its API put it."""
+    answer = found.get("info")
+    if isinstance(answer, str) and answer.lstrip()[:1] == "{":
+        return _infotext_in(_structure_of(answer)[1])
+    texts = found.get("infotexts")
+    first = texts[0] if isinstance(texts, list) and texts else None
+    named = (found.get("parameters"), first, answer)
+    return next((text for text in named if isinstance(text, str)), None)
 
 
 _IN_TXT = ("motion_module", "video_length", "fps", "loop_number")

@@ -16,7 +16,10 @@ from pipelines.prompt.letters import plain_text
 MAX_CHARACTERS = 1 << 20
 """Longer texts are none."""
 
-_NEGATIVE = re.compile(r"\s*negative(?: prompt)?:", re.IGNORECASE)
+_NEGATIVE = re.compile(r"\s*negative(?:\s+prompt)?[:\uff1a]", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\s*(?:parameters:?\s*\n|(?:positive )?prompt:)\s*", re.IGNORECASE
+)  # of what was copied from a page
 _DASHED_NEGATIVE = re.compile(r"-\s*(?=[^\s-])")  # Draw Things
 _KEY = re.compile(r"\s*(?P<key>\w[\w /\-().]{0,80}+):\s*")
 _VALUE = re.compile(
@@ -28,7 +31,14 @@ _KNOWN = re.compile(
     re.IGNORECASE,
 )
 _FEWEST_KNOWN = 3
-_FLAT = re.compile(r"(?:\\r)?\\n\s*(?:Negative prompt:|Steps:)|&#(?:10|x0?a);", re.IGNORECASE)
+_FLAT = re.compile(r"(?:\\{1,2}r)?\\{1,2}n\s*(?:Negative prompt:|Steps:)|&#(?:10|x0?a);", re.IGNORECASE)
+# Where line breaks have become spaces.
+_RUN_ON = re.compile(
+    r"(?<!\s)[^\S\n]++(?=Negative prompt:)|(?<![,\s])[^\S\n]++(?=Steps:\s*\d+\s*,\s*[A-Z])"
+    r"|,[^\S\n]++(?=Steps:\s*\d+,\s*Sampler:)"
+)
+_WIDE_COLON = re.compile(r"((?:^|,)\s*\w[\w /\-().]{0,40})\uff1a")
+_QUOTE = re.compile(r'(?<!\\)"')
 # AnimateDiff's own values are not quoted: one ends where the next key begins, whatever commas it has.
 _NEXT_ARGUMENT = re.compile(r",\s*(?=[a-z]\w{0,40}:(?:\s|$))")
 _REPR_ITEM = re.compile(r"""'(\w{1,60})':\s*('(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|\[[^\[\]]*+\]|[^,}]*+)""")
@@ -89,8 +99,11 @@ def parse_infotext(text: str) -> Infotext:
         raise UserError(
             f"infotext must have at most {MAX_CHARACTERS:,} characters, got {len(text):,}. Choose another file."
         )
-    lines = plain_text(_with_line_breaks(text)).strip().split("\n")
+    lines = _unlabelled(plain_text(_with_line_breaks(text)).strip()).split("\n")
     last = _line_of_settings(lines)
+    if last is None or (not _STEPS.search(lines[last]) or last == 0):
+        run_on = _RUN_ON.sub("\n", "\n".join(lines)).split("\n")
+        lines, last = (run_on, len(run_on) - 1) if _STEPS.match(run_on[-1]) else (lines, last)
     if last is None:
         raise UserError(
             f"file must carry a recipe or an infotext with 'Steps: …', got {_shown(text)}. Choose another file."
@@ -101,7 +114,7 @@ def parse_infotext(text: str) -> Infotext:
         negative = _DASHED_NEGATIVE.sub("", "\n".join(lines[first:last]), count=1)
     else:
         negative = _NEGATIVE.sub("", "\n".join(lines[first:last]), count=1)
-    return Infotext("\n".join(lines[:first]).strip(), negative.strip(), _settings(lines[last]))
+    return Infotext("\n".join(lines[:first]).strip(), negative.strip(), _settings(_whole_settings(lines[last:])))
 
 
 def arguments_of(text: str) -> dict[str, Any]:
@@ -150,22 +163,45 @@ def unquoted(text: str) -> str:
 
 def _with_line_breaks(text: str) -> str:
     """Line breaks that a container could not hold, written with two signs or as an entity, as line breaks."""
+    if text[:1] == '"' == text.rstrip()[-1:] and len(text) <= MAX_CHARACTERS:
+        text = unquoted(text.rstrip())
     if "\n" in text.strip() or not _FLAT.search(text):
         return text
     if "&#" in text:
         return html.unescape(text)
     quotes = '\\"' in text and not re.search(r'(?<!\\)"', text)
-    text = re.sub(r"(?:\\r)?\\n", "\n", text)
+    text = re.sub(r"(?:\\{1,2}r)?\\{1,2}n", "\n", text)
     return text.replace('\\"', '"') if quotes else text
 
 
 def _line_of_settings(lines: list[str]) -> int | None:
     """The last line with `Steps: …` at any place; else the last one if it has several other settings."""
     for index in range(len(lines) - 1, -1, -1):
+        if "Steps\uff1a" in lines[index]:
+            lines[index] = _WIDE_COLON.sub(r"\1: ", lines[index])
         if _STEPS.search(lines[index]):
             return index
     last = len(lines) - 1
     return last if len(_KNOWN.findall(lines[last])) >= _FEWEST_KNOWN else None
+
+
+def _unlabelled(text: str) -> str:
+    label = _LABEL.match(text)
+    return text[label.end() :] if label else text
+
+
+def _whole_settings(lines: list[str]) -> str:
+    """The line of settings, with the lines that its last quoted value runs over or that each hold another setting."""
+    whole, following = lines[0], lines[1:]
+    quotes = len(_QUOTE.findall(whole))
+    end = next((n for n, line in enumerate(following, 1) if (quotes := quotes + len(_QUOTE.findall(line))) % 2 == 0), 0)
+    if len(_QUOTE.findall(whole)) % 2 and end:
+        whole, following = "\n".join(lines[: end + 1]), following[end:]
+    for line in following:
+        if not _KNOWN.match(line):
+            break
+        whole = f"{whole}, {line}"
+    return whole
 
 
 def _is_dashed(lines: list[str], index: int, last: int) -> bool:

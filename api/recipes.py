@@ -195,7 +195,7 @@ def _usable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     notes += _settle_models(values)
     request, prompts, more = _built(values)
     found = request.model_dump(mode="json") | prompts
-    if "seed" not in values:
+    if str(values.get("seed", RANDOM_SEED)).strip() == str(RANDOM_SEED):
         found["seed"] = RANDOM_SEED
     return found, notes + more + _missing(found)
 

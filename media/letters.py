@@ -43,8 +43,10 @@ def decode_comment(data: bytes) -> str:
     name at all: what gives the most ASCII is meant.
     """
     head, text = data[:_COMMENT_HEAD], data[_COMMENT_HEAD:]
-    if head.startswith(b"UNICODE"):
+    if head.upper().startswith(b"UNICODE"):
         return _likeliest(text).rstrip("\0")
+    if head.startswith(b"JIS") and b"\x1b$" in text:
+        return text.decode("iso2022_jp", errors="replace").rstrip("\0")
     if head.startswith((b"ASCII", b"JIS", b"\0\0\0\0")):
         return decode_tag(text)
     return decode_tag(data)

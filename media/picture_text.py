@@ -26,9 +26,9 @@ _WINDOWS_TAGS = (0x9C9B, 0x9C9C, 0x9C9F, 0x9C9E)  # title, comment, subject, key
 # ComfyUI's WebP have a graph in the camera's name.
 _PLAIN_TAGS = (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.Artist, Base.DocumentName)
 _XMP_TEXT = re.compile(
-    r"<(?P<tag>rdf:li|exif:UserComment|dc:description|dc:title|parameters|\w{1,20}:parameters)\b[^>]{0,400}>"
-    r"(?P<text>[^<]+)</(?P=tag)>"
-    r'|\b(?:\w{1,20}:)?(?:parameters|UserComment|description)="(?P<attribute>[^"]+)"'
+    r"<(?P<tag>[\w:]{1,40})(?:\s[^>]{0,400})?>(?:<!\[CDATA\[(?P<data>.*?)\]\]>|(?P<text>[^<]{8,}))</(?P=tag)>"
+    r"""|\b(?:\w{1,20}:)?\w{1,40}=(?:"(?P<double>[^"]{8,})"|'(?P<single>[^']{8,})')""",
+    re.DOTALL,
 )
 _DAMAGE = (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error)
 
@@ -74,7 +74,10 @@ def exif_texts(exif: Exif) -> Iterator[str]:
 def xmp_texts(text: str) -> Iterator[str]:
     """Yield the texts of an XMP packet that say something in words."""
     for match in _XMP_TEXT.finditer(text):
-        yield html.unescape(match["text"] or match["attribute"])
+        if match["data"] is not None:
+            yield match["data"]
+        elif not (match["double"] or match["single"] or "").startswith("http"):  # a name space
+            yield html.unescape(match["text"] or match["double"] or match["single"])
 
 
 def _with_xmp(text: str) -> Iterator[str]:

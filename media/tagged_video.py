@@ -7,6 +7,7 @@ from typing import ClassVar
 from media.fed_writer import FedWriter
 from media.ffmpeg import READ_TIMEOUT_S, run_ffmpeg, safe_input
 from media.formats import ClipSpec
+from media.input_files import demuxer_of
 
 # Tags alone do not convert: older ffmpegs then write BT.601 colours that are labelled BT.709.
 _TO_YUV = (
@@ -53,7 +54,9 @@ def read_video_recipe(path: Path) -> str | None:
 
 def read_video_tags(path: Path) -> dict[str, str]:
     """The texts of a video by name, in lower case."""
-    found = run_ffmpeg(*safe_input(path), "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
+    # Ogg has them in its streams.
+    whose = ("-map_metadata", "0:s:0") if demuxer_of(path) == "ogg" else ()
+    found = run_ffmpeg(*safe_input(path), *whose, "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
     return from_ffmetadata(found.stdout)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from media.ffmpeg import FFmpegError
 from media.formats import DamagedClipError
 from media.gif_comment import iter_gif_comments
-from media.input_files import BadInputError
+from media.input_files import BadInputError, demuxer_of
 from media.letters import decode_text
 from media.picture_text import iter_picture_texts
 from media.png import read_png_recipe
@@ -43,7 +43,8 @@ def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
     """
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
-    kind = next((kind for pattern, kind in _STARTS.items() if re.match(pattern, start, re.DOTALL)), "text")
+    kind = next((kind for pattern, kind in _STARTS.items() if re.match(pattern, start, re.DOTALL)), "")
+    kind = kind or ("video" if demuxer_of(path) else "text")
     try:
         if kind == "text":
             yield _text_file(path)

@@ -26,6 +26,7 @@ _FAMILIES = (
     (r"clip_txt_mapper|channelwise\.0\.weight|effnet_mapper", "a Stable Cascade model"),
     (r"cap_embedder\.|adaln_single\.|x_embedder\.proj|patch_embedding\.", "a diffusion transformer"),
     (r"^edm_(mean|std)$", "a Playground 2.5 model, whose noise schedule is its own"),
+    (r"^edm_vpred\.sigma_(max|min)$", "a CosXL model or another of EDM's line, whose noise schedule is its own"),
     (r"time_stack\.|temporal_transformer\.", "a model of videos with its own motion layers"),
 )
 

@@ -95,9 +95,10 @@ def find_foreign(prompt: str) -> list[Foreign]:
         [('schedule', '[cat:dog:0.5]'), ('break', 'BREAK')]
     """
     text = plain_prompt(prompt[:_MOST_CHARACTERS])
+    narrow = text.translate(_NARROW)
     first: dict[Dialect, int] = {}
     written: dict[Dialect, str] = {}
-    for dialect, start, end in (*_in_brackets(text), *_by_pattern(text), *_like_keys(text)):
+    for dialect, start, end in (*_in_brackets(narrow), *_by_pattern(narrow), *_like_keys(narrow)):
         if start < first.get(dialect, len(text) + 1):
             first[dialect], written[dialect] = start, text[start:end]
     return [
@@ -112,9 +113,13 @@ def foreign_notes(prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     return tuple(found.sentence(field) for field, text in fields for found in find_foreign(text))
 
 
+_NARROW = str.maketrans({chr(letter + 0xFEE0): chr(letter) for letter in range(ord("!"), ord("~") + 1)})
+"""Wide letters, as other programs' syntax is typed by accident, to those of ASCII."""
+
 _Span = tuple[Dialect, int, int]
 _PAIRS = {")": "(", "]": "[", "}": "{"}
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)%?\s*")
+_ONE = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)%?\s*"
+_NUMBER = re.compile(rf"{_ONE}(?:,{_ONE}){{0,8}}")  # several are the steps of prompt fusion, or one with a comma
 _NAME = re.compile(r"[^\W\d_]")
 
 
@@ -168,16 +173,16 @@ def _closed(text: str, opened: _Open, end: int) -> Iterator[_Span]:
 
 
 _PATTERNS: tuple[tuple[Dialect, re.Pattern[str]], ...] = (
-    (Dialect.BREAK, re.compile(r"(?<![\w'-])BREAK(?![\w'-])")),
-    (Dialect.AND, re.compile(r"(?<![\w'-])AND(?![\w'-])")),
+    (Dialect.BREAK, re.compile(r"(?<![\w'-])(?:BREAK|ADD(?:COL|ROW|BASE|COMM))(?![\w'-])|<break>")),
+    (Dialect.AND, re.compile(r"(?<![\w'-])AND(?:_PERP|_SALT|_TOPK)?(?![\w'-])")),
     (Dialect.WILDCARD, re.compile(r"(?<!\w)__[\w./*+-]{1,80}?__(?!\w)")),
     (Dialect.TAG, re.compile(r"<(?!\s*lora\s*:)(?=[A-Za-z])[\w ]{1,30}(?:\[[^\[\]<>\n]{0,80}\])?:[^<>\n]{0,200}>")),
     (Dialect.LOOSE_TAG, re.compile(r"<\s*lora\b(?!\s*:)[^<>\n]{0,200}>|(?<![<\w])lora:[\w.-]{1,80}:[\d.]+", re.I)),
     (Dialect.EMBEDDING, re.compile(r"(?<![\w<])embedding:\s?[\w./\\-]{1,80}", re.I)),
     (Dialect.COLON_WEIGHT, re.compile(r"(?<![\w.:])-?\d+(?:\.\d+)?::(?=\S)[^:\n]{1,200}::")),
     (Dialect.BACK_WEIGHT, re.compile(r"\([^()\n]{1,200}\)(?:\d*\.?\d+(?![\w.])|[+]{1,8}|-{1,8}(?![\w-]))")),
-    (Dialect.BACK_WEIGHT, re.compile(r"\)\.(?:and|blend|swap)\(")),
-    (Dialect.BACK_WEIGHT, re.compile(r"(?<![\w+])[^\W\d]{3,40}[+]{2,8}(?![\w+])")),
+    (Dialect.BACK_WEIGHT, re.compile(r"""(?:\w{1,40}|[)"'])\s?\.(?:and|blend|swap)\(""")),
+    (Dialect.BACK_WEIGHT, re.compile(r"(?<![\w+-])[^\W\d]{3,40}(?:[+]{2,8}|-{2,8})(?![\w+-])")),
     (Dialect.WRITTEN_BREAK, re.compile(r"\\n(?=\s*-?[\d.]+\s*:)")),
 )
 
@@ -200,7 +205,7 @@ _LIKE_A_KEY = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _IN_A_KEY = re.compile(r",\s*(?P<frame>\d{1,5})\s*:\s")  # several keys in a line
-_KEY_OF_FRAME = re.compile(r"\s*(\d{1,5})(?:-\d{1,5})?::?(?=\s|$)")
+_KEY_OF_FRAME = re.compile(r"\s*(?P<frame>-?[\d.]{1,12})(?:--?[\d.]{1,12})?::?(?=\s|$)")
 # What people count in prompts, and no key begins with.
 _COUNTED = re.compile(r"\s*\d+\s*(?:mm|cm|k|fps|bit|px|am|pm|years?|girls?|boys?|people)\b", re.IGNORECASE)
 
@@ -215,7 +220,7 @@ def _like_keys(text: str) -> Iterator[_Span]:
     start, above = 0, -1
     for line in text.split("\n"):
         if key := _KEY_OF_FRAME.match(line):
-            above = int(key[1])
+            above = int(key["frame"]) if key["frame"].isdecimal() else above
             inner = _IN_A_KEY.search(line, key.end())
             if inner and int(inner["frame"]) > above:
                 found.append((int(inner["frame"]), start + inner.start("frame"), start + len(line), True))

@@ -9,7 +9,11 @@ import re
 
 _BREAKS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Marks of byte order, width and direction. Joiners stay: scripts and emoji are written with them.
-_UNSEEN = re.compile("[\0\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_UNSEEN = re.compile(
+    "[\0-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffc]|(?<![^\0-\x7f])[\u200c\u200d\ufe0e\ufe0f]+(?![^\0-\x7f])"  # these join no letters of ASCII
+)
+_BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0](?![\u1161-\u11ff\uffa1-\uffdc])")  # letters that are empty
 _COLONS = ":\uff1a\ufe55\u2236\ua789"
 _DIGITS = "0-9\uff10-\uff19"
 _DASHES = "\\-\u2010-\u2014\u2212\uff0d"
@@ -30,6 +34,14 @@ _KEY = re.compile(
 _QUOTED = re.compile(
     r"""\s*(?:"(?P<quoted>-?[0-9.]{1,12})"\s*:|(?P<plain>-?[0-9.]{1,12})\s*=)\s*(?P<text>"(?:[^"\\]|\\.)*+")\s*(?:,|$)"""
 )
+_QUOTES = (
+    str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\uff02", '"') | {"\uff0c": ","}),
+    str.maketrans(dict.fromkeys("'\u2018\u2019\u201a\u201b\uff07", '"')),
+)
+# A weight that a wide bracket, colon or digit keeps from being one; "（上午8：30）" is none.
+_WEIGHT = re.compile(
+    rf"(?<!\\)[(\uff08]([^()\uff08\uff09\n]*)[:\uff1a]\s*([+-]?[{_DIGITS}]{{0,2}}[.\uff0e][{_DIGITS}]{{1,4}})\s*[)\uff09]"
+)
 _BRACES = re.compile(r"\s*\{(.*)\}\s*,?\s*", re.DOTALL)
 
 
@@ -40,7 +52,7 @@ def plain_text(text: str) -> str:
         >>> plain_text("\ufeffa fox\u2028in the\u200b snow\r\n")
         'a fox\nin the snow\n'
     """
-    return _BREAKS.sub("\n", _UNSEEN.sub("", text))
+    return _BREAKS.sub("\n", _BLANKS.sub(" ", _UNSEEN.sub("", text)))
 
 
 def plain_digits(text: str) -> str:
@@ -54,18 +66,22 @@ def plain_digits(text: str) -> str:
 
 
 def plain_prompt(text: str) -> str:
-    r"""Spell a prompt as this app does: letters as `plain_text`, keys as `0: text`, a line each.
+    r"""Spell a prompt as this app does: letters as `plain_text`, keys as `0: text`, a line each, weights as `(a:1.2)`.
 
     Keys are also read with a wide colon, with a space before the colon, in wide digits, and as the JSON that Deforum
-    and ComfyUI take.
+    and ComfyUI take, whatever its quotes; weights in wide brackets, too.
 
     Example:
         >>> plain_prompt("０： day\n8 : night"), plain_prompt('{"0": "day", "8": "night"}')
         ('0: day\n8: night', '0: day\n8: night')
+        >>> plain_prompt("a （red：1.2） fox")
+        'a (red:1.2) fox'
     """
     text = plain_text(text)
-    quoted = _quoted_keys(text)
-    return _KEY.sub(_spelt_key, text) if quoted is None else quoted
+    for quotes in ({}, *_QUOTES):
+        if (quoted := _quoted_keys(text.translate(quotes))) is not None:
+            return quoted
+    return _WEIGHT.sub(lambda match: f"({match[1]}:{match[2].translate(_PLAIN)})", _KEY.sub(_spelt_key, text))
 
 
 def _spelt_key(match: re.Match[str]) -> str:

@@ -10,7 +10,9 @@ from pipelines.prompt.letters import plain_digits, plain_text
 
 MAX_LORA_WEIGHT = 2.0
 
-_TAG = re.compile(r"[<\uff1c]\s*lora\s*[:\uff1a]([^<>\uff1c\uff1e]*)([>\uff1e]?)", re.IGNORECASE)
+_TAG = re.compile(
+    r"[<\uff1c]\s*[l\uff4c][o\uff4f][r\uff52][a\uff41]\s*[:\uff1a]([^<>\uff1c\uff1e]*)([>\uff1e]?)", re.IGNORECASE
+)
 _UNNAMEABLE = re.compile("[<>:\uff1c\uff1e\uff1a]")
 _NO_LETTERS = {"Cc", "Cs", "Co", "Cn"}  # controls, halves of letters, and what has no meaning
 _WEIGHTED = re.compile("(?P<name>.*)[:\uff1a](?P<number>[^:\uff1a]*)", re.DOTALL)

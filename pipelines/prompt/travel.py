@@ -30,7 +30,10 @@ MAX_KEYS = 200  # each distinct text is encoded and its states are kept
 _FRAME = r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _KEY = re.compile(rf"\s*(?P<first>{_FRAME})(?:-(?P<last>{_FRAME}))?(?P<colon>::?)(?=\s|$)")
 _ALMOST_KEY = re.compile(r"\s*(?=[-.]*[0-9])[-.0-9]+\s*:")
-_EDGES = " \t\r,\xa0\u2007\u202f\u3000"  # parts are joined by one comma
+# Parts are joined by one comma.
+_EDGES = (
+    " \t\r,\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\uff0c\u3001"
+)
 _SHOWN = 40
 _MOST_DIGITS = 9
 

@@ -7,6 +7,8 @@ from pipelines.errors import WeightsError
 
 #: Bytes of a safetensors header: a full Stable Diffusion XL checkpoint has 0.4 MB of it.
 HEADER_LIMIT = 1 << 25
+#: How names of such files end, the short one in ComfyUI's circles.
+MAPPED = (".safetensors", ".sft")
 _GLANCE = 512
 _LENGTH = 8  # bytes of a header's length
 _MEGABYTE = 1e6
@@ -51,7 +53,7 @@ def unreadable(path: Path, field: str, why: str | None = None) -> WeightsError:
         field: The request's field it was chosen by.
         why: What is wrong with it, where the reader knows better than the bytes do.
     """
-    kind = "safetensors file" if path.suffix == ".safetensors" else "file of tensors"
+    kind = "safetensors file" if path.suffix.lower() in MAPPED else "file of tensors"
     state, advice = (why, _AGAIN) if why else _told(path)
     return WeightsError(
         f"{field} must be a whole {kind}, got '{path.name}', which is {state}. {advice} or choose another."
@@ -67,7 +69,7 @@ def _told(path: Path) -> tuple[str, str]:
     except OSError:
         return "missing or can't be opened", _AGAIN
     by_mark = next(((state, advice) for mark, state, advice in _BEGINNINGS if begin.startswith(mark)), None)
-    named_safetensors = path.suffix == ".safetensors"
+    named_safetensors = path.suffix.lower() in MAPPED
     kinds = (
         (not begin, ("empty", _AGAIN)),
         (by_mark is not None, by_mark or ("", "")),

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.weights.foreign_files import MAPPED
+
 _LIMIT = 1 << 25  # bytes; the header of a full Stable Diffusion XL checkpoint has a tenth of it
 
 
@@ -37,7 +39,7 @@ def read_header(path: Path) -> Header:
 @lru_cache(maxsize=256)
 def _read(path: Path, size: int, mtime_ns: int) -> Header:
     del mtime_ns  # part of the key: a changed file is another file
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() not in MAPPED:
         return Header(_pickled_shapes(path), {})
     try:
         with path.open("rb") as file:

@@ -24,10 +24,11 @@ from typing import Any
 from pipelines.catalog_entries import BaseModel, ControlNet, Interpolator, IPAdapter, Lora, MotionModule, Upscaler, Vae
 from pipelines.motion.layout import tell_family
 from pipelines.settings import settings
+from pipelines.weights.foreign_files import MAPPED
 from pipelines.weights.headers import read_header
 from pipelines.weights.kinds import WeightsKind, tell_kind
 
-WEIGHTS_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+WEIGHTS_FILES = (*MAPPED, ".ckpt", ".pth", ".pt", ".bin")
 _FOLDER_MARKERS = {
     "base_models": "model_index.json",
     "motion_modules": "config.json",
@@ -94,7 +95,7 @@ def local_upscalers() -> list[Upscaler]:
 def local_interpolators() -> list[Interpolator]:
     """FILM on this disk."""
     found = _found("interpolators")
-    return [Interpolator(**_told(name, path, "A program")) for name, path in found if path.suffix == ".pt"]
+    return [Interpolator(**_told(name, path, "A program")) for name, path in found if path.suffix.lower() == ".pt"]
 
 
 def loras_in(folder: str | None) -> list[Lora]:
@@ -134,7 +135,7 @@ def _found(kind: str) -> Iterator[tuple[str, Path]]:
 
 
 def _is_weights(path: Path, root: Path) -> bool:
-    return path.is_file() and path.suffix in WEIGHTS_FILES and path.resolve().is_relative_to(root)
+    return path.is_file() and path.suffix.lower() in WEIGHTS_FILES and path.resolve().is_relative_to(root)
 
 
 def _looks_like_xl(path: Path) -> bool:

@@ -62,7 +62,7 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: It is no pickle, is cut off, or holds what only code could open.
     """
-    if path.suffix not in PICKLES:
+    if path.suffix.lower() not in PICKLES:
         raise WeightsError(
             f"{field} must be a .safetensors file or one of {', '.join(PICKLES)}, got '{path.name}'. "
             "Choose another file."

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from pipelines.errors import WeightsError
-from pipelines.weights.foreign_files import is_safetensors, unreadable
+from pipelines.weights.foreign_files import MAPPED, is_safetensors, unreadable
 from pipelines.weights.pickles import unpickle
-from pipelines.weights.scaled import unscaled
+from pipelines.weights.scaled import refuse_quantised, unscaled, without_factors
 from pipelines.weights.variants import NETWORK, weight_files
 
 FOLDER_CONFIG = "config.json"
@@ -56,7 +56,7 @@ def read_weights(
 
 
 def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a file's tensors, named as in `read_weights`, without reading the tensors.
+    """Names and shapes of what `read_weights` gives of a file, without reading the tensors.
 
     Raises:
         WeightsError: As `read_weights`, numbers excepted.
@@ -66,7 +66,8 @@ def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, .
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     else:
         shapes = {name: tuple(tensor.shape) for name, tensor in unpickle(path, field).items()}
-    return _unwrapped(shapes)
+    refuse_quantised(shapes, field=field, file=path.name)
+    return without_factors({name.removeprefix("module."): shape for name, shape in shapes.items()})
 
 
 def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
@@ -183,7 +184,7 @@ def not_whole(why: str, *, what: str, field: str, name: str) -> WeightsError:
 
 def _is_mapped(path: Path) -> bool:
     """Whether a file is to be read as .safetensors: by its content, or by its name, and then refused by its content."""
-    return path.suffix == ".safetensors" or is_safetensors(path)
+    return path.suffix.lower() in MAPPED or is_safetensors(path)
 
 
 def _safetensors(path: Path, field: str) -> Any:
@@ -203,6 +204,7 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
             if name.removeprefix("module.").startswith(prefix)
         }
         slices.clear()
+    refuse_quantised(wanted, field=field, file=path.name)
     for name, (dtype, _) in wanted.items():
         if dtype not in _BYTES:
             raise WeightsError(
@@ -218,6 +220,7 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
 def _unpickled(path: Path, field: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Tensors of a pickle; of one that is mapped, which all of it counts as memory once it was read, in turns, too."""
     tensors = unpickle(path, field)
+    refuse_quantised(tensors, field=field, file=path.name)
     if not zipfile.is_zipfile(path):  # from before torch 1.6: it was read whole, and is let go of as it is used
         for name in list(tensors):
             yield name, tensors.pop(name)
@@ -247,6 +250,11 @@ def _turns(sizes: Mapping[str, int]) -> Iterator[Sequence[str]]:
 def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: str, name: str) -> torch.Tensor:
     """The tensor in memory of its own and in the type asked for, its numbers checked."""
     if not tensor.is_floating_point():
+        if name.endswith(".weight") and tensor.ndim > 1:
+            raise WeightsError(
+                f"{field} must hold floating-point weights, got '{file}' with whole numbers in {name}, as quantised "
+                "models have them. Choose the same model in float16."
+            )
         return tensor.clone(memory_format=torch.contiguous_format)
     target = dtype or (torch.float16 if tensor.itemsize == 1 else tensor.dtype)
     made = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
@@ -267,7 +275,3 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
 
 def _by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
-
-
-def _unwrapped(values: dict[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix("module."): value for name, value in values.items()}

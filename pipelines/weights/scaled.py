@@ -1,6 +1,8 @@
-"""Weights stored in float8 beside the factors that make them what they were."""
+"""Weights stored in float8 beside the factors that make them what they were, and in numbers that only others read."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from math import prod
 
 import torch
 
@@ -10,6 +12,10 @@ from pipelines.errors import WeightsError
 _FACTORS = ("scale_weight", "weight_scale")
 #: What is beside weights for programs that compute in float8, or says that there are factors.
 _BESIDE = ("scale_input", "input_scale", "scaled_fp8", "comfy_quant")
+#: How names end beside or in the place of quantised weights: bitsandbytes', quanto's, GPTQ's and AWQ's.
+_QUANTISED = re.compile(
+    r"\.(absmax|quant_map|quant_state\.\w+|nested_absmax|SCB|weight_format|weight\._(data|scale)|qweight|qzeros|g_idx)$"
+)
 
 
 def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict[str, torch.Tensor]:
@@ -36,5 +42,25 @@ def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict
     return tensors
 
 
-def _named(tensors: Mapping[str, torch.Tensor], ends: tuple[str, ...]) -> list[str]:
+def without_factors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what `unscaled` leaves of a file's tensors."""
+    factors = {name for name in _named(shapes, _FACTORS) if prod(shapes[name]) == 1}
+    return {name: shape for name, shape in shapes.items() if name not in factors.union(_named(shapes, _BESIDE))}
+
+
+def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
+    """Refuse a file whose weights are of another program's numbers, before it is taken for a damaged one.
+
+    Raises:
+        WeightsError: A tensor's name says so.
+    """
+    found = next((name for name in names if _QUANTISED.search(name)), None)
+    if found:
+        raise WeightsError(
+            f"{field} must hold plain weights, got '{file}', which is quantised ({found}). Choose the same model in "
+            "float16."
+        )
+
+
+def _named(tensors: Iterable[str], ends: tuple[str, ...]) -> list[str]:
     return [name for name in tensors if name.rpartition(".")[2] in ends]

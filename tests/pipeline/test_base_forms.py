@@ -194,6 +194,7 @@ def test_shards_are_fetched_from_the_hub(bases, tmp_path, monkeypatch):
         (["model.diffusion_model.joint_blocks.0.x_block.mlp.fc1.weight"], "a Stable Diffusion 3 model"),
         (["double_blocks.0.img_attn.norm.key_norm.scale"], "a FLUX model"),
         (["clip_txt_mapper.weight"], "a Stable Cascade model"),
+        (["model.diffusion_model.out.2.bias", "edm_vpred.sigma_max"], "a CosXL model"),
         (["conditioner.embedders.0.model.ln_final.weight", "model.diffusion_model.out.2.bias"], "refiner"),
         (
             ["down_blocks.0.attentions.0.proj_in.weight", "time_embedding.linear_1.weight"],

@@ -205,6 +205,84 @@ def test_files_that_hold_no_weights_are_told_what_they_are(kind, ending, models_
         assert words is None or words in said, said
 
 
+def each_matrix(
+    tensors: dict[str, torch.Tensor], change: Callable[[str, torch.Tensor], dict[str, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """The tensors with others in the place of every matrix."""
+    changed: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        changed |= change(name, tensor) if name.endswith(".weight") and tensor.ndim == 2 else {name: tensor}
+    return {name: tensor.contiguous() for name, tensor in changed.items()}
+
+
+def whole_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(tensor.shape, dtype=torch.int8)
+
+
+def folder_for(kind: str, models_dir: Path) -> Path:
+    """A folder of the models folder, with what files of its kind need beside them."""
+    folder = models_dir / kind
+    folder.mkdir(exist_ok=True)
+    if kind == "ip_adapters":
+        tiny.image_encoder().save_pretrained(folder / "image_encoder")
+    return folder
+
+
+QUANTISED: dict[str, Callable[[str, torch.Tensor], dict[str, torch.Tensor]]] = {
+    "plain": lambda name, tensor: {name: whole_numbers(tensor)},
+    "int8": lambda name, tensor: {name: whole_numbers(tensor), name.replace("weight", "SCB"): torch.ones(len(tensor))},
+    "nf4": lambda name, tensor: {
+        name: torch.zeros((tensor.numel() + 1) // 2, 1, dtype=torch.uint8),
+        f"{name}.absmax": torch.ones(4),
+        f"{name}.quant_map": torch.ones(16),
+        f"{name}.quant_state.bitsandbytes__nf4": torch.zeros(70, dtype=torch.uint8),
+    },
+    "quanto": lambda name, tensor: {f"{name}._data": whole_numbers(tensor), f"{name}._scale": torch.ones(1)},
+}
+MATRICES = [kind for kind in LOADERS if kind != "vaes"]
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("kind", MATRICES)
+def test_quantised_files_of_every_kind_are_told_so(kind, ending, weights, models_dir):
+    folder = folder_for(kind, models_dir)
+    for name, change in QUANTISED.items():
+        path, tensors = folder / f"{name}{ending}", each_matrix(weights[kind], change)
+        save_file(tensors, path) if ending == ".safetensors" else torch.save({"state_dict": tensors}, path)
+        said = require_words(LOADERS[kind], path)
+        assert said is not None, name
+        assert "quantised" in said, said
+        assert "Choose the same model in float16." in said, said
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("factor", ["scale_weight", "weight_scale"])
+@pytest.mark.parametrize("kind", MATRICES)
+def test_float8_with_factors_is_read_in_files_of_every_kind(kind, factor, weights, models_dir):
+    path = folder_for(kind, models_dir) / "scaled.safetensors"
+    scaled = each_matrix(
+        weights[kind],
+        lambda name, tensor: {
+            name: tensor.to(torch.float8_e4m3fn),
+            name.replace("weight", factor): torch.ones(()),
+            name.replace("weight", "input_scale"): torch.ones(()),
+        },
+    )
+    save_file(scaled | {"scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}, path)
+    assert require_words(LOADERS[kind], path) is None
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("name", ["Mine.SAFETENSORS", "MINE.CKPT", "mine.sft"])
+@pytest.mark.parametrize("kind", LOADERS)
+def test_files_are_read_however_their_names_end(kind, name, weights, models_dir):
+    path = folder_for(kind, models_dir) / name
+    tensors = {name: tensor.contiguous() for name, tensor in weights[kind].items()}
+    torch.save({"state_dict": tensors}, path) if name.endswith("CKPT") else save_file(tensors, path)
+    assert require_words(LOADERS[kind], path) is None
+
+
 def test_a_file_that_claims_to_be_one_disk_of_several_is_refused_in_words(tmp_path):
     path = tmp_path / "spanning.pt"
     locator, end = b"PK\x06\x07" + struct.pack("<LQL", 1, 0, 3), b"PK\x05\x06" + bytes(18)

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from api.foreign import program_of
 from api.modes import Mode
 from api.recipes import is_recipe, read_request, restore
+from media.ffmpeg import run_ffmpeg
 from pipelines.choices import HiresMethod
 from pipelines.errors import UserError
 from pipelines.request import GenerationRequest
@@ -130,6 +131,32 @@ def test_the_settings_of_an_infotext_may_stand_in_any_order():
         assert restore(f"x\n{', '.join(settings[turned:] + settings[:turned])}").values == expected
 
 
+SETTINGS = "Sampler: Euler a, CFG scale: 7, Seed: 1234, Size: 512x384"
+RUN_ON = {
+    "all in one line": f"a fox Negative prompt: blurry Steps: 20, {SETTINGS}",
+    "commas for breaks": f"a fox, Negative prompt: blurry, Steps: 20, {SETTINGS}",
+    "settings behind the negative prompt": f"a fox\nNegative prompt: blurry Steps: 20, {SETTINGS}",
+    "a line for each setting": "a fox\nNegative prompt: blurry\nSteps: 20\n" + SETTINGS.replace(", ", "\n"),
+    "a value of two lines": f'a fox\nNegative prompt: blurry\nSteps: 20, Hires prompt: "one,\ntwo", {SETTINGS}',
+    "labels of a page": f"parameters\n\na fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}",
+    "a label of the prompt": f"Positive prompt: a fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}",
+    "spaces that don't break": f"a fox\nNegative\xa0prompt:\xa0blurry\nSteps:\xa020,\xa0{SETTINGS}",
+    "wide colons": f"a fox\nNegative prompt：blurry\nSteps： 20, {SETTINGS.replace(':', '：')}",
+    "quotes around it": f'"a fox\nNegative prompt: blurry\nSteps: 20, {SETTINGS}"',
+}
+
+
+@pytest.mark.parametrize("text", RUN_ON.values(), ids=RUN_ON)
+def test_an_infotext_is_read_where_its_lines_are_others(text):
+    values = restore(text).values
+    assert (values["prompt"].rstrip(","), values["negative_prompt"]) == ("a fox", "blurry")
+    assert (values["num_inference_steps"], values["seed"], values["height"]) == (20, 1234, 384)
+
+
+def test_a_seed_that_is_drawn_each_time_is_not_drawn_on_reading():
+    assert restore("x\nSteps: 20, Sampler: Euler, Seed: -1, Size: 512x512").values["seed"] == -1
+
+
 SAMPLERS = {
     "dpmpp_2m": [
         "DPM++ 2M",
@@ -223,6 +250,70 @@ def test_json_that_cannot_be_read_is_named_for_what_it_is(name):
     assert len(str(refused.value)) < 400
 
 
+NAMED = {
+    "a workflow of ComfyUI": [
+        {"a-run": {"prompt": [0, "a-run", {"3": {"class_type": "KSampler", "inputs": {}}}, {}], "outputs": {}}},
+        {"nodes": [{"id": 1, "type": "KSampler", "widgets_values": [5]}], "config": {}, "extra": {}},
+        [{"id": 1, "type": "KSampler", "widgets_values": [5]}],
+    ],
+    "SwarmUI's parameters": [{"prompt": "x", "seed": 1, "steps": 20, "swarm_version": "0.9"}],
+    "a preset of Fooocus": [{"default_model": "x", "default_loras": [], "default_prompt": ""}],
+    "Draw Things' settings": [{"seed": -1, "steps": 20, "guidanceScale": 5, "batchCount": 1, "width": 512}],
+    "NovelAI's parameters": [{"Description": "x", "Software": "NovelAI", "Comment": "{}"}],
+    "a workflow of InvokeAI": [{"name": "x", "nodes": [{"id": "a", "data": {}}], "edges": []}],
+    "Deforum's settings": [{"W": 512, "H": 512, "prompts": {"0": "x"}, "seed": 2}],
+    "an answer of the web UI's API": [{"images": ["…"], "parameters": {"prompt": "x"}, "info": "{}"}],
+    "the web UI's settings": [
+        {"samples_save": True, "sd_model_checkpoint": "x"},
+        {"customscript/x": 1, "txt2img/Prompt/value": "a fox"},
+    ],
+    "styles for prompts": [
+        [{"name": "ink", "prompt": "ink {prompt}", "negative_prompt": "photo"}],
+        {"ink": {"prompt": "ink {prompt}", "negative_prompt": "photo"}},
+        {"name": "ink", "prompt": "ink {prompt}", "negative_prompt": "photo"},
+    ],
+    "a configuration of a network": [{"_class_name": "UNet2DConditionModel", "in_channels": 4}],
+    "a package.json of Node.js": [{"name": "x", "version": "1.0.0", "scripts": {}}],
+}
+
+
+@pytest.mark.parametrize(("name", "found"), [(name, found) for name, them in NAMED.items() for found in them])
+def test_settings_and_graphs_of_every_form_are_named(name, found):
+    with pytest.raises(UserError, match=f"got {name}"):
+        restore(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"nodes": [{"id": 1, "type": "Note", "widgets_values": ["TEXT"]}], "links": []},
+        {"3": {"class_type": "SaveText", "inputs": {"text": "TEXT"}}},
+        [{"role": "user", "content": "TEXT"}],
+        {"metadata": {"text": "TEXT"}},
+    ],
+)
+@pytest.mark.parametrize("written", [json.dumps, str], ids=["json", "python"])
+def test_an_infotext_quoted_inside_of_a_graph_is_not_the_graphs_prompt(written, found):
+    text = written(json.loads(json.dumps(found).replace("TEXT", TEXT.replace("\n", "\\n"))))
+    with pytest.raises(UserError, match=r"^file must carry a recipe "):
+        restore(text)
+
+
+def test_the_infotext_in_an_answer_of_the_web_ui_is_read():
+    info = {"prompt": "another", "seed": 1, "infotexts": [TEXT]}
+    for answer in (info, {"images": ["…"], "parameters": {}, "info": json.dumps(info)}, {"info": TEXT, "items": {}}):
+        values = restore(json.dumps(answer)).values
+        assert (values["prompt"].split("\n")[0], values["seed"]) == (f"{FOX}: füchse, 狐", 1234)
+
+
+def test_the_settings_in_fooocus_log_are_read():
+    told = {"Prompt": "a fox", "Negative Prompt": "blurry", "Performance": "Speed", "Resolution": "(896, 512)"}
+    restored = restore(json.dumps(told | {"Seed": "123", "Guidance Scale": 4, "Version": "Fooocus v2.5.0"}))
+    values = restored.values
+    assert (values["prompt"], values["negative_prompt"], values["seed"]) == ("a fox", "blurry", 123)
+    assert (values["width"], values["height"], values["guidance_scale"]) == (896, 512, 4)
+
+
 def test_every_foreign_piece_is_tried():
     assert {*READ, *CALLED} == set(FOREIGN)
     assert set(MEANT) == set(NOTED) == set(INFOTEXTS)
@@ -266,6 +357,8 @@ COMMENTS = {
     "ASCII": exif(b"ASCII\0\0\0" + TEXT.encode()),
     "undefined": exif(bytes(8) + TEXT.encode()),
     "no name": exif(TEXT.encode()),
+    "a name in small letters": exif(b"Unicode\0" + TEXT.encode("utf-16-le")),
+    "JIS": exif(b"JIS\0\0\0\0\0" + TEXT.replace("ü", "u").encode("iso2022_jp")),
     "with zeros behind": exif(b"UNICODE\0" + f"{TEXT}\0\0".encode("utf-16-be")),
 }
 
@@ -280,7 +373,8 @@ def test_a_user_comment_is_read_in_every_order_and_character_set(comment, kind, 
 
 def assert_read(path: Path) -> None:
     values = read_request(path).values
-    assert (values["prompt"], values["seed"]) == (TEXT.split("\nNegative")[0], 1234)
+    assert values["prompt"] in (TEXT.split("\nNegative")[0], TEXT.split("\nNegative")[0].replace("ü", "u"))
+    assert values["seed"] == 1234
     assert values["negative_prompt"] == "blurry"
 
 
@@ -312,12 +406,39 @@ PNG_TEXTS = {
     ],
     "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode())],
 }
+FLAT_TEXT = TEXT.replace("\n", "&#xA;")
+XMP_FORMS = {
+    "an attribute": f'<rdf:Description xmlns:sd="http://a.b/c/d/e" sd:parameters="{FLAT_TEXT}"/>',
+    "an attribute in single quotes": f"<rdf:Description photoshop:Instructions='{FLAT_TEXT}'/>",
+    "an element of any name": f"<rdf:Description><xmp:Comment>{FLAT_TEXT}</xmp:Comment></rdf:Description>",
+    "raw data": f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default"><![CDATA[{TEXT}]]></rdf:li></rdf:Alt></dc:title>',
+}
 
 
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize("chunks", PNG_TEXTS.values(), ids=PNG_TEXTS)
 def test_texts_of_png_are_read_wherever_they_stand(chunks, at_end, tmp_path):
     assert_read(png(tmp_path / "a.png", *chunks, at_end=at_end))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("body", XMP_FORMS.values(), ids=XMP_FORMS)
+def test_a_text_in_any_form_of_xmp_is_read(body, kind, tmp_path):
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>{body}</rdf:RDF></x:xmpmeta>'.encode()
+    if kind == "png":
+        path = png(tmp_path / "a.png", (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet))
+    else:
+        path = tmp_path / f"a.{kind}"
+        Image.new("RGB", (64, 48)).save(path, xmp=packet)
+    assert_read(path)
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("avi", "mpeg4"), ("ogv", "libtheora"), ("wmv", "wmv2"), ("flv", "flv")])
+def test_the_comment_of_a_clip_of_any_kind_is_read(kind, codec, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=8:d=0.2")
+    run_ffmpeg(*source, "-c:v", codec, "-metadata", f"comment={TEXT}", str(path))
+    assert_read(path)
 
 
 def test_latin_1_in_a_png_is_read_as_such(tmp_path):
@@ -365,6 +486,8 @@ FLAT = {
     "two signs after a return": TEXT.replace("\n", r"\r\n"),
     "entities": TEXT.replace("\n", "&#10;"),
     "hexadecimal entities": TEXT.replace("\n", "&#xa;"),
+    "three signs": TEXT.replace("\n", r"\\n"),
+    "a text of JSON": json.dumps(TEXT),
 }
 
 

@@ -34,7 +34,16 @@ SPELT = {
     "JSON": '{"0": "day", "8": "night"}',
     "JSON in lines": '{\n  "0": "day",\n  "8": "night",\n}',
     "JSON without braces": '"0": "day",\n"8": "night"',
+    "JSON in smart quotes": "{“0”: “day”, “8”: “night”}",
+    "quotes of Python": "{'0': 'day', '8': 'night'}",
     "ADE": '0 = "day", 8 = "night"',
+    "joiners": "0\u200c: day\n8:\u200d night",
+    "a mark of emoji": "0\ufe0f: day\n8\ufe0f: night",
+    "controls": "\x070: day\x1b\n8\x7f: night",
+    "marks of formulas": "\u20610: day\n\u20638: night",
+    "an empty letter": "\u31640: day\n8:\u2800night",
+    "a thin space": "0:\u2009day\n8:\u2003night\u205f",
+    "wide commas at the end": "0： day，\n8： night、",
 }
 
 
@@ -42,6 +51,16 @@ SPELT = {
 def test_keys_are_read_however_they_are_spelt(text):
     assert plan_travel(text, num_frames=16) == plan_travel("0: day\n8: night", num_frames=16)
     assert has_keys(text)
+    assert find_foreign(text) == []
+
+
+def test_keys_from_the_end_and_by_share_are_no_other_programs():
+    assert find_foreign("0: day\n-1: night") == find_foreign("0.0: day\n0.5: night\n-4--1: dawn") == []
+
+
+@pytest.mark.parametrize("text", ["（red：1.3）", "(red：1.3)", "（red:１．３）", "（red：1.3)"])
+def test_weights_are_read_in_wide_letters(text):
+    assert plain_prompt(f"a {text} fox （上午8：30）") == "a (red:1.3) fox （上午8：30）"
     assert find_foreign(text) == []
 
 
@@ -91,6 +110,8 @@ def test_a_prompt_without_keys_loses_what_nobody_sees():
         "＜lora：x：０.８＞",
         "< lora :x: 0.8 >",
         "<LORA：x:0.8>",
+        "<ｌｏｒａ：x：0.8>",
+        "<\u200dlora:x\u200c:0.8\ufe0f>",
     ],
 )
 def test_tags_are_read_however_they_are_spelt(text):
@@ -100,7 +121,15 @@ def test_tags_are_read_however_they_are_spelt(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0: 0.5, 15: 1", "\ufeff0: 0.5, 15: 1", "０： ０.５，１５：１", "0:\xa00.5,\u200b15: 1", "0: 0.5\n15: 1"]
+    "text",
+    [
+        "0: 0.5, 15: 1",
+        "\ufeff0: 0.5, 15: 1",
+        "０： ０.５，１５：１",
+        "0:\xa00.5,\u200b15: 1",
+        "\u200c0: 0.5, 15\ufe0f: 1",
+        "0: 0.5\n15: 1",
+    ],
 )
 def test_schedules_are_read_however_they_are_spelt(text):
     assert parse_schedule(text) == ((0, 0.5), (15, 1.0))
@@ -119,6 +148,15 @@ FOREIGN = {
     "a cat BREAK a dog": (Dialect.BREAK, "BREAK"),
     "a cat\nBREAK\na dog": (Dialect.BREAK, "BREAK"),
     "a cat AND a dog": (Dialect.AND, "AND"),
+    "a cat ADDCOL a dog": (Dialect.BREAK, "ADDCOL"),
+    "a cat <break> a dog": (Dialect.BREAK, "<break>"),
+    "a cat AND_PERP a dog": (Dialect.AND, "AND_PERP"),
+    "a [cat:dog:0,5]": (Dialect.SCHEDULE, "[cat:dog:0,5]"),
+    "a ［cat：dog：0.5］": (Dialect.SCHEDULE, "［cat：dog：0.5］"),
+    "a ［cat｜dog］": (Dialect.ALTERNATION, "［cat｜dog］"),
+    "a {red｜blue} cat": (Dialect.CHOICE, "{red｜blue}"),
+    "a cat.swap(dog)": (Dialect.BACK_WEIGHT, "cat.swap("),
+    "a cat, fog--": (Dialect.BACK_WEIGHT, "fog--"),
     "a cat :1.2 AND a dog :0.8": (Dialect.AND, "AND"),
     "a {red|blue} cat": (Dialect.CHOICE, "{red|blue}"),
     "{2$$, $$red|blue|green}": (Dialect.CHOICE, "{2$$, $$red|blue|green}"),
