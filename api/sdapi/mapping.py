@@ -117,7 +117,7 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
         "height": body.height,
     }
     sampler = body.sampler_name or body.sampler_index
-    if sampler:
+    if sampler and schedule_named(sampler) != "":  # "Automatic" and its like leave it open
         key = "sampler_name" if body.sampler_name else "sampler_index"
         found["scheduler"], _ = sampler_named(sampler)
         if found["scheduler"] is None:

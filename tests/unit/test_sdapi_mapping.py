@@ -521,6 +521,11 @@ REFUSED = [
     (img2img, {"init_images": ["a", "b"]}, "init_images must have at most 1, got 2. "),
     (img2img, {"init_images": [{"a": 1}]}, 'init_images 0 must be text, got {"a": 1}. '),
 ]
+        ({"sampler_name": "Euler a Automatic"}, "euler_a", ""),
+        ({"sampler_name": "DDIM (Uniform)"}, "ddim", ""),
+        ({"sampler_name": "DPM++ 2M KL Optimal"}, "dpmpp_2m", "sampler_name: the schedule KL Optimal"),
+        ({"sampler_name": "dpmpp_2m_align_your_steps"}, "dpmpp_2m", "sampler_name: the schedule Align Your Steps"),
+        ({"sampler_name": "Automatic"}, "ddim", ""),
 
 
 @pytest.mark.parametrize(("call", "body", "words"), REFUSED, ids=[words.split(" ")[0] for *_, words in REFUSED])
