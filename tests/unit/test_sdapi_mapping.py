@@ -417,6 +417,9 @@ def test_arguments_by_position_are_those_of_their_version(args, expected):
         {"AnimateDiff": {"args": [{"enable": "false"}]}, "ControlNet": {"args": None}},
         {"ControlNet": {"args": [None, {"enabled": 0, "model": 7, "nothing": 1}, {"enabled": "False"}]}},
     ],
+        (["", True, 8, 6], {"num_frames": 8, "motion_module": "demo"}),
+        ([None, "true", "8", "6"], {"num_frames": 8, "motion_module": "demo"}),
+        ([1, 0, 8, 6, "demo"], {"num_frames": 8, "loop_count": 0}),
 )
 def test_what_is_off_is_not_judged(scripts):
     (request,) = txt2img(scripts, enable_hr=False, hr_scale="x", hr_prompt="y", hr_upscaler="LDSR").requests
@@ -448,6 +451,62 @@ def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
 
 @pytest.mark.usefixtures("files")
 def test_a_clip_is_no_longer_than_the_video():
+@pytest.mark.parametrize("nothing", [None, "", "None", "null", "undefined"])
+def test_words_for_nothing_mean_nothing(nothing):
+    keys = (
+        "negative_prompt",
+        "seed",
+        "steps",
+        "cfg_scale",
+        "sampler_name",
+        "scheduler",
+        "styles",
+        "denoising_strength",
+    )
+    args = dict.fromkeys(
+        ("model", "video_length", "fps", "last_frame", "video_path", "video_source", "mask_path"), nothing
+    )
+    unit = {"enabled": True, **CANNY, "image": picture(), "mask": nothing, "weight": nothing, "module": nothing}
+    scripts = {**animatediff(**args), "ControlNet": {"args": [unit]}}
+    call = txt2img(scripts, **dict.fromkeys(keys[1:], nothing), override_settings={"sd_model_checkpoint": nothing})
+    assert (call.requests[0].num_frames, call.requests[0].motion_module, call.notes) == (16, "demo", [])
+    assert txt2img(animatediff(model="Automatic")).requests[0].motion_module == "demo"
+
+
+def test_prompts_of_such_words_are_prompts():
+    (request,) = txt2img(prompt="none", negative_prompt="null").requests
+    assert (request.prompt, request.negative_prompt) == ("none", "null")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"steps": "２０", "cfg_scale": " 7.0 ", "send_images": " True ", "enable_hr": "Off"},
+        {"steps": 20.0, "restore_faces": "off", "tiling": "no", "subseed_strength": "0.00", "clip_skip": 1},
+        {
+            "steps": "20",
+            "override_settings": {"s_noise": 1.0, "eta_ancestral": 1, "img2img_background_color": "#FFFFFF"},
+        },
+        {
+            "steps": "20",
+            "override_settings": {"CLIP_stop_at_last_layers": "", "upcast_attn": True, "emphasis": "Original"},
+        },
+    ],
+)
+def test_numbers_and_switches_may_be_spelt_as_forms_do(body):
+    call = txt2img(**body)
+    assert (call.requests[0].num_inference_steps, call.requests[0].hires_scale, call.notes) == (20, 1, [])
+
+
+def test_what_repeats_the_first_pass_is_no_other_second_pass():
+    """The host takes as many steps where none are sent, and enlarges by Lanczos where no upscaler is."""
+    body = {"prompt": "x", "steps": 20, "sampler_name": "Euler", "override_settings": {"sd_model_checkpoint": "demo"}}
+    same = {"hr_prompt": "x", "hr_second_pass_steps": "20", "hr_sampler_name": "Euler", "hr_checkpoint_name": "demo"}
+    (request,) = txt2img(**body, **same, enable_hr=True, hr_upscaler="None", width=128, hr_resize_x=192).requests
+    assert (request.hires_scale, request.hires_method) == (1.5, HiresMethod.PIXEL)
+    assert txt2img(**body, enable_hr=True, hr_upscaler="latent (bicubic)").requests[0].hires_method == "latent"
+
+
     call = txt2img({"ControlNet": {"args": [CANNY]}, **animatediff(video_path="clip", video_length=8)})
     assert call.requests[0].num_frames == 3
     assert call.notes == ["video_length 8 is beyond the video; the clip has its 3 frames."]
