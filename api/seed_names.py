@@ -68,6 +68,7 @@ CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
     "pidinet_safe": ("softedge_pidinet", {"safe": 1}),
     "softedge_teed": ("softedge_teed", {}),
     "scribble_hed": ("scribble", {}),
+    "fake_scribble": ("scribble", {}),
     "scribble_xdog": ("scribble_xdog", {}),
     "lineart": ("lineart", {}),
     "lineart_realistic": ("lineart", {}),
@@ -84,6 +85,8 @@ CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
     "shuffle": ("shuffle", {}),
     "seg_ufade20k": ("segment", {}),
     "seg_ofade20k": ("segment", {}),
+    "segmentation": ("segment", {}),
+    "oneformer_ade20k": ("segment", {}),
     "tile_resample": ("tile", {}),
     "blur_gaussian": ("blur", {}),
 }

@@ -563,6 +563,52 @@ def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
         "data:image/png;base64,{}",
         "data:;base64,{}",
         "data:application/octet-stream;base64,{}",
+def unit_by_position(*behind_image: object, image: object) -> list[object]:
+    return [True, "canny", CANNY["model"], 0.5, image, *behind_image]
+
+
+@pytest.mark.parametrize(
+    ("args", "guess"),
+    [
+        (lambda image: unit_by_position("Resize and Fill", False, 512, 64, 200, 0, 0.6, image=image), False),
+        (lambda image: unit_by_position(2, False, 512, 64, 200, 0, 0.6, False, 2, image=image), True),
+        (lambda image: unit_by_position(False, 2, False, False, 512, 64, 200, 0, 0.6, True, image=image), True),
+        (
+            lambda image: [False, True, *unit_by_position(False, 2, False, False, 512, 64, 200, 0, 0.6, image=image)],
+            False,
+        ),
+        (lambda image: [False, *[None] * 13, *unit_by_position(2, False, 512, 64, 200, 0, 0.6, image=image)], False),
+    ],
+)
+def test_units_by_position_are_read_in_both_orders(args, guess, tmp_path):
+    call = txt2img({"ControlNet": {"args": args(picture())}}, width=256, height=256)
+    (found,) = call.requests[0].controls
+    assert (found.fit, found.weight, found.end, found.guess_mode) == (ImageFit.PAD, ((0, 0.5),), 0.6, guess)
+    assert (found.options["low"], found.clip) == (64, kept("red", tmp_path))
+
+
+def test_what_a_unit_says_of_nothing_is_no_fault():
+    idle = {"batch_image_files": [], "batch_keyframe_idx": None, "rgbbgr_mode": False, "advanced_weighting": [1.0] * 13}
+    (found,) = (
+        txt2img({"ControlNet": {"args": [CANNY | idle | {"image": {"background": picture()}}]}}).requests[0].controls
+    )
+    assert found.clip
+
+
+@pytest.mark.parametrize(
+    ("body", "feather", "told"),
+    [
+        ({"mask_blur_x": 8, "mask_blur_y": 8}, 8, []),
+        ({"mask_blur": "0", "mask_blur_x": 8}, 0, []),
+        ({"inpainting_fill": 1, "inpaint_full_res": False}, 4, []),
+        ({"inpainting_fill": "0", "inpaint_full_res": "true"}, 4, ["inpainting_fill:", "inpaint_full_res:"]),
+    ],
+)
+def test_how_a_mask_is_filled_is_told_where_it_is_otherwise_here(body, feather, told):
+    call = img2img(init_images=[picture()], mask=picture("white"), **body)
+    assert (call.requests[0].mask_feather, [note.split(" ")[0] for note in call.notes]) == (feather, told)
+
+
         "DATA:image/png;charset=utf-8;base64, {}",
         "base64,{}",
         " \n{}\n",
