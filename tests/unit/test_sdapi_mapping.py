@@ -609,13 +609,28 @@ def test_how_a_mask_is_filled_is_told_where_it_is_otherwise_here(body, feather, 
     assert (call.requests[0].mask_feather, [note.split(" ")[0] for note in call.notes]) == (feather, told)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "data:image/png;base64,{}",
+        "data:image/png,{}",
+        'data:image/png;name="a,b.png";base64,{}',
+        "data:image/png;base64;{}",
+        "image/png;base64,{}",
+        "base64:{}",
+        "\ufeff{}",
+        "b'{}'",
+        "data:;base64,{}",
+        "data:application/octet-stream;base64,{}",
         "DATA:image/png;charset=utf-8;base64, {}",
         "base64,{}",
         " \n{}\n",
         '"{}"',
     ],
 )
-@pytest.mark.parametrize("spelling", ["plain", "without padding", "for addresses", "quoted for addresses", "in lines"])
+@pytest.mark.parametrize(
+    "spelling", ["plain", "without padding", "for addresses", "quoted for addresses", "in lines", "from a form"]
+)
 def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
     text = picture()
     text = {
@@ -623,6 +638,7 @@ def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
         "without padding": text.rstrip("="),
         "for addresses": text.replace("+", "-").replace("/", "_"),
         "quoted for addresses": text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        "from a form": text.replace("+", " "),
         "in lines": "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)),
     }[spelling]
     (request,) = img2img(init_images=[shape.format(text)]).requests
@@ -649,6 +665,18 @@ REFUSED = [
     (txt2img, {"scripts": {"AnimateDiff": "x"}}, "AnimateDiff must be an object with args, got x. "),
     (img2img, {"init_images": ["a", "b"]}, "init_images must have at most 1, got 2. "),
     (img2img, {"init_images": [{"a": 1}]}, 'init_images 0 must be text, got {"a": 1}. '),
+    (img2img, {"init_images": [IMAGE]}, "init_images 0 must be a whole picture, got "),
+    (
+        txt2img,
+        {"enable_hr": True, "hr_resize_x": 9999, "width": 128},
+        "hr_resize_x must be from 128 to 512, got 9999. ",
+    ),
+    (txt2img, {"scripts": {"AnimateDiff": {"enable": True}}}, "enable must stand in args, got it beside them. "),
+    (
+        txt2img,
+        {"scripts": {"ControlNet": {"args": [CANNY | {"model": ""}]}}},
+        "model must be the name of a ControlNet, got none",
+    ),
 ]
         ({"sampler_name": "Euler a Automatic"}, "euler_a", ""),
         ({"sampler_name": "DDIM (Uniform)"}, "ddim", ""),
