@@ -417,6 +417,9 @@ def test_payloads_of_the_field_are_taken(name):
             ["demo", True, 8, 6, 0, "N", 16, 1, -1, ["GIF"], "Off", 10, None, "", "", True, "box", 0.5, 0.5, 2],
             {"free_init_iterations": 2, "free_init_filter": "box"},
         ),
+        (["", True, 8, 6], {"num_frames": 8, "motion_module": "demo"}),
+        ([None, "true", "8", "6"], {"num_frames": 8, "motion_module": "demo"}),
+        ([1, 0, 8, 6, "demo"], {"num_frames": 8, "loop_count": 0}),
     ],
 )
 def test_arguments_by_position_are_those_of_their_version(args, expected):
@@ -429,52 +432,25 @@ def test_arguments_by_position_are_those_of_their_version(args, expected):
     [
         {"ADetailer": {"args": [False, False, {"ad_model": "face_yolov8n.pt"}]}},
         {"ADetailer": {"args": [{"ad_model": "None"}]}},
+        {"ADetailer": {"args": [True, False, {"ad_model": "None"}, {"ad_model": "None"}]}},
         {"Tiled VAE": {"args": ["False", 1536]}},
-        {"Seed": {"args": [1, True, 5, 0]}},
-        {"AnimateDiff": {"args": [{"enable": False, "nothing": [], "video_length": "many"}]}},
-        {"AnimateDiff": {"args": [{"enable": "false"}]}, "ControlNet": {"args": None}},
-        {"ControlNet": {"args": [None, {"enabled": 0, "model": 7, "nothing": 1}, {"enabled": "False"}]}},
         {"Dynamic Prompts v2.17.1": {"args": [True, False, 1, False, False, False, 1.1, 1.5]}},
         {"LoRA Block Weight": {"args": ["NONE:0,0", True, 1]}},
         {"Soft Inpainting": {"args": [{"Soft inpainting": False, "Schedule bias": 1}]}},
         {"ReActor": {"args": [None, False, "0"]}},
         {"ControlNet": {"args": [False, "canny", "None", 1, None, "Crop and Resize"]}},
         {"ControlNet": {"args": [False, True, False, "none", "None", 1, None, False, "Envelope (Outer Fit)", False]}},
+        {"Seed": {"args": [1, True, 5, 0]}},
+        {"AnimateDiff": {"args": [{"enable": False, "nothing": [], "video_length": "many"}]}},
+        {"AnimateDiff": {"args": [{"enable": "false"}]}, "ControlNet": {"args": None}},
+        {"ControlNet": {"args": [None, {"enabled": 0, "model": 7, "nothing": 1}, {"enabled": "False"}]}},
     ],
-        (["", True, 8, 6], {"num_frames": 8, "motion_module": "demo"}),
-        ([None, "true", "8", "6"], {"num_frames": 8, "motion_module": "demo"}),
-        ([1, 0, 8, 6, "demo"], {"num_frames": 8, "loop_count": 0}),
 )
 def test_what_is_off_is_not_judged(scripts):
     (request,) = txt2img(scripts, enable_hr=False, hr_scale="x", hr_prompt="y", hr_upscaler="LDSR").requests
     assert (request.num_frames, request.controls, request.hires_scale) == (1, (), 1)
 
 
-def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
-    call = txt2img(width=517, height="200")
-    assert (call.requests[0].width, call.requests[0].height) == (512, 200)
-    assert call.notes == ["width 517 is no multiple of 8; the picture has 512, as the web UI makes it."]
-
-
-@pytest.mark.parametrize(
-    ("body", "sampler", "told"),
-    [
-        ({"sampler_name": "DPM++ 2M Karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
-        ({"sampler_name": "DPM++ 2M", "scheduler": "KARRAS"}, "dpmpp_2m", "scheduler: the schedule Karras"),
-        ({"sampler_name": "k_dpmpp_2m_ka", "scheduler": "karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
-        ({"sampler_index": "Euler a", "scheduler": "SGM Uniform"}, "euler_a", "scheduler: the schedule SGM Uniform"),
-        ({"sampler_name": "DDIM", "scheduler": "automatic"}, "ddim", ""),
-    ],
-)
-def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
-    call = txt2img(**body)
-    assert call.requests[0].scheduler == sampler
-    assert len(call.notes) == bool(told)
-    assert all(note.startswith(told) for note in call.notes)
-
-
-@pytest.mark.usefixtures("files")
-def test_a_clip_is_no_longer_than_the_video():
 @pytest.mark.parametrize("nothing", [None, "", "None", "null", "undefined"])
 def test_words_for_nothing_mean_nothing(nothing):
     keys = (
@@ -531,6 +507,36 @@ def test_what_repeats_the_first_pass_is_no_other_second_pass():
     assert txt2img(**body, enable_hr=True, hr_upscaler="latent (bicubic)").requests[0].hires_method == "latent"
 
 
+def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
+    call = txt2img(width=517, height="200")
+    assert (call.requests[0].width, call.requests[0].height) == (512, 200)
+    assert call.notes == ["width 517 is no multiple of 8; the picture has 512, as the web UI makes it."]
+
+
+@pytest.mark.parametrize(
+    ("body", "sampler", "told"),
+    [
+        ({"sampler_name": "DPM++ 2M Karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
+        ({"sampler_name": "DPM++ 2M", "scheduler": "KARRAS"}, "dpmpp_2m", "scheduler: the schedule Karras"),
+        ({"sampler_name": "k_dpmpp_2m_ka", "scheduler": "karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
+        ({"sampler_index": "Euler a", "scheduler": "SGM Uniform"}, "euler_a", "scheduler: the schedule SGM Uniform"),
+        ({"sampler_name": "DDIM", "scheduler": "automatic"}, "ddim", ""),
+        ({"sampler_name": "Euler a Automatic"}, "euler_a", ""),
+        ({"sampler_name": "DDIM (Uniform)"}, "ddim", ""),
+        ({"sampler_name": "DPM++ 2M KL Optimal"}, "dpmpp_2m", "sampler_name: the schedule KL Optimal"),
+        ({"sampler_name": "dpmpp_2m_align_your_steps"}, "dpmpp_2m", "sampler_name: the schedule Align Your Steps"),
+        ({"sampler_name": "Automatic"}, "ddim", ""),
+    ],
+)
+def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
+    call = txt2img(**body)
+    assert call.requests[0].scheduler == sampler
+    assert len(call.notes) == bool(told)
+    assert all(note.startswith(told) for note in call.notes)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_clip_is_no_longer_than_the_video():
     call = txt2img({"ControlNet": {"args": [CANNY]}, **animatediff(video_path="clip", video_length=8)})
     assert call.requests[0].num_frames == 3
     assert call.notes == ["video_length 8 is beyond the video; the clip has its 3 frames."]
@@ -557,12 +563,6 @@ def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
     assert caught.value.place == ("alwayson_scripts", "ControlNet", "args", 1, "model")
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        "data:image/png;base64,{}",
-        "data:;base64,{}",
-        "data:application/octet-stream;base64,{}",
 def unit_by_position(*behind_image: object, image: object) -> list[object]:
     return [True, "canny", CANNY["model"], 0.5, image, *behind_image]
 
@@ -678,11 +678,6 @@ REFUSED = [
         "model must be the name of a ControlNet, got none",
     ),
 ]
-        ({"sampler_name": "Euler a Automatic"}, "euler_a", ""),
-        ({"sampler_name": "DDIM (Uniform)"}, "ddim", ""),
-        ({"sampler_name": "DPM++ 2M KL Optimal"}, "dpmpp_2m", "sampler_name: the schedule KL Optimal"),
-        ({"sampler_name": "dpmpp_2m_align_your_steps"}, "dpmpp_2m", "sampler_name: the schedule Align Your Steps"),
-        ({"sampler_name": "Automatic"}, "ddim", ""),
 
 
 @pytest.mark.parametrize(("call", "body", "words"), REFUSED, ids=[words.split(" ")[0] for *_, words in REFUSED])
