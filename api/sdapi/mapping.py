@@ -20,7 +20,7 @@ from pipelines import catalog
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.prompt.dialect import foreign_notes
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, field_bounds
 from pipelines.request_fields.clip import MAX_SIDE
 from pipelines.settings import MAX_CLIPS
 
@@ -230,6 +230,11 @@ def _motion(args: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list
     if "model" in args and "motion_module" not in fields:
         known = ", ".join(entry.id for entry in catalog.motion_modules())
         raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {known}.")
+    _, most = field_bounds("interpolation_frames")
+    if most and fields.get("interpolation_frames", 0) > most:
+        raise refuse(
+            (*place, "interp_x"), f"bring at most {most:g} frames between two", args["interp_x"], fix="Lower it."
+        )
     return fields, notes
 
 

@@ -650,6 +650,11 @@ REFUSED = [
     (img2img, {"scripts": animatediff(freeinit_enable=True), "init_images": [picture()]}, "freeinit_iters must be 0 "),
     (txt2img, {"scripts": animatediff(fps=500)}, "fps must be less than or equal to 120, got 500. "),
     (txt2img, {"scripts": animatediff(video_length=8), "prompt": "0: a\n99: b"}, "prompt must have keys at frames"),
+    (
+        txt2img,
+        {"scripts": animatediff(video_length=8, interp="FILM", interp_x=20)},
+        "interp_x must bring at most 16 frames between two, got 20. ",
+    ),
     (txt2img, {"enable_hr": True, "hr_scale": 9}, "hr_scale must be less than or equal to 4, got 9"),
     (txt2img, {"enable_hr": True, "steps": 1, "denoising_strength": 0.5}, "denoising_strength must leave at least one"),
     (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"weight": 9}]}}}, "weight must be from 0 to 4"),
