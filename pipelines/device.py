@@ -135,7 +135,7 @@ def _unet() -> UNetMotionModel:
 def _seconds(unet: UNetMotionModel, dtype: torch.dtype, threads: int) -> float:
     """The best of a few guided passes over 8 frames, seconds."""
     torch.set_num_threads(threads)
-    unet = unet.to(dtype)
+    unet = torch.nn.Module.to(unet, dtype)  # diffusers' own warns of layers that this one has not
     sample, states = torch.zeros(2, 4, 8, 16, 16, dtype=dtype), torch.zeros(16, 77, 128, dtype=dtype)
     best = float("inf")
     for _ in range(3):
