@@ -12,7 +12,7 @@ from api.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import Place, in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
-from api.sdapi.models import Img2Img, Txt2Img, is_neutral
+from api.sdapi.models import Img2Img, Options, Txt2Img, is_neutral
 from api.sdapi.scripts import read_scripts
 from api.sdapi.second_pass import second_pass
 from api.seed_args import fields_of_seed
@@ -117,6 +117,24 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
     return Call(requests, args is not None, with_frames, notes)
 
 
+def chosen_model(options: Options) -> str | None:
+    """The base model that is chosen for later calls; None where the settings say nothing of it.
+
+    Raises:
+        KeyFaultError: It is not here, or a setting holds for single calls alone.
+    """
+    given = options.model_extra or {}
+    for key in given:
+        if key.startswith("outdir_"):
+            raise refuse((key,), "be left out, since nothing is kept here", given[key], fix="Leave it out.")
+    others = _settings(given, ())
+    for field, key in (("vae", "sd_vae"), ("clip_skip", "CLIP_stop_at_last_layers")):
+        if others.get(field):
+            raise refuse((key,), "be sent in override_settings of each call", given[key], fix="Leave it out here.")
+    name = options.sd_model_checkpoint
+    return None if is_nothing(name) else base_model_named(name, ("sd_model_checkpoint",))
+
+
 def base_model_named(name: object, place: Place) -> str:
     """The id of a base model by a name of another program.
 
@@ -179,10 +197,10 @@ def _schedules(body: Txt2Img | Img2Img) -> list[str]:
     return notes
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(settings: Mapping[str, Any], at: Place = ("override_settings",)) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        place = ("override_settings", key)
+        place = (*at, key)
         if key == "sd_model_checkpoint":
             if not is_neutral(value):
                 found["base_model"] = base_model_named(value, place)

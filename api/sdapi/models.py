@@ -203,8 +203,8 @@ class Img2Img(Generation):
 
 
 class Options(BaseModel):
-    """What may be set for all later calls."""
+    """What may be set for all later calls; settings that change no picture, or are the defaults, change nothing."""
 
-    model_config = _BODY
+    model_config = _BODY | ConfigDict(extra="allow")
 
-    sd_model_checkpoint: str
+    sd_model_checkpoint: str | None = None

@@ -16,8 +16,8 @@ from api.inputs import source_facts
 from api.kept_inputs import keep
 from api.sdapi.answers import infotext_of
 from api.sdapi.faults import KeyFaultError, detail_of, details_of_body
-from api.sdapi.mapping import read_call
-from api.sdapi.models import Img2Img, Txt2Img
+from api.sdapi.mapping import chosen_model, read_call
+from api.sdapi.models import Img2Img, Options, Txt2Img
 from api.seed_args import _RULES
 from api.seed_names import CONTROL_MODULES, CONTROL_THRESHOLDS
 from controlnet.preprocessors import get_preprocessor
@@ -701,6 +701,18 @@ def test_refusals_speak_of_the_callers_keys_alone(call, body, words):
     scripts = body.get("scripts", {})
     if isinstance(scripts.get(next(iter(scripts), "")), dict):
         assert told["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
+
+
+def test_settings_for_all_calls_that_change_nothing_are_taken():
+    assert chosen_model(Options(sd_model_checkpoint="demo", CLIP_stop_at_last_layers=1, sd_vae="Automatic")) == "demo"
+    assert chosen_model(Options(samples_format="png", eta_noise_seed_delta=0)) is None
+    with pytest.raises(
+        KeyFaultError, match=r"^CLIP_stop_at_last_layers must be sent in override_settings of each call"
+    ):
+        chosen_model(Options(CLIP_stop_at_last_layers=2))
+    with pytest.raises(KeyFaultError, match=r"^nothing_like_it must be a setting of this server") as caught:
+        chosen_model(Options(nothing_like_it=1))
+    assert caught.value.place == ("nothing_like_it",)
 
 
 def test_empty_objects_may_be_written_as_lists():
