@@ -108,6 +108,7 @@ ARGUMENT_FIELDS = (
         "freeinit_iters": "free_init_iterations",
         "last_frame": "last_frame",
         "video_source": "source_video",
+        "video_path": "source_video",
         "mask_path": "mask",
     }
 )

@@ -25,6 +25,7 @@ ARGUMENT_LABELS: dict[str, str] = {
     "freeinit_iters": "FreeInit Iterations",
     "last_frame": "Optional last frame",
     "video_source": "Video source",
+    "video_path": "Video path",
     "mask_path": "Mask path",
 }
 """What its page calls its arguments."""
