@@ -12,7 +12,7 @@ from pipelines.shown_values import shown
 
 _FIELDS_SHOWN = 8
 # Words of pydantic's that only who writes Python knows.
-_PLAIN = {r"a valid (tuple|list)\b": "a list", r", unable to (parse|interpret) .*": ""}
+_PLAIN = {r"a valid (tuple|list)\b": "a list", r",? (unable to (parse|interpret)|after validation) ?.*": ""}
 _OF_TEXT = {"string_type", "string_unicode"}  # kinds of faults that no shorter text would mend
 
 
