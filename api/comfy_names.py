@@ -22,8 +22,8 @@ class Widget(NamedTuple):
 WIDGETS = (
     Widget("Load AnimateDiff Model", "model_name", "motion_module"),
     Widget("Load AnimateDiff LoRA", "name, strength", "prompt", "as a tag, <lora:name:0.8>"),
-    Widget("Apply AnimateDiff Model", "scale_multival", "motion_scale"),
-    Widget("Apply AnimateDiff Model", "effect_multival", "motion_effect"),
+    Widget("Apply AnimateDiff Model", "scale_multival", "motion_scale", "an input there, from a Multival node"),
+    Widget("Apply AnimateDiff Model", "effect_multival", "motion_effect", "an input there, from a Multival node"),
     Widget("Context Options", "context_length", "context_length"),
     Widget("Context Options", "context_overlap", "context_overlap"),
     Widget("Context Options, Looped Uniform", "context_stride", "context_stride"),
@@ -60,6 +60,8 @@ WIDGETS = (
     Widget("Apply Advanced ControlNet", "end_percent", "controls end"),
     Widget("SparseCtrl Index Method", "indexes", "controls key_frames"),
     Widget("IPAdapter", "weight", "image_prompts weight"),
+    Widget("IPAdapter", "start_at", "image_prompts start"),
+    Widget("IPAdapter", "end_at", "image_prompts end"),
     Widget("FILM VFI, RIFE VFI", "multiplier", "interpolation_frames", "frames in between: one less"),
 )
 """In the order of a graph."""

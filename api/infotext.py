@@ -109,7 +109,7 @@ def _with_schedule_apart(settings: Mapping[str, str]) -> dict[str, str]:
         sampler, schedule = sampler_named(found["Sampler"])
         if schedule:
             found.setdefault("Schedule type", schedule)
-        if sampler is None and found["Sampler"].lower() in ("default", ""):
+        if sampler is None and schedule_named(found["Sampler"]) == "":
             del found["Sampler"]
     if "Schedule type" in found and schedule_named(found["Schedule type"]) == "":
         del found["Schedule type"]

@@ -43,6 +43,7 @@ _QUOTE = re.compile(r'(?<!\\)"')
 _NEXT_ARGUMENT = re.compile(r",\s*(?=[a-z]\w{0,40}:(?:\s|$))")
 _REPR_ITEM = re.compile(r"""'(\w{1,60})':\s*('(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|\[[^\[\]]*+\]|[^,}]*+)""")
 _SHOWN = 60
+_ENDS = " \t\r\n\0\x1a\ufeff"  # what stands around a text; older systems end it with \x1a
 _MOST_JSON = 100  # an error of JSON's reader counts all lines before it
 _CANONICAL = {
     "steps": "Steps",
@@ -99,7 +100,7 @@ def parse_infotext(text: str) -> Infotext:
         raise UserError(
             f"infotext must have at most {MAX_CHARACTERS:,} characters, got {len(text):,}. Choose another file."
         )
-    lines = _unlabelled(plain_text(_with_line_breaks(text)).strip()).split("\n")
+    lines = _unlabelled(plain_text(_with_line_breaks(text.strip(_ENDS))).strip()).split("\n")
     last = _line_of_settings(lines)
     if last is None or (not _STEPS.search(lines[last]) or last == 0):
         run_on = _RUN_ON.sub("\n", "\n".join(lines)).split("\n")

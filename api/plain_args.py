@@ -10,14 +10,16 @@ from itertools import zip_longest
 from typing import Any
 
 from pipelines.prompt.letters import plain_digits
+from pipelines.rates import read_rate, written_rate
 
 _WHOLE = ("video_length", "loop_number", "batch_size", "stride", "overlap", "freeinit_iters")
 _NUMBERS = (
-    *("fps", "interp_x", "freeinit_ds", "freeinit_dt"),
+    *("interp_x", "freeinit_ds", "freeinit_dt"),
     *("latent_power", "latent_scale", "latent_power_last", "latent_scale_last"),
 )
 _SWITCHES = ("enable", "freeinit_enable")
 _YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0", "none"})
+_NOTHING = frozenset({"", "none", "null", "undefined"})
 _REVERSE_LABELS = {"add reverse frame": 0, "remove head": 1, "remove tail": 2}
 _FREE_INIT = ("freeinit_filter", "freeinit_ds", "freeinit_dt", "freeinit_iters")
 _MODEL_FIRST = (
@@ -31,19 +33,31 @@ _FREE_INIT_2 = ("mask_path", "freeinit_enable", *_FREE_INIT)
 def plain_args(args: Mapping[str, Any]) -> dict[str, Any]:
     """Spell arguments as their own program does; what can't be is left as it is, for its rule to refuse.
 
-    None and an empty text mean that nothing was given, and numbers of what is switched off are left out.
+    None, also as a word, and an empty text mean that nothing was given; numbers of what is switched off are left out.
 
     Example:
         >>> plain_args({"enable": "true", "video_length": "8", "fps": 8.0, "interp": "NO", "interp_x": "x"})
         {'enable': True, 'video_length': 8, 'fps': 8, 'interp': 'Off'}
     """
-    found = {key: _READERS.get(key, _same)(value) for key, value in args.items() if value is not None and value != ""}
+    found = {key: _READERS.get(key, _same)(value) for key, value in args.items() if not is_nothing(value)}
+    if str(found.get("model", "")).lower() == "automatic":
+        del found["model"]
     if found.get("interp") == "Off":
         found.pop("interp_x", None)
     if not found.get("freeinit_enable", True):
         for key in _FREE_INIT:
             found.pop(key, None)
     return found
+
+
+def is_nothing(value: object) -> bool:
+    """Whether a value says that none was given: null, no text, or the word that other languages write for it.
+
+    Example:
+        >>> is_nothing(None), is_nothing("null"), is_nothing(0)
+        (True, True, False)
+    """
+    return value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING)
 
 
 def is_off(value: object) -> bool:
@@ -69,9 +83,16 @@ def named_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
     return {name: value for name, value in zip_longest(order, args) if name and value is not None}
 
 
-def _order_of(args: Sequence[Any]) -> tuple[str, ...] | None:
+def begins_with_model(args: Sequence[Any]) -> bool:
+    """Whether arguments by position are of a version that begins with the motion module, which may be left open."""
     first = args[0]
-    if isinstance(first, str) and first.strip().lower() not in _YES:
+    if isinstance(first, str) and first.strip().lower() not in _YES | _NO - _NOTHING:
+        return not is_nothing(first) or len(args) > 1
+    return first is None and len(args) > 1
+
+
+def _order_of(args: Sequence[Any]) -> tuple[str, ...] | None:
+    if begins_with_model(args):
         return _order_from_model(args)
     if len(args) > 1 and isinstance(args[1], bool):
         return None
@@ -110,7 +131,17 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _rate(value: Any) -> Any:
+    """Also a ratio, such as 24000/1001, or with a comma."""
+    plain = _number(value)
+    try:
+        return written_rate(read_rate(plain_digits(plain))) if isinstance(plain, str) else plain
+    except ValueError:
+        return value
+
+
 def _switch(value: Any) -> Any:
+    value = _number(value)
     if type(value) is int and value in (0, 1):
         return bool(value)
     word = value.strip().lower() if isinstance(value, str) else ""
@@ -126,19 +157,19 @@ def _closed_loop(value: Any) -> Any:
 def _interp(value: Any) -> Any:
     if isinstance(value, str) and value.strip().upper() == "FILM":
         return "FILM"
-    return "Off" if value is False or (isinstance(value, str) and value.strip().lower() in _NO) else value
+    return "Off" if value in (False, 0) or (isinstance(value, str) and value.strip().lower() in _NO) else value
 
 
 def _formats(value: Any) -> Any:
-    given = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple)) or not all(isinstance(one, str) for one in given):
+    given = re.split(r"[,\s\[\]'\"]+", value) if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)) or not all(one is None or isinstance(one, str) for one in given):
         return value
     plain = ["Frame" if one.strip().lower() in ("frame", "frames") else one.strip().upper() for one in given if one]
     return plain[0] if isinstance(value, str) and len(plain) == 1 else plain
 
 
 def _reverse(value: Any) -> Any:
-    given = re.findall(r"[^,\[\]\s][^,\[\]]*", value) if isinstance(value, str) else value
+    given = re.findall(r"[^,\[\]\s][^,\[\]]*", value) if isinstance(value, str) else [] if value is False else value
     if not isinstance(given, (list, tuple)):
         return value
     return [
@@ -154,6 +185,7 @@ def _filter(value: Any) -> Any:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys((*_WHOLE, *_NUMBERS), _number),
     **dict.fromkeys(_SWITCHES, _switch),
+    "fps": _rate,
     "closed_loop": _closed_loop,
     "interp": _interp,
     "format": _formats,

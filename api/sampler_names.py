@@ -57,11 +57,7 @@ _SPELT = {
     "ddimv3": Scheduler.DDIM,
     "lcm": Scheduler.LCM,
 }
-_LAST_WORDS = tuple(
-    sorted(
-        ("karras", "exponential", "sgmuniform", "trailing", "ays", "simple", "beta", "ka", "k"), key=len, reverse=True
-    )
-)
+_KARRAS = ("ka", "k")  # as the aliases of samplers end
 _MOST_LETTERS = 80
 
 
@@ -69,17 +65,21 @@ def sampler_named(name: str) -> tuple[Scheduler | None, str]:
     """The sampler a name means, None if this app has none like it; and the schedule in the name, mostly empty.
 
     Example:
-        >>> sampler_named("DPM++ 2M Karras"), sampler_named("k_euler_ancestral")
-        ((<Scheduler.DPMPP_2M: 'dpmpp_2m'>, 'Karras'), (<Scheduler.EULER_A: 'euler_a'>, ''))
+        >>> sampler_named("DPM++ 2M Karras"), sampler_named("k_euler_ancestral"), sampler_named("Euler a Automatic")
+        ((<Scheduler.DPMPP_2M: 'dpmpp_2m'>, 'Karras'), (<Scheduler.EULER_A: 'euler_a'>, ''), \
+(<Scheduler.EULER_A: 'euler_a'>, ''))
     """
     words = re.sub(r"(?:^k[_ ])|(?:scheduler$)|(?:_gpu$)", "", name.strip().lower()[:_MOST_LETTERS])
     spelt = _spelling(words)
     if spelt in _SPELT:
         return _SPELT[spelt], ""
-    for last in _LAST_WORDS:
-        if spelt.endswith(last) and re.search(rf"[_ (]{last[:1]}", words):
-            label = "Karras" if last in ("ka", "k") else SCHEDULES[last]
-            return _SPELT.get(spelt.removesuffix(last)), label
+    parts = [part for part in re.split(r"[\s_()\[\],:-]+", words) if _spelling(part)]
+    if parts[-1:] and parts[-1] in _KARRAS:
+        parts[-1] = "karras"
+    for end in range(1, len(parts)):
+        label = schedule_named("".join(parts[end:]))
+        if label is not None:
+            return _SPELT.get(_spelling("".join(parts[:end]))), label
     return None, ""
 
 

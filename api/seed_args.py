@@ -63,12 +63,12 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "freeinit_filter": _one_of(*FreeInitFilter),
     "freeinit_ds": _number(0),
     "freeinit_dt": _number(0),
-    "freeinit_iters": _whole(1),
+    "freeinit_iters": _whole(0),
     "latent_power": _number(),
     "latent_scale": _number(),
     "latent_power_last": _number(),
     "latent_scale_last": _number(),
-    "request_id": _TEXT,
+    "request_id": (lambda value: isinstance(value, (str, int)), "be text"),
     "mm_hash": (lambda value: isinstance(value, (str, int)), "be text"),
     "version": (lambda value: isinstance(value, (str, int, float)), "be text"),
     "video_source": (lambda _: True, ""),
@@ -108,6 +108,7 @@ ARGUMENT_FIELDS = (
         "freeinit_iters": "free_init_iterations",
         "last_frame": "last_frame",
         "video_source": "source_video",
+        "video_path": "source_video",
         "mask_path": "mask",
     }
 )

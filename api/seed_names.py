@@ -25,6 +25,7 @@ ARGUMENT_LABELS: dict[str, str] = {
     "freeinit_iters": "FreeInit Iterations",
     "last_frame": "Optional last frame",
     "video_source": "Video source",
+    "video_path": "Video path",
     "mask_path": "Mask path",
 }
 """What its page calls its arguments."""
@@ -68,6 +69,7 @@ CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
     "pidinet_safe": ("softedge_pidinet", {"safe": 1}),
     "softedge_teed": ("softedge_teed", {}),
     "scribble_hed": ("scribble", {}),
+    "fake_scribble": ("scribble", {}),
     "scribble_xdog": ("scribble_xdog", {}),
     "lineart": ("lineart", {}),
     "lineart_realistic": ("lineart", {}),
@@ -84,6 +86,8 @@ CONTROL_MODULES: dict[str, tuple[str, dict[str, float]]] = {
     "shuffle": ("shuffle", {}),
     "seg_ufade20k": ("segment", {}),
     "seg_ofade20k": ("segment", {}),
+    "segmentation": ("segment", {}),
+    "oneformer_ade20k": ("segment", {}),
     "tile_resample": ("tile", {}),
     "blur_gaussian": ("blur", {}),
 }

@@ -39,9 +39,9 @@ def leres(setting: Setting) -> Filter:
 
 def depth_anything(setting: Setting) -> Filter:
     """Inverse depth without a scale. Source: arXiv:2406.09414."""
-    from transformers import AutoModelForDepthEstimation
+    from transformers import DepthAnythingForDepthEstimation
 
-    network = load_transformer(AutoModelForDepthEstimation, setting.files[0], setting.device)
+    network = load_transformer(DepthAnythingForDepthEstimation, setting.files[0], setting.device)
     patch = network.config.patch_size
     return on_frames(lambda x: network(as_imagenet(x)).predicted_depth[:, None], setting, multiple=patch)
 

@@ -73,7 +73,7 @@ def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
     """Read a model of transformers from its folder.
 
     Args:
-        kind: The class, or one of the `AutoModelFor…`.
+        kind: Its class.
 
     Raises:
         WeightsError: Its configuration or weights are missing, damaged or another model's.

@@ -45,7 +45,8 @@ _REFUSED = {
         "a picture of a kind that this app does not read"
     ),
     rb"ID3|\xff[\xf2\xf3\xfa\xfb\xf1\xf9]|fLaC|RIFF....WAVE|FORM....AIF|MThd": "a file with sound only",
-    rb"\.RMF|[FC]WS|ZWS|nut/multimedia|KwDB|\x1f\x07\0": "a clip of a kind that this app does not read",
+    rb"\.RMF|[FC]WS|ZWS|nut/multimedia|KwDB|\x1f\x07\0|\xb7\xd8\0\x20\x37\x49|\0{4}\x01\xbc|\x84\x10\xff{4}|NSV[fs]"
+    rb"|RIFF....AMV |BIK[a-k]|KB2|SMK[24]|\x12\0\x0a": "a clip of a kind that this app does not read",
     rb"\0\0\x01\xb3|\0?\0\0\x01[\x09\x27\x40\x42\x46\x67]": "a bare stream without a container such as MP4",
     rb".{8}\{\s*\"|\x80[\x02-\x05]": "a file of weights",
     rb"MZ|\x7fELF|#!": "a program",

@@ -152,7 +152,7 @@ def _seconds(
 ) -> float:
     """The best of a few guided passes over some frames, seconds; of fewer once one took longer than `enough_s`."""
     torch.set_num_threads(threads)
-    unet = unet.to(dtype)
+    unet = torch.nn.Module.to(unet, dtype)  # diffusers' own warns of layers that this one has not
     sample, states = torch.zeros(2, 4, frames, 16, 16, dtype=dtype), torch.zeros(2 * frames, 77, 128, dtype=dtype)
     best = float("inf")
     for _ in range(passes):

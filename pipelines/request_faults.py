@@ -12,7 +12,8 @@ from pipelines.shown_values import shown
 
 _FIELDS_SHOWN = 8
 # Words of pydantic's that only who writes Python knows.
-_PLAIN = {r"a valid (tuple|list)\b": "a list"}
+_PLAIN = {r"a valid (tuple|list)\b": "a list", r",? (unable to (parse|interpret)|after validation) ?.*": ""}
+_OF_TEXT = {"string_type", "string_unicode"}  # kinds of faults that no shorter text would mend
 
 
 def fault_in_words(err: ValidationError, model: type[BaseModel]) -> str:
@@ -50,7 +51,8 @@ def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) 
         rule = re.sub(words, plain, rule)
     extra = fields[name].json_schema_extra
     assert isinstance(extra, dict)
-    return f"{name} must {rule.removeprefix('must ')}, got {got}. {extra['fix']}."
+    fix = "Write it as text" if first["type"] in _OF_TEXT else extra["fix"]
+    return f"{name} must {rule.removeprefix('must ')}, got {got}. {fix}."
 
 
 def _of_unit(first: Mapping[str, Any], inner: Sequence[int | str], unit: type[BaseModel]) -> str:

@@ -5,18 +5,23 @@ stores binary and large ones its own way, so neither git-lfs nor a `.gitattribut
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx2  # the HTTP library of huggingface_hub
 from huggingface_hub import HfApi, SpaceHardware
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id
 
 from scripts.space_rules import folder_faults, outside_git, space_files
 
 ROOT = Path(__file__).resolve().parents[1]
 EXIT_FAULTS = 2
 _MEGABYTE = 1e6
+_FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, HFValidationError, LocalTokenNotFoundError, UnicodeError, OSError)
+_BEFORE_NAME = re.compile(r"(?:https?://[\w.:-]+/)?(?:spaces/)?")  # of an address
 _REMEDIES = {
     401: "Log in with `hf auth login`, by a token that may write, or set HF_TOKEN to one.",
     402: "This hardware costs money, and the account has no means of payment. Leave --zero-gpu out, or add one.",
@@ -33,7 +38,8 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
         root: The folder to send.
 
     Returns:
-        The exit code: 0; 2 where the folder breaks a rule of the Hub's and nothing was sent; 1 where the Hub refused.
+        The exit code: 0; 2 where the name or the folder breaks a rule of the Hub's and nothing was sent; 1 where the
+        Hub refused, or could not be asked.
     """
     parser = argparse.ArgumentParser(prog="python -m scripts.deploy_space", description=__doc__.splitlines()[0])
     parser.add_argument("space", metavar="USER/NAME", help="what to call the Space")
@@ -41,6 +47,11 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     parser.add_argument("--private", action="store_true", help="seen by you alone")
     parser.add_argument("--dry-run", action="store_true", help="only check the folder, and send nothing")
     wished = parser.parse_args(arguments)
+    space = _name_in(wished.space)
+    if not space:
+        rule = "an account, a slash and a name of letters, digits, '-', '_' and '.'"
+        print(f"USER/NAME must be {rule}, got {wished.space[:80]}. Write anna/my-studio.", file=sys.stderr)
+        return EXIT_FAULTS
     files = space_files(root)
     faults = folder_faults(root, zero_gpu=wished.zero_gpu)
     for fault in faults:
@@ -53,11 +64,9 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     if wished.dry_run:
         return 0
     try:
-        url = deploy(root, files, wished.space, zero_gpu=wished.zero_gpu, private=wished.private)
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError) as err:
-        status = err.response.status_code if isinstance(err, HfHubHTTPError) else 401
-        reason = err.server_message if isinstance(err, HfHubHTTPError) and err.server_message else str(err)
-        print(f"The Hub refuses: {reason.strip()} {_REMEDIES.get(status, 'Try again later.')}", file=sys.stderr)
+        url = deploy(root, files, space, zero_gpu=wished.zero_gpu, private=wished.private)
+    except _FAILURES as err:
+        print(_in_words(err), file=sys.stderr)
         return 1
     print(f"{url} is being built; that takes some ten minutes, and its page tells how it goes.")
     return 0
@@ -94,6 +103,27 @@ def deploy(root: Path, files: Sequence[str], space: str, *, zero_gpu: bool, priv
     if zero_gpu or api.get_space_runtime(space).hardware not in (None, hardware):
         api.request_space_hardware(space, hardware)
     return str(made)
+
+
+def _name_in(text: str) -> str:
+    """The name of a Space in what was written for it, perhaps its address; empty where the Hub takes no such name."""
+    name = text[found.end() :].rstrip("/") if (found := _BEFORE_NAME.match(text)) else text
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return ""
+    return name if "/" in name else ""
+
+
+def _in_words(err: Exception) -> str:
+    """Why nothing came of it; what is quoted may hold a token or a password, unless the Hub itself says it."""
+    if isinstance(err, UnicodeError):
+        return "HF_TOKEN must be letters and digits as the Hub gives them, got others. Copy it anew."
+    if isinstance(err, (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError)):
+        status = err.response.status_code if isinstance(err, HfHubHTTPError) else 401
+        reason = err.server_message if isinstance(err, HfHubHTTPError) and err.server_message else str(err)
+        return f"The Hub refuses: {reason.strip()} {_REMEDIES.get(status, 'Try again later.')}"
+    return f"The Hub can't be reached ({type(err).__name__}). Check the connection, and HF_ENDPOINT where it is set."
 
 
 if __name__ == "__main__":

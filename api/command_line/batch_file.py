@@ -10,6 +10,7 @@ from api.command_line.clip_requests import build_one, clip_values, is_seed_open
 from api.command_line.clips import Job, done_seed
 from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
 from api.command_line.terminal import warn
+from media.letters import decode_text
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.shown_values import shown
 
@@ -29,7 +30,7 @@ def read_batch(name: str) -> list[tuple[int, str]]:
     """
     try:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
-        lines = data.decode("utf-8-sig").split("\n")
+        lines = _decoded(data).split("\n")
     except OSError as err:
         raise UserError(f"batch must be a file that can be read, got {name} ({err.strerror}). Check the path.") from err
     except UnicodeDecodeError as err:
@@ -38,6 +39,12 @@ def read_batch(name: str) -> list[tuple[int, str]]:
     if not found:
         raise UserError('batch must have a line, got none. Write {"prompt": "a red circle"}.')
     return found
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8, or what Windows' shell writes behind `>`."""
+    text, is_certain = decode_text(data) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else (None, False)
+    return text if text and is_certain else data.decode("utf-8-sig")
 
 
 def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *, skip_done: bool = False) -> list[Job]:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.shown_values import shown
 
 SUFFIX_FORMATS: dict[str, OutputFormat] = {
     ".mp4": OutputFormat.MP4,
@@ -34,9 +35,21 @@ class Output(NamedTuple):
 
     @classmethod
     def named(cls, text: str) -> Self:
-        """What a name on the command line means."""
+        """What a name on the command line means.
+
+        Raises:
+            InvalidRequestError: No file can have it.
+        """
+        if not text:
+            raise InvalidRequestError("output must be a name, got none. Write -o clip.mp4.")
         path = Path(text)
-        is_folder = path.is_dir() or text.endswith(_SLASHES)
+        try:
+            path.resolve()
+            is_folder = path.is_dir() or text.endswith(_SLASHES)
+        except (OSError, ValueError):  # too long, a null byte
+            raise InvalidRequestError(
+                f"output must be a name that a file can have, got {shown(text)}. Choose another."
+            ) from None
         return cls(path.resolve() if is_folder and path.name in ("", "..") else path, is_folder)
 
     @property

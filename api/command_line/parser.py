@@ -74,6 +74,9 @@ def _check(command: Command) -> None:
 
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):
+            option = message.removeprefix("argument ").split(":")[0].split("/")[-1]
+            message += f", got none. Where a value begins with -, write {option}=-value"
         self.exit(EXIT_USAGE, f"{message}. See '{self.prog} --help'.\n")
 
 

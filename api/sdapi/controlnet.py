@@ -8,7 +8,7 @@ from dataclasses import field as dataclass_field
 from typing import Any
 
 from api.model_names import model_named
-from api.plain_args import is_off
+from api.plain_args import is_nothing, is_off
 from api.sdapi.faults import NUMBERS_OF_UNIT, Place, refuse
 from api.sdapi.files import keep_picture
 from api.sdapi.models import is_neutral
@@ -36,7 +36,18 @@ _WITHOUT_MEANING = {
 _EMPTY = {
     *("advanced_weighting", "batch_images", "effective_region_mask", "ipadapter_input", "batch_mask_dir"),
     *("batch_input_gallery", "batch_mask_gallery", "multi_inputs_gallery", "image_fg", "mask_image_fg"),
+    *("batch_image_files", "batch_keyframe_idx", "invert_image", "rgbbgr_mode"),
 }
+_POSITIONS = (
+    *("enabled", "module", "model", "weight", "image", "resize_mode", "low_vram", "processor_res"),
+    *("threshold_a", "threshold_b", "guidance_start", "guidance_end", "pixel_perfect", "control_mode"),
+)
+_OLD_POSITIONS = (
+    *("enabled", "module", "model", "weight", "image", "invert_image", "resize_mode", "rgbbgr_mode", "low_vram"),
+    *("processor_res", "threshold_a", "threshold_b", "guidance_start", "guidance_end", "guess_mode"),
+)
+"""The order of a unit's arguments in its API, since and before version 1.1."""
+_OF_THE_CALL = 2  # switches that older versions have before all units: whether it is img2img, and the page's
 _TOLD = {"low_vram": (None, False, "false", 0, ""), "hr_option": (None, "Both", "HiResFixOption.BOTH", "")}
 _BALANCED = {"0", "balanced", "controlmode.balanced"}
 _CONTROL_FIRST = {"2", "controlnet is more important", "controlmode.control"}
@@ -88,7 +99,7 @@ def units_of(args: list[Any], place: Place, *, width: int | None, height: int | 
     """
     units = Units(place)
     notes: list[str] = []
-    for number, given in enumerate(args):
+    for number, given in enumerate(_named(args)):
         if given is None:
             continue
         own = (*place, number)
@@ -97,11 +108,11 @@ def units_of(args: list[Any], place: Place, *, width: int | None, height: int | 
         told = {_ALIASES.get(str(key), str(key)): value for key, value in given.items()}
         if is_off(told.get("enabled", True)):
             continue
-        told = {key: value for key, value in told.items() if value is not None and value != ""}
-        for key in told.keys() - _KNOWN - _WITHOUT_MEANING - _EMPTY:
+        told = {key: value for key, value in told.items() if not is_nothing(value)}
+        for key in sorted(told.keys() - _KNOWN - _WITHOUT_MEANING - _EMPTY):
             raise refuse((*own, key), "be a key of a unit", "another", fix=f"Known: {', '.join(sorted(_KNOWN))}.")
         for key in sorted(_EMPTY & told.keys()):
-            if not is_neutral(told[key]):
+            if not is_neutral(told[key]) and not (key == "advanced_weighting" and _is_even(told[key])):
                 raise refuse((*own, key), "be empty, since it has no counterpart here", told[key], fix="Leave it out.")
         field = "image_prompts" if _is_ip_adapter(told) else "controls"
         if field == "controls":
@@ -113,6 +124,22 @@ def units_of(args: list[Any], place: Place, *, width: int | None, height: int | 
         if str(told.get("resize_mode", "")).lower() in LATENT_FIT:
             notes.append("ControlNet resize_mode: pixels are stretched, not latents.")
     return units, notes
+
+
+def _named(args: list[Any]) -> list[Any]:
+    """The units by name, where they came by position, one behind the other."""
+    if not args or not isinstance(args[0], bool):
+        return args
+    if len(args) > _OF_THE_CALL and all(isinstance(one, bool) for one in args[: _OF_THE_CALL + 1]):
+        args = args[_OF_THE_CALL:]
+    is_old = len(args) > 5 and isinstance(args[5], bool)
+    order = _OLD_POSITIONS if is_old else _POSITIONS
+    return [dict(zip(order, args[at : at + len(order)], strict=False)) for at in range(0, len(args), len(order))]
+
+
+def _is_even(weights: object) -> bool:
+    """Whether all layers of a network count in full."""
+    return isinstance(weights, list) and all(one == 1 for one in weights)
 
 
 def _is_ip_adapter(told: Mapping[str, Any]) -> bool:
@@ -156,7 +183,7 @@ def _model(told: Mapping[str, Any], place: Place) -> str:
     found = model_named("controlnet", name) if isinstance(name, str) else None
     if not found:
         known = ", ".join(entry.id for entry in catalog.controlnets())
-        raise refuse((*place, "model"), "be the name of a ControlNet", name, fix=f"Choose one of {known}.")
+        raise refuse((*place, "model"), "be the name of a ControlNet", name or "none", fix=f"Choose one of {known}.")
     return found
 
 
@@ -196,8 +223,8 @@ def _picture(told: Mapping[str, Any], place: Place) -> str:
     while isinstance(image, list) and image:
         image = image[0]
     if isinstance(image, Mapping):
-        image = image.get("image")
-    return keep_picture(image, (*place, "image")) if image else ""
+        image = image.get("image", image.get("background"))
+    return "" if is_nothing(image) or not image else keep_picture(image, (*place, "image"))
 
 
 def _number(value: object, place: Place) -> float:

@@ -53,7 +53,14 @@ class KeyFaultError(InvalidRequestError):
 
 def refuse(place: Place, rule: str, got: object, *, fix: str) -> KeyFaultError:
     """The error `<key> must <rule>, got <value>. <fix>`, the value shortened."""
-    return KeyFaultError(place, f"{_name(place)} must {rule}, got {shown(got)}. {fix}")
+    return KeyFaultError(place, f"{name_of(place)} must {rule}, got {shown(got)}. {fix}")
+
+
+def name_of(place: Place) -> str:
+    """What a text calls the value at a place: its key, or that of its list and its number there."""
+    if len(place) > 1 and isinstance(place[-1], int):
+        return f"{shown(place[-2])} {place[-1]}"
+    return shown(place[-1]) if place else "The body"
 
 
 def shown(value: object) -> str:
@@ -156,16 +163,19 @@ _UNIT_KEYS = {ours: theirs for theirs, ours in NUMBERS_OF_UNIT.items()} | {
 
 def _of_body(error: Mapping[str, Any]) -> dict[str, Any]:
     place = tuple(error["loc"][1:])
+    if error["type"] == "extra_forbidden" and place[:1] == ("alwayson_scripts",):
+        return _told(place, f"{name_of(place)} must stand in args, got it beside them. Send args with one object.")
     if error["type"] == "extra_forbidden":
-        return _told(place, f"{_name(place)} must be a key of this call, got another. Leave it out.")
+        return _told(place, f"{name_of(place)} must be a key of this call, got another. Leave it out.")
     if error["type"] == "missing":
-        return _told(place, f"{_name(place)} must be given, got nothing. Send it.")
-    if error["type"] == "json_invalid":
-        return _told((), "The body must be JSON, got something else.")
+        return _told(place, f"{name_of(place)} must be given, got nothing. Send it.")
+    if error["type"] == "json_invalid" or isinstance(error["input"], bytes):
+        text = "The body must be JSON, sent as application/json in UTF-8, got something else. Correct it."
+        return _told((), text)
     rule = _RULES.get(error["type"], "").format(**error.get("ctx", {}))
     got = f"{len(error['input']):,}" if error["type"] == "too_long" else shown(error["input"])
     rule = rule or re.sub(r"^(Value error, must|\w+ should) ", "", error["msg"])
-    return _told(place, f"{_name(place)} must {rule}, got {got}. Correct it or leave it out.")
+    return _told(place, f"{name_of(place)} must {rule}, got {got}. Correct it or leave it out.")
 
 
 _RULES = {
@@ -192,9 +202,3 @@ _RULES = {
 
 def _told(place: Place, text: str) -> dict[str, Any]:
     return {"loc": ["body", *place], "msg": text, "type": "value_error"}
-
-
-def _name(place: Place) -> str:
-    if len(place) > 1 and isinstance(place[-1], int):
-        return f"{shown(place[-2])} {place[-1]}"
-    return shown(place[-1]) if place else "The body"

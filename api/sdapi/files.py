@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from api.inputs import source_facts
 from api.kept_inputs import keep, keep_own, keep_own_source
-from api.sdapi.faults import KeyFaultError, Place, refuse
+from api.sdapi.faults import KeyFaultError, Place, name_of, refuse
 from media.input_files import BadInputError, InputKind, sniff
 from pipelines.errors import InvalidRequestError
 from pipelines.settings import settings
@@ -19,8 +19,9 @@ MAX_PICTURE_BYTES = 32 << 20
 """Of one picture, as a file."""
 
 _MAX_CHARACTERS = MAX_PICTURE_BYTES // 3 * 4 + 4
-_HEAD = re.compile(r"\s*(?:data:[^,]{0,200},|base64,)", re.IGNORECASE)
-_SIGNS = str.maketrans("-_", "+/", " \t\r\n\v\f'\"=")
+_LONGEST_HEAD = 300
+_WORD = re.compile(r"[\s\ufeff]*(?:(?:data:)?[\w/.+-]*;)?base64[:;]|[\s\ufeff]*b(?=['\"])", re.IGNORECASE)
+_SIGNS = str.maketrans("-_", "+/", "\t\r\n\v\f'\"=\ufeff")
 
 
 def keep_picture(value: object, place: Place) -> str:
@@ -36,9 +37,12 @@ def keep_picture(value: object, place: Place) -> str:
     if len(value) > _MAX_CHARACTERS:
         size = f"{len(value):,} characters"
         raise refuse(place, f"have at most {MAX_PICTURE_BYTES >> 20} MiB", size, fix="Make the picture smaller.")
-    text = value[found.end() :] if (found := _HEAD.match(value)) else value
+    text = value[value.rfind(",", 0, _LONGEST_HEAD) + 1 :]  # no base64 has a comma
+    text = text[found.end() :].strip() if (found := _WORD.match(text)) else text.strip()
     try:
         plain = (unquote(text) if "%" in text else text).translate(_SIGNS)
+        # In a form that was sent without escapes, + became a space.
+        plain = plain.replace(" ", "" if "\n" in text else "+")
         data = b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise refuse(place, "be a picture in base64", value, fix="Encode the file's bytes.") from None
@@ -51,7 +55,7 @@ def keep_picture(value: object, place: Place) -> str:
             kind = None
         if kind is not InputKind.PICTURE:
             raise refuse(place, "be a picture", "a file of another kind", fix="Send a PNG, JPEG or WebP.")
-        return _checked(lambda: keep([path], field=str(place[-1])), place)
+        return _checked(lambda: keep([path], field=name_of(place)), place)
 
 
 def keep_path(value: object, place: Place) -> str:
@@ -62,7 +66,7 @@ def keep_path(value: object, place: Place) -> str:
             that leads out, so that nothing is told of what is outside.
     """
     path = _below_operators_folder(value, place)
-    return _checked(lambda: keep_own(path, field=str(place[-1])), place)
+    return _checked(lambda: keep_own(path, field=name_of(place)), place)
 
 
 def keep_source_path(value: object, place: Place) -> tuple[str, str]:
@@ -76,7 +80,7 @@ def keep_source_path(value: object, place: Place) -> tuple[str, str]:
 
     def kept() -> str:
         nonlocal masks
-        source, masks = keep_own_source(path, field=str(place[-1]))
+        source, masks = keep_own_source(path, field=name_of(place))
         return source
 
     return _checked(kept, place), masks
@@ -100,7 +104,7 @@ def _checked(kept: Callable[[], str], place: Place) -> str:
     """The hash of an input whose header, at least, can be read."""
     try:
         sha256 = kept()
-        source_facts(sha256, field=str(place[-1]))
+        source_facts(sha256, field=name_of(place))
     except InvalidRequestError as err:
         raise KeyFaultError(place, str(err)) from err
     return sha256

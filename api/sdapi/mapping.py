@@ -7,11 +7,12 @@ from typing import Any
 
 from api.batch import build_batch
 from api.model_names import model_named
+from api.plain_args import is_nothing
 from api.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import Place, in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
-from api.sdapi.models import Img2Img, Txt2Img, is_neutral
+from api.sdapi.models import Img2Img, Options, Txt2Img, is_neutral
 from api.sdapi.scripts import read_scripts
 from api.sdapi.second_pass import second_pass
 from api.seed_args import fields_of_seed
@@ -19,7 +20,7 @@ from pipelines import catalog
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.prompt.dialect import foreign_notes
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, field_bounds
 from pipelines.request_fields.clip import MAX_SIDE
 from pipelines.settings import MAX_CLIPS
 
@@ -32,8 +33,31 @@ MIN_SIDE = 64
 _OF_THE_PROGRAM = re.compile(
     r"(?:samples_|grid_|save_|return_|do_not_|outdir_|jpeg_|webp_|png_|live_preview|show_|send_|enable_pnginfo|add_"
     r"|memmon|sd_checkpoint|sd_vae_|pad_cond|batch_cond|always_batch|cross_attention|persistent_cond|forge_|animatediff_"
-    r"|control_net_|export_|notification|interrogate_|hide_|ui_|gallery_|js_|img2img_color|face_restor|randn_source)"
+    r"|control_net_|export_|notification|interrogate_|hide_|ui_|gallery_|js_|img2img_color|face_restor|randn_source"
+    r"|code_former|upcast_attn|multiple_tqdm|textual_inversion_|auto_launch|ESRGAN_|DAT_|SWIN_|sdxl_refiner_|dimensions_"
+    r"|upscal|xformers|use_downcasted|cache_fp16|list_|quicksettings|extra_networks_(?:card|show|hidden|add)|settings_)"
 )
+# Those that would, at the host's own defaults.
+_DEFAULTS = {
+    "eta_ancestral": "1",
+    "s_noise": "1",
+    "initial_noise_multiplier": "1",
+    "inpainting_mask_weight": "1",
+    "extra_networks_default_multiplier": "1",
+    "img2img_background_color": "#ffffff",
+    "uni_pc_variant": "bh1",
+    "uni_pc_skip_type": "time_uniform",
+    "uni_pc_order": "3",
+    "comma_padding_backtrack": "20",
+    "emphasis": "original",
+    "enable_emphasis": "true",
+    "enable_batch_seeds": "true",
+    "sd_noise_schedule": "default",
+    "beta_dist_alpha": "0.6",
+    "beta_dist_beta": "0.6",
+    "fp8_storage": "disable",
+    "uni_pc_lower_order_final": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +117,24 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
     return Call(requests, args is not None, with_frames, notes)
 
 
+def chosen_model(options: Options) -> str | None:
+    """The base model that is chosen for later calls; None where the settings say nothing of it.
+
+    Raises:
+        KeyFaultError: It is not here, or a setting holds for single calls alone.
+    """
+    given = options.model_extra or {}
+    for key in given:
+        if key.startswith("outdir_"):
+            raise refuse((key,), "be left out, since nothing is kept here", given[key], fix="Leave it out.")
+    others = _settings(given, ())
+    for field, key in (("vae", "sd_vae"), ("clip_skip", "CLIP_stop_at_last_layers")):
+        if others.get(field):
+            raise refuse((key,), "be sent in override_settings of each call", given[key], fix="Leave it out here.")
+    name = options.sd_model_checkpoint
+    return None if is_nothing(name) else base_model_named(name, ("sd_model_checkpoint",))
+
+
 def base_model_named(name: object, place: Place) -> str:
     """The id of a base model by a name of another program.
 
@@ -117,11 +159,13 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
         "height": body.height,
     }
     sampler = body.sampler_name or body.sampler_index
-    if sampler:
+    if sampler and schedule_named(sampler) != "":  # "Automatic" and its like leave it open
         key = "sampler_name" if body.sampler_name else "sampler_index"
         found["scheduler"], _ = sampler_named(sampler)
         if found["scheduler"] is None:
             raise refuse((key,), f"be one of {', '.join(SAMPLER_NAMES)}", sampler, fix="Choose one.")
+    if body.clip_skip is not None:
+        found["clip_skip"] = _layers(body.clip_skip, ("clip_skip",)) - 1
     if body.enable_hr and isinstance(body, Txt2Img):
         found |= second_pass(body)
     return {name: value for name, value in found.items() if value is not None}
@@ -153,10 +197,10 @@ def _schedules(body: Txt2Img | Img2Img) -> list[str]:
     return notes
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(settings: Mapping[str, Any], at: Place = ("override_settings",)) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        place = ("override_settings", key)
+        place = (*at, key)
         if key == "sd_model_checkpoint":
             if not is_neutral(value):
                 found["base_model"] = base_model_named(value, place)
@@ -165,12 +209,20 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             if found["vae"] is None:
                 raise refuse(place, "be one of the VAEs, Automatic or None", value, fix="Leave it out.")
         elif key == "CLIP_stop_at_last_layers":
-            if value is not None:
+            if not is_nothing(value):
                 found["clip_skip"] = _layers(value, place) - 1
-        elif not is_neutral(value) and not _OF_THE_PROGRAM.match(key):
+        elif not (is_neutral(value) or _OF_THE_PROGRAM.match(key) or _is_default(key, value)):
             known = "sd_model_checkpoint, sd_vae, CLIP_stop_at_last_layers"
             raise refuse(place, "be a setting of this server", "another", fix=f"Known: {known}.")
     return found
+
+
+def _is_default(key: str, value: object) -> bool:
+    default = _DEFAULTS.get(key)
+    if default is None:
+        return False
+    text = str(value).strip().lower()
+    return text == default or (text.endswith(".0") and text[:-2] == default)
 
 
 def _layers(value: object, place: Place) -> int:
@@ -196,6 +248,11 @@ def _motion(args: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list
     if "model" in args and "motion_module" not in fields:
         known = ", ".join(entry.id for entry in catalog.motion_modules())
         raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {known}.")
+    _, most = field_bounds("interpolation_frames")
+    if most and fields.get("interpolation_frames", 0) > most:
+        raise refuse(
+            (*place, "interp_x"), f"bring at most {most:g} frames between two", args["interp_x"], fix="Lower it."
+        )
     return fields, notes
 
 

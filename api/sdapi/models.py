@@ -1,26 +1,22 @@
 """What the calls take: the keys of AUTOMATIC1111's API, those without a counterpart here at their neutral values."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from api.plain_args import is_nothing
+from pipelines.prompt.letters import plain_digits
 from pipelines.request import RANDOM_SEED
 from pipelines.settings import MAX_CLIPS
 
 _NONE = {
-    "none",
-    "0.0",
-    "null",
-    "use same sampler",
-    "use same checkpoint",
-    "use same scheduler",
-    "automatic",
-    "[]",
-    "{}",
-    "0",
-    "false",
+    *("none", "null", "undefined", "automatic", "[]", "{}", "false", "off", "no"),
+    *("use same sampler", "use same checkpoint", "use same scheduler", "use same choices"),
 }
+_ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?")
 _OBJECTS = ("override_settings", "alwayson_scripts")
+_NONE_MEANS = ("hr_upscaler",)  # keys where the word "None" is a choice
 _PLACEHOLDERS: tuple[Any, ...] = ("string", ["string"])  # what the host's own documentation page fills in
 
 
@@ -28,7 +24,8 @@ def is_neutral(value: Any) -> bool:
     """Whether a value is as good as none: empty, 0, "None" in any spelling, or a list of such."""
     if isinstance(value, (list, tuple)):
         return all(is_neutral(one) for one in value)
-    return not value or (isinstance(value, str) and value.strip().lower() in _NONE)
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return not value or text in _NONE or bool(_ZERO.fullmatch(text))
 
 
 def _neutral(value: Any) -> Any:
@@ -37,17 +34,26 @@ def _neutral(value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> Any:
-    """Text of a whole number, also with a point."""
-    return value.strip() if isinstance(value, str) else value
+def _number(value: Any) -> Any:
+    """Text of a number in plain digits. True is no number, though Python has it so."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return plain_digits(value).strip() if isinstance(value, str) else value
+
+
+def _switch(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _as_list(value: Any) -> Any:
     given = [value] if isinstance(value, str) else value
-    return [one for one in given if one is not None and one != ""] if isinstance(given, list) else given
+    return [one for one in given if not is_nothing(one)] if isinstance(given, list) else given
 
 
-_Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_CLIPS)]
+_Whole = Annotated[int, BeforeValidator(_number)]
+_Number = Annotated[float, BeforeValidator(_number)]
+_Switch = Annotated[bool, BeforeValidator(_switch)]
+_Count = Annotated[_Whole, Field(ge=1, le=MAX_CLIPS)]
 _Neutral = Annotated[Any, AfterValidator(_neutral)]
 _Ignored = Any  # without a meaning here, and without consequence
 _OfSecondPass = Any  # judged where there is one
@@ -80,20 +86,21 @@ class Generation(BaseModel):
 
     prompt: str = ""
     negative_prompt: str | None = ""
-    seed: int = RANDOM_SEED
-    steps: int | None = None
-    cfg_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
+    seed: _Whole = RANDOM_SEED
+    steps: _Whole | None = None
+    cfg_scale: _Number | None = None
+    width: _Whole | None = None
+    height: _Whole | None = None
     sampler_name: str | None = None
     sampler_index: str | None = None
     scheduler: str | None = None
     n_iter: _Count = 1
     batch_size: _Count = 1
-    denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    denoising_strength: Annotated[_Number, Field(ge=0, le=1)] | None = None
+    clip_skip: Any = None  # SD.Next's, which counts as CLIP_stop_at_last_layers does
     override_settings: dict[str, Any] | None = None
     alwayson_scripts: dict[str, Script] | None = None
-    send_images: bool = True
+    send_images: _Switch = True
 
     styles: _Neutral = None
     subseed_strength: _Neutral = None
@@ -138,7 +145,7 @@ class Generation(BaseModel):
     hr_cfg: _OfSecondPass = None
     hr_distilled_cfg: _Ignored = None
     hr_additional_modules: _OfSecondPass = None
-    enable_hr: bool = False
+    enable_hr: _Switch = False
     hr_scale: Any = 2
     hr_upscaler: _OfSecondPass = None
     hr_second_pass_steps: _OfSecondPass = None
@@ -155,7 +162,7 @@ class Generation(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_given(cls, body: Any) -> Any:
-        """Take null, an empty text and the placeholders of the host's own page for nothing."""
+        """Take null, also as a word, an empty text and the placeholders of the host's own page for nothing."""
         if not isinstance(body, dict):
             return body
         prompts = ("prompt", "negative_prompt")
@@ -164,7 +171,7 @@ class Generation(BaseModel):
             for key, value in body.items()
             if value is not None
             and value != ""
-            and (key in prompts or value not in _PLACEHOLDERS)
+            and (key in prompts or not (value in _PLACEHOLDERS or (key not in _NONE_MEANS and is_nothing(value))))
             and not (key in _OBJECTS and value == [])  # PHP writes an empty object so
         }
 
@@ -178,7 +185,7 @@ class Img2Img(Generation):
 
     init_images: Annotated[list[str], BeforeValidator(_as_list), Field(max_length=1)] = []
     mask: str | None = None
-    mask_blur: Annotated[int, Field(ge=0, le=128)] | None = None
+    mask_blur: Annotated[_Whole, Field(ge=0, le=128)] | None = None
     resize_mode: Any = 0
     inpainting_mask_invert: _Ignored = None  # judged where there is a mask
 
@@ -196,8 +203,8 @@ class Img2Img(Generation):
 
 
 class Options(BaseModel):
-    """What may be set for all later calls."""
+    """What may be set for all later calls; settings that change no picture, or are the defaults, change nothing."""
 
-    model_config = _BODY
+    model_config = _BODY | ConfigDict(extra="allow")
 
-    sd_model_checkpoint: str
+    sd_model_checkpoint: str | None = None

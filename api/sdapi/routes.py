@@ -24,7 +24,7 @@ from api.sdapi import lists
 from api.sdapi.answers import answer, collect, progress_of
 from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
 from api.sdapi.faults import detail_of, details_of_body
-from api.sdapi.mapping import base_model_named, read_call
+from api.sdapi.mapping import chosen_model, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
 from api.turns import LendingError
 from pipelines import catalog
@@ -96,7 +96,7 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
         return lists.options(base_model())
 
     def set_options(body: Options) -> None:
-        chosen["base_model"] = base_model_named(body.sd_model_checkpoint, ("sd_model_checkpoint",))
+        chosen["base_model"] = chosen_model(body) or chosen["base_model"]
 
     for function in (txt2img, img2img, interrupt):
         router.post(f"/sdapi/v1/{function.__name__}")(function)
@@ -136,6 +136,8 @@ def _add_lists(router: APIRouter) -> None:
     answers |= dict.fromkeys(("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"), list)
     for name, told in answers.items():
         router.get(f"/sdapi/v1/{name}")(_without_parameters(told))
+    for name in ("checkpoints", "vae", "loras", "embeddings"):  # every list is read anew whenever it is asked for
+        router.post(f"/sdapi/v1/refresh-{name}")(_without_parameters(dict))
     router.get("/controlnet/version")(lambda: {"version": 3})
     router.get("/controlnet/model_list")(lambda: {"model_list": lists.control_models()})
     router.get("/controlnet/module_list")(lambda: {"module_list": lists.control_modules()})

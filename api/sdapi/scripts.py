@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from api.plain_args import is_off, named_args, plain_args
+from api.plain_args import begins_with_model, is_off, named_args, plain_args
 from api.sdapi.faults import KeyFaultError, Place, refuse
 from api.sdapi.models import Generation
 from api.seed_args import faults_of_seed
@@ -18,9 +18,16 @@ _CALLED = {
     "sd_forge_controlnet": _CONTROLNET,
 }
 # The web UI's own, whose arguments repeat what other keys say, or change no picture.
-_WITHOUT_EFFECT = frozenset({"api payload", "comments", "extra options", "hypertile", "sampler", "prompt styles"})
+_WITHOUT_EFFECT = frozenset(
+    {
+        *("api payload", "comments", "extra options", "hypertile", "sampler", "prompt styles"),
+        *("lora block weight", "agent scheduler"),  # the former reads what tags in the prompt say, which is told
+    }
+)
 _SEED, _EXTRAS, _VARIATION = "seed", 1, 3
 _SWITCHES = ("enabled", "enable", "is_enabled", "active", "ad_enable")
+_DYNAMIC_PROMPTS = "dynamic prompts"
+_BY_ITSELF = slice(1, 6)  # of its arguments: what makes other prompts of one without its syntax
 
 
 class Scripts(NamedTuple):
@@ -65,19 +72,28 @@ def _is_idle(name: str, args: list[Any]) -> bool:
         return True
     if name == _SEED:
         return len(args) <= _VARIATION or is_off(args[_EXTRAS]) or is_off(args[_VARIATION])
+    if name.startswith(_DYNAMIC_PROMPTS):
+        return is_off(args[0]) or not any(one is True for one in args[_BY_ITSELF])
+    return all(is_off(one) for one in _switches(name, args))
+
+
+def _switches(name: str, args: list[Any]) -> list[Any]:
+    """What must be off for a script to be: its switch, or the models of its units."""
+    models = [one["ad_model"] for one in args if isinstance(one, Mapping) and "ad_model" in one]
     first = args[0]
-    if isinstance(first, Mapping):
-        switches = [first[key] for key in _SWITCHES if key in first]
-        models = [first["ad_model"]] if "ad_model" in first else []
-        return bool(switches or models) and all(is_off(one) for one in switches or models)
-    return is_off(first)
+    if isinstance(first, Mapping) and first:
+        return [value for key, value in first.items() if key.lower() in (*_SWITCHES, name)] or models or [True]
+    if models and not is_off(first):
+        return models
+    # A picture that was not given may stand before the switch.
+    return [one is True for one in args[1:3]] if first is None else [first]
 
 
 def _animatediff(args: list[Any], place: Place) -> Mapping[str, Any] | None:
-    if not args or is_off(args[0]):
+    if not args or (is_off(args[0]) and not begins_with_model(args)):
         return None
     named = args[0] if isinstance(args[0], Mapping) else None
-    if named is None and isinstance(args[0], (str, bool)):
+    if named is None and (args[0] is None or args[0] == 1 or isinstance(args[0], str)):
         named = named_args(args)
     if named is None:
         raise refuse(

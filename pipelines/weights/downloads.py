@@ -52,7 +52,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKING_S = 10.0
 _MEGABYTE = 1e6  # as publishers count
-_FAILURES = (httpx2.HTTPError, BusyError, BrokenOffError, OtherSizeError, OtherFileError, HFValidationError, OSError)
+_FAILURES = (
+    *(httpx2.HTTPError, BusyError, BrokenOffError, OtherSizeError, OtherFileError, HFValidationError, OSError),
+    UnicodeEncodeError,
+)
 
 use_own_client()
 

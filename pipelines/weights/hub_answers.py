@@ -185,6 +185,7 @@ def answer_of(err: BaseException) -> HubAnswer:
         (EntryNotFoundError, HubAnswer.NO_FILE),
         (httpx2.TimeoutException, HubAnswer.NO_ANSWER),
         (httpx2.ProxyError, HubAnswer.PROXY),
+        (UnicodeEncodeError, HubAnswer.BAD_TOKEN),  # of the question's header, where a token has other letters
     )
     for kind, answer in by_kind:
         if isinstance(err, kind):

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig
 
 from pipelines.errors import WeightsError
 from pipelines.weights.foreign_files import MAPPED, is_safetensors, unreadable
@@ -104,7 +103,7 @@ def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field
     """Build a transformers model from its folder with the weights of a file, frozen in evaluation mode.
 
     Args:
-        kind: Its class, or one of the `AutoModel…`.
+        kind: Its class.
         folder: Of its configuration.
         field: The request's field it was chosen by, for the error text.
 
@@ -112,7 +111,7 @@ def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field
         OSError, ValueError: The configuration can't be read, or the file lacks tensors.
         WeightsError: As `read_weights`.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = kind.config_class.from_pretrained(folder, local_files_only=True)
     tensors = read_weights(file, field=field, dtype=dtype)
     model, loading = kind.from_pretrained(
         None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True

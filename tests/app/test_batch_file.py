@@ -131,7 +131,7 @@ def test_files_are_named_by_path_in_a_line_and_inside_its_units(engine, folder):
         ("[" * 100_000, "line 2: must be JSON, got [[["),
         ({"num_frames": -1}, "line 2: num_frames must be greater than or equal to 1, got -1. Change 'Frames'."),
         ({"size": 3}, "line 2: size must be a field of the request, got size=3."),
-        ({"prompt": 7}, "line 2: prompt must be a valid string, got 7."),
+        ({"prompt": 7}, "line 2: prompt must be a valid string, got 7. Write it as text."),
         ({"formats": ["GIF"]}, 'line 2: formats must not be in a line, got ["GIF"].'),
         ({"count": 2}, "line 2: count must not be in a line, got 2."),
         ({"seed": "7, 8"}, "line 2: seed must be a valid integer"),
@@ -239,10 +239,12 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file(folder, capsys):
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_batch_comes_from_standard_input_too(engine, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"prompt": "a"}\r\n{"prompt": "b"}')))
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_batch_comes_from_standard_input_too(engine, monkeypatch, charset):
+    data = '{"prompt": "ä"}\r\n{"prompt": "b"}'.encode(charset)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert main(["--batch", "-", "-o", "clips/"], engine=engine.make_clip) == 0
-    assert [one.prompt for one in engine.requests] == ["a", "b"]
+    assert [one.prompt for one in engine.requests] == ["ä", "b"]
 
 
 def test_a_batch_is_estimated_without_names_and_nothing_is_made(engine, folder, capsys):

@@ -265,7 +265,11 @@ def test_a_clip_is_extended_and_extended_again(engine, tmp_path):
         (["x", "--width", "130"], "width must be a multiple of 8"),
         (["x", "--scheduler", "best"], "scheduler must be 'ddim'"),
         (["x", "--base-model", "nothing-like-it"], "base_model must be one of"),
-        (["x", "--num-frames", "many"], "num_frames must be a valid integer"),
+        (["x", "--num-frames", "many"], "num_frames must be a valid integer, got many. Change 'Frames'."),
+        (["x", "--keep-audio", "maybe"], "keep_audio must be a valid boolean, got maybe. Change 'Keep the sound'."),
+        (["x", "-o", ""], "output must be a name, got none. Write -o clip.mp4."),
+        (["x", "-o", "{}/" + "n" * 300 + ".gif"], "output must be a name that a file can have, got "),
+        (["x", "-o", "a\0.gif"], "output must be a name that a file can have, got "),
         (["--recipe", "{broken"], "recipe must be JSON"),
         (["--recipe", '{"size": 3}'], "size must be a field of the request"),
         (["--recipe", "no-such-file.json"], "recipe must be JSON or a file, got no-such-file.json."),
@@ -354,13 +358,22 @@ def test_ctrl_c_keeps_the_clips_that_are_finished(engine, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["clip-7.mp4"]
 
 
-def test_an_unknown_option_is_one_line(capsys):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--quality", "high"], "unrecognized arguments: --quality high."),
+        (
+            ["--source-video", "-a.mp4"],
+            "argument --source-video: expected one argument, got none. Where a value begins with -, write "
+            "--source-video=-value.",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_one_line(capsys, words, said):
     with pytest.raises(SystemExit) as left:
-        main(["x", "-o", "clip.mp4", "--quality", "high"])
+        main(["x", "-o", "clip.mp4", *words])
     assert left.value.code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "unrecognized arguments: --quality high. See 'python -m api --help'."
-    ]
+    assert capsys.readouterr().err.splitlines() == [f"{said} See 'python -m api --help'."]
 
 
 def test_a_clip_that_cannot_be_made_is_one_line_and_another_exit_code(engine, tmp_path, capsys):

@@ -289,6 +289,8 @@ def test_a_refusal_of_the_engine_is_told_and_a_failure_is_not(api, url):
 def test_options_that_cannot_be_set_are_refused(url):
     assert requests.post(f"{url}/options", json={"sd_model_checkpoint": "x"}, timeout=20).status_code == 422
     assert requests.post(f"{url}/options", json={"outdir_samples": "/"}, timeout=20).status_code == 422
+    assert requests.post(f"{url}/options", json={"samples_format": "png"}, timeout=20).status_code == 200
+    assert requests.post(f"{url}/refresh-checkpoints", timeout=20).json() == {}
 
 
 def test_with_a_password_only_those_who_know_it_come_in(port, url, monkeypatch):

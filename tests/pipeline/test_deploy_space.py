@@ -71,7 +71,6 @@ def test_one_command_sends_the_folder_as_it_is(hub: StandInSpaces, capsys, optio
     [
         ("ann/studio", "hf_other_token", "Log in with `hf auth login`"),
         ("bob/studio", "", "The token may not do this."),
-        ("no name", "", "The Hub refuses: "),
     ],
 )
 def test_what_the_hub_refuses_is_said_with_what_to_do(hub: StandInSpaces, monkeypatch, capsys, space, token, told):
@@ -81,6 +80,42 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(hub: StandInSpaces, monkey
     assert told in said.err
     assert hub.token not in said.err + said.out
     assert not hub.regular
+
+
+@pytest.mark.parametrize("name", ["no name", "studio", "ann/b/studio", "ann/-studio", "ann/stu dio", "/studio", "ann/"])
+def test_a_name_that_the_hub_takes_for_none_is_refused_before_anything_is_asked(hub: StandInSpaces, capsys, name):
+    assert main([name]) == 2
+    assert capsys.readouterr().err.startswith("USER/NAME must be an account, a slash and a name of letters, ")
+    assert not hub.made
+
+
+def test_the_address_of_a_space_is_its_name_too(hub: StandInSpaces, folder):
+    assert main(["https://huggingface.co/spaces/ann/studio/"], root=folder) == 0
+    assert list(hub.made) == ["ann/studio"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "token", "told"),
+    [
+        (
+            "http://me:hunter2@127.0.0.1:9",
+            "hf_hunter2",
+            "The Hub can't be reached (ConnectError). Check the connection",
+        ),
+        ("hunter2", "hf_hunter2", "The Hub can't be reached (UnsupportedProtocol). Check the connection"),
+        ("", "hf_hunter2ü", "HF_TOKEN must be letters and digits as the Hub gives them, got others. Copy it anew."),
+    ],
+)
+def test_a_hub_that_cannot_be_asked_is_one_line_without_secrets(
+    hub, monkeypatch, capsys, folder, endpoint, token, told
+):
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint or hub.url)
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert main(["ann/studio"], root=folder) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(told)
+    assert said.count("\n") == 1
+    assert "hunter2" not in said
 
 
 def test_a_dry_run_sends_nothing(hub: StandInSpaces, capsys):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from diffusers.models import modeling_utils
 
 from pipelines import device
 from pipelines.device import Device, choose_device
@@ -21,7 +22,8 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no measurement")
-def test_the_choice_is_measured_once_and_kept(cache):
+def test_the_choice_is_measured_once_and_kept(cache, monkeypatch):
+    monkeypatch.setattr(modeling_utils.logger, "warning", pytest.fail)  # it would be the first that a newcomer reads
     first = choose_device()
     assert first.kind == "cpu"
     assert first.dtype in ("float32", "bfloat16")

@@ -280,6 +280,15 @@ def test_a_token_is_the_hub_s_alone(hub: StandInHub, monkeypatch):
     assert hub.questions == ["api", "resolve", "cdn"]
 
 
+def test_a_token_of_other_letters_is_told_as_a_wrong_one(hub: StandInHub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_geheimü")
+    with pytest.raises(HubError, match=r"the Hub does not know the token in HF_TOKEN") as refused:
+        get()
+    assert refused.value.answer is HubAnswer.BAD_TOKEN
+    assert "geheim" not in str(refused.value)
+    assert hub.questions == []
+
+
 def test_without_downloads_allowed_that_is_what_is_said(hub: StandInHub, monkeypatch):
     del hub
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

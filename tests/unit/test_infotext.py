@@ -251,3 +251,10 @@ def test_a_wrong_argument_is_named(key, value):
 )
 def test_models_are_found_by_the_names_others_give_them(field, name, model_id):
     assert model_named(field, name) == model_id
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\0", "\r\n\x1a", "\ufeff"])
+def test_signs_that_end_a_file_are_no_part_of_its_last_setting(end):
+    fields, notes, _ = fields_of_infotext(f"x\nSteps: 20, Sampler: Automatic, Size: 512x384{end}")
+    assert (fields["width"], fields["height"], notes) == (512, 384, [])
+    assert "scheduler" not in fields

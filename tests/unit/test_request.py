@@ -83,7 +83,7 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"fps": 0}, ("fps", "greater than 0")),
         ({"fps": "fast"}, ("fps", "24000/1001", "got fast")),
         ({"fps": "1/0"}, ("fps", "got 1/0")),
-        ({"formats": []}, ("formats", "at least 1")),
+        ({"formats": []}, ("formats must have at least 1 item, got []. ",)),
         ({"formats": ["AVI"]}, ("formats", "'MP4'", "got AVI")),
         ({"formats": ["GIF", "GIF"]}, ("formats", "not repeat")),
         ({"extended_from": "16; 32"}, ("extended_from", "lengths in frames such as 16, 32", "got 16; 32", "from the")),

@@ -16,8 +16,8 @@ from api.inputs import source_facts
 from api.kept_inputs import keep
 from api.sdapi.answers import infotext_of
 from api.sdapi.faults import KeyFaultError, detail_of, details_of_body
-from api.sdapi.mapping import read_call
-from api.sdapi.models import Img2Img, Txt2Img
+from api.sdapi.mapping import chosen_model, read_call
+from api.sdapi.models import Img2Img, Options, Txt2Img
 from api.seed_args import _RULES
 from api.seed_names import CONTROL_MODULES, CONTROL_THRESHOLDS
 from controlnet.preprocessors import get_preprocessor
@@ -305,6 +305,24 @@ ANIMATEDIFF, UNITS = ("alwayson_scripts", "AnimateDiff", "args", 0), ("alwayson_
             {"scripts": {"ADetailer": {"args": [True, {"ad_model": "face"}]}}},
             ("alwayson_scripts", "ADetailer"),
         ),
+        (txt2img, {"scripts": {"ReActor": {"args": [None, True, "0"]}}}, ("alwayson_scripts", "ReActor")),
+        (
+            txt2img,
+            {"scripts": {"Dynamic Prompts v2": {"args": [True, True]}}},
+            ("alwayson_scripts", "Dynamic Prompts v2"),
+        ),
+        (txt2img, {"steps": True}, ("steps",)),
+        (txt2img, {"seed": True}, ("seed",)),
+        (txt2img, {"enable_hr": True, "hr_resize_x": 9999}, ("hr_resize_x",)),
+        (txt2img, {"enable_hr": True, "hr_resize_y": -1}, ("hr_resize_y",)),
+        (txt2img, {"enable_hr": True, "hr_second_pass_steps": 10}, ("hr_second_pass_steps",)),
+        (txt2img, {"enable_hr": True, "hr_checkpoint_name": "x"}, ("hr_checkpoint_name",)),
+        (txt2img, {"clip_skip": 0}, ("clip_skip",)),
+        (
+            txt2img,
+            {"override_settings": {"eta_noise_seed_delta": 31337}},
+            ("override_settings", "eta_noise_seed_delta"),
+        ),
         (txt2img, {"scripts": {"AnimateDiff": {"args": [3]}}}, ANIMATEDIFF),
         (txt2img, {"scripts": animatediff(), "batch_size": 2}, ("batch_size",)),
         (txt2img, {"scripts": animatediff(vido=1)}, (*ANIMATEDIFF, "vido")),
@@ -399,6 +417,9 @@ def test_payloads_of_the_field_are_taken(name):
             ["demo", True, 8, 6, 0, "N", 16, 1, -1, ["GIF"], "Off", 10, None, "", "", True, "box", 0.5, 0.5, 2],
             {"free_init_iterations": 2, "free_init_filter": "box"},
         ),
+        (["", True, 8, 6], {"num_frames": 8, "motion_module": "demo"}),
+        ([None, "true", "8", "6"], {"num_frames": 8, "motion_module": "demo"}),
+        ([1, 0, 8, 6, "demo"], {"num_frames": 8, "loop_count": 0}),
     ],
 )
 def test_arguments_by_position_are_those_of_their_version(args, expected):
@@ -411,7 +432,14 @@ def test_arguments_by_position_are_those_of_their_version(args, expected):
     [
         {"ADetailer": {"args": [False, False, {"ad_model": "face_yolov8n.pt"}]}},
         {"ADetailer": {"args": [{"ad_model": "None"}]}},
+        {"ADetailer": {"args": [True, False, {"ad_model": "None"}, {"ad_model": "None"}]}},
         {"Tiled VAE": {"args": ["False", 1536]}},
+        {"Dynamic Prompts v2.17.1": {"args": [True, False, 1, False, False, False, 1.1, 1.5]}},
+        {"LoRA Block Weight": {"args": ["NONE:0,0", True, 1]}},
+        {"Soft Inpainting": {"args": [{"Soft inpainting": False, "Schedule bias": 1}]}},
+        {"ReActor": {"args": [None, False, "0"]}},
+        {"ControlNet": {"args": [False, "canny", "None", 1, None, "Crop and Resize"]}},
+        {"ControlNet": {"args": [False, True, False, "none", "None", 1, None, False, "Envelope (Outer Fit)", False]}},
         {"Seed": {"args": [1, True, 5, 0]}},
         {"AnimateDiff": {"args": [{"enable": False, "nothing": [], "video_length": "many"}]}},
         {"AnimateDiff": {"args": [{"enable": "false"}]}, "ControlNet": {"args": None}},
@@ -421,6 +449,62 @@ def test_arguments_by_position_are_those_of_their_version(args, expected):
 def test_what_is_off_is_not_judged(scripts):
     (request,) = txt2img(scripts, enable_hr=False, hr_scale="x", hr_prompt="y", hr_upscaler="LDSR").requests
     assert (request.num_frames, request.controls, request.hires_scale) == (1, (), 1)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None", "null", "undefined"])
+def test_words_for_nothing_mean_nothing(nothing):
+    keys = (
+        "negative_prompt",
+        "seed",
+        "steps",
+        "cfg_scale",
+        "sampler_name",
+        "scheduler",
+        "styles",
+        "denoising_strength",
+    )
+    args = dict.fromkeys(
+        ("model", "video_length", "fps", "last_frame", "video_path", "video_source", "mask_path"), nothing
+    )
+    unit = {"enabled": True, **CANNY, "image": picture(), "mask": nothing, "weight": nothing, "module": nothing}
+    scripts = {**animatediff(**args), "ControlNet": {"args": [unit]}}
+    call = txt2img(scripts, **dict.fromkeys(keys[1:], nothing), override_settings={"sd_model_checkpoint": nothing})
+    assert (call.requests[0].num_frames, call.requests[0].motion_module, call.notes) == (16, "demo", [])
+    assert txt2img(animatediff(model="Automatic")).requests[0].motion_module == "demo"
+
+
+def test_prompts_of_such_words_are_prompts():
+    (request,) = txt2img(prompt="none", negative_prompt="null").requests
+    assert (request.prompt, request.negative_prompt) == ("none", "null")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"steps": "２０", "cfg_scale": " 7.0 ", "send_images": " True ", "enable_hr": "Off"},
+        {"steps": 20.0, "restore_faces": "off", "tiling": "no", "subseed_strength": "0.00", "clip_skip": 1},
+        {
+            "steps": "20",
+            "override_settings": {"s_noise": 1.0, "eta_ancestral": 1, "img2img_background_color": "#FFFFFF"},
+        },
+        {
+            "steps": "20",
+            "override_settings": {"CLIP_stop_at_last_layers": "", "upcast_attn": True, "emphasis": "Original"},
+        },
+    ],
+)
+def test_numbers_and_switches_may_be_spelt_as_forms_do(body):
+    call = txt2img(**body)
+    assert (call.requests[0].num_inference_steps, call.requests[0].hires_scale, call.notes) == (20, 1, [])
+
+
+def test_what_repeats_the_first_pass_is_no_other_second_pass():
+    """The host takes as many steps where none are sent, and enlarges by Lanczos where no upscaler is."""
+    body = {"prompt": "x", "steps": 20, "sampler_name": "Euler", "override_settings": {"sd_model_checkpoint": "demo"}}
+    same = {"hr_prompt": "x", "hr_second_pass_steps": "20", "hr_sampler_name": "Euler", "hr_checkpoint_name": "demo"}
+    (request,) = txt2img(**body, **same, enable_hr=True, hr_upscaler="None", width=128, hr_resize_x=192).requests
+    assert (request.hires_scale, request.hires_method) == (1.5, HiresMethod.PIXEL)
+    assert txt2img(**body, enable_hr=True, hr_upscaler="latent (bicubic)").requests[0].hires_method == "latent"
 
 
 def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
@@ -437,6 +521,11 @@ def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
         ({"sampler_name": "k_dpmpp_2m_ka", "scheduler": "karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
         ({"sampler_index": "Euler a", "scheduler": "SGM Uniform"}, "euler_a", "scheduler: the schedule SGM Uniform"),
         ({"sampler_name": "DDIM", "scheduler": "automatic"}, "ddim", ""),
+        ({"sampler_name": "Euler a Automatic"}, "euler_a", ""),
+        ({"sampler_name": "DDIM (Uniform)"}, "ddim", ""),
+        ({"sampler_name": "DPM++ 2M KL Optimal"}, "dpmpp_2m", "sampler_name: the schedule KL Optimal"),
+        ({"sampler_name": "dpmpp_2m_align_your_steps"}, "dpmpp_2m", "sampler_name: the schedule Align Your Steps"),
+        ({"sampler_name": "Automatic"}, "ddim", ""),
     ],
 )
 def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
@@ -474,10 +563,63 @@ def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
     assert caught.value.place == ("alwayson_scripts", "ControlNet", "args", 1, "model")
 
 
+def unit_by_position(*behind_image: object, image: object) -> list[object]:
+    return [True, "canny", CANNY["model"], 0.5, image, *behind_image]
+
+
+@pytest.mark.parametrize(
+    ("args", "guess"),
+    [
+        (lambda image: unit_by_position("Resize and Fill", False, 512, 64, 200, 0, 0.6, image=image), False),
+        (lambda image: unit_by_position(2, False, 512, 64, 200, 0, 0.6, False, 2, image=image), True),
+        (lambda image: unit_by_position(False, 2, False, False, 512, 64, 200, 0, 0.6, True, image=image), True),
+        (
+            lambda image: [False, True, *unit_by_position(False, 2, False, False, 512, 64, 200, 0, 0.6, image=image)],
+            False,
+        ),
+        (lambda image: [False, *[None] * 13, *unit_by_position(2, False, 512, 64, 200, 0, 0.6, image=image)], False),
+    ],
+)
+def test_units_by_position_are_read_in_both_orders(args, guess, tmp_path):
+    call = txt2img({"ControlNet": {"args": args(picture())}}, width=256, height=256)
+    (found,) = call.requests[0].controls
+    assert (found.fit, found.weight, found.end, found.guess_mode) == (ImageFit.PAD, ((0, 0.5),), 0.6, guess)
+    assert (found.options["low"], found.clip) == (64, kept("red", tmp_path))
+
+
+def test_what_a_unit_says_of_nothing_is_no_fault():
+    idle = {"batch_image_files": [], "batch_keyframe_idx": None, "rgbbgr_mode": False, "advanced_weighting": [1.0] * 13}
+    (found,) = (
+        txt2img({"ControlNet": {"args": [CANNY | idle | {"image": {"background": picture()}}]}}).requests[0].controls
+    )
+    assert found.clip
+
+
+@pytest.mark.parametrize(
+    ("body", "feather", "told"),
+    [
+        ({"mask_blur_x": 8, "mask_blur_y": 8}, 8, []),
+        ({"mask_blur": "0", "mask_blur_x": 8}, 0, []),
+        ({"inpainting_fill": 1, "inpaint_full_res": False}, 4, []),
+        ({"inpainting_fill": "0", "inpaint_full_res": "true"}, 4, ["inpainting_fill:", "inpaint_full_res:"]),
+    ],
+)
+def test_how_a_mask_is_filled_is_told_where_it_is_otherwise_here(body, feather, told):
+    call = img2img(init_images=[picture()], mask=picture("white"), **body)
+    assert (call.requests[0].mask_feather, [note.split(" ")[0] for note in call.notes]) == (feather, told)
+
+
 @pytest.mark.parametrize(
     "shape",
     [
         "data:image/png;base64,{}",
+        "data:image/png,{}",
+        'data:image/png;name="a,b.png";base64,{}',
+        "data:image/png;base64;{}",
+        "image/png;base64,{}",
+        "base64:{}",
+        "\ufeff{}",
+        "b'{}'",
         "data:;base64,{}",
         "data:application/octet-stream;base64,{}",
         "DATA:image/png;charset=utf-8;base64, {}",
@@ -486,7 +628,9 @@ def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
         '"{}"',
     ],
 )
-@pytest.mark.parametrize("spelling", ["plain", "without padding", "for addresses", "quoted for addresses", "in lines"])
+@pytest.mark.parametrize(
+    "spelling", ["plain", "without padding", "for addresses", "quoted for addresses", "in lines", "from a form"]
+)
 def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
     text = picture()
     text = {
@@ -494,6 +638,7 @@ def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
         "without padding": text.rstrip("="),
         "for addresses": text.replace("+", "-").replace("/", "_"),
         "quoted for addresses": text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        "from a form": text.replace("+", " "),
         "in lines": "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)),
     }[spelling]
     (request,) = img2img(init_images=[shape.format(text)]).requests
@@ -505,6 +650,11 @@ REFUSED = [
     (img2img, {"scripts": animatediff(freeinit_enable=True), "init_images": [picture()]}, "freeinit_iters must be 0 "),
     (txt2img, {"scripts": animatediff(fps=500)}, "fps must be less than or equal to 120, got 500. "),
     (txt2img, {"scripts": animatediff(video_length=8), "prompt": "0: a\n99: b"}, "prompt must have keys at frames"),
+    (
+        txt2img,
+        {"scripts": animatediff(video_length=8, interp="FILM", interp_x=20)},
+        "interp_x must bring at most 16 frames between two, got 20. ",
+    ),
     (txt2img, {"enable_hr": True, "hr_scale": 9}, "hr_scale must be less than or equal to 4, got 9"),
     (txt2img, {"enable_hr": True, "steps": 1, "denoising_strength": 0.5}, "denoising_strength must leave at least one"),
     (txt2img, {"scripts": {"ControlNet": {"args": [CANNY | {"weight": 9}]}}}, "weight must be from 0 to 4"),
@@ -520,6 +670,18 @@ REFUSED = [
     (txt2img, {"scripts": {"AnimateDiff": "x"}}, "AnimateDiff must be an object with args, got x. "),
     (img2img, {"init_images": ["a", "b"]}, "init_images must have at most 1, got 2. "),
     (img2img, {"init_images": [{"a": 1}]}, 'init_images 0 must be text, got {"a": 1}. '),
+    (img2img, {"init_images": [IMAGE]}, "init_images 0 must be a whole picture, got "),
+    (
+        txt2img,
+        {"enable_hr": True, "hr_resize_x": 9999, "width": 128},
+        "hr_resize_x must be from 128 to 512, got 9999. ",
+    ),
+    (txt2img, {"scripts": {"AnimateDiff": {"enable": True}}}, "enable must stand in args, got it beside them. "),
+    (
+        txt2img,
+        {"scripts": {"ControlNet": {"args": [CANNY | {"model": ""}]}}},
+        "model must be the name of a ControlNet, got none",
+    ),
 ]
 
 
@@ -539,6 +701,18 @@ def test_refusals_speak_of_the_callers_keys_alone(call, body, words):
     scripts = body.get("scripts", {})
     if isinstance(scripts.get(next(iter(scripts), "")), dict):
         assert told["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
+
+
+def test_settings_for_all_calls_that_change_nothing_are_taken():
+    assert chosen_model(Options(sd_model_checkpoint="demo", CLIP_stop_at_last_layers=1, sd_vae="Automatic")) == "demo"
+    assert chosen_model(Options(samples_format="png", eta_noise_seed_delta=0)) is None
+    with pytest.raises(
+        KeyFaultError, match=r"^CLIP_stop_at_last_layers must be sent in override_settings of each call"
+    ):
+        chosen_model(Options(CLIP_stop_at_last_layers=2))
+    with pytest.raises(KeyFaultError, match=r"^nothing_like_it must be a setting of this server") as caught:
+        chosen_model(Options(nothing_like_it=1))
+    assert caught.value.place == ("nothing_like_it",)
 
 
 def test_empty_objects_may_be_written_as_lists():

@@ -303,6 +303,18 @@ def test_a_refusal_says_what_the_file_is_and_which_kinds_are_read(tmp_path, kind
         probe_input(tmp_path / "upload", field="mask")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"\xb7\xd8\0\x20\x37\x49\xda\x11", b"\0\0\0\0\1\xbc\0\0", b"\x84\x10" + b"\xff" * 4, b"\x12\0\x0a\x0a", b"BIKi"],
+)
+def test_clips_that_are_not_read_are_told_as_clips(tmp_path, head):
+    (tmp_path / "upload").write_bytes(head + b"\0" * 40)
+    with pytest.raises(
+        InvalidRequestError, match=r"got a clip of a kind that this app does not read\. Pictures are PNG"
+    ):
+        probe_input(tmp_path / "upload", field="mask")
+
+
 FRAGILE = ["a.ts", "a.flv", "a.mpg", "wmv2.wmv", "theora.ogv", "mpeg-2.mxf", "vp9.ivf", "plain.y4m"]
 
 
