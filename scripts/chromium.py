@@ -2,8 +2,7 @@
 
 import shutil
 
-#: Without the background flags Chromium calls its maker's servers at every start. That pages reach nobody else either
-#: is a rule for names: a route of the driver's turns the browser's cache off and asks the driver about every file.
+#: Without the background flags Chromium calls its maker's servers at every start.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -12,7 +11,6 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
