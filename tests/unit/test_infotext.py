@@ -108,6 +108,21 @@ def test_a_base_model_that_fits_the_motion_module_stands_in_for_one_that_is_not_
     assert fields["base_model"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("[0, 2]", Reverse.DROP_TAIL),
+        ("['Add Reverse Frame']", Reverse.APPEND),
+        ("[Add Reverse Frame, Remove head]", Reverse.DROP_HEAD),
+        ("[]", Reverse.OFF),
+    ],
+)
+def test_a_list_among_the_arguments_is_read_to_its_end(written: str, means: Reverse):
+    module = "model: mm_sd15_v3.safetensors"
+    fields, _, _ = fields_of_infotext(f'x\nSteps: 9, AnimateDiff: "{module}, reverse: {written}, fps: 9"')
+    assert (fields["reverse"], fields["fps"]) == (means, 9)
+
+
 HOSTILE = {
     "long": "Steps: 1, " + "a: b, " * 200_000,
     "one long word": "Steps: 1, " + "a" * 1_000_000,

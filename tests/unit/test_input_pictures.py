@@ -15,6 +15,7 @@ from PIL import Image, TiffImagePlugin
 from media.input_facts import Cut
 from media.input_files import InputKind
 from media.inputs import open_input, probe_input
+from media.picture_zip import PictureZip
 from media.pictures import BadInputError, check_picture_size
 from media.write import open_clip
 from pipelines.choices import OutputFormat
@@ -294,3 +295,11 @@ def test_a_picture_may_be_sixteen_times_as_long_as_wide(width, is_taken):
     for size in ((width, 8), (8, width)):
         with nullcontext() if is_taken else pytest.raises(BadInputError, match="Crop it"):
             check_picture_size(*size)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-22], lambda data: data[:-1], lambda data: data[:40]])
+def test_a_zip_without_the_record_at_its_end_is_told_as_damaged(tmp_path, spoil):
+    path = zipped(tmp_path / "clip.zip", {"1.png": png(8)})
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(BadInputError, match="must be a whole zip of pictures, got one that is damaged or locked"):
+        PictureZip(path)

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from media.ffmpeg import FFmpegError, FrameFeed
-from media.formats import Encoding
+from media.formats import DamagedClipError, Encoding
 from media.read import iter_frames, probe, read_frames
+from media.webp_file import read_webp_recipe
 from media.write import ClipWriter, check_output, open_clip
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
@@ -91,6 +92,12 @@ def test_odd_sizes_are_kept_and_only_mp4_gains_a_repeated_edge(tmp_path, width, 
     others = (".gif", ".webp", ".webm", ".png", ".zip")
     assert sizes == {".mp4": even} | dict.fromkeys(others, (width, height))
     assert np.abs(read_frames(tmp_path / "clip.mp4").astype(int) - GREEN).max() <= 2
+
+
+def test_a_gif_of_half_a_pixel_has_one(tmp_path):
+    frames = np.full((2, 3, 1, 3), GREEN, np.uint8)
+    (path,) = written(tmp_path, [OutputFormat.GIF], frames, encoding=Encoding(gif_scale=Fraction(1, 2)))
+    assert (probe(path).width, probe(path).height) == (1, 2)
 
 
 @pytest.mark.parametrize("colour", [RED, GREEN, BLUE, GREY, (255, 255, 255), (0, 0, 0)])
@@ -253,3 +260,15 @@ def test_memory_does_not_grow_with_the_clip(tmp_path):
     grown = peaks_mib(600) - peaks_mib(50)
     assert (grown < 12).all(), grown
     assert sum(1 for _ in iter_frames(tmp_path / "clip.mp4")) == 50
+
+
+def test_a_webp_cut_within_the_padding_of_its_last_chunk_is_cut_off(tmp_path):
+    """All that is said of it would still be there: only the file's own length tells."""
+    (path,) = written(tmp_path, [OutputFormat.WEBP], moving_square(2, 64, 48), recipe='{"seed":1}')
+    data = bytearray(path.read_bytes()) + b"ODD \x01\0\0\0x\0"
+    data[4:8] = (len(data) - 8).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert read_webp_recipe(path) == '{"seed":1}'
+    path.write_bytes(data[:-1])
+    with pytest.raises(DamagedClipError, match=r"^cut off$"):
+        read_webp_recipe(path)
