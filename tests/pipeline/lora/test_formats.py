@@ -195,7 +195,7 @@ LAYER = "lora_unet_x"
         ({f"{LAYER}.lora_up.weight": torch.ones(2, 0), f"{LAYER}.lora_down.weight": torch.ones(0, 2)}, "together"),
         (
             {f"{LAYER}.lora_up.weight": torch.ones(2, 2).int(), f"{LAYER}.lora_down.weight": torch.ones(2, 2)},
-            "together",
+            "with whole numbers in lora_unet_x.lora_up.weight, as quantised models have them",
         ),
         ({f"{LAYER}.lora_up.weight": torch.ones(2, 2), f"{LAYER}.dora_scale": torch.ones(2)}, "don't belong together"),
         (
