@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from pipelines.errors import UserError
@@ -102,7 +103,7 @@ def parse_infotext(text: str) -> Infotext:
         )
     lines = _unlabelled(plain_text(_with_line_breaks(text.strip(_ENDS))).strip()).split("\n")
     last = _line_of_settings(lines)
-    if last is None or (not _STEPS.search(lines[last]) or last == 0):
+    if not last or not _STEPS.search(lines[last]):
         run_on = _RUN_ON.sub("\n", "\n".join(lines)).split("\n")
         lines, last = (run_on, len(run_on) - 1) if _STEPS.match(run_on[-1]) else (lines, last)
     if last is None:
@@ -193,12 +194,10 @@ def _unlabelled(text: str) -> str:
 
 def _whole_settings(lines: list[str]) -> str:
     """The line of settings, with the lines that its last quoted value runs over or that each hold another setting."""
-    whole, following = lines[0], lines[1:]
-    quotes = len(_QUOTE.findall(whole))
-    end = next((n for n, line in enumerate(following, 1) if (quotes := quotes + len(_QUOTE.findall(line))) % 2 == 0), 0)
-    if len(_QUOTE.findall(whole)) % 2 and end:
-        whole, following = "\n".join(lines[: end + 1]), following[end:]
-    for line in following:
+    quotes = accumulate(len(_QUOTE.findall(line)) for line in lines)
+    end = next((number for number, count in enumerate(quotes, 1) if count % 2 == 0), 1)
+    whole = "\n".join(lines[:end])
+    for line in lines[end:]:
         if not _KNOWN.match(line):
             break
         whole = f"{whole}, {line}"

@@ -26,7 +26,9 @@ _WINDOWS_TAGS = (0x9C9B, 0x9C9C, 0x9C9F, 0x9C9E)  # title, comment, subject, key
 # ComfyUI's WebP have a graph in the camera's name.
 _PLAIN_TAGS = (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.Artist, Base.DocumentName)
 _XMP_TEXT = re.compile(
-    r"<(?P<tag>[\w:]{1,40})(?:\s[^>]{0,400})?>(?:<!\[CDATA\[(?P<data>.*?)\]\]>|(?P<text>[^<]{8,}))</(?P=tag)>"
+    r"<(?P<tag>[\w:]{1,40})(?:\s[^>]{0,400})?>(?:<!\[CDATA\[(?P<data>(?:(?!<!\[CDATA\[|\]\]>).)*+)\]\]>"
+    # Each try ends where the next one begins: a packet of such beginnings would else be read as often as it has them.
+    r"|(?P<text>[^<]{8,}))</(?P=tag)>"
     r"""|\b(?:\w{1,20}:)?\w{1,40}=(?:"(?P<double>[^"]{8,})"|'(?P<single>[^']{8,})')""",
     re.DOTALL,
 )

@@ -27,7 +27,7 @@ WORTHWHILE = 1.15
 #: bf16 that takes so many times as long on one frame is not timed on more: without its instructions it was 6 times
 #: there, and 11 times on eight frames, half a minute for all.
 _HOPELESS = 3
-_MEASURE = 2  # raised when the measurement changes, so that kept answers to an older one are not taken
+_MEASURE = 2  # raised when the measurement may answer otherwise, so that kept answers to an older one are not taken
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,10 @@ def _measure() -> Device:
     unet = _unet()
     seconds: dict[tuple[str, int], float] = {}
     try:
-        trial = [_seconds(unet, dtype, 1, frames=1, passes=1) for dtype in (torch.float32, torch.bfloat16)]
+        trial = [_seconds(unet, dtype, 1, frames=1, passes=2) for dtype in (torch.float32, torch.bfloat16)]
         dtypes = ("float32", "bfloat16")[: 1 if trial[1] > _HOPELESS * trial[0] else 2]
         for dtype, threads in product(dtypes, candidates):
+            # More threads beside busy cores take ten times as long.
             enough_s = 2 * min(seconds.values(), default=float("inf"))
             seconds[dtype, threads] = _seconds(unet, getattr(torch, dtype), threads, enough_s=enough_s)
     finally:

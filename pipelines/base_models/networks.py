@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, PreTrainedModel
 
-from pipelines.errors import WeightsError
 from pipelines.weights.reading import not_whole, require_layout
+from pipelines.weights.scaled import whole_numbers
 
 #: More layers, or entries in a list, than any published configuration has: beyond it one is damaged or hostile.
 _MOST_LAYERS = 128
@@ -74,10 +74,7 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor], words: Words) -> n
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            raise WeightsError(
-                f"{words.field} must hold floating-point weights, got '{words.name}' with whole numbers in {name}, as "
-                "quantised models have them. Choose the same model in float16."
-            )
+            raise whole_numbers(name, field=words.field, file=words.name)
     network.load_state_dict(tensors, strict=True, assign=True)
     for path, buffer in list(network.named_buffers()):
         if buffer.is_meta:  # what is never stored: the numbers of CLIP's positions

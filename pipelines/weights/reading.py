@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from pipelines.errors import WeightsError
 from pipelines.weights.foreign_files import MAPPED, is_safetensors, unreadable
 from pipelines.weights.pickles import unpickle
-from pipelines.weights.scaled import refuse_quantised, unscaled, without_factors
+from pipelines.weights.scaled import refuse_quantised, unscaled, whole_numbers, without_factors
 from pipelines.weights.variants import NETWORK, weight_files
 
 FOLDER_CONFIG = "config.json"
@@ -250,10 +250,7 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
     """The tensor in memory of its own and in the type asked for, its numbers checked."""
     if not tensor.is_floating_point():
         if name.endswith(".weight") and tensor.ndim > 1:
-            raise WeightsError(
-                f"{field} must hold floating-point weights, got '{file}' with whole numbers in {name}, as quantised "
-                "models have them. Choose the same model in float16."
-            )
+            raise whole_numbers(name, field=field, file=file)
         return tensor.clone(memory_format=torch.contiguous_format)
     target = dtype or (torch.float16 if tensor.itemsize == 1 else tensor.dtype)
     made = tensor.to(target, copy=True, memory_format=torch.contiguous_format)

@@ -62,5 +62,13 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
         )
 
 
+def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
+    """What to raise for a tensor of whole numbers where weights must be."""
+    return WeightsError(
+        f"{field} must hold floating-point weights, got '{file}' with whole numbers in {name}, as quantised models "
+        "have them. Choose the same model in float16."
+    )
+
+
 def _named(tensors: Iterable[str], ends: tuple[str, ...]) -> list[str]:
     return [name for name in tensors if name.rpartition(".")[2] in ends]

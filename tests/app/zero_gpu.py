@@ -17,12 +17,12 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
-from unittest.mock import patch
 
+import pytest
 from starlette.datastructures import Headers
 
 ANSWER = "answer: "
@@ -227,13 +227,13 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
     result: dict[str, Any] = {}
     notes: list[str] = []
     turn_of_note: list[int] = []
-    with ExitStack() as changed:
-        changed.enter_context(patch.object(turns, "time", clock))  # all of it that is asked for
-        changed.enter_context(patch("pipelines.generate.generate", clock.counting(generate)))
-        changed.enter_context(patch.object(zero_gpu, "ROOM", wished["room"] or zero_gpu.ROOM))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "time", clock)  # all of it that is asked for
+        patch.setattr("pipelines.generate.generate", clock.counting(generate))
+        patch.setattr(zero_gpu, "ROOM", wished["room"] or zero_gpu.ROOM)
         if wished["expected"]:
             expected = SimpleNamespace(device_seconds=wished["expected"])
-            changed.enter_context(patch.object(zero_gpu, "estimate", lambda _: expected))
+            patch.setattr(zero_gpu, "estimate", lambda _: expected)
         engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
         try:
             for event in engine(build_request(**request), folder):
