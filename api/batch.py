@@ -9,6 +9,7 @@ from typing import Any
 from api.engine import build_request
 from pipelines.errors import InvalidRequestError
 from pipelines.request import RANDOM_SEED, GenerationRequest
+from pipelines.request_fields.clip import MAX_SEED
 from pipelines.settings import MAX_CLIPS
 from pipelines.shown_values import shown
 
@@ -22,7 +23,7 @@ def build_batch(
 
     Args:
         values: The request's fields. The seed may be text with a list, `7, 42, 1000`: a clip of each, -1 being drawn.
-            With one seed the clips have it, the next number and so on; -1 draws the first.
+            With one seed the clips have it, the next number and so on, 0 after the largest; -1 draws the first.
         batch_count: How many clips, at least 1; None for as many as there are seeds.
         most: Most clips, 1 to 16.
 
@@ -34,7 +35,7 @@ def build_batch(
     if len(seeds) > 1:
         return [build_request(**values | {"seed": seed}) for seed in seeds]
     first = build_request(**values | {"seed": seeds[0]})
-    others = ({**first.model_dump(), "seed": first.seed + more} for more in range(1, count))
+    others = ({**first.model_dump(), "seed": (first.seed + more) % (MAX_SEED + 1)} for more in range(1, count))
     return [first, *(build_request(**other) for other in others)]
 
 

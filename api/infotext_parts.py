@@ -33,6 +33,7 @@ _KNOWN = re.compile(
 )
 _FEWEST_KNOWN = 3
 _FLAT = re.compile(r"(?:\\{1,2}r)?\\{1,2}n\s*(?:Negative prompt:|Steps:)|&#(?:10|x0?a);", re.IGNORECASE)
+_QUOTED_WHOLE = re.compile(r'"(?:[^"\\]|\\.)*+"\s*', re.DOTALL)  # no quotation mark within that a prompt began
 # Where line breaks have become spaces.
 _RUN_ON = re.compile(
     r"(?<!\s)[^\S\n]++(?=Negative prompt:)|(?<![,\s])[^\S\n]++(?=Steps:\s*\d+\s*,\s*[A-Z])"
@@ -165,7 +166,7 @@ def unquoted(text: str) -> str:
 
 def _with_line_breaks(text: str) -> str:
     """Line breaks that a container could not hold, written with two signs or as an entity, as line breaks."""
-    if text[:1] == '"' == text.rstrip()[-1:] and len(text) <= MAX_CHARACTERS:
+    if _QUOTED_WHOLE.fullmatch(text) and len(text) <= MAX_CHARACTERS:
         text = unquoted(text.rstrip())
     if "\n" in text.strip() or not _FLAT.search(text):
         return text

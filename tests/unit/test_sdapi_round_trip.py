@@ -1,6 +1,6 @@
 """The infotext that a call of the web UI's API answers makes the same clip when it is restored."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from api.recipes import restore
@@ -80,6 +80,8 @@ def _effective(request: GenerationRequest) -> dict:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(BODIES, HIRES, st.one_of(st.none(), ARGS))
+@example({"prompt": '"', "negative_prompt": ""}, {}, {"enable": True, "video_length": 0, "batch_size": 16})
+@example({"prompt": "", "negative_prompt": "", "seed": 2**32 - 1, "n_iter": 2}, {}, None)
 def test_an_infotext_restores_the_same_clip(body, hires, args):
     scripts = {} if args is None else {"AnimateDiff": {"args": [args]}}
     call = read_call(Txt2Img(**body | hires, alwayson_scripts=scripts), base_model="demo")
