@@ -9,13 +9,13 @@ _FOLDERS = ("image", "mask")
 
 
 def brings_masks(names: Sequence[str]) -> bool:
-    """Whether there are pictures in a folder `mask` as well as in a folder `image`.
+    """Whether there are pictures in a folder `mask`, which must then have theirs in a folder `image`.
 
     Example:
         >>> brings_masks(["take/image/1.png", "take/mask/1.png"]), brings_masks(["image/1.png"])
         (True, False)
     """
-    return all(_in_folder(names, folder) for folder in _FOLDERS)
+    return bool(_in_folder(names, _FOLDERS[1]))
 
 
 def split_image_and_mask(names: Sequence[str]) -> tuple[list[str], list[str]]:

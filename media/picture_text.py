@@ -21,6 +21,7 @@ MAX_TEXT_BYTES = 8 << 20
 """Longest text that is read."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_RAW_PROFILE = b"Raw profile type "
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _WINDOWS_TAGS = (0x9C9B, 0x9C9C, 0x9C9F, 0x9C9E)  # title, comment, subject, keywords, in UTF-16
 # ComfyUI's WebP have a graph in the camera's name.
@@ -111,9 +112,26 @@ def _png_texts(file: BinaryIO) -> Iterator[str]:
             continue
         if key == b"parameters":
             yield text
+        elif key.startswith(_RAW_PROFILE):
+            others += _raw_profile_texts(text)
         else:
             others += _with_xmp(text)
     yield from others
+
+
+def _raw_profile_texts(text: str) -> list[str]:
+    """The texts of an EXIF or XMP that ImageMagick wrote as hexadecimal digits below its kind and length."""
+    _, _, digits = text.strip().partition("\n")[2].partition("\n")
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        return []
+    if data.startswith(b"Exif\0\0"):
+        exif = Exif()
+        with suppress(*_DAMAGE):
+            exif.load(data)
+        return list(exif_texts(exif))
+    return list(_with_xmp(decode_tag(data.rpartition(b"\0")[2])))
 
 
 def _png_text(kind: bytes, value: bytes) -> str | None:

@@ -37,6 +37,8 @@ _WORTH_SEEKING = 100  # frames; to decode fewer takes less than a moment
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _ALPHA_MODE = re.compile(r"^ *alpha_mode *: 1\s*$", re.MULTILINE | re.IGNORECASE)
 
+_NO_DECODER = re.compile(r"Error while opening decoder|[Dd]ecoder .{0,60}not found|[Nn]o decoder|Could not find codec")
+
 
 @dataclass(frozen=True, slots=True)
 class VideoListing:
@@ -95,7 +97,9 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
     time_base = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
     lines = [line for line in _PACKET.findall(packets) if not int(line[3] or "0", 16) & _DISCARDED]
     if not (shown and stream and codec and time_base and lines):
-        raise FFmpegError("ffmpeg finds no moving picture in the file")
+        err = FFmpegError("ffmpeg finds no moving picture in the file")
+        err.said = said
+        raise err
     times = [int(line[1]) for line in lines]
     has_times = _NO_TIME not in times
     fps_said = re.search(r", (\d+(?:\.\d+)?) fps", stream[0])
@@ -200,4 +204,9 @@ def _refused(err: FFmpegError) -> BadInputError:
         )
     if "matches no streams" in err.said and "Audio: " in err.said:
         return BadInputError(f"must have pictures, got a file with sound only. {CHOOSE_ANOTHER}.")
+    if _NO_DECODER.search(err.said) and (codec := re.search(r"Stream #0:.*: Video: (\w+)", err.said)):
+        name = "an unknown codec" if codec[1] == "none" else f"{codec[1]}, which can't be read from such a file"
+        return BadInputError(
+            f"must be a clip in a codec that can be read, got one in {name}. Convert it to H.264 in MP4."
+        )
     return BadInputError(f"must be a playable clip, got one that is damaged, empty or cut off. {CHOOSE_ANOTHER}.")

@@ -1,11 +1,10 @@
 """The pictures and clips of a body, as what a request is made from and what its units follow."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from api.inputs import source_facts
-from api.plain_args import is_nothing, is_off
+from api.plain_args import is_off
 from api.sdapi.controlnet import Units
 from api.sdapi.faults import Place, refuse
 from api.sdapi.files import keep_path, keep_picture, keep_source_path
@@ -17,7 +16,6 @@ FILES = frozenset({"video_source", "video_path", "mask_path", "last_frame"})
 
 _PICTURE_STRENGTH = 0.75  # the host's own, where none is given
 _AS_THE_SEED: dict[str, Any] = {"exact_ends": False, "noise_floor": 0.0}  # its pictures only shine through the noise
-_LONGEST_BLUR = 128
 _ORIGINAL = "1"  # of the host's ways to fill what a mask shows
 
 
@@ -101,13 +99,9 @@ def _from_pictures(
 
 def _about_mask(body: Img2Img) -> tuple[dict[str, Any], list[str]]:
     found: dict[str, Any] = {}
-    for key in ("mask_blur", "mask_blur_x", "mask_blur_y"):
-        blur = getattr(body, key)
-        if not is_nothing(blur):
-            if not re.fullmatch(r"\d{1,3}(\.0)?", str(blur).strip()) or float(blur) > _LONGEST_BLUR:
-                raise refuse((key,), f"be a whole number from 0 to {_LONGEST_BLUR}", blur, fix="Lower it.")
-            found["mask_feather"] = int(float(blur))
-            break
+    blurs = [blur for blur in (body.mask_blur, body.mask_blur_x, body.mask_blur_y) if blur is not None]
+    if blurs:
+        found["mask_feather"] = blurs[0]
     notes = []
     if body.inpainting_fill is not None and str(body.inpainting_fill).strip().removesuffix(".0") != _ORIGINAL:
         notes.append("inpainting_fill: what stands there stays under the noise, as with 1.")

@@ -15,6 +15,7 @@ from api.sdapi.inputs import FILES, inputs_of
 from api.sdapi.models import Img2Img, Options, Txt2Img, is_neutral
 from api.sdapi.scripts import read_scripts
 from api.sdapi.second_pass import second_pass
+from api.sdapi.unused_keys import unused_notes
 from api.seed_args import fields_of_seed
 from pipelines import catalog
 from pipelines.choices import OutputFormat
@@ -103,7 +104,7 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
         more, told = _motion(args, scripts.animatediff_place)
         values |= more | {"formats": formats}
         notes += told
-    notes += _schedules(body)
+    notes += _schedules(body) + unused_notes(body)
     more, told = inputs_of(body, args, scripts.animatediff_place, units)
     values |= more
     notes += told

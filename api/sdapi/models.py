@@ -54,6 +54,7 @@ _Whole = Annotated[int, BeforeValidator(_number)]
 _Number = Annotated[float, BeforeValidator(_number)]
 _Switch = Annotated[bool, BeforeValidator(_switch)]
 _Count = Annotated[_Whole, Field(ge=1, le=MAX_CLIPS)]
+_Blur = Annotated[_Whole, Field(ge=0, le=128)]
 _Neutral = Annotated[Any, AfterValidator(_neutral)]
 _Ignored = Any  # without a meaning here, and without consequence
 _OfSecondPass = Any  # judged where there is one
@@ -185,13 +186,13 @@ class Img2Img(Generation):
 
     init_images: Annotated[list[str], BeforeValidator(_as_list), Field(max_length=1)] = []
     mask: str | None = None
-    mask_blur: Annotated[_Whole, Field(ge=0, le=128)] | None = None
+    mask_blur: _Blur | None = None
     resize_mode: Any = 0
     inpainting_mask_invert: _Ignored = None  # judged where there is a mask
 
     image_cfg_scale: _Ignored = None
-    mask_blur_x: _Ignored = None
-    mask_blur_y: _Ignored = None
+    mask_blur_x: _Blur | None = None
+    mask_blur_y: _Blur | None = None
     mask_round: _Ignored = None
     inpainting_fill: _Ignored = None
     inpaint_full_res: _Ignored = None

@@ -2,8 +2,8 @@
 
 Text in, places out; no models, no torch.
 
-Source: the prompt grammars of AUTOMATIC1111's web UI, ComfyUI, NovelAI, InvokeAI, SwarmUI, Deforum and of the
-extensions Dynamic Prompts and ADE, as their documentation describes them.
+Source: the prompt grammars of AUTOMATIC1111's web UI, ComfyUI, NovelAI, InvokeAI, SwarmUI, Deforum, Midjourney and of
+the extensions Dynamic Prompts and ADE, as their documentation describes them.
 """
 
 import re
@@ -36,6 +36,7 @@ class Dialect(StrEnum):
     BACK_WEIGHT = "back_weight"
     LIKE_A_KEY = "like_a_key"
     WRITTEN_BREAK = "written_break"
+    FLAG = "flag"
 
 
 MEANINGS: dict[Dialect, str] = {
@@ -62,6 +63,8 @@ MEANINGS: dict[Dialect, str] = {
     Dialect.LIKE_A_KEY: "which looks like a key and is text of the whole clip here. Write a key such as '8: text', a "
     "space after the colon, or begin the line with a word",
     Dialect.WRITTEN_BREAK: "two signs where a line break may be meant. Begin a new line there",
+    Dialect.FLAG: "which is a setting in other programs and a word here. Leave it out, and set what it means with the "
+    "fields",
 }
 """What follows the piece in a sentence: what it is elsewhere, what it is here, what to do."""
 
@@ -183,6 +186,13 @@ _PATTERNS: tuple[tuple[Dialect, re.Pattern[str]], ...] = (
     (Dialect.BACK_WEIGHT, re.compile(r"\([^()\n]{1,200}\)(?:\d*\.?\d+(?![\w.])|[+]{1,8}|-{1,8}(?![\w-]))")),
     (Dialect.BACK_WEIGHT, re.compile(r"""(?:\w{1,40}|[)"'])\s?\.(?:and|blend|swap)\(""")),
     (Dialect.BACK_WEIGHT, re.compile(r"(?<![\w+-])[^\W\d]{3,40}(?:[+]{2,8}|-{2,8})(?![\w+-])")),
+    (
+        Dialect.FLAG,  # phones make one dash of two
+        re.compile(
+            r"(?<![\w-])(?:--(?:no|neg|seed|niji|stylize|chaos|quality|iw|tile|style|[sco]ref|weird|motion|steps|cfg)"
+            r"|(?:--|\u2014)(?:ar|aspect)|--[vsqcwhd] ?(?=\d))(?![A-Za-z-])"
+        ),
+    ),
     (Dialect.WRITTEN_BREAK, re.compile(r"\\n(?=\s*-?[\d.]+\s*:)")),
 )
 

@@ -3,11 +3,11 @@
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer
 
 from pipelines.choices import PromptBlend, Scheduler
 from pipelines.rates import read_rate
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 
 MAX_NUM_FRAMES = 10_000
 MAX_SIDE = 1024
@@ -22,7 +22,7 @@ Rate = Annotated[
 ]
 
 
-class ClipFields(BaseModel):
+class ClipFields(Fields):
     """What every clip needs."""
 
     prompt: str = knob(

@@ -1,12 +1,10 @@
 """The second pass: a clip made larger, and then anew in part, for the details that only a larger one has."""
 
-from pydantic import BaseModel
-
 from pipelines.choices import HiresMethod
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 
 
-class HiresFields(BaseModel):
+class HiresFields(Fields):
     """A second pass at a larger size."""
 
     hires_scale: float = knob(

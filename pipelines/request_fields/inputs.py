@@ -1,13 +1,11 @@
 """The pictures and clips that a clip is made from or steered by."""
 
-from pydantic import BaseModel
-
 from pipelines.image_fit import ImageFit
-from pipelines.request_fields.knobs import Sha256, knob
+from pipelines.request_fields.knobs import Fields, Sha256, knob
 from pipelines.request_fields.units import ControlUnit, ImagePrompt
 
 
-class InputFields(BaseModel):
+class InputFields(Fields):
     """What a clip is made from or steered by, beside words."""
 
     first_frame: Sha256 = knob(

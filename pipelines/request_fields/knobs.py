@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 
 def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
@@ -19,6 +19,18 @@ def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | No
     """
     extra: dict[str, Any] = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
     return Field(default, description=help, json_schema_extra=extra, **rules)
+
+
+class Fields(BaseModel):
+    """A group of a request's fields."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false, which Python takes for 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
+            raise ValueError("must be a number")
+        return value
 
 
 def _check_sha256(value: object) -> str:

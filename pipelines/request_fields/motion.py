@@ -3,10 +3,10 @@
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BeforeValidator
 
 from pipelines.choices import MotionNorm
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_EXTENSIONS = 1_000
@@ -27,7 +27,7 @@ def _to_lengths(value: object) -> object:
 Lengths = Annotated[tuple[int, ...], BeforeValidator(_to_lengths)]
 
 
-class MotionFields(BaseModel):
+class MotionFields(Fields):
     """How the motion module acts."""
 
     inner_length: int = knob(

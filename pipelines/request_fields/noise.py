@@ -1,12 +1,10 @@
 """The noise a clip is made from."""
 
-from pydantic import BaseModel
-
 from pipelines.choices import FreeInitFilter, NoiseLayout
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 
 
-class NoiseFields(BaseModel):
+class NoiseFields(Fields):
     """The noise a clip is made from."""
 
     noise_layout: NoiseLayout = knob(

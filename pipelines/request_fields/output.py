@@ -1,15 +1,13 @@
 """What is done to the finished frames, and the files they become."""
 
-from pydantic import BaseModel
-
 from pipelines.choices import ColorMatch, GifOptimize, Interpolation, Mp4Preset, Mp4Tune, OutputFormat, Reverse
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 
 MAX_OUTPUT_SIDE = 4096
 """The longest side that H.264 and browsers agree on, pixels."""
 
 
-class OutputFields(BaseModel):
+class OutputFields(Fields):
     """What becomes of the finished frames, in this order: colours, way back, frames between, size, files."""
 
     color_match: ColorMatch = knob(

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pipelines.image_fit import ImageFit
-from pipelines.request_fields.knobs import Sha256, knob
+from pipelines.request_fields.knobs import Fields, Sha256, knob
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_KEY_FRAMES = 64
@@ -14,7 +14,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Steered(BaseModel):
+class _Steered(Fields):
     """What all of them have: a model, how much it counts, and in which part of the steps."""
 
     model_config = _FROZEN

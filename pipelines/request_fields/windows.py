@@ -1,12 +1,10 @@
 """How a clip longer than what the motion module sees is cut into windows."""
 
-from pydantic import BaseModel
-
 from pipelines.choices import ClosedLoop, ContextFuse, ContextSchedule
-from pipelines.request_fields.knobs import knob
+from pipelines.request_fields.knobs import Fields, knob
 
 
-class WindowFields(BaseModel):
+class WindowFields(Fields):
     """How a long clip is cut."""
 
     context_schedule: ContextSchedule = knob(

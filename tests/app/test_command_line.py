@@ -126,6 +126,7 @@ def test_a_folder_is_read_or_refused_but_never_left_out(engine, tmp_path, capsys
     (tmp_path / "notes" / "read me.txt").write_text("x")
     both = folder_of(tmp_path / "both", image_1=5, mask_1=255)
     uneven = folder_of(tmp_path / "uneven", image_1=5, image_2=5, mask_1=255)
+    only = folder_of(tmp_path / "only", mask_1=255)
     ends = ["-o", str(tmp_path / "clip.mp4")]
     for option in ("--source-video", "--first-frame", "--mask"):
         source = ["--source-video", str(folder_of(tmp_path / "fine", x=1))] if option == "--mask" else []
@@ -136,6 +137,8 @@ def test_a_folder_is_read_or_refused_but_never_left_out(engine, tmp_path, capsys
     assert capsys.readouterr().err.startswith("control 1 clip must be a folder with pictures, got an empty one.")
     assert main(["x", "--source-video", str(uneven), *ends], engine=engine.make_clip) == 2
     assert "must have folders image and mask with as many pictures each, got 2 and 1" in capsys.readouterr().err
+    assert main(["x", "--source-video", str(only), *ends], engine=engine.make_clip) == 2
+    assert "must have folders image and mask with as many pictures each, got 0 and 1" in capsys.readouterr().err
     assert main(["x", "--first-frame", str(both), *ends], engine=engine.make_clip) == 2
     assert "first_frame must be pictures of one kind, got folders image and mask." in capsys.readouterr().err
     assert engine.requests == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
 from api.foreign import program_of
@@ -394,6 +395,18 @@ XMP = f"""<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:
 <exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">{TEXT.replace(chr(10), "&#xA;")}</rdf:li></rdf:Alt>
 </exif:UserComment>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def raw_profile(kind: str, data: bytes) -> bytes:
+    """A profile as ImageMagick writes it into a text of a PNG."""
+    digits = data.hex()
+    lines = [digits[at : at + 72] for at in range(0, len(digits), 72)]
+    return "\n".join(["", kind, f"{len(data):8}", *lines, ""]).encode()
+
+
+_exif = Image.Exif()
+_exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + TEXT.encode("utf-16-be")
+EXIF = _exif.tobytes()
 PNG_TEXTS = {
     "tEXt in UTF-8": [(b"tEXt", b"parameters\0" + TEXT.encode())],
     "tEXt under another key": [(b"tEXt", b"Comment\0" + TEXT.encode())],
@@ -406,6 +419,9 @@ PNG_TEXTS = {
         (b"iTXt", b"parameters\0\0\0\0\0" + TEXT.encode()),
     ],
     "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode())],
+    "ImageMagick's EXIF": [(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile("exif", EXIF)))],
+    "ImageMagick's APP1": [(b"tEXt", b"Raw profile type APP1\0" + raw_profile("generic profile", EXIF))],
+    "ImageMagick's XMP": [(b"tEXt", b"Raw profile type xmp\0" + raw_profile("xmp", XMP.encode()))],
 }
 FLAT_TEXT = TEXT.replace("\n", "&#xA;")
 XMP_FORMS = {

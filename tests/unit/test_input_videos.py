@@ -240,6 +240,17 @@ def test_a_video_without_its_index_is_refused_in_words(tmp_path):
         probe_input(path)
 
 
+def test_a_codec_that_can_t_be_read_is_named(tmp_path):
+    path = video(tmp_path / "clip.mkv", greys(RAMP), "-c:v", "qtrle", "-pix_fmt", "rgb24")
+    with pytest.raises(InvalidRequestError, match="in a codec that can be read, got one in qtrle, which can't be read"):
+        probe_input(path)
+    unknown = tmp_path / "unknown.mkv"
+    other = video(tmp_path / "mjpeg.mkv", greys(RAMP), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+    unknown.write_bytes(other.read_bytes().replace(b"V_MJPEG", b"V_MJPXX"))
+    with pytest.raises(InvalidRequestError, match="got one in an unknown codec"):
+        probe_input(unknown)
+
+
 def test_a_video_that_declares_millions_of_frames_has_those_it_has(tmp_path):
     path = video(tmp_path / "clip.avi", greys(RAMP), "-c:v", "mpeg4")
     data = bytearray(path.read_bytes())

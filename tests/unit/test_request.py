@@ -69,6 +69,8 @@ def test_a_seed_of_minus_one_is_drawn():
         ({"guidance_scale": math.inf}, ("guidance_scale", "finite", "got inf")),
         ({"guidance_scale": 0.5}, ("guidance_scale", "got 0.5")),
         ({"scheduler": "magic"}, ("scheduler", "'euler_a'", "got magic")),
+        ({"num_frames": True}, ("num_frames must be a number, got true.",)),
+        ({"guidance_scale": False}, ("guidance_scale must be a number, got false.",)),
         ({"steps": 20}, ("steps", "must be a field", "num_inference_steps")),
         ({"context_length": 16, "context_overlap": 16}, ("context_overlap", "below context_length (16)", "got 16")),
         ({"inner_length": 8, "inner_overlap": 8}, ("inner_overlap", "below inner_length (8)", "got 8", "raise 'Inner")),

@@ -402,6 +402,25 @@ def test_payloads_of_the_field_are_taken(name):
 
 
 @pytest.mark.parametrize(
+    ("body", "notes"),
+    [
+        ({"eta": 1.0, "s_churn": 0, "s_tmax": None, "s_noise": 1, "seed_resize_from_h": -1}, []),
+        ({"eta": 0.3}, ["eta: the sampler's own share of noise is used."]),
+        ({"s_tmax": "inf", "s_churn": "2"}, ["s_churn: the sampler adds noise as by default."]),
+        ({"hr_cfg": 5, "cfg_scale": 7}, []),
+        ({"enable_hr": True, "hr_cfg": 7, "cfg_scale": 7, "hr_additional_modules": ["Use same choices"]}, []),
+        ({"enable_hr": True, "hr_cfg": 5, "cfg_scale": 7}, ["hr_cfg: the second pass has the cfg_scale of the call."]),
+        (
+            {"enable_hr": True, "hr_additional_modules": ["a.safetensors"]},
+            ["hr_additional_modules: the second pass has the VAE of the call."],
+        ),
+    ],
+)
+def test_keys_that_change_no_picture_here_are_told(body, notes):
+    assert read_call(Txt2Img(prompt="x", **body), base_model="demo").notes == notes
+
+
+@pytest.mark.parametrize(
     ("args", "expected"),
     [
         ([True], {"num_frames": 16}),
