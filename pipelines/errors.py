@@ -1,12 +1,24 @@
 """The one exception a visitor may see."""
 
+from pipelines.faults import ENGLISH, Fault
+
 
 class UserError(ValueError):
     """Something the person who asked can put right; its text says what and how.
 
-    Written as "`<field> must <rule>, got <value>. <What to do>.`" Every face of the app (page, API,
-    command line) shows the text as it is and no traceback. Anything else that is raised is our fault.
+    Every face of the app (page, API, command line) puts the fault into its own words and shows no traceback. Anything
+    else that is raised is our fault.
+
+    Args:
+        fault: The broken rule, or a text where another program's words are all there is.
     """
+
+    fault: Fault | None = None
+
+    def __init__(self, fault: Fault | str) -> None:
+        if isinstance(fault, Fault):
+            self.fault = fault
+        super().__init__(ENGLISH.sentence(fault) if isinstance(fault, Fault) else fault)
 
 
 class InvalidRequestError(UserError):
