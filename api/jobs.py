@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from api.faults import fault_text
+from api.faults import told_of
 from api.runs import Run, Told
 from pipelines.errors import UserError
 from pipelines.events import Clip, Progress
+from pipelines.faults import Fault
 
 PATIENCE_S = 60.0
 """A job that nobody has followed for so long is cancelled: time to load a page again, or to change trains."""
@@ -35,6 +36,14 @@ KEEP_S = 600.0
 _LOOK_EVERY_S = 0.05
 _TELL_EVERY_S = 5.0  # a follower that is gone is noticed only where something is told
 
+AsSeen = Callable[[Fault], Fault]
+"""Names in a fault what whoever is told sees."""
+
+
+def as_it_is(fault: Fault) -> Fault:
+    """The fault of a request, for those who have sent the request themselves."""
+    return fault
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
@@ -44,7 +53,7 @@ class View:
         told: What its run told last; None while nothing is known.
         preview: The newest of the clip at work, as `Progress` has it; None while there is none.
         finished: What it told of finished clips, in order.
-        fault: Why it failed, in words for people; empty where it did not.
+        fault: Why it failed; None where it did not.
         cancelled: Whether it ended before its clips were made, and not by a fault.
         ended: Whether nothing more will come.
     """
@@ -52,7 +61,7 @@ class View:
     told: Told | None = None
     preview: np.ndarray | None = None
     finished: tuple[Told, ...] = ()
-    fault: str = ""
+    fault: UserError | None = None
     cancelled: bool = False
     ended: bool = False
 
@@ -150,7 +159,7 @@ class Jobs:
     def start(
         self,
         run: Run,
-        in_words: Callable[[str], str] = str,
+        as_seen: AsSeen = as_it_is,
         *,
         visitor: str = "",
         typed: Mapping[str, Any] = MappingProxyType({}),
@@ -159,7 +168,7 @@ class Jobs:
 
         Args:
             run: Makes its clips; what it refuses is the job's fault to tell.
-            in_words: Puts a refusal into the words of whoever is told.
+            as_seen: Names in a fault what whoever is told sees, such as units by their numbers on the page.
             visitor: Who starts it, as `api.line` calls visitors.
             typed: What the page shall find again beside the request, as the job's own `typed`.
 
@@ -180,7 +189,7 @@ class Jobs:
             job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor, typed)
         context = contextvars.copy_context()
         work = threading.Thread(
-            target=context.run, args=(self._run, job, run, in_words), name=f"job-{job_id[:4]}", daemon=True
+            target=context.run, args=(self._run, job, run, as_seen), name=f"job-{job_id[:4]}", daemon=True
         )
         work.start()
         return job_id
@@ -195,7 +204,7 @@ class Jobs:
         self._sweep()
         return self._jobs.get(job_id) if isinstance(job_id, str) else None
 
-    def _run(self, job: Job, run: Run, in_words: Callable[[str], str]) -> None:
+    def _run(self, job: Job, run: Run, as_seen: AsSeen) -> None:
         try:
             with closing(run(job.folder)) as events:
                 for told in events:
@@ -205,7 +214,8 @@ class Jobs:
                         job.show(cancelled=True)
                         break
         except Exception as err:
-            job.show(fault=fault_text(err, in_words))
+            refusal = told_of(err)
+            job.show(fault=UserError(as_seen(refusal.fault)) if refusal.fault else refusal)
         finally:
             if not job.view.finished:
                 shutil.rmtree(job.folder, ignore_errors=True)

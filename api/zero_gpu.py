@@ -17,7 +17,7 @@ import spaces
 from api.control_preview import MakePreview, preview_clip
 from api.engine import MakeClip, make_clip
 from api.engine_start import STATE
-from api.faults import fault_text, faults_in_words
+from api.faults import faults_in_words, told_of
 from api.lending_faults import lending_in_words
 from api.turns import LEAST_S, Turn, TurnEvent, take_turn
 from controlnet.preprocessors import get_preprocessor
@@ -178,5 +178,5 @@ def preload(base_model: str) -> None:
         own = complete({"base_model": base_model})
         default_store().load(own["base_model"], own["motion_module"])
     except Exception as err:  # whatever it is, a page with other models is more than none
-        STATE.trouble = fault_text(err)
+        STATE.trouble = str(told_of(err))
         _log.exception("The base model could not be loaded ahead.")

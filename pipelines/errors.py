@@ -1,6 +1,6 @@
 """The one exception a visitor may see."""
 
-from pipelines.faults import ENGLISH, Fault
+from pipelines.faults import ENGLISH, Fault, Words
 
 
 class UserError(ValueError):
@@ -19,6 +19,10 @@ class UserError(ValueError):
         if isinstance(fault, Fault):
             self.fault = fault
         super().__init__(ENGLISH.sentence(fault) if isinstance(fault, Fault) else fault)
+
+    def in_words(self, words: Words) -> str:
+        """The refusal in a face's own words."""
+        return words.sentence(self.fault) if self.fault else words.text(str(self))
 
 
 class InvalidRequestError(UserError):

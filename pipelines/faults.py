@@ -21,13 +21,16 @@ class Fault:
         code: Stable name of the rule, such as `windows.overlap_too_long`; other languages find their sentence by it.
         field: What the rule is about, by its name in the request or call; empty where it is about nothing named.
         rule: What the value must do, as a template: `{limit}` and the names of `values` are filled in,
-            `{seed:name}` is what the face calls another field and `{seed:label}` the label of its control in quotes.
+            `{seed:name}` is what the face calls another field, `{seed:label}` the label of its control in quotes and
+            `{field:label}` that of the field itself.
         got: The value, shown as JSON; a text is shown as it is.
         fix: What to do, a template without a full stop at its end.
         limit: The bound or the choices that the value breaks, if there are any.
         place: Where in the field it stands: the number of a list's item from 1, then the item's key.
         values: What the templates name besides.
-        note: Sentences behind the others, a template; they may be left out.
+        after: What follows the value in its sentence, a template such as `, which makes {size}`.
+        note: Sentences behind the others, a template.
+        end: What stands behind `fix`.
     """
 
     code: str
@@ -38,13 +41,17 @@ class Fault:
     limit: object = None
     place: Place = ()
     values: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    after: str = ""
     note: str = ""
+    end: str = "."
 
     @property
     def template(self) -> str:
         """The English sentence with its places open."""
         subject = "{subject} must " if self.field or self.place else "must "
-        return f"{subject}{self.rule}, got {{got}}. {self.fix}.{f' {self.note}' if self.note else ''}"
+        return (
+            f"{subject}{self.rule}, got {{got}}{self.after}. {self.fix}{self.end}{f' {self.note}' if self.note else ''}"
+        )
 
     def of(self, name: str, *place: str | int) -> "Fault":
         """The same broken rule, about a field; what it was about before becomes the place in it."""
@@ -58,6 +65,10 @@ class Words:
     def sentence(self, fault: Fault) -> str:
         """The whole refusal."""
         return self.filled(fault.template, fault)
+
+    def text(self, refusal: str) -> str:
+        """A refusal that is a text alone, such as another program's."""
+        return refusal
 
     def subject(self, name: str, place: Place) -> str:
         """What a refusal begins with, such as `controls 1 weight`."""
@@ -77,8 +88,9 @@ class Words:
 
     def filled(self, template: str, fault: Fault) -> str:
         """A template with the values of a fault."""
-        values = {"subject": self.subject(fault.field, fault.place), "got": fault.got, "limit": fault.limit}
-        return _Filler(self).vformat(template, (), values | dict(fault.values))
+        own = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
+        values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": fault.got}
+        return _Filler(self).vformat(template, (), values | {"limit": fault.limit} | dict(fault.values))
 
 
 class _Filler(Formatter):

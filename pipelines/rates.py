@@ -4,6 +4,8 @@ import math
 import re
 from fractions import Fraction
 
+from pipelines.rule_error import RuleError
+
 _NTSC = Fraction(1000, 1001)
 _BROADCAST = (12, 15, 24, 30, 48, 60, 120)
 _MAX_DENOMINATOR = 1001
@@ -25,7 +27,7 @@ def read_rate(value: object) -> Fraction:
     """
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("must be finite")
+            raise RuleError("value.not_finite", "be finite")
         return _of_decimal(Fraction(repr(value)))
     if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
         return Fraction(value)
@@ -35,7 +37,7 @@ def read_rate(value: object) -> Fraction:
             return Fraction(text) if "/" in text else _of_decimal(Fraction(text))
         except ZeroDivisionError:
             pass
-    raise ValueError("must be a number or a ratio such as 24000/1001")
+    raise RuleError("value.no_rate", "be a number or a ratio such as 24000/1001")
 
 
 def written_rate(rate: Fraction) -> int | float:

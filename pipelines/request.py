@@ -17,16 +17,17 @@ from pydantic.fields import FieldInfo
 
 from pipelines.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.prompt.travel import plan_travel
-from pipelines.request_faults import fault_in_words
+from pipelines.request_faults import fault_of
 from pipelines.request_fields.clip import MAX_SEED, ClipFields
 from pipelines.request_fields.hires import HiresFields
 from pipelines.request_fields.inputs import InputFields
 from pipelines.request_fields.motion import MotionFields
 from pipelines.request_fields.noise import NoiseFields
 from pipelines.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
+from pipelines.request_fields.units import ControlUnit, ImagePrompt
 from pipelines.request_fields.windows import WindowFields
-from pipelines.shown_values import shown
 
 RANDOM_SEED = -1
 MADE_WITH = "made_with"
@@ -49,33 +50,50 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             return self
         got = ", ".join(map(str, self.extended_from))
         if any(before >= after for before, after in pairwise(self.lengths)):
-            raise ValueError(
-                f"extended_from must be ascending and below num_frames ({self.num_frames}), got {got}. "
-                "Give the lengths that the clip had, or raise 'Frames'."
+            raise _broken(
+                "extension.not_ascending",
+                "extended_from",
+                "be ascending and below {num_frames:name} ({limit})",
+                got,
+                "Give the lengths that the clip had, or raise {num_frames:label}",
+                limit=self.num_frames,
             )
         if not 0 < self.known_frames <= self.extended_from[0]:
-            raise ValueError(
-                f"extended_from must begin with three quarters of the window ({max(1, self.known_frames)} of "
-                f"{self.context_length} frames, at least 2) or more, got {got}. Extend a longer clip, or change "
-                "'Window length'."
+            raise _broken(
+                "extension.too_short_a_clip",
+                "extended_from",
+                "begin with three quarters of the window ({limit} of {window} frames, at least 2) or more",
+                got,
+                "Extend a longer clip, or change {context_length:label}",
+                limit=max(1, self.known_frames),
+                window=self.context_length,
             )
         if self.first_frame or self.source_video:
-            raise ValueError(
-                f"extended_from must be empty for a clip that begins at pictures or a source clip, got {got}. "
-                "Make it at its full length."
+            raise _broken(
+                "extension.from_pictures",
+                "extended_from",
+                "be empty for a clip that begins at pictures or a source clip",
+                got,
+                "Make it at its full length",
             )
         if self.closed_loop is not ClosedLoop.OFF or self.context_schedule is ContextSchedule.LOOPED:
             name, value = "closed_loop", str(self.closed_loop)
             if self.closed_loop is ClosedLoop.OFF:
                 name, value = "context_schedule", str(self.context_schedule)
-            raise ValueError(
-                f"{name} must leave the clip open if it is extended, got {value}. A loop has no end to go on from: "
-                "make the clip anew without it."
+            raise _broken(
+                "extension.of_a_loop",
+                name,
+                "leave the clip open if it is extended",
+                value,
+                "A loop has no end to go on from: make the clip anew without it",
             )
         if self.iterations > 1:
-            raise ValueError(
-                f"free_init_iterations must be 0 or 1 for a clip that is extended, got {self.free_init_iterations}. "
-                "Every round makes the whole clip again: make it at its full length."
+            raise _broken(
+                "extension.with_free_init",
+                "free_init_iterations",
+                "be 0 or 1 for a clip that is extended",
+                self.free_init_iterations,
+                "Every round makes the whole clip again: make it at its full length",
             )
         return self
 
@@ -89,57 +107,103 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
     @model_validator(mode="after")
     def _check_pictures(self) -> Self:
         if self.last_frame and not self.first_frame:
-            raise ValueError("last_frame must come with a first_frame, got none. Choose a 'First frame', too.")
+            raise _broken(
+                "inputs.last_frame_alone",
+                "last_frame",
+                "come with a {first_frame:name}",
+                "none",
+                "Choose a {first_frame:label}, too",
+            )
         if self.source_video and self.first_frame:
-            raise ValueError(
-                "source_video must not come with a first_frame, got both. Remove 'First frame' or 'Source clip'."
+            raise _broken(
+                "inputs.source_and_first_frame",
+                "source_video",
+                "not come with a {first_frame:name}",
+                "both",
+                "Remove {first_frame:label} or {source_video:label}",
             )
         if self.mask and not self.source_video:
-            raise ValueError("mask must come with a source_video, got none. Choose a 'Source clip' to change.")
+            raise _broken(
+                "inputs.mask_alone",
+                "mask",
+                "come with a {source_video:name}",
+                "none",
+                "Choose a {source_video:label} to change",
+            )
         if self.free_init_iterations and (self.first_frame or (self.source_video and self.strength < 1)):
-            raise ValueError(
-                f"free_init_iterations must be 0 where a clip begins at pictures, got {self.free_init_iterations}. "
-                "Set 'FreeInit rounds' to 0."
+            raise _broken(
+                "free_init.from_pictures",
+                "free_init_iterations",
+                "be 0 where a clip begins at pictures",
+                self.free_init_iterations,
+                "Set {free_init_iterations:label} to 0",
             )
         return self
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:
         if self.context_overlap >= self.context_length:
-            raise ValueError(
-                f"context_overlap must be below context_length ({self.context_length}), got {self.context_overlap}. "
-                "Lower 'Shared frames' or raise 'Window length'."
+            raise _broken(
+                "windows.overlap_too_long",
+                "context_overlap",
+                "be below {context_length:name} ({limit})",
+                self.context_overlap,
+                "Lower {context_overlap:label} or raise {context_length:label}",
+                limit=self.context_length,
             )
         if 0 < self.inner_length <= self.inner_overlap:
-            raise ValueError(
-                f"inner_overlap must be below inner_length ({self.inner_length}), got {self.inner_overlap}. "
-                "Lower 'Inner shared frames' or raise 'Inner window length'."
+            raise _broken(
+                "windows.inner_overlap_too_long",
+                "inner_overlap",
+                "be below {inner_length:name} ({limit})",
+                self.inner_overlap,
+                "Lower {inner_overlap:label} or raise {inner_length:label}",
+                limit=self.inner_length,
             )
         return self
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:
         if len(set(self.formats)) != len(self.formats):
-            raise ValueError(f"formats must not repeat, got {', '.join(self.formats)}. Name each format once.")
+            raise _broken("formats.repeated", "formats", "not repeat", ", ".join(self.formats), "Name each format once")
         if set(self.formats) == {OutputFormat.TXT}:
-            raise ValueError("formats must have one that holds pictures, got TXT alone. Add another.")
+            raise _broken("formats.text_alone", "formats", "have one that holds pictures", "TXT alone", "Add another")
         if max(self.output_size) > MAX_OUTPUT_SIDE:
-            name, label = ("upscale_by", "Enlarge") if self.upscale_by > 1 else ("hires_scale", "Second pass")
-            raise ValueError(
-                f"{name} must leave both sides at most {MAX_OUTPUT_SIDE} pixels, got {getattr(self, name):g}, which "
-                f"makes {'x'.join(map(str, self.output_size))}. Lower '{label}' or the size."
+            name = "upscale_by" if self.upscale_by > 1 else "hires_scale"
+            raise _broken(
+                "output.too_large",
+                name,
+                "leave both sides at most {limit} pixels",
+                f"{getattr(self, name):g}",
+                "Lower {field:label} or the size",
+                limit=MAX_OUTPUT_SIDE,
+                size="x".join(map(str, self.output_size)),
+                after=", which makes {size}",
             )
         if self.color_match is ColorMatch.SOURCE and not self.source_video:
-            raise ValueError("color_match must not be source without a source_video, got source. Choose another.")
+            raise _broken(
+                "color_match.without_source",
+                "color_match",
+                "not be source without a {source_video:name}",
+                "source",
+                "Choose another",
+            )
         if self.hires_scale > 1 and int(self.num_inference_steps * self.hires_strength) < 1:
-            raise ValueError(
-                f"hires_strength must leave at least one of the {self.num_inference_steps} steps, got "
-                f"{self.hires_strength:g}. Raise 'Second pass strength'."
+            raise _broken(
+                "hires.no_step_left",
+                "hires_strength",
+                "leave at least one of the {steps} steps",
+                f"{self.hires_strength:g}",
+                "Raise {hires_strength:label}",
+                steps=self.num_inference_steps,
             )
         if self.hires_scale > 1 and self.extended_from:
-            raise ValueError(
-                f"hires_scale must be 1 for a clip that is extended, got {self.hires_scale:g}. Make the clip at "
-                "its full length, or set 'Second pass' to 1."
+            raise _broken(
+                "extension.with_hires",
+                "hires_scale",
+                "be 1 for a clip that is extended",
+                f"{self.hires_scale:g}",
+                "Make the clip at its full length, or set {hires_scale:label} to 1",
             )
         return self
 
@@ -162,7 +226,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         try:
             return cls.model_validate(values)
         except ValidationError as err:
-            raise InvalidRequestError(fault_in_words(err, cls)) from err
+            raise InvalidRequestError(fault_of(err, cls)) from err
 
     def to_json(self, *, made_with: Mapping[str, Any] | None = None) -> str:
         """The recipe: one line of JSON, keys in field order; without those about inputs if there are none.
@@ -184,9 +248,9 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         try:
             values = json.loads(text)
         except ValueError as err:
-            raise InvalidRequestError(f"recipe must be JSON, got {shown(text)}. Paste a whole recipe.") from err
+            raise _broken("recipe.no_json", "recipe", "be JSON", text, "Paste a whole recipe") from err
         if not isinstance(values, dict):
-            raise InvalidRequestError(f"recipe must be a JSON object, got {shown(text)}. Paste a whole recipe.")
+            raise _broken("recipe.no_object", "recipe", "be a JSON object", text, "Paste a whole recipe")
         values.pop(MADE_WITH, None)
         return cls.build(**values)
 
@@ -205,7 +269,9 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             (24, (16,))
         """
         if frames < 1:
-            raise InvalidRequestError(f"frames must be at least 1, got {frames}. Say how many frames to add.")
+            raise _broken(
+                "extension.no_frames", "frames", "be at least {limit}", frames, "Say how many frames to add", limit=1
+            )
         longer = {"num_frames": self.num_frames + frames, "extended_from": self.lengths}
         return self.build(**self.model_dump() | longer)
 
@@ -327,8 +393,10 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
 
 def field_label(name: str) -> str:
-    """What people call a field."""
-    return str(_extra(GenerationRequest.model_fields[name])["label"])
+    """What people call a field of the request or of a unit."""
+    return str(
+        _extra((ImagePrompt.model_fields | ControlUnit.model_fields | GenerationRequest.model_fields)[name])["label"]
+    )
 
 
 def field_step(name: str) -> float | None:
@@ -343,6 +411,13 @@ def field_bounds(name: str) -> tuple[float | None, float | None]:
         low = getattr(rule, "ge", low)
         high = getattr(rule, "le", high)
     return low, high
+
+
+def _broken(
+    code: str, field: str, rule: str, got: object, fix: str, *, limit: object = None, after: str = "", **values: object
+) -> InvalidRequestError:
+    fault = Fault(code, field, rule, got, fix, limit=limit, after=after, values=values)
+    return InvalidRequestError(fault)
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from pipelines.prompt.letters import plain_digits
+from pipelines.rule_error import RuleError
 
 Keys = tuple[tuple[int, float], ...]
 """Frames, ascending, and the number at each; a number without keys stands at frame 0."""
@@ -39,9 +40,9 @@ def parse_schedule(value: object) -> Keys:
     found = [_KEY.fullmatch(part.strip()) for part in re.split(r"[,\n]+", text.rstrip(","))]
     keys = tuple((int(key[1]), float(key[2])) for key in found if key)
     if len(keys) < len(found):
-        raise ValueError("must be a number, or keys such as '0: 0.5, 15: 1.5'")
+        raise RuleError("value.no_schedule", "be a number, or keys such as '0: 0.5, 15: 1.5'")
     if any(first >= second for (first, _), (second, _) in pairwise(keys)):
-        raise ValueError("must have keys at ascending frames")
+        raise RuleError("value.schedule_not_ascending", "have keys at ascending frames")
     return keys
 
 
@@ -78,7 +79,7 @@ def _value_at(keys: Keys, frame: int) -> float:
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise ValueError("must be finite")
+        raise RuleError("value.not_finite", "be finite")
     return number
 
 
@@ -86,7 +87,9 @@ def _in_range(low: float, high: float) -> BeforeValidator:
     def check(value: object) -> Keys:
         keys = parse_schedule(value)
         if any(not low <= number <= high for _, number in keys):
-            raise ValueError(f"must be from {low:g} to {high:g} at every key")
+            raise RuleError(
+                "value.schedule_out_of_range", "be from {low:g} to {high:g} at every key", low=low, high=high
+            )
         return keys
 
     return BeforeValidator(check)

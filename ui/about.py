@@ -15,6 +15,7 @@ from api.self_test import demo_request, studio_facts
 from pipelines.events import Clip
 from ui.progress import message_html, progress_html, word_html
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, say_again, visitor_language, word
 from ui.words.tables import ENGLISH
 
@@ -63,7 +64,11 @@ def _tester(
     def self_test() -> Iterator[dict[Block, Any]]:
         start, language = time.monotonic(), visitor_language()
         try:
-            with faults_in_words(), run_folder() as folder, closing(make_clip(demo_request(), folder)) as events:
+            with (
+                faults_in_words(page_words()),
+                run_folder() as folder,
+                closing(make_clip(demo_request(), folder)) as events,
+            ):
                 for event in events:
                     if not isinstance(event, Clip):
                         yield {told: progress_html(event, language=language), test: gr.update(interactive=False)}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from api.batch import build_batch
 from api.control_preview import MakePreview
 from api.engine import run_folder
 from api.faults import faults_in_words
-from ui.control_units import units_as_seen
 from ui.modes import preview_fields
 from ui.progress import message_html, progress_html
 from ui.quiet_events import QUIET
@@ -108,9 +106,8 @@ def _previewer(
 ) -> Callable[..., Iterator[dict[Block, Any]]]:
     def preview_unit(*values: Any) -> Iterator[dict[Block, Any]]:
         given, language = dict(zip(names, values, strict=True)), visitor_language()
-        in_words = partial(units_as_seen, numbers=[preview.number])  # the only one of its request
         try:
-            with faults_in_words(in_words), run_folder() as folder:
+            with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
                 request = build_batch(preview_fields(given, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
                     for event in events:

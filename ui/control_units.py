@@ -1,6 +1,5 @@
 """Control units on the page: an accordion each, with a preview of what the model would follow."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from pipelines.request_fields.units import ControlUnit
 from ui.controls import allows_any, choice_key, control_model_choices, words_of
 from ui.kept_inputs import kept_hash
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import option_key
 
@@ -143,26 +143,6 @@ def switched_on(values: Mapping[str, Any]) -> list[int]:
         values: The components' values by name.
     """
     return [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
-
-
-def units_as_seen(text: str, numbers: Sequence[int]) -> str:
-    """A refusal with the units it names called as on the page, not counted among those of the request.
-
-    Args:
-        text: The refusal.
-        numbers: The page's number of each unit of the request.
-
-    Example:
-        >>> units_as_seen("controls 1 weight must be from 0 to 4, got 9.", [2])
-        'Unit 2 weight must be from 0 to 4, got 9.'
-    """
-
-    def as_seen(found: re.Match[str]) -> str:
-        place = int(found[2])
-        name = "Unit" if found[1] == "controls" else "unit"
-        return f"{name} {numbers[place - 1]}" if 1 <= place <= len(numbers) else found[0]
-
-    return re.sub(r"\b(controls|unit) (\d)\b", as_seen, text)
 
 
 def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
@@ -313,14 +293,14 @@ def _for_preprocessor(preprocessor: str) -> list[Any]:
 
 
 def _for_model(model: str | None) -> list[Any]:
-    with faults_in_words():
+    with faults_in_words(page_words()):
         choices = preprocessor_choices(model or "")
     chosen = choices[0][1]
     return [gr.update(choices=choices, value=chosen), *_for_preprocessor(chosen)]
 
 
 def _for_base_model(base_model: str) -> list[Any]:
-    with faults_in_words():
+    with faults_in_words(page_words()):
         models = control_model_choices("controls", base_model)
     model = models[0][1] if models else None
     return [gr.update(choices=models, value=model, **_model_help(models)), *_for_model(model)]

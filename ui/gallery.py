@@ -28,6 +28,7 @@ from api.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
 from api.runs import Keep
 from pipelines.events import Clip
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH, languages
 
@@ -148,17 +149,17 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
         return _details(place, visitor, wanted)
 
     def delete(visitor: object, chosen: str) -> Update:
-        with faults_in_words():
+        with faults_in_words(page_words()):
             _delete(visitor, [chosen] if chosen else [])
         return listing(place, visitor, visitor_language())
 
     def delete_all(visitor: object, sure: bool) -> Update:
-        with faults_in_words():
+        with faults_in_words(page_words()):
             _delete(visitor, [entry.id for entry in _entries(visitor)] if sure else [])
         return listing(place, visitor, visitor_language())
 
     def download_all(visitor: object) -> Update:
-        with faults_in_words():
+        with faults_in_words(page_words()):
             folder = _served_folder(str(visitor))
             folder.mkdir(parents=True, exist_ok=True)
             own_gallery().zip_of(str(visitor), folder / "clips.zip")

@@ -15,7 +15,8 @@ from pipelines.request import GenerationRequest
 from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
 from ui.quiet_events import QUIET
-from ui.words.speech import say, visitor_language, with_own_labels
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
 
 HOLD_FIELDS = (
@@ -40,7 +41,7 @@ def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
 
     def drawn(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
-        with faults_in_words():
+        with faults_in_words(page_words()):
             has_last = bool(given["last_frame"] or kept_hash(given, "last_frame"))
         return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last, language=visitor_language())
 
@@ -72,7 +73,7 @@ def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGL
         given = {name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)}
         request = GenerationRequest.build(seed=0, **pictures, **given)
     except InvalidRequestError as err:
-        return message_html(with_own_labels(language, str(err)), is_error=True)
+        return message_html(err.in_words(page_words(language)), is_error=True)
     return draw_hold(hold_weights(request), has_last=has_last, language=language)
 
 

@@ -16,6 +16,7 @@ from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
 from ui.kept_inputs import kept_hash
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 FIELD = "image_prompts"
@@ -156,7 +157,7 @@ def _last_frame(num_frames: object) -> int:
 
 
 def _for_base_model(base_model: str) -> Any:
-    with faults_in_words():
+    with faults_in_words(page_words()):
         models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, value=models[0][1] if models else None, info=_model_help(models))
 

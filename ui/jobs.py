@@ -11,13 +11,14 @@ from gradio.blocks import Block
 
 from api.faults import faults_in_words
 from api.gallery import is_visitor
-from api.jobs import Jobs, View
+from api.jobs import AsSeen, Jobs, View, as_it_is
 from api.line import current_visitor
 from api.runs import Run
 from ui.gallery import GalleryPlace, listing
 from ui.quiet_events import QUIET
 from ui.results import Results, Update, followed, idle, waiting
-from ui.words.speech import say, visitor_language, with_own_labels
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
 
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
 
@@ -70,7 +71,7 @@ def wire_jobs(
             yield update
             before = view
         if job.view.fault:
-            raise gr.Error(with_own_labels(language, job.view.fault), print_exception=False)
+            raise gr.Error(job.view.fault.in_words(page_words(language)), print_exception=False)
 
     def cancel(found: str | None) -> Any:
         """What is said comes from the job, which alone knows when it has ended."""
@@ -105,16 +106,14 @@ def _not_started(results: Results, told: str) -> Update:
     return {results.status: gr.skip()}
 
 
-def started(
-    jobs: Jobs, run: Run, in_words: Callable[[str], str] = str, typed: Mapping[str, Any] = MappingProxyType({})
-) -> str:
+def started(jobs: Jobs, run: Run, as_seen: AsSeen = as_it_is, typed: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Start a job for the visitor who has pressed, in their words if there are too many.
 
     Args:
         jobs: Where.
         run: Makes its clips.
-        in_words: Puts a refusal into the page's words.
+        as_seen: As `Jobs.start` takes it.
         typed: As `Jobs.start` takes it.
     """
-    with faults_in_words():
-        return jobs.start(run, in_words, visitor=current_visitor(), typed=typed)
+    with faults_in_words(page_words()):
+        return jobs.start(run, as_seen, visitor=current_visitor(), typed=typed)

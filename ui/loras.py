@@ -15,6 +15,7 @@ from pipelines import catalog
 from pipelines.prompt.travel import has_keys
 from pipelines.weights.models_folder import WEIGHTS_FILES
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import word
 
 # A prompt with keys gets the tag on a line of its own, where it acts on the whole clip.
@@ -66,13 +67,13 @@ def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
 
 def fitting_loras(base_model: str) -> Any:
     """The list's update for a base model."""
-    with faults_in_words():
+    with faults_in_words(page_words()):
         tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))
 
 
 def _dropped(path: str, prompt: str) -> tuple[None, str]:
-    with faults_in_words():
+    with faults_in_words(page_words()):
         tag = f"<lora:{keep_dropped(Path(path))}:1>"
     joint = "\n" if has_keys(prompt) else " "
     return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()

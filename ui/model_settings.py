@@ -18,6 +18,7 @@ from ui.image_prompts import fitting_adapters
 from ui.loras import fitting_loras
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, say_again, say_or, visitor_language
 from ui.words.tables import ENGLISH
 
@@ -42,7 +43,7 @@ def wire_models(
 
 def _base_settings(base_model: str, *shown: Any) -> list[Any]:
     """What changes when another base model is chosen: the lines about the models, and all they decide."""
-    with faults_in_words():
+    with faults_in_words(page_words()):
         own = catalog.complete({"base_model": base_model})
         model = catalog.find_base_model(base_model)
     modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
@@ -90,7 +91,7 @@ def wire_lists(
 
 def _lists(base_model: str) -> list[Any]:
     """The lists of models and LoRAs, looked up again; what is chosen stays."""
-    with faults_in_words():
+    with faults_in_words(page_words()):
         modules = model_choices("motion_module", base_model)
     return [
         gr.update(choices=model_choices("base_model")),
@@ -105,7 +106,7 @@ def _lists(base_model: str) -> list[Any]:
 
 def _motion_settings(base_model: str, motion_module: str, *shown: Any) -> list[Any]:
     """What changes when another motion module is chosen: its line, and what it or the base model decides."""
-    with faults_in_words():
+    with faults_in_words(page_words()):
         own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
         family = catalog.find_motion_module(motion_module).known_family
     changed = changed_settings(own, shown, decided=family.settings if family else {})
@@ -139,7 +140,7 @@ def _setting(own: Mapping[str, Any], name: str) -> Any:
 
 def _advice(motion_module: str, *settings: Any) -> Any:
     """What is known to fail with these settings, or nothing."""
-    with faults_in_words():
+    with faults_in_words(page_words()):
         family = catalog.find_motion_module(motion_module).known_family
     told = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
     return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))

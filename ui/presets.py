@@ -17,6 +17,7 @@ from ui.controls import choice_label, shown_value
 from ui.model_settings import motion_line
 from ui.progress import message_html
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH, written_number
 
@@ -99,7 +100,7 @@ def _value_in_words(name: str, value: Any, language: str) -> str:
 
 def _chosen(preset_id: str, base_model: str, motion_module: str | None) -> list[Any]:
     language = visitor_language()
-    with faults_in_words():
+    with faults_in_words(page_words()):
         values = preset_values(preset_id, base_model, motion_module)
         own = catalog.complete({"base_model": base_model})
         tag = wanted_lora(values["motion_module"]) if "motion_module" in values else ""
@@ -112,6 +113,6 @@ def _chosen(preset_id: str, base_model: str, motion_module: str | None) -> list[
 
 
 def _fitting(base_model: str) -> list[Any]:
-    with faults_in_words():
+    with faults_in_words(page_words()):
         fitting = presets_for(base_model)
     return [gr.update(visible=preset in fitting) for preset in PRESETS]

@@ -26,6 +26,7 @@ from ui.progress import message_html, word_html
 from ui.quiet_events import QUIET
 from ui.results import Results
 from ui.vid2vid import source_at_hand
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 _MOST_LETTERS = 80
@@ -147,7 +148,7 @@ def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
 def _told(shown: Mapping[str, Block], title: str, read: Callable[[], Restored]) -> dict[Block, Any]:
     """What changes on the page; a refusal stands in the line and changes nothing else."""
     try:
-        with faults_in_words():
+        with faults_in_words(page_words()):
             restored = read()
             values, notes = page_values(restored)
     except gr.Error as err:

@@ -11,7 +11,8 @@ from api.jobs import View
 from pipelines.events import Clip, Stage
 from pipelines.settings import settings
 from ui.progress import duration_text, message_html, preview_html, progress_html, word_html
-from ui.words.speech import say, with_own_labels, word
+from ui.words.refusals import page_words
+from ui.words.speech import say, word
 from ui.words.tables import ENGLISH
 
 KEPT_STAGES = (Stage.DENOISE, Stage.DECODE)
@@ -111,7 +112,7 @@ def followed(results: Results, view: View, before: View, language: str = ENGLISH
             update |= _one_of_several(results, files, goes_on=goes_on)
         update |= _in_full(results, newest.full_recipe, goes_on=goes_on)
     if view.fault:
-        return update | idle(results, with_own_labels(language, view.fault), is_error=True)
+        return update | idle(results, view.fault.in_words(page_words(language)), is_error=True)
     if view.cancelled:
         return update | idle(results, cancelled_in_words(view, language))
     if view.progress is not None and view.told is not None:

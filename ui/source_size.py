@@ -11,6 +11,7 @@ from api.faults import faults_in_words
 from media.input_facts import InputFacts
 from pipelines.request import GenerationRequest, field_bounds
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 ReadFacts = Callable[..., InputFacts]
@@ -39,7 +40,7 @@ def wire_size_button(
 
     def take_size(*values: Any) -> tuple[int, int]:
         *given, width, height = values
-        with faults_in_words():
+        with faults_in_words(page_words()):
             facts = read_facts(*given)
             now = GenerationRequest.build(seed=0, width=width, height=height)
         taken = size_like(facts.width, facts.height, area=now.width * now.height)

@@ -21,7 +21,7 @@ from pipelines import catalog
 from pipelines.request import GenerationRequest
 from pipelines.settings import settings
 from ui.control_preview import wire_previews
-from ui.control_units import switched_on, units_as_seen
+from ui.control_units import switched_on
 from ui.controls import build_control
 from ui.estimate_line import follow_estimate, place_estimate
 from ui.examples import place_examples, wire_examples
@@ -41,6 +41,7 @@ from ui.restore import place_restore, wire_found_again, wire_restore
 from ui.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
 from ui.window_picture import follow_windows, windows_html
+from ui.words.refusals import as_numbered
 from ui.words.speech import word
 from ui.words.tables import heading_key
 
@@ -204,9 +205,9 @@ def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: b
     def generate(*values: Any) -> str:
         given = dict(zip(names, values, strict=True))
         keep = keeper(given["visitor"])
-        in_words = partial(units_as_seen, numbers=switched_on(given))
+        as_seen = partial(as_numbered, numbers=switched_on(given))
         run = clips_run(make_clip, partial(_requests, given), keep, drafts=drafts)
-        return started(jobs, run, in_words, {name: given[name] for name in ("seed", "batch_count")})
+        return started(jobs, run, as_seen, {name: given[name] for name in ("seed", "batch_count")})
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from pipelines.prompt.dialect import find_foreign
 from pipelines.prompt.letters import plain_prompt
-from pipelines.prompt.travel import Fault, Key, PromptTravel, Script, Stay, has_keys, read_script, travel_along
+from pipelines.prompt.travel import Key, LineFault, PromptTravel, Script, Stay, has_keys, read_script, travel_along
+from ui.words.refusals import page_words
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
 
@@ -128,21 +129,21 @@ def _texts(travel: PromptTravel, script: Script, language: str) -> str:
     return f'<ol tabindex="0" aria-label="{say(language, "told.timeline.keys")}">{items}</ol>'
 
 
-def _faults(lines: Sequence[str], faults: Sequence[Fault], field: str, language: str) -> str:
-    items = [_marked(fault, lines[fault.line - 1], field) for fault in faults[:_MOST_FAULTS]]
+def _faults(lines: Sequence[str], faults: Sequence[LineFault], field: str, language: str) -> str:
+    items = [_marked(fault, lines[fault.line - 1], field, language) for fault in faults[:_MOST_FAULTS]]
     if len(faults) > _MOST_FAULTS:
         items.append(f"<li>{say(language, 'told.timeline.more', count=len(faults) - _MOST_FAULTS)}</li>")
     return f'<ul class="faults" role="status" aria-live="polite">{"".join(items)}</ul>'
 
 
-def _marked(fault: Fault, line: str, field: str) -> str:
+def _marked(fault: LineFault, line: str, field: str, language: str) -> str:
     """The wrong line with the wrong part marked, and the sentence that says what is wrong."""
     start = fault.column - 1
     begin = max(0, start - _BEFORE_FAULT)
     end = start + fault.length
     before, wrong, after = line[begin:start], line[start:end] or "\N{NO-BREAK SPACE}", line[end : begin + _LINE_SHOWN]
     shown = f"{html.escape(before)}<mark>{html.escape(_cut(wrong, _LINE_SHOWN))}</mark>{html.escape(after)}"
-    return f"<li><code>{shown}</code> {html.escape(fault.sentence(field))}</li>"
+    return f"<li><code>{shown}</code> {html.escape(page_words(language).sentence(fault.fault.of(field)))}</li>"
 
 
 def _in_words(key: Key, language: str) -> str:

@@ -25,6 +25,7 @@ from ui.mask_drawing import mask_of_strokes
 from ui.progress import message_html, word_html
 from ui.quiet_events import QUIET
 from ui.source_size import place_size_button
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH
 
@@ -179,7 +180,7 @@ def _source_told(
     """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
     kept, language = gr.skip(), visitor_language()
     try:
-        with faults_in_words():
+        with faults_in_words(page_words()):
             source = _kept_source(video, files)[0] or kept_hash({KEPT: kept_inputs}, "source_video")
             if not source:
                 return word_html("note.no_source"), kept, kept, None
@@ -216,7 +217,7 @@ def _to_paint_on(source: str, start: int) -> dict[str, Any]:
 
 
 def _painted(painting: dict[str, Any] | None) -> Iterator[list[str]]:
-    with faults_in_words(), run_folder() as folder:
+    with faults_in_words(page_words()), run_folder() as folder:
         path = folder / "painted-mask.png"
         Image.fromarray(mask_of_strokes((painting or {}).get("layers", []))).save(path)
         yield [str(path)]  # copied by gradio before the folder goes

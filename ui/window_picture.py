@@ -18,7 +18,8 @@ from pipelines.errors import InvalidRequestError
 from pipelines.request import GenerationRequest
 from ui.progress import message_html
 from ui.quiet_events import QUIET
-from ui.words.speech import say, visitor_language, with_own_labels
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
 
 WINDOW_FIELDS = (
@@ -70,7 +71,7 @@ def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
             given["num_frames"] = given.get("context_length")
         request = GenerationRequest.build(**given)
     except InvalidRequestError as err:
-        return message_html(with_own_labels(language, str(err)), is_error=True)
+        return message_html(err.in_words(page_words(language)), is_error=True)
     return draw_windows(request, language)
 
 

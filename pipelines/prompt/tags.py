@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.prompt.letters import plain_digits, plain_text
 
 MAX_LORA_WEIGHT = 2.0
@@ -84,15 +85,13 @@ def _parsed(match: re.Match[str], field: str) -> Tag:
     before = plain_digits(name).rpartition(":")
     two_numbers = before[1] and _NUMBER.fullmatch(before[2].strip())
     if not match[2] or not name or two_numbers or not _NUMBER.fullmatch(number):
-        raise InvalidRequestError(
-            f"{field} must have LoRA tags like <lora:name:0.8>, got '{match[0][:60]}'{place}. "
-            "Correct the tag or remove it."
-        )
+        rule, fix = "have LoRA tags like <lora:name:0.8>", "Correct the tag or remove it"
+        raise InvalidRequestError(Fault("lora.no_tag", field, rule, f"'{match[0][:60]}'{place}", fix))
     weight = float(number)
     if abs(weight) > MAX_LORA_WEIGHT:
+        rule, got = "have LoRA weights from -{limit:g} to {limit:g}", f"{number[:20]} for '{name[:60]}'{place}"
         raise InvalidRequestError(
-            f"{field} must have LoRA weights from -{MAX_LORA_WEIGHT:g} to {MAX_LORA_WEIGHT:g}, "
-            f"got {number[:20]} for '{name[:60]}'{place}. Use about 0.5 to 1."
+            Fault("lora.weight_out_of_range", field, rule, got, "Use about 0.5 to 1", limit=MAX_LORA_WEIGHT)
         )
     return Tag(name, weight, place)
 

@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.prompt.letters import plain_prompt
 
 MAX_KEYS = 200  # each distinct text is encoded and its states are kept
@@ -38,25 +39,19 @@ _SHOWN = 40
 _MOST_DIGITS = 9
 
 
-class Fault(NamedTuple):
+class LineFault(NamedTuple):
     """What is wrong with a line of a travelling prompt.
 
     Args:
         line, column: Where, both from 1.
         length: How many characters are meant; may be 0, at the end of the line.
-        rule, got, fix: The parts of the sentence.
+        fault: The broken rule, without its field.
     """
 
     line: int
     column: int
     length: int
-    rule: str
-    got: str
-    fix: str
-
-    def sentence(self, field: str) -> str:
-        """The house's sentence, with the place."""
-        return f"{field} must {self.rule}, got {self.got} (line {self.line}, column {self.column}). {self.fix}."
+    fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ class Script:
     head: tuple[str, ...]
     keys: tuple[Key, ...]
     tail: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[LineFault, ...]
 
     def whole_text(self, key: Key, edit: Callable[[str], str] = str) -> str:
         """What the clip is to show at a key.
@@ -216,7 +211,7 @@ def plan_travel(
     """
     script = read_script(prompt, num_frames=num_frames)
     if script.faults:
-        raise InvalidRequestError(script.faults[0].sentence(field))
+        raise InvalidRequestError(script.faults[0].fault.of(field))
     if not script.keys:
         return PromptTravel.constant(edit(script.head[0]))
     travel = travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
@@ -255,7 +250,7 @@ def read_script(prompt: str, *, num_frames: int) -> Script:
     if not places:
         return Script((prompt,), (), (), ())
     keys: list[Key] = []
-    faults: list[Fault] = []
+    faults: list[LineFault] = []
     others: dict[int, str] = {}  # lines without frames
     for place, ((number, line), match) in enumerate(zip(lines, matches, strict=True)):
         if match and any(other > places[0] for other in others):
@@ -263,7 +258,7 @@ def read_script(prompt: str, *, num_frames: int) -> Script:
         elif match:
             found = _read_key(match, number, num_frames)
             keys.extend([found] if isinstance(found, Key) else [])
-            faults.extend([found] if isinstance(found, Fault) else [])
+            faults.extend([found] if isinstance(found, LineFault) else [])
         elif almost := _ALMOST_KEY.match(line):
             faults.append(_almost_key(almost, number))
         else:
@@ -272,35 +267,30 @@ def read_script(prompt: str, *, num_frames: int) -> Script:
     faults += [*_clashes(keys), *_too_many(keys)]
     head = tuple(text for place, text in others.items() if text and place < places[0])
     tail = tuple(text for place, text in others.items() if text and place > places[0])
-    return Script(head, tuple(keys), tail, tuple(sorted(faults)))
+    return Script(head, tuple(keys), tail, tuple(sorted(faults, key=lambda fault: fault[:2])))
 
 
-def _read_key(match: re.Match[str], line: int, num_frames: int) -> Key | Fault:
+def _read_key(match: re.Match[str], line: int, num_frames: int) -> Key | LineFault:
     column = match.start("first") + 1
     length = match.end("colon") - match.start("first")
     first = _read_frame(match, "first", line, num_frames)
     last = _read_frame(match, "last", line, num_frames) if match["last"] else first
-    if isinstance(first, Fault) or isinstance(last, Fault):
-        return first if isinstance(first, Fault) else last  # type: ignore[return-value]
+    if isinstance(first, LineFault) or isinstance(last, LineFault):
+        return first if isinstance(first, LineFault) else last  # type: ignore[return-value]
     text = match.string[match.end() :].strip(_EDGES)
     if not text:
-        return Fault(
-            line,
-            match.end("colon") + 1,
-            0,
-            "have text after the colon of every key",
-            "none",
-            "Write it behind the colon",
-        )
+        rule, fix = "have text after the colon of every key", "Write it behind the colon"
+        return _at(line, match.end("colon") + 1, 0, Fault("travel.no_text", "", rule, "none", fix))
     if last < first:
         written = f"{match['first']}-{match['last']}"
         rule, fix = "have ranges that go forward", "Write the earlier frame first"
-        got = f"'{written}', which is {first} to {last}"
-        return Fault(line, column, len(written), rule, got, fix)
+        values = {"written": written, "first": first, "last": last}
+        fault = Fault("travel.backwards", "", rule, f"'{written}', which is {first} to {last}", fix, values=values)
+        return _at(line, column, len(written), fault)
     return Key(first, last, match["colon"] == "::", text, line, column, length)
 
 
-def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) -> int | Fault:
+def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) -> int | LineFault:
     """The frame that is written there, counted from 0."""
     written = match[group]
     column = match.start(group) + 1
@@ -308,55 +298,58 @@ def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) ->
         share = float(written)
         if not 0 <= share <= 1:
             rule, fix = "have fractions of the clip from 0.0 to 1.0", "Write a frame without a point, or a fraction"
-            return Fault(line, column, len(written), rule, f"'{_short(written)}'", fix)
+            fault = Fault("travel.no_fraction", "", rule, f"'{_short(written)}'", fix, limit=1)
+            return _at(line, column, len(written), fault)
         return math.floor(share * (num_frames - 1) + 0.5)
     frame = int(written) if len(written) <= _MOST_DIGITS else num_frames
     if not -num_frames <= frame < num_frames:
-        rule = f"have keys at frames of the clip, 0 to {num_frames - 1} or -{num_frames} to -1"
-        fix = "Change the frame or 'Frames', or begin the line with a word if it is no key"
-        return Fault(line, column, len(written), rule, f"'{_short(written)}'", fix)
+        rule = "have keys at frames of the clip, 0 to {limit} or -{length} to -1"
+        fix = "Change the frame or {num_frames:label}, or begin the line with a word if it is no key"
+        got, values = f"'{_short(written)}'", {"length": num_frames}
+        fault = Fault("travel.beyond_the_clip", "", rule, got, fix, limit=num_frames - 1, values=values)
+        return _at(line, column, len(written), fault)
     return frame % num_frames
 
 
-def _almost_key(match: re.Match[str], line: int) -> Fault:
+def _almost_key(match: re.Match[str], line: int) -> LineFault:
     start = len(match[0]) - len(match[0].lstrip())
     written = match.string[start:].split(" ")[0]
-    return Fault(
-        line,
-        start + 1,
-        len(written),
-        "have keys such as '8: text', '-1: text', '0.5: text', '8-12: text' or '8:: text', a space after the colon",
-        f"'{_short(written)}'",
-        "Correct it, or begin the line with a word if it is no key",
-    )
+    rule = "have keys such as '8: text', '-1: text', '0.5: text', '8-12: text' or '8:: text', a space after the colon"
+    fix = "Correct it, or begin the line with a word if it is no key"
+    return _at(line, start + 1, len(written), Fault("travel.almost_a_key", "", rule, f"'{_short(written)}'", fix))
 
 
-def _key_below_text(match: re.Match[str], line: int, text_line: int) -> Fault:
-    return Fault(
-        line,
-        match.start("first") + 1,
-        match.end("colon") - match.start("first"),
-        "have its keys together, and below them only what all keys share",
-        f"a key below the text of line {text_line}",
-        "Move the text below the last key, or join it to the line of its key",
-    )
+def _key_below_text(match: re.Match[str], line: int, text_line: int) -> LineFault:
+    rule = "have its keys together, and below them only what all keys share"
+    fix = "Move the text below the last key, or join it to the line of its key"
+    got, values = f"a key below the text of line {text_line}", {"text_line": text_line}
+    fault = Fault("travel.key_below_text", "", rule, got, fix, values=values)
+    return _at(line, match.start("first") + 1, match.end("colon") - match.start("first"), fault)
 
 
-def _clashes(keys: Sequence[Key]) -> Iterator[Fault]:
+def _clashes(keys: Sequence[Key]) -> Iterator[LineFault]:
     """Keys that name a frame of another's, told at the one that is written later."""
     for one, other in pairwise(keys):
         if other.first <= one.last:
             earlier, later = sorted((one, other), key=lambda key: key.line)
             got = f"frame {other.first} again, which line {earlier.line} has too"
             rule, fix = "have one key for a frame", "Change one of the two"
-            yield Fault(later.line, later.column, later.length, rule, got, fix)
+            values = {"frame": other.first, "other_line": earlier.line}
+            fault = Fault("travel.frame_twice", "", rule, got, fix, values=values)
+            yield _at(later.line, later.column, later.length, fault)
 
 
-def _too_many(keys: Sequence[Key]) -> Iterator[Fault]:
+def _too_many(keys: Sequence[Key]) -> Iterator[LineFault]:
     if len(keys) > MAX_KEYS:
         first = sorted(keys, key=lambda key: key.line)[MAX_KEYS]
-        rule = f"have at most {MAX_KEYS} keys"
-        yield Fault(first.line, first.column, first.length, rule, f"{len(keys)}", "Remove the keys from here on")
+        rule, fix = "have at most {limit} keys", "Remove the keys from here on"
+        fault = Fault("travel.too_many_keys", "", rule, len(keys), fix, limit=MAX_KEYS)
+        yield _at(first.line, first.column, first.length, fault)
+
+
+def _at(line: int, column: int, length: int, fault: Fault) -> LineFault:
+    values = {**fault.values, "line": line, "column": column}
+    return LineFault(line, column, length, replace(fault, after=" (line {line}, column {column})", values=values))
 
 
 def _short(text: str) -> str:

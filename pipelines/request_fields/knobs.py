@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
+from pipelines.rule_error import RuleError
+
 
 def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
     """A field.
@@ -13,11 +15,11 @@ def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | No
         default: What it is where nothing is said.
         label: What people call it.
         help: One or two plain sentences.
-        fix: What to do where a value breaks its rule; "Change '<label>'" if not given.
+        fix: What to do where a value breaks its rule; to change the control if not given.
         step: Step of its slider.
         rules: As pydantic's `Field` takes them.
     """
-    extra: dict[str, Any] = {"label": label, "fix": fix or f"Change '{label}'", "step": step}
+    extra: dict[str, Any] = {"label": label, "fix": fix, "step": step}
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 
@@ -29,14 +31,14 @@ class Fields(BaseModel):
     def _no_switch_for_a_number(cls, value: object, info: ValidationInfo) -> object:
         """Refuse true and false, which Python takes for 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
-            raise ValueError("must be a number")
+            raise RuleError("value.switch", "be a number")
         return value
 
 
 def _check_sha256(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"([0-9a-f]{64})?", value):
         return value
-    raise ValueError("must be the SHA-256 of a file, 64 hexadecimal digits")
+    raise RuleError("value.no_hash", "be the SHA-256 of a file, 64 hexadecimal digits")
 
 
 Sha256 = Annotated[str, BeforeValidator(_check_sha256)]

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator
 
 from pipelines.choices import MotionNorm
 from pipelines.request_fields.knobs import Fields, knob
+from pipelines.rule_error import RuleError
 from pipelines.schedules import Factor, parse_schedule
 
 MAX_EXTENSIONS = 1_000
@@ -20,7 +21,7 @@ def _to_lengths(value: object) -> object:
         return value
     found = value.split(",") if value.strip() else []
     if not all(re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII) for part in found):
-        raise ValueError("must be lengths in frames such as 16, 32")
+        raise RuleError("value.no_lengths", "be lengths in frames such as 16, 32")
     return tuple(map(int, found))
 
 

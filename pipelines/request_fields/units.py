@@ -4,6 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.image_fit import ImageFit
 from pipelines.request_fields.knobs import Fields, Sha256, knob
 from pipelines.schedules import Factor, parse_schedule
@@ -32,7 +34,16 @@ class _Steered(Fields):
     @model_validator(mode="after")
     def _check_part(self) -> Self:
         if self.start >= self.end:
-            raise ValueError(f"end must be above start ({self.start:g}), got {self.end:g}. Raise 'To'.")
+            raise InvalidRequestError(
+                Fault(
+                    "unit.end_before_start",
+                    "end",
+                    "be above {start:name} ({limit:g})",
+                    f"{self.end:g}",
+                    "Raise {end:label}",
+                    limit=self.start,
+                )
+            )
         return self
 
 

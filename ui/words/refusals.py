@@ -1,0 +1,106 @@
+"""Refusals as the page tells them: in the visitor's language, with fields called as their controls are."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from pipelines.faults import Fault, Place, Words
+from ui.words.speech import say_or, visitor_language, with_own_labels
+from ui.words.tables import ENGLISH, RECORDS, written_number
+
+_FOLDER = Path(__file__).parent / "faults"
+
+
+class PageWords(Words):
+    """How the page speaks of faults in a language.
+
+    A rule without a sentence in the language is told in English, its controls called as they are seen.
+
+    Args:
+        language: The visitor's.
+        numbers: The page's number of each control unit of the request, where the request counts others.
+    """
+
+    def __init__(self, language: str, numbers: Sequence[int] = ()) -> None:
+        self._language, self._numbers = language, numbers
+
+    def sentence(self, fault: Fault) -> str:
+        """The whole refusal."""
+        fault = as_numbered(fault, self._numbers)
+        template = sentences(self._language).get(fault.code)
+        return self.filled(template, fault) if template else self.text(_EnglishPage().sentence(fault))
+
+    def text(self, refusal: str) -> str:
+        """A refusal that is a text alone."""
+        return with_own_labels(self._language, refusal)
+
+    def name(self, field: str) -> str:
+        """The label of a field's control, or the field where it has none."""
+        label = _label(self._language, field)
+        return f"„{label}“" if label else field
+
+    def label(self, field: str) -> str:
+        """The label in quotes."""
+        return self.name(field)
+
+    def subject(self, name: str, place: Place) -> str:
+        """Units by their number on the page, everything else by its label."""
+        if name == "controls" and place:
+            unit, *rest = place
+            return " ".join((f"Einheit {unit}", *map(self._part, rest)))
+        return " ".join((self.name(name), *map(self._part, place)))
+
+    def value(self, value: object, spec: str) -> str:
+        """A number as the language writes it."""
+        text = super().value(value, spec)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return written_number(self._language, text) if is_number else text
+
+    def _part(self, part: str | int) -> str:
+        return self.name(part) if isinstance(part, str) else str(part)
+
+
+class _EnglishPage(Words):
+    def subject(self, name: str, place: Place) -> str:
+        return super().subject("Unit" if name == "controls" and place else name, place)
+
+
+def page_words(language: str | None = None, numbers: Sequence[int] = ()) -> Words:
+    """The words of the page, for the visitor whose event is handled here if no language is named."""
+    return PageWords(language or visitor_language(), numbers)
+
+
+def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
+    """A fault of a request's control unit with the number that the unit has on the page.
+
+    Args:
+        numbers: The page's number of each unit of the request.
+    """
+
+    def number_of(unit: object) -> object:
+        is_one = isinstance(unit, int) and 1 <= unit <= len(numbers)
+        return numbers[unit - 1] if is_one and isinstance(unit, int) else unit
+
+    place, values = fault.place, dict(fault.values)
+    if fault.field == "controls" and place:
+        place = (number_of(place[0]), *place[1:])  # type: ignore[assignment]
+    if "unit" in values:
+        values["unit"] = number_of(values["unit"])
+    return replace(fault, place=place, values=values)
+
+
+@cache
+def sentences(language: str) -> Mapping[str, str]:
+    """The sentences of a language by the code of their rule; English has its own where the rules are checked."""
+    found: dict[str, str] = {}
+    if language != ENGLISH:
+        for path in sorted(_FOLDER.glob(f"*.{language}.toml")):
+            found |= tomllib.loads(path.read_text(encoding="utf-8"))["faults"]
+    return found
+
+
+def _label(language: str, field: str) -> str:
+    keys = (f"{room}.{field}" for room in RECORDS.values())
+    return next((label for key in keys if (label := say_or(language, key, ""))), "")
