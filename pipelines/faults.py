@@ -83,7 +83,9 @@ class Words:
         return f"'{_label(field)}'"
 
     def value(self, value: object, spec: str) -> str:
-        """A value in a sentence; `spec` as format() takes it. A text stays as it is."""
+        """A value in a sentence; `spec` as format() takes it. A text stays as it is, choices have commas between."""
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
         return format(value, spec) if spec or isinstance(value, str) else shown(value)
 
     def filled(self, template: str, fault: Fault) -> str:

@@ -62,6 +62,8 @@ def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) 
     if isinstance(error := context.get("error"), RuleError):
         return Fault(error.code, name, error.rule, got, fix, values=error.values)
     limit = next((context[key] for key in _LIMITS if key in context), None)
+    if first["type"] == "enum":
+        limit = re.findall(r"'([^']*)'", str(limit))
     rule = re.sub(
         r"^(Input|String|List|Tuple|Value|Dictionary) should (be |have )?",
         lambda match: "be " if match[2] != "have " else "have ",

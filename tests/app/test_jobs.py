@@ -124,16 +124,16 @@ def test_a_job_is_forgotten_some_time_after_its_end_with_its_files():
 
 def test_refusals_and_faults_are_the_job_s_to_tell(caplog):
     make_clip, jobs = FakeEngine(step_s=0).make_clip, Jobs()
-    assert ended(started(jobs, run_of(make_clip, asked("refuse")))).fault == REFUSAL
-    assert "Something went wrong on our side" in ended(started(jobs, run_of(make_clip, asked("break")))).fault
+    assert str(ended(started(jobs, run_of(make_clip, asked("refuse")))).fault) == REFUSAL
+    assert "Something went wrong on our side" in str(ended(started(jobs, run_of(make_clip, asked("break")))).fault)
     assert "secret detail" in caplog.text
 
     def build() -> list[GenerationRequest]:
-        raise UserError("controls 1 must be so.")
+        raise UserError(Fault("unit.so", "controls", "be so", "that", "Change it", place=(1, "weight")))
 
     run = clips_run(make_clip, build, lambda clip: clip)
-    found = jobs.find(jobs.start(run, lambda text: text.replace("controls 1", "Unit 3")))
-    assert ended(found).fault == "Unit 3 must be so."
+    fault = ended(jobs.find(jobs.start(run, partial(as_numbered, numbers=[3])))).fault
+    assert fault.in_words(page_words("en")) == "Unit 3 weight must be so, got that. Change it."
 
 
 def test_too_many_jobs_are_refused():

@@ -11,6 +11,7 @@ from ui.words.speech import say_or, visitor_language, with_own_labels
 from ui.words.tables import ENGLISH, RECORDS, written_number
 
 _FOLDER = Path(__file__).parent / "faults"
+_OTHERS = {"batch_count": "label.clips"}  # what has a control and is no field
 
 
 class PageWords(Words):
@@ -29,8 +30,12 @@ class PageWords(Words):
     def sentence(self, fault: Fault) -> str:
         """The whole refusal."""
         fault = as_numbered(fault, self._numbers)
-        template = sentences(self._language).get(fault.code)
-        return self.filled(template, fault) if template else self.text(_EnglishPage().sentence(fault))
+        own, advice = _said(self._language, "faults"), _said(self._language, "advice")
+        if fault.code not in own:
+            return self.text(_EnglishPage().sentence(fault))
+        fix = self.filled(advice.get(fault.fix, fault.fix), fault)
+        text = self.filled(own[fault.code], replace(fault, values={**fault.values, "fix": fix}))
+        return f"{text} {self.filled(advice.get(fault.note, fault.note), fault)}".strip()
 
     def text(self, refusal: str) -> str:
         """A refusal that is a text alone."""
@@ -47,7 +52,7 @@ class PageWords(Words):
 
     def subject(self, name: str, place: Place) -> str:
         """Units by their number on the page, everything else by its label."""
-        if name == "controls" and place:
+        if name in ("controls", "Unit") and place:
             unit, *rest = place
             return " ".join((f"Einheit {unit}", *map(self._part, rest)))
         return " ".join((self.name(name), *map(self._part, place)))
@@ -86,15 +91,19 @@ def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
 
 
 @cache
-def sentences(language: str) -> Mapping[str, str]:
-    """The sentences of a language by the code of their rule; English has its own where the rules are checked."""
+def _said(language: str, part: str) -> Mapping[str, str]:
+    """A part of a language's tables; English has its own sentences where the rules are checked.
+
+    Args:
+        part: `faults`, sentences by the code of their rule, or `advice`, by the English template.
+    """
     found: dict[str, str] = {}
     if language != ENGLISH:
         for path in sorted(_FOLDER.glob(f"*.{language}.toml")):
-            found |= tomllib.loads(path.read_text(encoding="utf-8"))["faults"]
+            found |= tomllib.loads(path.read_text(encoding="utf-8")).get(part, {})
     return found
 
 
 def _label(language: str, field: str) -> str:
-    keys = (f"{room}.{field}" for room in RECORDS.values())
+    keys = (*(f"{room}.{field}.label" for room in RECORDS.values()), _OTHERS.get(field, ""))
     return next((label for key in keys if (label := say_or(language, key, ""))), "")

@@ -1,0 +1,118 @@
+"""Refusals as values: what a fault tells, and how each face puts it into words."""
+
+import ast
+import pickle
+import re
+import tomllib
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
+from pipelines.request import GenerationRequest
+from ui.words.refusals import PageWords, as_numbered
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "ui")
+# Told to programs and operators, who have no page.
+ENGLISH_ALONE = ("tools.", "webui.", "sdapi.", "output.", "cli.", "command.", "batch_file.", "settings.")
+TABLES = sorted((ROOT / "ui" / "words" / "faults").glob("*.de.toml"))
+FAULT = Fault(
+    "windows.overlap_too_long",
+    "context_overlap",
+    "be below {context_length:name} ({limit})",
+    40,
+    "Lower {field:label} or raise {context_length:label}",
+    limit=16,
+)
+
+
+def german() -> dict[str, str]:
+    found = [tomllib.loads(path.read_text(encoding="utf-8"))["faults"] for path in TABLES]
+    assert sum(map(len, found)) == len({code for table in found for code in table}), "a code has two sentences"
+    return {code: text for table in found for code, text in table.items()}
+
+
+def codes() -> dict[str, str]:
+    """Every code that is written where a rule is checked, and where."""
+    found = {}
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.args:
+                first = call.args[0]
+                is_code = isinstance(first, ast.Constant) and re.fullmatch(r"[a-z_0-9]+\.[a-z_0-9.]+", str(first.value))
+                if is_code and (call.func.id in ("Fault", "RuleError", "_broken")):
+                    found[str(first.value)] = f"{path.relative_to(ROOT)}:{call.lineno}"
+    return found
+
+
+def test_a_fault_is_told_by_each_face_in_its_own_words():
+    assert str(InvalidRequestError(FAULT)) == (
+        "context_overlap must be below context_length (16), got 40. Lower 'Shared frames' or raise 'Window length'."
+    )
+    assert InvalidRequestError(FAULT).in_words(PageWords("de")) == (
+        "„Gemeinsame Bilder“ muss unter „Fensterlänge“ (16) liegen, ist aber 40. "
+        "„Gemeinsame Bilder“ senken oder „Fensterlänge“ erhöhen."
+    )
+    assert InvalidRequestError(FAULT).in_words(PageWords("en")) == str(InvalidRequestError(FAULT))
+
+
+def test_a_fault_outlives_a_process():
+    found = pickle.loads(pickle.dumps(InvalidRequestError(FAULT)))
+    assert (found.fault, str(found)) == (FAULT, str(InvalidRequestError(FAULT)))
+
+
+def test_texts_of_users_are_never_templates():
+    fault = Fault("value.int_parsing", "num_frames", "be a number", "{seed:label} {0} {", "Change {field:label}")
+    assert str(InvalidRequestError(fault)) == "num_frames must be a number, got {seed:label} {0} {. Change 'Frames'."
+    assert "{seed:label} {0} {" in InvalidRequestError(fault).in_words(PageWords("de"))
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "place", "limit"),
+    [
+        ({"num_frames": 0}, "value.greater_than_equal", (), 1),
+        ({"formats": ["MP4", "MP4"]}, "formats.repeated", (), None),
+        (
+            {"controls": [{"model": "a"}, {"model": "a", "weight": 9}]},
+            "value.schedule_out_of_range",
+            (2, "weight"),
+            None,
+        ),
+        ({"controls": [{"model": "a", "start": 0.5, "end": 0.25}]}, "unit.end_before_start", (1, "end"), 0.5),
+        ({"prompt": "0: a\n99: b"}, "travel.beyond_the_clip", (), 15),
+        ({"fps": "fast"}, "value.no_rate", (), None),
+        ({"scheduler": "best"}, "value.enum", (), ["ddim", "euler", "euler_a", "dpmpp_2m", "lcm"]),
+        ({"nothing": 1}, "field.unknown", (), None),
+    ],
+)
+def test_a_request_s_fault_says_field_place_code_and_limit(values, code, place, limit):
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerationRequest.build(**values)
+    fault = caught.value.fault
+    assert (fault.code, fault.field, fault.place, fault.limit) == (code, next(iter(values)), place, limit)
+
+
+def test_units_have_their_numbers_on_the_page():
+    fault = Fault("unit.so", "controls", "be so", "that", "Change it", place=(2, "weight"))
+    assert PageWords("en", [1, 3]).sentence(fault) == "Unit 3 weight must be so, got that. Change it."
+    assert as_numbered(fault, [1]).place == (2, "weight")
+
+
+def test_every_rule_that_visitors_may_break_has_a_german_sentence():
+    missing = {code: where for code, where in codes().items() if code not in german()}
+    assert {code: where for code, where in missing.items() if not code.startswith(ENGLISH_ALONE)} == {}
+
+
+def test_german_sentences_belong_to_rules_and_can_be_filled():
+    known = codes()
+    unused = [code for code in german() if code not in known and not code.startswith("value.")]
+    assert unused == []
+    for code, text in german().items():
+        for _, name, spec, _ in Formatter().parse(text):
+            assert name is None or re.fullmatch(r"\w+", name), code
+            assert (
+                spec != "label" or name == "field" or name in GenerationRequest.model_fields or name in ("end", "start")
+            ), code
