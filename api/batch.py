@@ -8,10 +8,10 @@ from typing import Any
 
 from api.engine import build_request
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import RANDOM_SEED, GenerationRequest
 from pipelines.request_fields.clip import MAX_SEED
 from pipelines.settings import MAX_CLIPS
-from pipelines.shown_values import shown
 
 _SHOWN = 60
 
@@ -59,18 +59,16 @@ def _checked(seed: object, batch_count: object, most: int) -> tuple[int, Sequenc
     if len(seeds) == 1:
         return count or 1, seeds
     if count not in (None, 1, len(seeds)):
-        raise InvalidRequestError(
-            f"batch_count must be 1 or the number of seeds ({len(seeds)}), got {count}. Change 'Clips' or the list."
-        )
+        rule, fix = "be 1 or the number of seeds ({limit})", "Change 'Clips' or the list"
+        raise InvalidRequestError(Fault("batch.other_than_seeds", "batch_count", rule, count, fix, limit=len(seeds)))
     return len(seeds), seeds
 
 
 def _checked_count(value: object, most: int) -> int:
     text = str(value).strip().removesuffix(".0")  # a page's number may come as 4.0
     if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= most):
-        raise InvalidRequestError(
-            f"batch_count must be a whole number from 1 to {most}, got {shown(value)}. Change 'Clips'."
-        )
+        rule = "be a whole number from 1 to {limit}"
+        raise InvalidRequestError(Fault("batch.count", "batch_count", rule, value, "Change 'Clips'", limit=most))
     return int(text)
 
 
@@ -82,15 +80,19 @@ def _read_list(seed: object, most: int) -> Sequence[object]:
     try:
         seeds = [int(part) for part in parts]
     except ValueError:
-        raise InvalidRequestError(
-            f"seed must be one whole number, or several with commas between, got {shown(seed)}. Write 7, 42, 1000."
-        ) from None
+        rule = "be one whole number, or several with commas between"
+        raise InvalidRequestError(Fault("seed.no_list", "seed", rule, seed, "Write 7, 42, 1000")) from None
     if len(seeds) > most:
+        rule, fix = "name at most {limit} clips", "Make the others in another batch"
+        values = {"count": len(seeds)}
         raise InvalidRequestError(
-            f"seed must name at most {most} clips, got {len(seeds)} numbers. Make the others in another batch."
+            Fault("seed.too_many", "seed", rule, f"{len(seeds)} numbers", fix, limit=most, values=values)
         )
     drawn = [seed for seed in seeds if seed != RANDOM_SEED]
     twice = sorted(seed for seed in set(drawn) if drawn.count(seed) > 1)
     if twice:
-        raise InvalidRequestError(f"seed must name each clip once, got {twice[0]} twice. Leave one out.")
+        got, values = f"{twice[0]} twice", {"seed_number": twice[0]}
+        raise InvalidRequestError(
+            Fault("seed.twice", "seed", "name each clip once", got, "Leave one out", values=values)
+        )
     return seeds

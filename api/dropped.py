@@ -7,6 +7,7 @@ from pathlib import Path
 
 from api.engine_start import import_engine
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.settings import DROPPED_DIR
 from pipelines.weights.digests import sha256_of
 
@@ -33,7 +34,8 @@ def keep_dropped(path: Path) -> str:
     from pipelines.lora.files import read_lora
 
     if not can_keep():
-        raise InvalidRequestError("lora must be in this server's folder of models, got a dropped file. Choose another.")
+        rule = "be in this server's folder of models"
+        raise InvalidRequestError(Fault("lora.dropped", "lora", rule, "a dropped file", "Choose another"))
     read_lora(path)
     stem = re.sub(r"[^\w.-]+", "_", path.stem)[:_MOST_LETTERS]
     name = f"{stem}-{sha256_of(path)[:_DIGITS]}"

@@ -21,6 +21,7 @@ from typing import Any
 
 from media.input_files import check_plain_file
 from pipelines.errors import UserError
+from pipelines.faults import Fault
 from pipelines.settings import settings
 
 MAX_ZIP_BYTES = 1 << 30
@@ -164,7 +165,8 @@ class Gallery:
                         pack.writestr(f"{count + 1:03}/recipe.json", entry.recipe)
                         count += 1
             if not count:
-                raise UserError("clips must be kept before they are downloaded, got none. Make a clip.")
+                rule = "be kept before they are downloaded"
+                raise UserError(Fault("gallery.empty", "clips", rule, "none", "Make a clip"))
             part.replace(target)
         return count
 

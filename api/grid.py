@@ -18,8 +18,8 @@ from api.fields import FIELDS, json_type
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
+from pipelines.faults import Fault
 from pipelines.request import INPUT_FIELDS, GenerationRequest, field_label
-from pipelines.shown_values import shown
 
 MAX_CELLS = 64
 MAX_AXES = 3
@@ -59,10 +59,9 @@ class Axis:
             return {**values, self.field: value}
         prompt, search = str(values.get("prompt") or ""), self.values[0]
         if search not in prompt:
-            raise InvalidRequestError(
-                f"{SEARCH_REPLACE} must begin with words of the prompt, got {shown(search)}, which is not in it. "
-                "Write the words to replace first."
-            )
+            rule, fix = "begin with words of the prompt", "Write the words to replace first"
+            got = Fault("grid.not_in_prompt", SEARCH_REPLACE, rule, search, fix, after=", which is not in it")
+            raise InvalidRequestError(got)
         return {**values, "prompt": prompt.replace(search, value)}
 
 
@@ -106,9 +105,8 @@ def parse_axis(text: str) -> Axis:
     """
     field, colon, values = text.partition(":")
     if not colon:
-        raise InvalidRequestError(
-            f"grid must be a field, a colon and values, got {shown(text)}. Write guidance_scale: 3, 7.5."
-        )
+        rule, fix = "be a field, a colon and values", "Write guidance_scale: 3, 7.5"
+        raise InvalidRequestError(Fault("grid.no_axis", "grid", rule, text, fix))
     return read_axis(field.strip().replace("-", "_"), values)
 
 
@@ -128,22 +126,22 @@ def read_axis(field: str, text: str) -> Axis:
         ('20', '1', '4', '7', '10')
     """
     if field not in AXIS_FIELDS:
-        raise InvalidRequestError(
-            f"grid must name a field of the request or {SEARCH_REPLACE}, got {shown(field)}. Choose another."
-        )
+        rule, named = "name a field of the request or {replace}", {"replace": SEARCH_REPLACE}
+        raise InvalidRequestError(Fault("grid.unknown_field", "grid", rule, field, "Choose another", values=named))
     separator = "|" if "|" in text or field in _TEXTS else ","
     parts = [part.strip() for part in text.split(separator)]
     ranged = field != SEARCH_REPLACE and json_type(field) in _PLAIN
     values = tuple(value for part in parts for value in (_expanded(field, part) if ranged else [part]))
     # Only texts may be empty: a prompt with a word left out.
     if not text.strip() or (field not in _TEXTS and "" in values):
-        raise InvalidRequestError(f"grid must have values of {field}, got {shown(text)}. Write 1, 2 or 1-4.")
+        rule, named = "have values of {axis}", {"axis": field}
+        raise InvalidRequestError(Fault("grid.no_values", "grid", rule, text, "Write 1, 2 or 1-4", values=named))
     _check_number(field, len(values))
     twice = sorted(value for value in set(values) if values.count(value) > 1)
     if twice:
-        raise InvalidRequestError(
-            f"grid must name each value of {field} once, got {twice[0][:_SHOWN]} twice. Leave one out."
-        )
+        rule, named = "name each value of {axis} once", {"axis": field, "value": twice[0][:_SHOWN]}
+        got = f"{twice[0][:_SHOWN]} twice"
+        raise InvalidRequestError(Fault("grid.value_twice", "grid", rule, got, "Leave one out", values=named))
     return Axis(field, values)
 
 
@@ -163,12 +161,14 @@ def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
     names = [axis.field for axis in axes]
     if not 1 <= len(names) <= MAX_AXES or len(set(names)) < len(names):
         got = ", ".join(names) or "none"
-        raise InvalidRequestError(f"grid must have 1 to {MAX_AXES} different axes, got {got}. Change the axes.")
+        rule, fix = "have 1 to {limit} different axes", "Change the axes"
+        raise InvalidRequestError(Fault("grid.axes", "grid", rule, got, fix, limit=MAX_AXES))
     count = 1
     for axis in axes:
         count *= len(axis.values)
     if count > MAX_CELLS:
-        raise InvalidRequestError(f"grid must have at most {MAX_CELLS} clips, got {count}. Name fewer values.")
+        rule, fix = "have at most {limit} clips", "Name fewer values"
+        raise InvalidRequestError(Fault("grid.too_many_clips", "grid", rule, count, fix, limit=MAX_CELLS))
     common = dict(values)
     formats = tuple(common.get("formats") or (OutputFormat.MP4,))
     if not set(formats) & set(_READABLE):  # the grid is put together from the clips' files
@@ -259,7 +259,15 @@ def _request(common: Mapping[str, Any], cell: Sequence[tuple[Axis, str]]) -> Gen
             values = axis.applied(values, value)
         return build_request(**values)
     except InvalidRequestError as err:
-        raise InvalidRequestError(f"{err} This is about the grid's clip with {where}.") from err
+        raise InvalidRequestError(_of_cell(err, where)) from err
+
+
+def _of_cell(err: InvalidRequestError, where: str) -> Fault | str:
+    """What is wrong with one clip of the grid."""
+    if err.fault is None:
+        return f"{err} This is about the grid's clip with {where}."
+    values = {**err.fault.values, "cell": where}
+    return replace(err.fault, note="This is about the grid's clip with {cell}.", values=values)
 
 
 def _expanded(field: str, text: str) -> list[str]:
@@ -276,7 +284,9 @@ def _expanded(field: str, text: str) -> list[str]:
         return [str(round(value)) if whole else f"{float(value):.6g}" for value in values]
     step = Decimal(found[3] or (1 if last >= first else -1))
     if not step or (last - first) / step < 0:
-        raise InvalidRequestError(f"grid must lead from {first} to {last} of {field}, got a step of {step}. Change it.")
+        named = {"first": str(first), "last": str(last), "axis": field, "step": str(step)}
+        rule = "lead from {first} to {last} of {axis}"
+        raise InvalidRequestError(Fault("grid.step", "grid", rule, f"a step of {step}", "Change it", values=named))
     count = int((last - first) / step) + 1
     _check_number(field, count)
     return [f"{(first + place * step).normalize():f}" for place in range(count)]
@@ -284,4 +294,7 @@ def _expanded(field: str, text: str) -> list[str]:
 
 def _check_number(field: str, count: int) -> None:
     if not 1 <= count <= MAX_CELLS:
-        raise InvalidRequestError(f"grid must have 1 to {MAX_CELLS} values of {field}, got {count}. Name fewer.")
+        rule, values = "have 1 to {limit} values of {axis}", {"axis": field}
+        raise InvalidRequestError(
+            Fault("grid.too_many_values", "grid", rule, count, "Name fewer", limit=MAX_CELLS, values=values)
+        )

@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from pipelines.errors import UserError
+from pipelines.faults import Fault
 from pipelines.prompt.letters import plain_text
 
 MAX_CHARACTERS = 1 << 20
@@ -99,18 +100,16 @@ def parse_infotext(text: str) -> Infotext:
         {'Steps': '20', 'Sampler': 'DDIM', 'Model': 'a, b'}
     """
     if len(text) > MAX_CHARACTERS:
-        raise UserError(
-            f"infotext must have at most {MAX_CHARACTERS:,} characters, got {len(text):,}. Choose another file."
-        )
+        rule, got = "have at most {limit:,} characters", f"{len(text):,}"
+        raise UserError(Fault("infotext.too_long", "infotext", rule, got, "Choose another file", limit=MAX_CHARACTERS))
     lines = _unlabelled(plain_text(_with_line_breaks(text.strip(_ENDS))).strip()).split("\n")
     last = _line_of_settings(lines)
     if not last or not _STEPS.search(lines[last]):
         run_on = _RUN_ON.sub("\n", "\n".join(lines)).split("\n")
         lines, last = (run_on, len(run_on) - 1) if _STEPS.match(run_on[-1]) else (lines, last)
     if last is None:
-        raise UserError(
-            f"file must carry a recipe or an infotext with 'Steps: …', got {_shown(text)}. Choose another file."
-        )
+        rule = "carry a recipe or an infotext with 'Steps: …'"
+        raise UserError(Fault("recipe.none_in_text", "file", rule, _shown(text), "Choose another file"))
     first = next((index for index in range(last) if _NEGATIVE.match(lines[index])), None)
     if first is None:
         first = next((index for index in range(1, last) if _is_dashed(lines, index, last)), last)

@@ -21,6 +21,7 @@ from pipelines.choices import ColorMatch
 from pipelines.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
+from pipelines.faults import Fault
 from pipelines.image_fit import Frames, ImageFit
 from pipelines.planner.tasks import READ
 from pipelines.request import GenerationRequest
@@ -172,9 +173,8 @@ def _control(
         clip = yield from _told(input_store().decoding(unit.clip, cut, field=field), field)
         digest = unit.clip
     if clip is None:
-        raise InvalidRequestError(
-            f"controls {number} must have a clip to follow, got none. Give it its own, or a source clip."
-        )
+        rule, fix = "have a clip to follow", "Give it its own, or a source clip"
+        raise InvalidRequestError(Fault("control.no_clip", "controls", rule, "none", fix, place=(number,)))
     return (
         yield from prepare_control(
             unit,

@@ -181,10 +181,11 @@ class Jobs:
         self._sweep()
         with self._lock:
             if self.count() >= self._most:
-                raise UserError(f"jobs must be at most {self._most}, got one more. Try again in a few minutes.")
+                fix = "Try again in a few minutes"
+                raise UserError(Fault("jobs.too_many", "jobs", "be at most {limit}", "one more", fix, limit=self._most))
             most_of_one = self._most_of_one
             if most_of_one is not None and self.count(visitor) + self.elsewhere(visitor) >= most_of_one:
-                raise UserError(too_many_words(most_of_one))
+                raise UserError(too_many(most_of_one))
             job_id = secrets.token_urlsafe(16)
             job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor, typed)
         context = contextvars.copy_context()
@@ -232,8 +233,7 @@ class Jobs:
             shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def too_many_words(most: int) -> str:
-    """What a visitor is told who has as many jobs as one may have."""
-    return (
-        f"jobs must be at most {most} at once for one visitor, got one more. Wait until one is finished, or cancel it."
-    )
+def too_many(most: int) -> Fault:
+    """What is wrong where a visitor has as many jobs as one may have."""
+    rule, fix = "be at most {limit} at once for one visitor", "Wait until one is finished, or cancel it"
+    return Fault("jobs.too_many_of_one", "jobs", rule, "one more", fix, limit=most)

@@ -12,6 +12,7 @@ from media.inputs import named
 from media.picture_folder import pictures_in
 from media.picture_zip import PictureZip
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.settings import settings
 
 
@@ -109,10 +110,8 @@ def _brings_masks(path: Path, field: str) -> bool:
 
 def _refuse_masks(path: Path, field: str) -> None:
     if _brings_masks(path, field):
-        raise InvalidRequestError(
-            f"{field} must be pictures of one kind, got folders image and mask. Name one of the two folders, or use "
-            "them as the source clip."
-        )
+        rule, fix = "be pictures of one kind", "Name one of the two folders, or use them as the source clip"
+        raise InvalidRequestError(Fault("folder.image_and_mask", field, rule, "folders image and mask", fix))
 
 
 def is_here(sha256: str) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, field_bounds, field_label
+from pipelines.faults import Fault
+from pipelines.request import GenerationRequest, field_bounds
 from pipelines.settings import Settings, settings
 
 _Told = TypeVar("_Told")
@@ -33,19 +34,34 @@ def check_limits(request: GenerationRequest, found: Settings) -> None:
     for name, limit in _LIMITED.items():
         most, value = getattr(found, limit), getattr(request, name)
         if most is not None and value > most:
-            raise InvalidRequestError(
-                f"{name} must be at most {most} on this server, got {value}. Lower '{field_label(name)}'."
-            )
+            rule = "be at most {limit} on this server"
+            raise InvalidRequestError(Fault("server.most", name, rule, value, "Lower {field:label}", limit=most))
     if found.max_side is not None and max(request.clip_size) > found.max_side:
         raise InvalidRequestError(
-            f"hires_scale must leave both sides at most {found.max_side} pixels on this server, got "
-            f"{request.hires_scale:g}, which makes {'x'.join(map(str, request.clip_size))}. Lower 'Second pass'."
+            Fault(
+                "server.largest_side",
+                "hires_scale",
+                "leave both sides at most {limit} pixels on this server",
+                f"{request.hires_scale:g}",
+                "Lower {field:label}",
+                limit=found.max_side,
+                after=", which makes {size}",
+                values={"size": "x".join(map(str, request.clip_size))},
+            )
         )
     steps = request.num_inference_steps * request.iterations
     if found.max_steps is not None and steps > found.max_steps:
+        rounds, per_round = request.free_init_iterations, request.num_inference_steps
         raise InvalidRequestError(
-            f"free_init_iterations must make at most {found.max_steps} steps in all on this server, got "
-            f"{request.free_init_iterations} rounds of {request.num_inference_steps}. Lower 'FreeInit rounds'."
+            Fault(
+                "server.most_steps",
+                "free_init_iterations",
+                "make at most {limit} steps in all on this server",
+                f"{rounds} rounds of {per_round}",
+                "Lower {field:label}",
+                limit=found.max_steps,
+                values={"rounds": rounds, "per_round": per_round},
+            )
         )
 
 

@@ -12,7 +12,8 @@ import gradio as gr
 from fastapi import HTTPException, Request, status
 from gradio.context import LocalContext
 
-from api.jobs import Jobs, too_many_words
+from api.jobs import Jobs, too_many
+from pipelines.faults import ENGLISH
 from pipelines.settings import Settings
 
 GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
@@ -55,7 +56,7 @@ def _limit_visitors(page: gr.Blocks, jobs: Jobs, most: int) -> None:
                 if _count(page, visitor) + jobs.count(visitor) >= most:
                     raise HTTPException(
                         status.HTTP_429_TOO_MANY_REQUESTS,
-                        too_many_words(most),
+                        ENGLISH.sentence(too_many(most)),
                         headers={"Retry-After": str(_RETRY_AFTER_S)},
                     )
             return await join(body=body, request=request, username=username)

@@ -8,6 +8,7 @@ from api.fields import FIELDS
 from api.kept_inputs import keep, keep_source
 from api.uploads import uploaded_path, uploaded_paths
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import FILE_FIELDS
 
 _STEERING = ("controls", "image_prompts")
@@ -72,12 +73,14 @@ def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]
             found[name] = _kept(found[name], name)
     if frames:
         if found.get("source_video"):
-            raise InvalidRequestError("source_frames must come without a source_video, got both. Leave one out.")
+            rule = "come without a {source_video:name}"
+            raise InvalidRequestError(Fault("inputs.frames_and_video", "source_frames", rule, "both", "Leave one out"))
         found["source_video"] = keep(uploaded_paths(frames, SOURCE_FRAMES), field=SOURCE_FRAMES)
     for name, needed in ((Mode.IMG2VID, "first_frame"), (Mode.VID2VID, "source_video")):
         others = ("last_frame", *_STEERING)
         if mode is name and not any(found.get(one) for one in (needed, *others)):
-            raise InvalidRequestError(f"{needed} must be a file, got none. Send one, or use /txt2vid.")
+            fix = "Send one, or use /txt2vid"
+            raise InvalidRequestError(Fault("inputs.missing", needed, "be a file", "none", fix))
     return found | keep_units(found, _kept)
 
 

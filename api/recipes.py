@@ -4,7 +4,6 @@ Files come from anybody, and from other versions: what can't be used is told in 
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +19,7 @@ from media.inputs import named
 from media.texts import iter_texts
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.faults import Fault
 from pipelines.prompt.dialect import foreign_notes
 from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
@@ -159,9 +159,9 @@ def _likeliest_text(path: Path) -> tuple[str, str]:
             return text, note
         texts.append((text, note))
     if not texts:
+        fix = "Choose a clip that this app made, or a picture or clip with an infotext"
         raise UserError(
-            f"file must carry a recipe, got {path.name}, which has none. Choose a clip that this app made, or a "
-            "picture or clip with an infotext."
+            Fault("recipe.none_in_file", "file", "carry a recipe", path.name, fix, after=", which has none")
         )
     return next((found for found in texts if _json_of(found[0]) is not None), texts[0])
 
@@ -246,26 +246,25 @@ def _built(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], l
         try:
             return GenerationRequest.build(**values), prompts, notes
         except InvalidRequestError as err:
-            fault = str(err)
-            name = fault.split(" ", 1)[0]
-            if name not in values:
+            if err.fault is None or err.fault.field not in values:
                 raise
+            name = err.fault.field
             value = values[name]
             if name in _PROMPTS and isinstance(value, str) and len(value) <= MAX_PROMPT_CHARACTERS:
                 prompts[name] = value
-                notes.append(fault)
+                notes.append(str(err))
             else:
-                notes.append(f"{fault} It is left out.")
-            _take_out(values, name, fault)
+                notes.append(f"{err} It is left out.")
+            _take_out(values, err.fault)
 
 
-def _take_out(values: dict[str, Any], name: str, fault: str) -> None:
+def _take_out(values: dict[str, Any], fault: Fault) -> None:
     """Without the field; of several units, without the one the fault names."""
-    unit = re.match(r"(?:controls|image_prompts) (\d{1,4}) ", fault)
-    if unit and isinstance(values[name], list) and 1 <= int(unit[1]) <= len(values[name]):
-        values[name] = [one for number, one in enumerate(values[name], start=1) if number != int(unit[1])]
+    units, unit = values[fault.field], fault.place[0] if fault.place else None
+    if isinstance(units, list) and isinstance(unit, int) and 1 <= unit <= len(units):
+        values[fault.field] = [one for number, one in enumerate(units, start=1) if number != unit]
     else:
-        del values[name]
+        del values[fault.field]
 
 
 def _missing(values: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from api.plain_args import plain_args
 from api.seed_names import CLOSED_LOOPS, OLD_CLOSED_LOOPS, REVERSES
 from pipelines.choices import FreeInitFilter, Interpolation, OutputFormat, Reverse
 from pipelines.errors import InvalidRequestError
-from pipelines.shown_values import shown
+from pipelines.faults import ENGLISH, Fault
 
 DEFAULT_WINDOW = 16
 """Its `batch_size` where none is given."""
@@ -127,8 +127,13 @@ def faults_of_seed(args: Mapping[str, Any]) -> dict[str, str]:
         >>> faults_of_seed({"fps": 8, "stride": 0})
         {'stride': 'AnimateDiff stride must be a whole number of at least 1, got 0. Correct it or leave it out.'}
     """
+    return {key: ENGLISH.sentence(fault.of("AnimateDiff")) for key, fault in broken_args(args).items()}
+
+
+def broken_args(args: Mapping[str, Any]) -> dict[str, Fault]:
+    """The same as faults, each of its key."""
     plain = plain_args(args)
-    return {str(key): told for key, value in plain.items() if (told := _fault(str(key), value, args[key]))}
+    return {str(key): fault for key, value in plain.items() if (fault := _fault(str(key), value, args[key]))}
 
 
 def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -150,8 +155,8 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         >>> fields["num_frames"], fields["context_length"], fields["interpolation_frames"], fields["keep_duration"]
         (16, 8, 10, False)
     """
-    for fault in faults_of_seed(args).values():
-        raise InvalidRequestError(fault)
+    for fault in broken_args(args).values():
+        raise InvalidRequestError(fault.of("AnimateDiff"))
     args = plain_args(args)
     fields = {ours: args[theirs] for theirs, ours in _SAME.items() if theirs in args}
     notes: list[str] = []
@@ -184,14 +189,15 @@ def key_of_field(field: str) -> str | None:
     return next((theirs for theirs, ours in ARGUMENT_FIELDS.items() if ours == field), None)
 
 
-def _fault(key: str, value: object, given: object) -> str:
+def _fault(key: str, value: object, given: object) -> Fault | None:
     if key not in _RULES:
-        known = ", ".join(list(_RULES)[:8])
-        return f"AnimateDiff {key[:_SHOWN]} must be one of its arguments, got another. Known: {known}, …"
+        values = {"known": ", ".join(list(_RULES)[:8])}
+        rule, fix = "be one of its arguments", "Known: {known}, …"
+        return Fault("webui.unknown_argument", key[:_SHOWN], rule, "another", fix, values=values, end="")
     holds, rule = _RULES[key]
     if holds(value):
-        return ""
-    return f"AnimateDiff {key} must {rule}, got {shown(given)}. Correct it or leave it out."
+        return None
+    return Fault("webui.argument", key, rule, given, "Correct it or leave it out")
 
 
 def _num_frames(args: Mapping[str, Any]) -> int:

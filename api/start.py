@@ -2,11 +2,12 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from api.limits import check_limits
 from pipelines import catalog
-from pipelines.errors import InvalidRequestError
+from pipelines.errors import InvalidRequestError, UserError
 from pipelines.gpu import find_gpu
 from pipelines.request import GenerationRequest
 from pipelines.settings import Settings, SettingsError, misspelt_variables, settings, without_secrets
@@ -47,7 +48,8 @@ def start_faults(found: Settings) -> list[str]:
     try:
         chosen = catalog.default_base_model()
     except InvalidRequestError as err:
-        return [*faults, without_secrets(err).replace("base_model", "DEFAULT_MODEL", 1)]
+        named = replace(err.fault, field="DEFAULT_MODEL") if err.fault else str(err)
+        return [*faults, without_secrets(UserError(named))]
     try:
         check_limits(GenerationRequest.build(**catalog.complete({"base_model": chosen.id})), found)
     except InvalidRequestError as err:

@@ -26,6 +26,7 @@ from api.modes import keep_units
 from api.uploads import uploaded_path
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip
+from pipelines.faults import Fault
 from pipelines.request import FILE_FIELDS
 from pipelines.settings import settings
 
@@ -125,12 +126,19 @@ def _fields(named: dict[str, Any], others: dict[str, Any] | None) -> dict[str, A
     """The request's fields of a call: those named, and the others, filled by the preset."""
     others = others or {}
     if not isinstance(others, dict):
-        raise InvalidRequestError('settings must be an object, got something else. Send {"fps": 12}.')
+        fix = 'Send {{"fps": 12}}'
+        raise InvalidRequestError(Fault("tools.no_object", "settings", "be an object", "something else", fix))
     if several := others.keys() & {"batch_count", "preset"}:
-        raise InvalidRequestError(f"settings must leave out {min(several)}, got it. Call the tool with it or again.")
+        values, fix = {"name": min(several)}, "Call the tool with it or again"
+        raise InvalidRequestError(
+            Fault("tools.not_a_setting", "settings", "leave out {name}", "it", fix, values=values)
+        )
     given = {name: value for name, value in named.items() if value not in (None, "")}
     if twice := (given.keys() - {"seed"}) & others.keys():
-        raise InvalidRequestError(f"settings must leave out {min(twice)}, got it twice. Give it once.")
+        values = {"name": min(twice)}
+        raise InvalidRequestError(
+            Fault("tools.given_twice", "settings", "leave out {name}", "it twice", "Give it once", values=values)
+        )
     return with_preset(given | others)
 
 
@@ -143,7 +151,8 @@ def _with_files(values: dict[str, Any]) -> dict[str, Any]:
 def _kept(value: object, field: str) -> str:
     """The hash of a file given as text. Nothing is fetched, and nothing read but uploads and clips made here."""
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{field} must be a text, got something else. Upload the file and send its path.")
+        fix = "Upload the file and send its path"
+        raise InvalidRequestError(Fault("tools.no_text", field, "be a text", "something else", fix))
     if _SHA256.fullmatch(value):
         return value
     if value.startswith("data:"):
@@ -152,10 +161,9 @@ def _kept(value: object, field: str) -> str:
     try:
         path = uploaded_path({"path": unquote(found["path"]) if found else value}, field)
     except InvalidRequestError:
-        raise InvalidRequestError(
-            f"{field} must be the path or URL of an upload to this server, or a data: URL, got another. "
-            "Post the file to /gradio_api/upload and send the path that it returns."
-        ) from None
+        rule = "be the path or URL of an upload to this server, or a data: URL"
+        fix = "Post the file to /gradio_api/upload and send the path that it returns"
+        raise InvalidRequestError(Fault("tools.no_upload", field, rule, "another", fix)) from None
     return keep([path], field=field)
 
 
@@ -163,13 +171,15 @@ def _kept_data(value: str, field: str) -> str:
     head, _, packed = value.partition(",")
     most = settings().max_upload_mb
     if len(packed) > most * 1_000_000 * 4 // 3 + 4:
-        raise InvalidRequestError(f"{field} must be at most {most} MB, got more. Send a smaller file.")
+        fix = "Send a smaller file"
+        raise InvalidRequestError(Fault("upload.too_large", field, "be at most {limit} MB", "more", fix, limit=most))
     try:
         data = b64decode(packed, validate=True) if head.endswith(";base64") else b""
     except (binascii.Error, ValueError):
         data = b""
     if not data:
-        raise InvalidRequestError(f"{field} must be base64 after data:…;base64, got something else. Encode the file.")
+        rule = "be base64 after data:…;base64"
+        raise InvalidRequestError(Fault("tools.no_base64", field, rule, "something else", "Encode the file"))
     with tempfile.TemporaryDirectory(prefix="data-") as folder:
         path = Path(folder) / "file"
         path.write_bytes(data)

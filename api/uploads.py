@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 
 
 def uploaded_path(value: object, field: str) -> Path:
@@ -39,7 +40,8 @@ def uploaded_path(value: object, field: str) -> Path:
                 return path
         except (OSError, ValueError, RuntimeError):
             pass  # gone, a name with a null byte, links in a circle: refused in the same words, which tell nothing
-    raise InvalidRequestError(f"{field} must be an uploaded file, got something else. Choose the file again.")
+    rule, fix = "be an uploaded file", "Choose the file again"
+    raise InvalidRequestError(Fault("upload.none", field, rule, "something else", fix))
 
 
 def uploaded_paths(value: Any, field: str) -> Sequence[Path]:

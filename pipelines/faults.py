@@ -83,13 +83,14 @@ class Words:
         return f"'{_label(field)}'"
 
     def value(self, value: object, spec: str) -> str:
-        """A value in a sentence; `spec` as format() takes it."""
-        return format(value, spec) if spec else shown(value)
+        """A value in a sentence; `spec` as format() takes it. A text stays as it is."""
+        return format(value, spec) if spec or isinstance(value, str) else shown(value)
 
     def filled(self, template: str, fault: Fault) -> str:
         """A template with the values of a fault."""
         own = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
-        values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": fault.got}
+        got = shown(fault.got) if isinstance(fault.got, str) else fault.got
+        values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": got}
         return _Filler(self).vformat(template, (), values | {"limit": fault.limit} | dict(fault.values))
 
 

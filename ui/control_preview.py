@@ -17,6 +17,7 @@ from api.faults import faults_in_words
 from ui.modes import preview_fields
 from ui.progress import message_html, progress_html
 from ui.quiet_events import QUIET
+from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 

@@ -13,6 +13,7 @@ from controlnet.preprocessor import Preprocessor
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault, Place
 from pipelines.image_fit import ImageFit
 from pipelines.request_fields.units import ControlUnit
 from ui.controls import allows_any, choice_key, control_model_choices, words_of
@@ -226,7 +227,8 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
 
     field = f"Unit {number}"
     if not value("model"):
-        raise InvalidRequestError(f"{field} must have a model, got none. Choose one, or switch the unit off.")
+        fix = "Choose one, or switch the unit off"
+        raise InvalidRequestError(Fault("unit.no_model", "Unit", "have a model", "none", fix, place=(number,)))
     chosen = PREPROCESSORS.get(value("preprocessor"))
     options = chosen.options if chosen else ()
     return {
@@ -238,18 +240,19 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
         "start": value("start"),
         "end": value("end"),
         "fit": value("fit"),
-        "key_frames": _numbers(value("key_frames"), int, f"{field} key_frames", "Write 0, 8, 15."),
-        "falloff": _numbers(value("falloff"), float, f"{field} falloff", "Write 0.5, 0.25."),
+        "key_frames": _numbers(value("key_frames"), int, (number, "key_frames"), "Write 0, 8, 15"),
+        "falloff": _numbers(value("falloff"), float, (number, "falloff"), "Write 0.5, 0.25"),
         "guess_mode": bool(value("guess_mode")),
     }
 
 
-def _numbers(text: str | None, kind: type[int] | type[float], field: str, fix: str) -> list[float]:
+def _numbers(text: str | None, kind: type[int] | type[float], place: Place, fix: str) -> list[float]:
     try:
         return [kind(one) for one in (text or "").split(",") if one.strip()]
     except ValueError:
-        what = "whole numbers" if kind is int else "numbers"
-        raise InvalidRequestError(f"{field} must be {what} with commas between, got {str(text)[:60]}. {fix}") from None
+        code, what = ("unit.no_integers", "whole numbers") if kind is int else ("unit.no_numbers", "numbers")
+        rule = f"be {what} with commas between"
+        raise InvalidRequestError(Fault(code, "Unit", rule, str(text)[:60], fix, place=place)) from None
 
 
 def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:

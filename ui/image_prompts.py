@@ -11,6 +11,7 @@ from api.faults import faults_in_words
 from api.kept_inputs import keep
 from api.uploads import uploaded_path
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request_fields.units import ImagePrompt
 from ui.controls import allows_any, control_model_choices, words_of
 from ui.img2vid import build_picture
@@ -98,9 +99,11 @@ def image_prompt_fields(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not first and not last:
         return []
     if not first:
-        raise InvalidRequestError(f"{FIELD} must have a picture for the first frame, got none. Choose 'Picture'.")
+        rule = "have a picture for the first frame"
+        raise InvalidRequestError(Fault("image_prompt.no_picture", FIELD, rule, "none", "Choose 'Picture'"))
     if not given["model"]:
-        raise InvalidRequestError(f"{FIELD} must have a model, got none. Choose one, or remove the picture.")
+        fix = "Choose one, or remove the picture"
+        raise InvalidRequestError(Fault("image_prompt.no_model", FIELD, "have a model", "none", fix))
     pictures = [(0, first)]
     if last:
         pictures.append((_last_frame(values["num_frames"]), last))

@@ -11,6 +11,7 @@ from api.kept_inputs import keep
 from api.uploads import uploaded_paths
 from media.input_facts import InputFacts
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
 from ui.controls import build_control, words_of
 from ui.hold_picture import hold_html
@@ -65,7 +66,8 @@ def first_shape(first_frame: object) -> InputFacts:
         InvalidRequestError: There is none, or it can't be read.
     """
     if not first_frame:
-        raise InvalidRequestError("first_frame must be given, got none. Choose a 'First frame'.")
+        fix = "Choose a {field:label}"
+        raise InvalidRequestError(Fault("inputs.not_given", "first_frame", "be given", "none", fix))
     return source_facts(keep(uploaded_paths(first_frame, "first_frame"), field="first_frame"), field="first_frame")
 
 

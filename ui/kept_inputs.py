@@ -17,6 +17,7 @@ from PIL import Image
 from api.inputs import first_picture
 from api.kept_inputs import is_here
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from ui.words.speech import say, visitor_language, word
 
 KEPT = "kept_inputs"
@@ -64,7 +65,8 @@ def kept_hash(values: Mapping[str, Any], name: str) -> str:
     except (ValueError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InvalidRequestError(f"{KEPT} must be what a restored file names, got something else. Restore it again.")
+        rule = "be what a restored file names"
+        raise InvalidRequestError(Fault("inputs.not_restored", KEPT, rule, "something else", "Restore it again"))
     return str(found.get(name) or "")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 
 
 def mask_of_strokes(layers: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
@@ -28,5 +29,6 @@ def mask_of_strokes(layers: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.u
     """
     painted = [layer[..., 3] for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
     if not painted or not any(alpha.any() for alpha in painted):
-        raise InvalidRequestError("mask must have strokes, got none. Paint on the picture what may change.")
+        fix = "Paint on the picture what may change"
+        raise InvalidRequestError(Fault("mask.no_strokes", "mask", "have strokes", "none", fix))
     return np.maximum.reduce(painted)

@@ -7,7 +7,7 @@ from api.fields import FIELDS
 from api.modes import Mode
 from api.open_fields import fill_open_fields, is_open_length
 from pipelines.errors import InvalidRequestError
-from pipelines.shown_values import shown
+from pipelines.faults import Fault
 from ui.control_units import control_fields
 from ui.image_prompts import image_prompt_fields
 from ui.img2vid import img2vid_fields
@@ -66,14 +66,24 @@ def _inputs(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
     """Refuse a tab without its picture or clip, unless something else on it steers the clip."""
-    name, label = ("first_frame", "First frame") if mode is Mode.IMG2VID else ("source_video", "Source clip")
+    name = "first_frame" if mode is Mode.IMG2VID else "source_video"
     if given.get(name) or given.get("last_frame") or given["controls"] or given["image_prompts"]:
         return
     here, without = (say(ENGLISH, f"mode.{one}") for one in (mode, Mode.TXT2VID))
-    raise InvalidRequestError(f"{name} must be given in '{here}', got none. Choose a '{label}', or go to '{without}'.")
+    raise InvalidRequestError(
+        Fault(
+            "inputs.not_given_on_tab",
+            name,
+            "be given in '{here}'",
+            "none",
+            "Choose a {field:label}, or go to '{without}'",
+            values={"here": here, "without": without},
+        )
+    )
 
 
 def _read_mode(value: object) -> Mode:
     if value in list(Mode):
         return Mode(str(value))
-    raise InvalidRequestError(f"mode must be one of {', '.join(Mode)}, got {shown(value)}. Choose a tab.")
+    rule, known = "be one of {limit}", ", ".join(Mode)
+    raise InvalidRequestError(Fault("page.mode", "mode", rule, value, "Choose a tab", limit=known))

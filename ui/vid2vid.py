@@ -18,6 +18,7 @@ from api.limits import allowed_bounds
 from api.uploads import uploaded_paths
 from media.input_facts import Cut, InputFacts
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest, field_bounds
 from ui.controls import build_control, shown_value, words_of
 from ui.kept_inputs import KEPT, kept_hash
@@ -143,7 +144,8 @@ def source_shape(video: object, files: object) -> InputFacts:
     """
     source, _ = _kept_source(video, files)
     if not source:
-        raise InvalidRequestError("source_video must be given, got none. Choose a 'Source clip'.")
+        fix = "Choose a {field:label}"
+        raise InvalidRequestError(Fault("inputs.not_given", "source_video", "be given", "none", fix))
     return source_facts(source)
 
 
@@ -170,7 +172,8 @@ def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> s
 
 def _kept_source(video: object, files: object) -> tuple[str, str]:
     if video and files:
-        raise InvalidRequestError("source_video must be one clip, got a clip and other files. Remove one of them.")
+        got, fix = "a clip and other files", "Remove one of them"
+        raise InvalidRequestError(Fault("inputs.clip_and_files", "source_video", "be one clip", got, fix))
     return keep_source(uploaded_paths(video or files, "source_video"))
 
 

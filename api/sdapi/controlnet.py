@@ -9,12 +9,13 @@ from typing import Any
 
 from api.model_names import model_named
 from api.plain_args import is_nothing, is_off
-from api.sdapi.faults import NUMBERS_OF_UNIT, Place, refuse
+from api.sdapi.faults import NUMBERS_OF_UNIT, refuse
 from api.sdapi.files import keep_picture
 from api.sdapi.models import is_neutral
 from api.seed_names import CONTROL_FITS, CONTROL_MODULES, CONTROL_THRESHOLDS, LATENT_FIT
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines import catalog
+from pipelines.faults import Place
 
 _ALIASES = {
     "input_image": "image",

@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from api.seed_args import key_of_field
 from pipelines.errors import InvalidRequestError, UserError
-from pipelines.request import GenerationRequest, field_label
-
-Place = tuple[str | int, ...]
+from pipelines.faults import Fault, Place, Words
+from pipelines.request import GenerationRequest
 
 ANIMATEDIFF: Place = ("alwayson_scripts", "AnimateDiff", "args", 0)
 CONTROLNET: Place = ("alwayson_scripts", "ControlNet", "args")
@@ -43,17 +43,22 @@ class KeyFaultError(InvalidRequestError):
 
     Args:
         place: Where the key stands in the body.
-        text: The whole sentence, the key first.
+        fault: The broken rule, about the key.
+        text: The sentence, where it is not the fault's own.
     """
 
-    def __init__(self, place: Place, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, place: Place, fault: Fault | str, text: str = "") -> None:
+        super().__init__(fault)
         self.place = place
+        if text:
+            self.args = (text,)
 
 
 def refuse(place: Place, rule: str, got: object, *, fix: str) -> KeyFaultError:
     """The error `<key> must <rule>, got <value>. <fix>`, the value shortened."""
-    return KeyFaultError(place, f"{name_of(place)} must {rule}, got {shown(got)}. {fix}")
+    words = {"rule": rule, "fix": fix}
+    fault = Fault("sdapi.key", name_of(place), "{rule}", shown(got), "{fix}", values=words, end="")
+    return KeyFaultError(place, fault)
 
 
 def name_of(place: Place) -> str:
@@ -82,23 +87,66 @@ def in_callers_words(
     """
     if isinstance(err, KeyFaultError):
         return err
-    text = str(err)
-    field, _, rest = text.partition(" ")
-    if field in ("controls", "image_prompts"):
-        return _of_unit(text, field, rest, units.get(field, ()))
-    if field in _KEYS or field in _OWN:
-        key = _KEYS.get(field, field)
-        place: Place = ("override_settings", key) if field in _SETTINGS else (key,)
-    else:
-        theirs = key_of_field(field)
-        place = (*animatediff, theirs) if theirs else ()
-    return KeyFaultError(place, _renamed(text, _field_keys()))
+    fault = err.fault
+    if fault is None:
+        return KeyFaultError((), str(err))
+    if fault.field in ("controls", "image_prompts"):
+        place = _place_of_unit(fault, units.get(fault.field, ()))
+        return KeyFaultError(place, fault, _UnitWords().sentence(fault))
+    place = _place_of_field(fault.field, animatediff)
+    return KeyFaultError(place, fault, CallersWords(_field_keys()).sentence(fault))
+
+
+class CallersWords(Words):
+    """How the caller of the web UI's API knows fields; advice about controls that it has no key for is left out.
+
+    Args:
+        keys: The caller's key by the field of a request.
+    """
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = keys
+
+    def sentence(self, fault: Fault) -> str:
+        """The whole refusal."""
+        rule = self.filled(replace(fault, fix="", note="", end="").template, fault).strip()
+        more = [self._advice(text, fault) for text in (f"{fault.fix}{fault.end}", fault.note)]
+        return " ".join((rule, *filter(None, more)))
+
+    def name(self, field: str) -> str:
+        """The caller's key."""
+        return self._keys.get(field, field)
+
+    def label(self, field: str) -> str:
+        """The key, too.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self._keys[field]
+
+    def _advice(self, template: str, fault: Fault) -> str:
+        try:
+            return self.filled(template, fault)
+        except KeyError:
+            return ""
+
+
+class _UnitWords(CallersWords):
+    """A unit's parts by the keys of ControlNet's units."""
+
+    def __init__(self) -> None:
+        super().__init__(_UNIT_KEYS)
+
+    def subject(self, name: str, place: Place) -> str:  # noqa: ARG002 - every unit is one of ControlNet's
+        """The part's key; the place in the body says which unit it is."""
+        return " ".join(self.name(str(part)) for part in place[1:]) if place else "units"
 
 
 def detail_of(err: UserError) -> dict[str, Any]:
     """An error as FastAPI tells one: place, text, kind."""
     fault = in_callers_words(err) if isinstance(err, InvalidRequestError) else None
-    return _told(fault.place, str(fault)) if fault else _told((), str(err))
+    return _told(fault.place, str(fault), fault.fault) if fault else _told((), str(err), err.fault)
 
 
 def details_of_body(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -106,47 +154,29 @@ def details_of_body(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return [_of_body(error) for error in errors]
 
 
-def _of_unit(text: str, field: str, rest: str, places: Sequence[Place]) -> KeyFaultError:
-    unit = re.match(r"(\d{1,3}) (\w+)", rest)
-    if unit is None:
-        return KeyFaultError(CONTROLNET, _renamed(text.replace(field, "units", 1), _UNIT_KEYS))
-    number = int(unit[1]) - 1
-    place = places[number] if number < len(places) else (*CONTROLNET, number)
-    key = _UNIT_KEYS.get(unit[2])
-    return KeyFaultError((*place, key) if key else place, _renamed(rest[len(unit[1]) + 1 :], _UNIT_KEYS))
+def _place_of_field(field: str, animatediff: Place) -> Place:
+    if field in _KEYS or field in _OWN:
+        key = _KEYS.get(field, field)
+        return ("override_settings", key) if field in _SETTINGS else (key,)
+    theirs = key_of_field(field)
+    return (*animatediff, theirs) if theirs else ()
 
 
-def _renamed(text: str, keys: Mapping[str, str]) -> str:
-    """The text with every field and label as the caller knows it; advice about what the caller has not is left out."""
-    first, _, rest = text.partition(" ")
-    every = sorted(map(re.escape, keys), key=len, reverse=True)
-    long = [name for name in every if "_" in name] or ["(?!)"]
-    rest = re.sub(rf"'({'|'.join(every)})'|\b({'|'.join(long)})\b|\b({'|'.join(every)})\b(?= \()", _keyed(keys), rest)
-    sentences = [one for one in re.split(r"(?<=\.) (?=[A-Z])", rest) if not _is_of_the_page(one)]
-    return f"{keys.get(first, first)} {' '.join(sentences)}"
-
-
-def _keyed(keys: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
-    return lambda match: keys[match[1] or match[2] or match[3]]
-
-
-def _is_of_the_page(sentence: str) -> bool:
-    return any(f"'{label}'" in sentence for label in _labels())
-
-
-@cache
-def _labels() -> frozenset[str]:
-    return frozenset(field_label(name) for name in GenerationRequest.model_fields)
+def _place_of_unit(fault: Fault, places: Sequence[Place]) -> Place:
+    if not fault.place:
+        return CONTROLNET
+    number, *parts = fault.place
+    index = int(number) - 1
+    place = places[index] if index < len(places) else (*CONTROLNET, index)
+    key = _UNIT_KEYS.get(str(parts[0])) if parts else None
+    return (*place, key) if key else place
 
 
 @cache
 def _field_keys() -> Mapping[str, str]:
-    """The caller's key by the field of a request and by its label."""
+    """The caller's key by the field of a request."""
     keys = {name: _KEYS.get(name) or key_of_field(name) for name in GenerationRequest.model_fields}
-    found = {name: key for name, key in keys.items() if key} | _KEYS
-    labels = {field_label(name): key for name, key in found.items() if name in GenerationRequest.model_fields}
-    own = {field_label(name): name for name in _OWN}
-    return found | labels | own
+    return {name: key for name, key in keys.items() if key} | _KEYS | {name: name for name in _OWN}
 
 
 _UNIT_KEYS = {ours: theirs for theirs, ours in NUMBERS_OF_UNIT.items()} | {
@@ -155,9 +185,6 @@ _UNIT_KEYS = {ours: theirs for theirs, ours in NUMBERS_OF_UNIT.items()} | {
     "clip": "image",
     "pictures": "image",
     "model": "model",
-    "From": "guidance_start",
-    "To": "guidance_end",
-    "Weight": "weight",
 }
 
 
@@ -200,5 +227,6 @@ _RULES = {
 """What the checks of a body ask for, by pydantic's names of them."""
 
 
-def _told(place: Place, text: str) -> dict[str, Any]:
-    return {"loc": ["body", *place], "msg": text, "type": "value_error"}
+def _told(place: Place, text: str, fault: Fault | None = None) -> dict[str, Any]:
+    told = {"loc": ["body", *place], "msg": text, "type": "value_error"}
+    return told | ({"ctx": {"code": fault.code, "got": shown(fault.got), "limit": fault.limit}} if fault else {})

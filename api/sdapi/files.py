@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 from api.inputs import source_facts
 from api.kept_inputs import keep, keep_own, keep_own_source
-from api.sdapi.faults import KeyFaultError, Place, name_of, refuse
+from api.sdapi.faults import KeyFaultError, name_of, refuse
 from media.input_files import BadInputError, InputKind, sniff
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Place
 from pipelines.settings import settings
 
 MAX_PICTURE_BYTES = 32 << 20
@@ -106,5 +107,5 @@ def _checked(kept: Callable[[], str], place: Place) -> str:
         sha256 = kept()
         source_facts(sha256, field=name_of(place))
     except InvalidRequestError as err:
-        raise KeyFaultError(place, str(err)) from err
+        raise KeyFaultError(place, err.fault or str(err)) from err
     return sha256

@@ -6,10 +6,11 @@ from typing import Any
 from api.inputs import source_facts
 from api.plain_args import is_off
 from api.sdapi.controlnet import Units
-from api.sdapi.faults import Place, refuse
+from api.sdapi.faults import refuse
 from api.sdapi.files import keep_path, keep_picture, keep_source_path
 from api.sdapi.models import Img2Img, Txt2Img
 from api.seed_names import CONTROL_FITS, LATENT_FIT
+from pipelines.faults import Place
 
 FILES = frozenset({"video_source", "video_path", "mask_path", "last_frame"})
 """AnimateDiff's arguments that name files."""

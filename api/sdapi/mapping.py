@@ -10,7 +10,7 @@ from api.model_names import model_named
 from api.plain_args import is_nothing
 from api.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
 from api.sdapi.controlnet import units_of
-from api.sdapi.faults import Place, in_callers_words, refuse
+from api.sdapi.faults import in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
 from api.sdapi.models import Img2Img, Options, Txt2Img, is_neutral
 from api.sdapi.scripts import read_scripts
@@ -20,6 +20,7 @@ from api.seed_args import fields_of_seed
 from pipelines import catalog
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Place
 from pipelines.prompt.dialect import foreign_notes
 from pipelines.request import GenerationRequest, field_bounds
 from pipelines.request_fields.clip import MAX_SIDE

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from api.plain_args import begins_with_model, is_off, named_args, plain_args
-from api.sdapi.faults import KeyFaultError, Place, refuse
+from api.sdapi.faults import KeyFaultError, refuse
 from api.sdapi.models import Generation
-from api.seed_args import faults_of_seed
+from api.seed_args import broken_args
+from pipelines.faults import Place
 
 _ANIMATEDIFF, _CONTROLNET = "animatediff", "controlnet"
 _CALLED = {
@@ -106,6 +107,6 @@ def _animatediff(args: list[Any], place: Place) -> Mapping[str, Any] | None:
     enable = plain.get("enable", False)
     if isinstance(enable, bool) and not enable:
         return None
-    for key, fault in faults_of_seed(named).items():
-        raise KeyFaultError((*place, key), fault.removeprefix("AnimateDiff "))
+    for key, fault in broken_args(named).items():
+        raise KeyFaultError((*place, key), fault)
     return plain

@@ -79,16 +79,10 @@ def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
         numbers: The page's number of each unit of the request.
     """
 
-    def number_of(unit: object) -> object:
-        is_one = isinstance(unit, int) and 1 <= unit <= len(numbers)
-        return numbers[unit - 1] if is_one and isinstance(unit, int) else unit
-
-    place, values = fault.place, dict(fault.values)
-    if fault.field == "controls" and place:
-        place = (number_of(place[0]), *place[1:])  # type: ignore[assignment]
-    if "unit" in values:
-        values["unit"] = number_of(values["unit"])
-    return replace(fault, place=place, values=values)
+    place = fault.place
+    if fault.field == "controls" and place and isinstance(place[0], int) and 1 <= place[0] <= len(numbers):
+        place = (numbers[place[0] - 1], *place[1:])
+    return replace(fault, place=place)
 
 
 @cache
