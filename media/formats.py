@@ -24,7 +24,8 @@ def damaged_clip(path: Path) -> WordedFault:
         rule="be a whole, playable clip",
         got=path.name,
         fix=CHOOSE_ANOTHER,
-        seen="{got:s}, which is damaged or not one",
+        values={"name": path.name},
+        seen="{name:s}, which is damaged or not one",
     )
 
 

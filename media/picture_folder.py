@@ -39,8 +39,8 @@ def pictures_in(folder: Path) -> list[str]:
                 rule="be a folder that can be read",
                 got=str(folder),
                 fix="Check it",
-                values={"why": str(err.strerror)},
-                seen="{got:s} ({why:s})",
+                values={"folder": str(folder), "why": str(err.strerror)},
+                seen="{folder:s} ({why:s})",
             )
         ) from err
     if not found:
@@ -79,12 +79,19 @@ def _without_pictures(others: Iterable[str]) -> Fault:
         return Fault(code="folder.empty", rule=rule, got="an empty one", fix=fix)
     got, more = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
     if more <= 0:
-        return WordedFault(code="folder.no_pictures", rule=rule, got=got, fix=fix, seen="one with {got:s}")
+        return WordedFault(
+            code="folder.no_pictures",
+            rule=rule,
+            got=got,
+            fix=fix,
+            values={"names": got},
+            seen="one with {names:s}",
+        )
     return WordedFault(
         code="folder.no_pictures_among_many",
         rule=rule,
         got=got,
         fix=fix,
-        values={"more": more},
-        seen="one with {got:s} and {more:,} more",
+        values={"names": got, "more": more},
+        seen="one with {names:s} and {more:,} more",
     )

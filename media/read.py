@@ -91,7 +91,8 @@ def read_recipe(path: Path) -> str:
                 rule="carry a recipe",
                 got=path.name,
                 fix="Choose a clip that this app made",
-                seen="{got:s}, which has none",
+                values={"name": path.name},
+                seen="{name:s}, which has none",
             )
         )
     return recipe
@@ -119,7 +120,8 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
                 got=path.name,
                 fix="Shorten the clip",
                 limit=max_frames,
-                seen="more in {got:s}",
+                values={"name": path.name},
+                seen="more in {name:s}",
             )
         )
     return info
@@ -214,7 +216,8 @@ def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
                     rule="have pictures",
                     got=path.name,
                     fix=CHOOSE_ANOTHER,
-                    seen="{got:s}, which is a text",
+                    values={"name": path.name},
+                    seen="{name:s}, which is a text",
                 )
             )
         case OutputFormat.PNG:
@@ -266,7 +269,8 @@ def _sniffed(path: Path) -> OutputFormat:
             rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe",
             got=path.name,
             fix=CHOOSE_ANOTHER,
-            seen="{got:s}",
+            values={"name": path.name},
+            seen="{name:s}",
         )
     )
 

@@ -213,7 +213,7 @@ def _refused(err: FFmpegError) -> Fault:
             rule=rule,
             got=codec[1],
             fix=fix,
-            seen="one in {got:s}, which can't be read from such a file",
+            seen="one in {got}, which can't be read from such a file",
         )
     return Fault(
         code="clip.unplayable",

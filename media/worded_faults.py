@@ -12,8 +12,8 @@ class WordedFault(Fault):
     """A broken rule, as a `Fault` is one.
 
     Args:
-        seen: What stands behind "got", a template such as `{got:.1f} GiB` or `{got:s}, which is damaged`; names of
-            files are told whole by `{got:s}`.
+        seen: What stands behind "got", a template such as `{got:.1f} GiB` or `{name}, which is damaged`. Names of
+            files are among the values, which are told whole.
     """
 
     seen: str = "{got}"

@@ -40,8 +40,8 @@ def read_batch(name: str) -> list[tuple[int, str]]:
                 rule="be a file that can be read",
                 got=name,
                 fix="Check the path",
-                values={"why": str(err.strerror)},
-                seen="{got:s} ({why:s})",
+                values={"given": name, "why": str(err.strerror)},
+                seen="{given:s} ({why:s})",
             )
         ) from err
     except UnicodeDecodeError as err:
@@ -197,7 +197,7 @@ def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
                 rule="differ from that of line {other}",
                 got=str(output.path),
                 fix="Use {number} in the name",
-                values={"other": other, "number": LINE},
-                seen="{got:s}",
+                values={"given": str(output.path), "other": other, "number": LINE},
+                seen="{given:s}",
             )
         )

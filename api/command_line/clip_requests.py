@@ -189,7 +189,8 @@ def _recipe_text(given: object, option: str) -> str:
                 rule="be JSON or a file",
                 got=shown(text, 300),
                 fix="Check the path",
-                seen="{got:s}",
+                values={"given": shown(text, 300)},
+                seen="{given:s}",
             )
         )
     return read_text(Path(text).resolve())  # a link of one's own may be followed

@@ -77,7 +77,8 @@ def _existing(value: str, field: str) -> Path:
                 rule="be a file or folder",
                 got=value[:_MOST_OF_PATH],
                 fix="Check the path",
-                seen="{got:s}",
+                values={"given": value[:_MOST_OF_PATH]},
+                seen="{given:s}",
             ),
             field,
         )
@@ -140,7 +141,8 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     rule="close its quotes",
                     got=text[:_MOST_OF_UNIT],
                     fix="Add the missing one",
-                    seen="{got:s}",
+                    values={"given": text[:_MOST_OF_UNIT]},
+                    seen="{given:s}",
                 ),
                 called,
             )
@@ -154,7 +156,8 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     rule="be name=value, name=value with spaces between",
                     got=text[:_MOST_OF_UNIT],
                     fix="Quote values with spaces",
-                    seen="{got:s}",
+                    values={"given": text[:_MOST_OF_UNIT]},
+                    seen="{given:s}",
                 ),
                 called,
             )

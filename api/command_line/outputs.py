@@ -97,8 +97,8 @@ class Output(NamedTuple):
                     got=str(self.path),
                     fix="Rename it",
                     limit=tuple(SUFFIX_FORMATS),
-                    values={"known": ", ".join(SUFFIX_FORMATS)},
-                    seen="{got:s}",
+                    values={"given": str(self.path), "known": ", ".join(SUFFIX_FORMATS)},
+                    seen="{given:s}",
                 )
             ) from None
 
@@ -181,7 +181,8 @@ def check_places(outputs: Sequence[Output]) -> None:
                 rule="name each place once",
                 got=twice.name,
                 fix="Leave one out",
-                seen="{got:s} twice",
+                values={"given": twice.name},
+                seen="{given:s} twice",
             )
         )
     for output, is_folder in outputs:
@@ -193,7 +194,8 @@ def check_places(outputs: Sequence[Output]) -> None:
                     rule="be a new or an empty folder for frames",
                     got=str(output),
                     fix="Name another",
-                    seen="{got:s}",
+                    values={"given": str(output)},
+                    seen="{given:s}",
                 )
             )
         if not output.parent.is_dir():
@@ -204,7 +206,8 @@ def check_places(outputs: Sequence[Output]) -> None:
                     rule="be a file in an existing folder",
                     got=str(output),
                     fix="Make the folder first",
-                    seen="{got:s}",
+                    values={"given": str(output)},
+                    seen="{given:s}",
                 )
             )
         if output.parent.resolve() != first.parent.resolve():
@@ -216,7 +219,8 @@ def check_places(outputs: Sequence[Output]) -> None:
                     got=str(output),
                     fix="Choose one folder",
                     limit=str(first.parent),
-                    seen="{got:s}",
+                    values={"given": str(output)},
+                    seen="{given:s}",
                 )
             )
 
@@ -239,8 +243,8 @@ def own_folder(folder: Path) -> Iterator[None]:
                 rule="leave room for a folder {folder:s}",
                 got=str(err.strerror),
                 fix="Choose another name",
-                values={"folder": str(folder)},
-                seen="{got:s}",
+                values={"given": str(err.strerror), "folder": str(folder)},
+                seen="{given:s}",
             )
         ) from err
     try:
