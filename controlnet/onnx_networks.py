@@ -15,6 +15,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from pipelines.errors import WeightsError
+from pipelines.faults import Fault
 from pipelines.weights.reading import not_whole
 
 Maps = np.ndarray[Any, np.dtype[np.float32]]
@@ -74,8 +75,14 @@ class OnnxNetwork:
             raise self._not_whole(f"its maps are {shapes} where {self._gives} are needed")
         if not all(np.isfinite(one).all() for one in maps):
             raise WeightsError(
-                f"{_FIELD} must have weights that give finite numbers, got '{self._name}', which gives NaN or "
-                "infinity. Download it again or choose another preprocessor."
+                Fault(
+                    code="preprocessor.no_finite_numbers",
+                    field=_FIELD,
+                    rule="have weights that give finite numbers",
+                    got=f"'{self._name}', which gives NaN or infinity",
+                    fix="Download it again or choose another preprocessor",
+                    values={"name": self._name},
+                )
             )
         return maps
 

@@ -5,12 +5,14 @@ imported when it is used: half of these need torch, and controlnet_aux alone tak
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 
 from controlnet.preprocessor import Option, Preprocessor, Spread, Weights
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request_fields.units import ControlUnit
 
 _NAMES_SHOWN = 12
@@ -29,12 +31,32 @@ def get_preprocessor(name: str, *, number: int = 0) -> Preprocessor:
     if found is None:
         alike = get_close_matches(name, PREPROCESSORS, n=_NAMES_SHOWN) or list(PREPROCESSORS)[:_NAMES_SHOWN]
         raise InvalidRequestError(
-            f"controls must have a known preprocessor{_of_unit(number)}, got '{name}'. "
-            f"Choose another, such as {', '.join(alike)}."
+            _of_unit(
+                Fault(
+                    code="preprocessor.unknown",
+                    field="controls",
+                    rule="have a known preprocessor",
+                    got=f"'{name}'",
+                    fix="Choose another, such as {names:s}",
+                    limit=tuple(PREPROCESSORS),
+                    values={"name": name, "names": ", ".join(alike)},
+                ),
+                number,
+            )
         )
     if found.unavailable:
         raise InvalidRequestError(
-            f"controls must have a preprocessor that can be used{_of_unit(number)}, got '{name}'. {found.unavailable}"
+            _of_unit(
+                Fault(
+                    code=f"preprocessor.no_{found.id}",
+                    field="controls",
+                    rule="have a preprocessor that can be used",
+                    got=f"'{name}'",
+                    fix="{why:s}",
+                    values={"name": name, "why": found.unavailable.removesuffix(".")},
+                ),
+                number,
+            )
         )
     return found
 
@@ -52,15 +74,42 @@ def options_of(unit: ControlUnit, *, number: int = 0) -> dict[str, float]:
     known = {option.name: option for option in preprocessor.options}
     for name, value in unit.options.items():
         if name not in known:
-            has = f"It has {', '.join(known)}" if known else "It has none"
             raise InvalidRequestError(
-                f"controls must have options of '{preprocessor.id}'{_of_unit(number)}, got '{name}'. {has}."
+                _of_unit(
+                    Fault(
+                        code="preprocessor.unknown_option" if known else "preprocessor.without_options",
+                        field="controls",
+                        rule="have options of '{preprocessor}'",
+                        got=f"'{name}'",
+                        fix="It has {names:s}" if known else "It has none",
+                        limit=tuple(known),
+                        values={"preprocessor": preprocessor.id, "name": name, "names": ", ".join(known)},
+                    ),
+                    number,
+                )
             )
         option = known[name]
         if not option.low <= value <= option.high:
             raise InvalidRequestError(
-                f"controls must have '{name}' from {option.low:g} to {option.high:g}{_of_unit(number)}, "
-                f"got {value:g}. Change '{option.label}'."
+                _of_unit(
+                    Fault(
+                        code="preprocessor.option_out_of_range",
+                        field="controls",
+                        rule="have '{name}' from {low:g} to {high:g}",
+                        got=f"{value:g}",
+                        fix="Change '{option:s}'",
+                        limit=(option.low, option.high),
+                        values={
+                            "preprocessor": preprocessor.id,
+                            "name": name,
+                            "option": option.label,
+                            "low": option.low,
+                            "high": option.high,
+                            "value": value,
+                        },
+                    ),
+                    number,
+                )
             )
     return {name: float(unit.options.get(name, option.default)) for name, option in known.items()}
 
@@ -70,8 +119,12 @@ def weights_wanted(preprocessor: Preprocessor, options: Mapping[str, float]) -> 
     return tuple(files if not files.wanted_by or options[files.wanted_by] else None for files in preprocessor.weights)
 
 
-def _of_unit(number: int) -> str:
-    return f" in unit {number}" if number else ""
+def _of_unit(fault: Fault, number: int) -> Fault:
+    """The same, saying which unit it is about where units are counted; the rule then has another code."""
+    if not number:
+        return fault
+    values = {**fault.values, "unit": number}
+    return replace(fault, code=f"{fault.code}_in_unit", rule=f"{fault.rule} in unit {{unit}}", values=values)
 
 
 def _annotator(name: str, *, size_mb: int, wanted_by: str = "") -> Weights:

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from finishing.stages import Picture
 from pipelines.catalog_entries import Interpolator
 from pipelines.errors import WeightsError
+from pipelines.faults import Fault
 from pipelines.weights.downloads import fetch
 
 FIELD = "interpolation"
@@ -77,9 +78,9 @@ class Film:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as err:  # also whatever its program raises
-            raise _no_film("its program fails") from err
+            raise WeightsError(_no_film("film.program_fails", "its program fails")) from err
         if not isinstance(drawn, Tensor) or drawn.shape != before.shape or not torch.isfinite(drawn).all():
-            raise _no_film("what it draws is no picture")
+            raise WeightsError(_no_film("film.no_picture", "what it draws is no picture"))
         return drawn
 
     def _padded(self, frame: Picture) -> Tensor:
@@ -105,16 +106,22 @@ def load_film(entry: Interpolator, device: str) -> Film:
 def _read(path: Path, changed_ns: int, device: str) -> Film:
     del changed_ns  # a file that has changed is another one
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise _no_film("it is far too large")
+        raise WeightsError(_no_film("film.too_large", "it is far too large"))
     try:
         network = torch.jit.load(path, map_location="cpu").eval()  # straight to "mps" it can't be read
     except (RuntimeError, ValueError, OSError) as err:
-        raise _no_film("it is cut off or not one at all") from err
+        raise WeightsError(_no_film("film.damaged", "it is cut off or not one at all")) from err
     dtype = next((weight.dtype for weight in network.parameters()), torch.float32)
     if device == "cpu":  # where half-precision convolutions are missing or slow
         network, dtype = network.float(), torch.float32
     return Film(network.to(device), device, dtype)
 
 
-def _no_film(why: str) -> WeightsError:
-    return WeightsError(f"{FIELD} must have a whole FILM archive, got one of which {why}. Choose 'flow' or replace it.")
+def _no_film(code: str, why: str) -> Fault:
+    return Fault(
+        code=code,
+        field=FIELD,
+        rule="have a whole FILM archive",
+        got=f"one of which {why}",
+        fix="Choose 'flow' or replace it",
+    )

@@ -14,6 +14,7 @@ from torch import Tensor
 from finishing.stages import Picture
 from pipelines.catalog_entries import Upscaler
 from pipelines.errors import WeightsError
+from pipelines.faults import Fault
 from pipelines.weights.downloads import fetch
 from pipelines.weights.reading import read_weights, require_finite
 
@@ -130,9 +131,9 @@ def _read(path: Path, changed_ns: int, device: str) -> SuperResolution:
     try:
         found = ModelLoader().load_from_state_dict(tensors)
     except (UnsupportedModelError, RuntimeError, KeyError, ValueError, AssertionError) as err:
-        raise _refused(path, "which holds no network that is known") from err
+        raise WeightsError(_refused(path, "upscaler.unknown_network", "which holds no network that is known")) from err
     if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
-        raise _refused(path, "which is a network for something else")
+        raise WeightsError(_refused(path, "upscaler.other_network", "which is a network for something else"))
     dtype = torch.float16 if device != "cpu" and found.supports_half else torch.float32
     found.model.requires_grad_(False).eval().to(device, dtype)
     require_finite(found.model.state_dict(), field=FIELD, name=path.name)  # in half, too
@@ -140,7 +141,13 @@ def _read(path: Path, changed_ns: int, device: str) -> SuperResolution:
     return SuperResolution(found, found.scale, device, dtype)
 
 
-def _refused(path: Path, why: str) -> WeightsError:
-    return WeightsError(
-        f"{FIELD} must be a super-resolution network for colour pictures, got '{path.name}', {why}. {_INSTEAD}."
+def _refused(path: Path, code: str, why: str) -> Fault:
+    return Fault(
+        code=code,
+        field=FIELD,
+        rule="be a super-resolution network for colour pictures",
+        got=f"'{path.name}'",
+        fix=_INSTEAD,
+        values={"name": path.name},
+        after=f", {why}",
     )

@@ -7,11 +7,26 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from media.ffmpeg import Frames
+from media.input_files import CHOOSE_ANOTHER
+from media.worded_faults import WordedFault
 from pipelines.choices import GifOptimize, Mp4Preset, Mp4Tune
 
 
 class DamagedClipError(RuntimeError):
     """A file is not a whole clip of its kind; the text says what is wrong with it."""
+
+
+def damaged_clip(path: Path) -> WordedFault:
+    """What people are told of it."""
+    return WordedFault(
+        code="clip.damaged",
+        field="file",
+        rule="be a whole, playable clip",
+        got=path.name,
+        fix=CHOOSE_ANOTHER,
+        values={"name": path.name},
+        seen="{name:s}, which is damaged or not one",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from media.input_files import BadInputError
+from media.worded_faults import WordedFault
 
 _FOLDERS = ("image", "mask")
 
@@ -32,8 +33,14 @@ def split_image_and_mask(names: Sequence[str]) -> tuple[list[str], list[str]]:
     images, masks = (_in_folder(names, folder) for folder in _FOLDERS)
     if not images or len(images) != len(masks):
         raise BadInputError(
-            "must have folders image and mask with as many pictures each, "
-            f"got {len(images):,} and {len(masks):,}. Add what is missing."
+            WordedFault(
+                code="image_and_mask.counts_differ",
+                rule="have folders image and mask with as many pictures each",
+                got=(len(images), len(masks)),
+                fix="Add what is missing",
+                values={"images": len(images), "masks": len(masks)},
+                seen="{images:,} and {masks:,}",
+            )
         )
     return images, masks
 

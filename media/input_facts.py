@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from media.input_files import InputKind
+from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError
 from pipelines.image_fit import ImageFit
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
@@ -68,8 +69,15 @@ class InputFacts:
         """
         if cut.start >= self.num_frames:
             raise InvalidRequestError(
-                f"source_start must be below the length of the clip ({self.num_frames:,} frames), "
-                f"got {cut.start:,}. Lower 'Start at frame'."
+                WordedFault(
+                    code="source.starts_behind_end",
+                    field="source_start",
+                    rule="be below the length of the clip ({limit:,} frames)",
+                    got=cut.start,
+                    fix="Lower {source_start:label}",
+                    limit=self.num_frames,
+                    seen="{got:,}",
+                )
             )
         return range(cut.start, self.num_frames, cut.every)[: cut.max_frames]
 
@@ -99,8 +107,19 @@ def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: 
         return Cut(start=cut.start, every=cut.every)
     if beside.num_frames in (1, left, num_frames):
         return WHOLE
-    whole = f"{source.num_frames:,}" if left == source.num_frames else f"{source.num_frames:,}, {left:,} when cut"
+    is_cut = left < source.num_frames
+    whole = "{whole:,}, {left:,} when cut" if is_cut else "{whole:,}"
     raise InvalidRequestError(
-        f"{field} must have 1 frame, as many as the source clip ({whole}) or as many as the result ({num_frames:,}), "
-        f"got {beside.num_frames:,}. Choose another file or set 'Frames' to its length."
+        about(
+            WordedFault(
+                code="source.other_length_when_cut" if is_cut else "source.other_length",
+                rule=f"have 1 frame, as many as the source clip ({whole}) or as many as the result ({{result:,}})",
+                got=beside.num_frames,
+                fix="Choose another file or set {num_frames:label} to its length",
+                limit=sorted({1, source.num_frames, left, num_frames}),
+                values={"whole": source.num_frames, "left": left, "result": num_frames},
+                seen="{got:,}",
+            ),
+            field,
+        )
     )

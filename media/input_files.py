@@ -5,6 +5,8 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
+from pipelines.faults import ENGLISH, Fault
+
 CHOOSE_ANOTHER = "Choose another file"
 KINDS_READ = "a picture, a clip or a zip of pictures"
 _ALL_KINDS = (
@@ -34,22 +36,32 @@ _DEMUXERS = {
 }
 # Playlists name other files, which would be read as well; the rest is refused by name because people try it.
 _REFUSED = {
-    rb"....ftyp(hei|hev|mif1|msf1|avi[fs])": "a HEIC or AVIF picture, which this app does not read",
-    rb"\s*(#EXTM3U|ffconcat|\[playlist\]|\[Reference\])": "a playlist, which is no clip itself",
-    rb"\s*<": "a web page, a drawing or a playlist",
-    rb"%PDF|%!PS": "a PDF",
-    rb"PK\x05\x06": "an empty zip",
-    rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|.{257}ustar": "an archive of another kind than zip",
-    rb"II\*\0.{4}CR|....ftypcrx|FUJIFILMCCD-RAW|IIRO|IIU\0|MMOR": "a camera's raw photo, which this app does not read",
-    rb"8BPS|gimp xcf|\x76\x2f\x31\x01|#\?RA?D|\0\0\x01\0|DDS |\xff\x0a|\0\0\0\x0c(JXL|jP  )|\xff\x4f\xff\x51": (
-        "a picture of a kind that this app does not read"
+    rb"....ftyp(hei|hev|mif1|msf1|avi[fs])": ("heic", "a HEIC or AVIF picture, which this app does not read"),
+    rb"\s*(#EXTM3U|ffconcat|\[playlist\]|\[Reference\])": ("playlist", "a playlist, which is no clip itself"),
+    rb"\s*<": ("markup", "a web page, a drawing or a playlist"),
+    rb"%PDF|%!PS": ("pdf", "a PDF"),
+    rb"PK\x05\x06": ("empty_zip", "an empty zip"),
+    rb"Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|.{257}ustar": (
+        "other_archive",
+        "an archive of another kind than zip",
     ),
-    rb"ID3|\xff[\xf2\xf3\xfa\xfb\xf1\xf9]|fLaC|RIFF....WAVE|FORM....AIF|MThd": "a file with sound only",
+    rb"II\*\0.{4}CR|....ftypcrx|FUJIFILMCCD-RAW|IIRO|IIU\0|MMOR": (
+        "raw_photo",
+        "a camera's raw photo, which this app does not read",
+    ),
+    rb"8BPS|gimp xcf|\x76\x2f\x31\x01|#\?RA?D|\0\0\x01\0|DDS |\xff\x0a|\0\0\0\x0c(JXL|jP  )|\xff\x4f\xff\x51": (
+        "other_picture",
+        "a picture of a kind that this app does not read",
+    ),
+    rb"ID3|\xff[\xf2\xf3\xfa\xfb\xf1\xf9]|fLaC|RIFF....WAVE|FORM....AIF|MThd": ("sound", "a file with sound only"),
     rb"\.RMF|[FC]WS|ZWS|nut/multimedia|KwDB|\x1f\x07\0|\xb7\xd8\0\x20\x37\x49|\0{4}\x01\xbc|\x84\x10\xff{4}|NSV[fs]"
-    rb"|RIFF....AMV |BIK[a-k]|KB2|SMK[24]|\x12\0\x0a": "a clip of a kind that this app does not read",
-    rb"\0\0\x01\xb3|\0?\0\0\x01[\x09\x27\x40\x42\x46\x67]": "a bare stream without a container such as MP4",
-    rb".{8}\{\s*\"|\x80[\x02-\x05]": "a file of weights",
-    rb"MZ|\x7fELF|#!": "a program",
+    rb"|RIFF....AMV |BIK[a-k]|KB2|SMK[24]|\x12\0\x0a": ("other_clip", "a clip of a kind that this app does not read"),
+    rb"\0\0\x01\xb3|\0?\0\0\x01[\x09\x27\x40\x42\x46\x67]": (
+        "bare_stream",
+        "a bare stream without a container such as MP4",
+    ),
+    rb".{8}\{\s*\"|\x80[\x02-\x05]": ("weights", "a file of weights"),
+    rb"MZ|\x7fELF|#!": ("program", "a program"),
 }
 
 
@@ -64,8 +76,15 @@ class InputKind(StrEnum):
 class BadInputError(RuntimeError):
     """A file cannot be used. Its text is `must <rule>, got <value>. <What to do>.`
 
-    Whoever knows the field it was given for puts that before it and raises a `UserError`.
+    Whoever knows the field it was given for raises a `UserError` of its fault of that field.
+
+    Args:
+        fault: The broken rule, without a field.
     """
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(ENGLISH.sentence(fault))
 
 
 def sniff(path: Path) -> InputKind:
@@ -76,16 +95,21 @@ def sniff(path: Path) -> InputKind:
     """
     check_plain_file(path)
     start = _start(path)
-    for pattern, got in _REFUSED.items():
+    for pattern, (kind, got) in _REFUSED.items():
         if re.match(pattern, start.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
-            raise BadInputError(f"must be {KINDS_READ}, got {got}. {_ALL_KINDS}.")
-    for kind, pattern in ((InputKind.PICTURE, _PICTURE), (InputKind.ZIP, _ZIP)):
+            raise BadInputError(_of_no_kind(f"file.{kind}", got))
+    for known, pattern in ((InputKind.PICTURE, _PICTURE), (InputKind.ZIP, _ZIP)):
         if re.match(pattern, start, re.DOTALL):
-            return kind
+            return known
     if demuxer_of(path):
         return InputKind.VIDEO
-    got = "a text" if _is_text(start) else "a file of another kind"
-    raise BadInputError(f"must be {KINDS_READ}, got {got}. {_ALL_KINDS}.")
+    raise BadInputError(
+        _of_no_kind("file.text", "a text") if _is_text(start) else _of_no_kind("file.other", "a file of another kind")
+    )
+
+
+def _of_no_kind(code: str, got: str) -> Fault:
+    return Fault(code=code, rule=f"be {KINDS_READ}", got=got, fix=_ALL_KINDS)
 
 
 def demuxer_of(path: Path) -> str:
@@ -124,13 +148,18 @@ def check_plain_file(path: Path) -> int:
     try:
         found = path.lstat()
     except OSError as err:
-        raise BadInputError(f"must be a file, got nothing. {CHOOSE_ANOTHER}.") from err
+        raise BadInputError(_no_file("file.missing", "nothing")) from err
+    if stat.S_ISDIR(found.st_mode):
+        raise BadInputError(_no_file("file.folder", "a folder"))
     if not stat.S_ISREG(found.st_mode):
-        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a link, a pipe or a device"
-        raise BadInputError(f"must be a file, got {what}. {CHOOSE_ANOTHER}.")
+        raise BadInputError(_no_file("file.special", "a link, a pipe or a device"))
     if found.st_size == 0:
-        raise BadInputError(f"must be {KINDS_READ}, got an empty file. {CHOOSE_ANOTHER}.")
+        raise BadInputError(Fault(code="file.empty", rule=f"be {KINDS_READ}", got="an empty file", fix=CHOOSE_ANOTHER))
     return found.st_size
+
+
+def _no_file(code: str, got: str) -> Fault:
+    return Fault(code=code, rule="be a file", got=got, fix=CHOOSE_ANOTHER)
 
 
 def natural_order(name: str) -> list[tuple[str, int, str]]:

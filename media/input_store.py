@@ -17,8 +17,9 @@ from media.input_files import BadInputError, InputKind, check_plain_file, natura
 from media.inputs import Decoded, decoding, named, open_input, probe_input
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
+from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError
-from pipelines.shown_values import shown
+from pipelines.faults import Fault
 
 MAX_FILE_BYTES = 2 << 30
 MAX_STORE_BYTES = 20 << 30
@@ -60,8 +61,14 @@ class InputStore:
             size = check_plain_file(path)
             if size > MAX_FILE_BYTES:
                 raise BadInputError(
-                    f"must be at most {MAX_FILE_BYTES >> 30} GiB, got {size / 2**30:.1f} GiB. "
-                    "Shorten the clip or make it smaller."
+                    WordedFault(
+                        code="file.too_large",
+                        rule="be at most {limit} GiB",
+                        got=size / 2**30,
+                        fix="Shorten the clip or make it smaller",
+                        limit=MAX_FILE_BYTES >> 30,
+                        seen="{got:.1f} GiB",
+                    )
                 )
             sniff(path)
             return self._keep(path)
@@ -78,7 +85,15 @@ class InputStore:
         with named(field):
             ordered = sorted(paths, key=lambda path: natural_order(path.name))
             if not ordered:
-                raise BadInputError("must be at least 1 picture, got none. Choose pictures.")
+                raise BadInputError(
+                    Fault(
+                        code="sequence.no_picture",
+                        rule="be at least {limit} picture",
+                        got="none",
+                        fix="Choose pictures",
+                        limit=1,
+                    )
+                )
             return self._keep_bundle(map(read_picture, ordered))
 
     def add_folder(self, folder: Path, *, field: str = "file") -> str:
@@ -108,7 +123,14 @@ class InputStore:
                 images, masks = (self._keep_bundle(read_picture(path / name) for name in part) for part in parts)
                 return images, masks
             if sniff(path) is not InputKind.ZIP:
-                raise BadInputError("must be a zip with folders image and mask, got another file. Pack them.")
+                raise BadInputError(
+                    Fault(
+                        code="image_and_mask.no_zip",
+                        rule="be a zip with folders image and mask",
+                        got="another file",
+                        fix="Pack them",
+                    )
+                )
             with PictureZip(path) as pictures:
                 parts = split_image_and_mask(pictures.names)
                 images, masks = (self._keep_bundle(map(pictures.read, part)) for part in parts)
@@ -148,14 +170,32 @@ class InputStore:
         # Checked before a path is made of it: it comes from a recipe, and so from anybody.
         if not _SHA256.fullmatch(sha256):
             raise InvalidRequestError(
-                f"{field} must be 64 hexadecimal digits, got {shown(sha256)}. Choose the file again."
+                about(
+                    Fault(
+                        code="input.no_hash",
+                        rule="be {limit} hexadecimal digits",
+                        got=sha256,
+                        fix="Choose the file again",
+                        limit=64,
+                    ),
+                    field,
+                )
             )
         path = self._folder / sha256
         try:
             os.utime(path)  # in use
         except OSError as err:
             raise InvalidRequestError(
-                f"{field} must be a file that is here, got {sha256[:12]}…, which is not. Choose the file again."
+                about(
+                    WordedFault(
+                        code="input.gone",
+                        rule="be a file that is here",
+                        got=f"{sha256[:12]}…",
+                        fix="Choose the file again",
+                        seen="{got}, which is not",
+                    ),
+                    field,
+                )
             ) from err
         return path
 

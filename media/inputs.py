@@ -11,12 +11,14 @@ import numpy as np
 from media.ffmpeg import Frames
 from media.frame_file import FrameFile
 from media.input_facts import WHOLE, Cut, InputFacts
-from media.input_files import BadInputError, InputKind, sniff
+from media.input_files import CHOOSE_ANOTHER, BadInputError, InputKind, sniff
 from media.picture_zip import PictureZipReader
 from media.pictures import PictureReader
 from media.timing import Timing
 from media.video import VideoReader
+from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.image_fit import ImageFit, fitted
 
 MAX_STORED_BYTES = 8 << 30
@@ -105,7 +107,7 @@ def named(field: str) -> Iterator[None]:
     try:
         yield
     except BadInputError as err:
-        raise InvalidRequestError(f"{field} {err}") from err
+        raise InvalidRequestError(about(err.fault, field)) from err
 
 
 def _opened(path: Path) -> tuple[InputKind, _Reader]:
@@ -135,8 +137,14 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
     num_bytes = len(places) * width * height * 3
     if num_bytes > MAX_STORED_BYTES:
         raise BadInputError(
-            f"must unpack to at most {MAX_STORED_BYTES >> 30} GiB, got {num_bytes / 2**30:.1f} GiB. "
-            "Use fewer frames or make it smaller."
+            WordedFault(
+                code="input.unpacks_too_large",
+                rule="unpack to at most {limit} GiB",
+                got=num_bytes / 2**30,
+                fix="Use fewer frames or make it smaller",
+                limit=MAX_STORED_BYTES >> 30,
+                seen="{got:.1f} GiB",
+            )
         )
     stored = FrameFile(width=width, height=height, fps=facts.fps_of(cut), folder=folder)
     try:
@@ -147,7 +155,9 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
                 if stored.num_frames % _TOLD_EVERY == 0:
                     yield Decoded(stored.num_frames, len(places))
         if not stored.num_frames:
-            raise BadInputError("must have frames that can be read, got none. Choose another file.")
+            raise BadInputError(
+                Fault(code="input.no_frame", rule="have frames that can be read", got="none", fix=CHOOSE_ANOTHER)
+            )
     except BaseException:
         stored.close()
         raise

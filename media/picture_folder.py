@@ -7,6 +7,8 @@ from pathlib import Path
 from media.input_files import BadInputError, check_plain_file, natural_order
 from media.picture_zip import is_picture_name
 from media.pictures import MAX_PICTURE_BYTES
+from media.worded_faults import WordedFault
+from pipelines.faults import Fault
 
 _SHOWN = 3
 
@@ -31,9 +33,18 @@ def pictures_in(folder: Path) -> list[str]:
                 below = whole.relative_to(folder).as_posix()
                 (found if is_picture_name(below) and not whole.is_symlink() else others).append(below)
     except OSError as err:
-        raise BadInputError(f"must be a folder that can be read, got {folder} ({err.strerror}). Check it.") from err
+        raise BadInputError(
+            WordedFault(
+                code="folder.unreadable",
+                rule="be a folder that can be read",
+                got=str(folder),
+                fix="Check it",
+                values={"folder": str(folder), "why": str(err.strerror)},
+                seen="{folder:s} ({why:s})",
+            )
+        ) from err
     if not found:
-        raise BadInputError(f"must be a folder with pictures, got {_in_words(others)}. Put PNGs or JPEGs into it.")
+        raise BadInputError(_without_pictures(others))
     return sorted(found, key=natural_order)
 
 
@@ -45,7 +56,13 @@ def read_picture(path: Path) -> bytes:
     """
     if check_plain_file(path) > MAX_PICTURE_BYTES:
         raise BadInputError(
-            f"must have pictures of at most {MAX_PICTURE_BYTES >> 20} MiB, got more. Make them smaller."
+            Fault(
+                code="folder.picture_too_large",
+                rule="have pictures of at most {limit} MiB",
+                got="more",
+                fix="Make them smaller",
+                limit=MAX_PICTURE_BYTES >> 20,
+            )
         )
     return path.read_bytes()
 
@@ -54,10 +71,27 @@ def _raise(err: OSError) -> None:
     raise err
 
 
-def _in_words(others: Iterable[str]) -> str:
-    """What a folder without pictures holds."""
+def _without_pictures(others: Iterable[str]) -> Fault:
+    """What is wrong with a folder that holds only these."""
+    rule, fix = "be a folder with pictures", "Put PNGs or JPEGs into it"
     names = sorted((name for name in others if not name.startswith(".")), key=natural_order)
     if not names:
-        return "an empty one"
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"one with {', '.join(names[:_SHOWN])}{more}"
+        return Fault(code="folder.empty", rule=rule, got="an empty one", fix=fix)
+    got, more = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
+    if more <= 0:
+        return WordedFault(
+            code="folder.no_pictures",
+            rule=rule,
+            got=got,
+            fix=fix,
+            values={"names": got},
+            seen="one with {names:s}",
+        )
+    return WordedFault(
+        code="folder.no_pictures_among_many",
+        rule=rule,
+        got=got,
+        fix=fix,
+        values={"names": got, "more": more},
+        seen="one with {names:s} and {more:,} more",
+    )

@@ -16,6 +16,8 @@ from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER, BadInputError, natural_order
 from media.pictures import MAX_PICTURE_BYTES, opened_picture, size_as_seen, to_rgb
 from media.timing import Timing
+from media.worded_faults import WordedFault
+from pipelines.faults import Fault
 
 MAX_PICTURES = 65_535
 """What a zip without the extensions of ZIP64 can hold."""
@@ -80,7 +82,13 @@ class PictureZip:
             raise _damaged() from err
         if len(data) > MAX_PICTURE_BYTES:
             raise BadInputError(
-                f"must have pictures of at most {MAX_PICTURE_BYTES >> 20} MiB, got more. Make it smaller."
+                Fault(
+                    code="zip.picture_too_large",
+                    rule="have pictures of at most {limit} MiB",
+                    got="more",
+                    fix="Make it smaller",
+                    limit=MAX_PICTURE_BYTES >> 20,
+                )
             )
         return data
 
@@ -97,18 +105,36 @@ class PictureZip:
         files = [member for member in self._zip.infolist() if not member.is_dir()]
         if any(".." in PurePosixPath(member.filename.replace("\\", "/")).parts for member in files):
             raise BadInputError(
-                "must hold plain names, got a zip with names that lead out of it. Pack the pictures anew."
+                Fault(
+                    code="zip.names_lead_out",
+                    rule="hold plain names",
+                    got="a zip with names that lead out of it",
+                    fix="Pack the pictures anew",
+                )
             )
         pictures = [member for member in files if is_picture_name(member.filename)]
         if not 0 < len(pictures) <= MAX_PICTURES:
             raise BadInputError(
-                f"must hold 1 to {MAX_PICTURES:,} pictures, got {len(pictures):,}. Pack pictures, such as PNGs."
+                WordedFault(
+                    code="zip.wrong_count",
+                    rule="hold 1 to {limit:,} pictures",
+                    got=len(pictures),
+                    fix="Pack pictures, such as PNGs",
+                    limit=MAX_PICTURES,
+                    seen="{got:,}",
+                )
             )
         unpacked = sum(member.file_size for member in pictures)
         if unpacked > MAX_UNPACKED_BYTES:
             raise BadInputError(
-                f"must unpack to at most {MAX_UNPACKED_BYTES >> 30} GiB, got {unpacked / 2**30:.1f} GiB. "
-                "Pack fewer or smaller pictures."
+                WordedFault(
+                    code="zip.unpacks_too_large",
+                    rule="unpack to at most {limit} GiB",
+                    got=unpacked / 2**30,
+                    fix="Pack fewer or smaller pictures",
+                    limit=MAX_UNPACKED_BYTES >> 30,
+                    seen="{got:.1f} GiB",
+                )
             )
         return sorted((member.filename for member in pictures), key=natural_order)
 
@@ -144,8 +170,14 @@ class PictureZipReader:
                 with opened_picture(BytesIO(pictures.read(self._names[place]))) as picture:
                     if (found := size_as_seen(picture)) != (self.width, self.height):
                         raise BadInputError(
-                            f"must have frames of one size, got {self.width} × {self.height} and, "
-                            f"as frame {place}, {found[0]} × {found[1]}. Resize them."
+                            WordedFault(
+                                code="zip.sizes_differ",
+                                rule="have frames of one size",
+                                got=f"{found[0]} × {found[1]}",
+                                fix="Resize them",
+                                values={"first": f"{self.width} × {self.height}", "frame": place},
+                                seen="{first} and, as frame {frame}, {got}",
+                            )
                         )
                     yield to_rgb(picture)
 
@@ -180,8 +212,14 @@ def write_bundle(target: Path, pictures: Iterable[bytes]) -> int:
             total += len(data)
             if count == MAX_PICTURES or total > MAX_BUNDLE_BYTES:
                 raise BadInputError(
-                    f"must be at most {MAX_PICTURES:,} pictures of together {MAX_BUNDLE_BYTES >> 30} GiB, "
-                    "got more. Use fewer or smaller ones."
+                    Fault(
+                        code="sequence.too_large",
+                        rule="be at most {limit:,} pictures of together {size} GiB",
+                        got="more",
+                        fix="Use fewer or smaller ones",
+                        limit=MAX_PICTURES,
+                        values={"size": MAX_BUNDLE_BYTES >> 30},
+                    )
                 )
             bundle.writestr(zipfile.ZipInfo(f"{count:05}.{kind}"), data)
             count += 1
@@ -200,9 +238,22 @@ def _check_index(path: Path) -> None:
     (index_bytes,) = struct.unpack_from("<I", tail, end + 12)
     if index_bytes > _MAX_INDEX_BYTES or tail[max(0, end - _ZIP64_END_BYTES) : end].startswith(_ZIP64_END):
         raise BadInputError(
-            f"must hold at most {MAX_PICTURES:,} files, got a zip that may hold more. Pack fewer pictures."
+            Fault(
+                code="zip.too_many_files",
+                rule="hold at most {limit:,} files",
+                got="a zip that may hold more",
+                fix="Pack fewer pictures",
+                limit=MAX_PICTURES,
+            )
         )
 
 
 def _damaged() -> BadInputError:
-    return BadInputError(f"must be a whole zip of pictures, got one that is damaged or locked. {CHOOSE_ANOTHER}.")
+    return BadInputError(
+        Fault(
+            code="zip.damaged_or_locked",
+            rule="be a whole zip of pictures",
+            got="one that is damaged or locked",
+            fix=CHOOSE_ANOTHER,
+        )
+    )

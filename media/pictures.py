@@ -16,8 +16,11 @@ from PIL.ExifTags import Base
 
 from media.color_profiles import to_srgb
 from media.ffmpeg import Frames
+from media.formats import DamagedClipError
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.timing import Timing, frame_shown_at, timing_of
+from media.worded_faults import WordedFault
+from pipelines.faults import Fault
 
 MAX_PICTURE_PIXELS = 8192 * 8192
 """Largest picture that is read: more than any phone's camera makes."""
@@ -64,19 +67,35 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
             check_picture_size(*picture.size)
             if picture.mode in ("I", "F"):
                 raise BadInputError(
-                    "must have 8 or 16 bits in each channel, got a picture with 32. Save it as a PNG with 8."
+                    Fault(
+                        code="picture.too_many_bits",
+                        rule="have 8 or 16 bits in each channel",
+                        got="a picture with 32",
+                        fix="Save it as a PNG with 8",
+                        limit=(8, 16),
+                    )
                 )
             if _is_raw_photo(picture):
                 raise BadInputError(
-                    "must be a developed picture, got a camera's raw photo, of which only a thumbnail could be read. "
-                    "Export it as a PNG or JPEG."
+                    WordedFault(
+                        code="picture.raw_photo",
+                        rule="be a developed picture",
+                        got="a camera's raw photo",
+                        fix="Export it as a PNG or JPEG",
+                        seen="{got}, of which only a thumbnail could be read",
+                    )
                 )
             yield picture
     except _BOMBS as err:
-        raise BadInputError(_too_large("more")) from err
+        raise BadInputError(too_many_pixels("picture.far_too_large", "more", MAX_PICTURE_PIXELS)) from err
     except _DAMAGE as err:
         raise BadInputError(
-            f"must be a whole picture, got one that is damaged or of an unknown kind. {CHOOSE_ANOTHER}."
+            Fault(
+                code="picture.damaged",
+                rule="be a whole picture",
+                got="one that is damaged or of an unknown kind",
+                fix=CHOOSE_ANOTHER,
+            )
         ) from err
 
 
@@ -94,10 +113,16 @@ def check_picture_size(width: int, height: int) -> None:
         BadInputError: Either.
     """
     if width * height > MAX_PICTURE_PIXELS:
-        raise BadInputError(_too_large(f"{width} × {height}"))
+        raise BadInputError(too_many_pixels("picture.too_large", f"{width} × {height}", MAX_PICTURE_PIXELS))
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadInputError(
-            f"must be at most {MAX_ASPECT} times as long one way as the other, got {width} × {height}. Crop it."
+            Fault(
+                code="picture.too_thin",
+                rule="be at most {limit} times as long one way as the other",
+                got=f"{width} × {height}",
+                fix="Crop it",
+                limit=MAX_ASPECT,
+            )
         )
 
 
@@ -215,11 +240,12 @@ def iter_animation(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
     """Yield the frames of an animated picture as they follow one another, uint8 [height, width, 3].
 
     Raises:
-        BadInputError: It is damaged, or of another size, width first.
+        BadInputError: It is damaged.
+        DamagedClipError: It is of another size, width first.
     """
     with opened_picture(path) as picture:
         if picture.size != size:
-            raise BadInputError(f"must be {size[0]} × {size[1]}, got {picture.width} × {picture.height}")
+            raise DamagedClipError(f"a picture of {picture.width}x{picture.height}, not {size[0]}x{size[1]}")
         for shown in _moving(picture):
             yield to_rgb(shown)
 
@@ -234,5 +260,12 @@ def _moving(picture: Image.Image) -> Iterator[Image.Image]:
     return islice(ImageSequence.Iterator(picture), skipped, skipped + MAX_ANIMATION_FRAMES)
 
 
-def _too_large(got: str) -> str:
-    return f"must have at most {MAX_PICTURE_PIXELS / 1e6:.0f} million pixels, got {got}. Make it smaller."
+def too_many_pixels(code: str, got: str, limit: int) -> Fault:
+    """What is wrong with a picture or a clip of more pixels than this."""
+    return Fault(
+        code=code,
+        rule="have at most {limit} million pixels",
+        got=got,
+        fix="Make it smaller",
+        limit=round(limit / 1e6),
+    )

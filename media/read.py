@@ -11,9 +11,9 @@ import numpy as np
 
 from media.apng import read_apng_facts, read_apng_recipe
 from media.ffmpeg import MAX_PIXELS, FFmpegError, FrameReader, Frames
-from media.formats import DamagedClipError
+from media.formats import DamagedClipError, damaged_clip
 from media.gif_comment import read_gif_comment
-from media.input_files import BadInputError
+from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.pictures import iter_animation
 from media.png import iter_png_frames, read_png_facts, read_png_recipe
 from media.tagged_video import read_video_recipe
@@ -22,6 +22,7 @@ from media.timing import timing_of
 from media.video import list_video
 from media.video_colors import to_srgb_filters
 from media.webp_file import read_webp_facts, read_webp_recipe
+from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
@@ -29,7 +30,6 @@ from pipelines.request_fields.clip import MAX_NUM_FRAMES
 MAX_READ_BYTES = 4 << 30
 """Most that `read_frames` puts in memory."""
 
-_ANOTHER = "Choose another file"
 _RECIPE_READERS = {
     OutputFormat.MP4: read_video_recipe,
     OutputFormat.GIF: read_gif_comment,
@@ -84,7 +84,17 @@ def read_recipe(path: Path) -> str:
     except _DAMAGE as err:
         raise _damaged(path) from err
     if not recipe:
-        raise UserError(f"file must carry a recipe, got {path.name}, which has none. Choose a clip that this app made.")
+        raise UserError(
+            WordedFault(
+                code="clip.no_recipe",
+                field="file",
+                rule="carry a recipe",
+                got=path.name,
+                fix="Choose a clip that this app made",
+                values={"name": path.name},
+                seen="{name:s}, which has none",
+            )
+        )
     return recipe
 
 
@@ -102,7 +112,18 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
     if min(counts) < 1 or info.fps <= 0 or info.width * info.height > MAX_PIXELS:
         raise _damaged(path)
     if info.num_frames > max_frames:
-        raise UserError(f"file must have at most {max_frames:,} frames, got more in {path.name}. Shorten the clip.")
+        raise UserError(
+            WordedFault(
+                code="clip.too_long",
+                field="file",
+                rule="have at most {limit:,} frames",
+                got=path.name,
+                fix="Shorten the clip",
+                limit=max_frames,
+                values={"name": path.name},
+                seen="more in {name:s}",
+            )
+        )
     return info
 
 
@@ -125,8 +146,16 @@ def read_frames(path: Path, *, max_frames: int = 1_000) -> Frames:
     num_bytes = info.num_frames * info.height * info.width * 3
     if num_bytes > MAX_READ_BYTES:
         raise UserError(
-            f"file must unpack to at most {MAX_READ_BYTES / 2**30:g} GiB of pictures, "
-            f"got {num_bytes / 2**30:.1f} GiB in {path.name}. Shorten the clip or make it smaller."
+            WordedFault(
+                code="clip.unpacks_too_large",
+                field="file",
+                rule="unpack to at most {limit:g} GiB of pictures",
+                got=num_bytes / 2**30,
+                fix="Shorten the clip or make it smaller",
+                limit=MAX_READ_BYTES / 2**30,
+                values={"name": path.name},
+                seen="{got:.1f} GiB in {name:s}",
+            )
         )
     frames = np.empty((info.num_frames, info.height, info.width, 3), np.uint8)
     for index, frame in enumerate(_whole(path, info)):
@@ -143,7 +172,18 @@ def _whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
     except _DAMAGE as err:
         raise _damaged(path) from err
     if count != info.num_frames:
-        raise UserError(f"file must be whole, got {count} of {info.num_frames} frames of {path.name}. {_ANOTHER}.")
+        raise UserError(
+            WordedFault(
+                code="clip.not_whole",
+                field="file",
+                rule="be whole",
+                got=count,
+                fix=CHOOSE_ANOTHER,
+                limit=info.num_frames,
+                values={"name": path.name},
+                seen="{got} of {limit} frames of {name:s}",
+            )
+        )
 
 
 def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
@@ -169,7 +209,17 @@ def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
 def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     match kind:
         case OutputFormat.TXT:
-            raise UserError(f"file must have pictures, got {path.name}, which is a text. {_ANOTHER}.")
+            raise UserError(
+                WordedFault(
+                    code="clip.text",
+                    field="file",
+                    rule="have pictures",
+                    got=path.name,
+                    fix=CHOOSE_ANOTHER,
+                    values={"name": path.name},
+                    seen="{name:s}, which is a text",
+                )
+            )
         case OutputFormat.PNG:
             width, height, fps, num_frames = read_png_facts(path)
             return ClipInfo(width, height, fps, num_frames, "png", "rgb24")
@@ -213,10 +263,17 @@ def _sniffed(path: Path) -> OutputFormat:
         if re.match(pattern, start, re.DOTALL):
             return kind
     raise UserError(
-        "file must be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe, "
-        f"got {path.name}. {_ANOTHER}."
+        WordedFault(
+            code="clip.of_no_kind",
+            field="file",
+            rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe",
+            got=path.name,
+            fix=CHOOSE_ANOTHER,
+            values={"name": path.name},
+            seen="{name:s}",
+        )
     )
 
 
 def _damaged(path: Path) -> UserError:
-    return UserError(f"file must be a whole, playable clip, got {path.name}, which is damaged or not one. {_ANOTHER}.")
+    return UserError(damaged_clip(path))

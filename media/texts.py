@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from media.ffmpeg import FFmpegError
-from media.formats import DamagedClipError
+from media.formats import DamagedClipError, damaged_clip
 from media.gif_comment import iter_gif_comments
-from media.input_files import BadInputError, demuxer_of
+from media.input_files import CHOOSE_ANOTHER, BadInputError, demuxer_of
 from media.letters import decode_text
 from media.picture_text import iter_picture_texts
 from media.png import read_png_recipe
 from media.tagged_video import read_video_tags
 from media.webp_file import iter_webp_texts
+from media.worded_faults import WordedFault
 from pipelines.errors import UserError
+from pipelines.faults import Fault
 
 MAX_TEXT_BYTES = 4 << 20
 """Longest text file that is read."""
@@ -29,7 +31,6 @@ _STARTS = {
 }
 _SNIFFED_BYTES = 64
 _OF_VIDEOS = ("comment", "parameters", "prompt", "workflow", "description", "synopsis", "title")
-_ANOTHER = "Choose another file"
 
 
 def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
@@ -51,11 +52,9 @@ def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
         else:
             yield from ((text, "") for text in _texts(path, kind))
     except (FFmpegError, DamagedClipError) as err:
-        raise UserError(
-            f"file must be a whole, playable clip, got {path.name}, which is damaged or not one. {_ANOTHER}."
-        ) from err
+        raise UserError(damaged_clip(path)) from err
     except BadInputError as err:
-        raise UserError(f"file {err}") from err
+        raise UserError(err.fault.of("file")) from err
 
 
 def _texts(path: Path, kind: str) -> Iterator[str]:
@@ -80,9 +79,25 @@ def _text_file(path: Path) -> tuple[str, str]:
     text, is_certain = decode_text(data[:MAX_TEXT_BYTES])
     if text is None:
         raise UserError(
-            "file must be an MP4, a WebM, a GIF, a WebP, a PNG, a JPEG, a zip of PNG frames, a recipe or an infotext, "
-            f"got {path.name}. {_ANOTHER}."
+            WordedFault(
+                code="settings_file.of_no_kind",
+                field="file",
+                rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a JPEG, a zip of PNG frames, a recipe or an infotext",
+                got=path.name,
+                fix=CHOOSE_ANOTHER,
+                values={"name": path.name},
+                seen="{name:s}",
+            )
         )
     if len(data) > MAX_TEXT_BYTES:
-        raise UserError(f"file must have at most {MAX_TEXT_BYTES >> 20} MiB of text, got more. {_ANOTHER}.")
+        raise UserError(
+            Fault(
+                code="settings_file.too_long",
+                field="file",
+                rule="have at most {limit} MiB of text",
+                got="more",
+                fix=CHOOSE_ANOTHER,
+                limit=MAX_TEXT_BYTES >> 20,
+            )
+        )
     return text, "" if is_certain else NOT_UNICODE

@@ -17,9 +17,11 @@ from media.ffmpeg import (
     safe_input,
 )
 from media.input_files import CHOOSE_ANOTHER, BadInputError
-from media.pictures import check_picture_size
+from media.pictures import check_picture_size, too_many_pixels
 from media.timing import Timing, timing_of
 from media.video_colors import VideoColors, to_srgb_filters
+from media.worded_faults import WordedFault
+from pipelines.faults import Fault
 
 MAX_LISTED_FRAMES = 200_000
 """Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""
@@ -135,7 +137,7 @@ class VideoReader:
         try:
             listing = list_video(path, max_frames=MAX_LISTED_FRAMES)
         except FFmpegError as err:
-            raise _refused(err) from err
+            raise BadInputError(_refused(err)) from err
         check_picture_size(listing.width, listing.height)
         self._listing = listing
         self.width, self.height, self.has_audio = listing.width, listing.height, listing.has_audio
@@ -175,7 +177,7 @@ class VideoReader:
                     count += 1
         except FFmpegError as err:
             if not count:
-                raise _refused(err) from err
+                raise BadInputError(_refused(err)) from err
             self.complaint = f"It is damaged or cut off; {count:,} of its frames could be read."
 
     def _seek(self, place: int) -> tuple[int, Fraction]:
@@ -196,17 +198,26 @@ def _deinterlaced(listing: VideoListing) -> str:
     return "bwdif=mode=send_frame:deint=interlaced," if listing.is_interlaced else ""
 
 
-def _refused(err: FFmpegError) -> BadInputError:
-    """What ffmpeg said, in words for the person whose file it is."""
+def _refused(err: FFmpegError) -> Fault:
+    """What ffmpeg said, for the person whose file it is."""
     if size := re.search(r"Picture size (\d+)x(\d+) (exceeds|is invalid)", err.said):
-        return BadInputError(
-            f"must have at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size[1]} × {size[2]}. Make it smaller."
-        )
+        return too_many_pixels("clip.too_large", f"{size[1]} × {size[2]}", MAX_PIXELS)
     if "matches no streams" in err.said and "Audio: " in err.said:
-        return BadInputError(f"must have pictures, got a file with sound only. {CHOOSE_ANOTHER}.")
+        return Fault(code="clip.sound_only", rule="have pictures", got="a file with sound only", fix=CHOOSE_ANOTHER)
     if _NO_DECODER.search(err.said) and (codec := re.search(r"Stream #0:.*: Video: (\w+)", err.said)):
-        name = "an unknown codec" if codec[1] == "none" else f"{codec[1]}, which can't be read from such a file"
-        return BadInputError(
-            f"must be a clip in a codec that can be read, got one in {name}. Convert it to H.264 in MP4."
+        rule, fix = "be a clip in a codec that can be read", "Convert it to H.264 in MP4"
+        if codec[1] == "none":
+            return Fault(code="clip.unknown_codec", rule=rule, got="one in an unknown codec", fix=fix)
+        return WordedFault(
+            code="clip.unreadable_codec",
+            rule=rule,
+            got=codec[1],
+            fix=fix,
+            seen="one in {got}, which can't be read from such a file",
         )
-    return BadInputError(f"must be a playable clip, got one that is damaged, empty or cut off. {CHOOSE_ANOTHER}.")
+    return Fault(
+        code="clip.unplayable",
+        rule="be a playable clip",
+        got="one that is damaged, empty or cut off",
+        fix=CHOOSE_ANOTHER,
+    )

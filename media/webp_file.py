@@ -11,6 +11,8 @@ from PIL import Image
 
 from media.formats import ClipSpec, DamagedClipError, start_in_ticks
 from media.picture_text import exif_texts, xmp_texts
+from media.worded_faults import WordedFault
+from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 
 MAX_FILE_BYTES = (1 << 32) - 10
@@ -48,8 +50,16 @@ def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
     num_bytes = target.tell()
     if num_bytes > MAX_FILE_BYTES:
         raise InvalidRequestError(
-            f"formats must hold the clip, got WEBP, which ends at 4 GiB, for {num_bytes / 2**30:.1f} GiB. "
-            "Turn 'WebP without loss' off or choose another of the 'Formats'."
+            WordedFault(
+                code="webp.clip_too_large",
+                field="formats",
+                rule="hold the clip",
+                got=OutputFormat.WEBP,
+                fix="Turn {webp_lossless:label} off or choose another of the {formats:label}",
+                limit=4,
+                values={"size": num_bytes / 2**30},
+                seen="{got}, which ends at {limit} GiB, for {size:.1f} GiB",
+            )
         )
     target.seek(4)
     target.write(struct.pack("<I", num_bytes - _HEADER_BYTES))

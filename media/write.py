@@ -27,8 +27,8 @@ from media.webm import MAX_WEBM_FPS, WebmWriter
 from media.webp import WebpWriter
 from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
-from pipelines.shown_values import shown
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""
@@ -49,10 +49,10 @@ _WRITERS: dict[OutputFormat, type[FormatWriter]] = {
     OutputFormat.TXT: TextWriter,
 }
 _FASTEST = {
-    OutputFormat.GIF: (MAX_GIF_FPS, "which browsers slow down beyond it"),
-    OutputFormat.WEBP: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
-    OutputFormat.APNG: (MAX_PICTURE_FPS, "which browsers slow down beyond it"),
-    OutputFormat.WEBM: (MAX_WEBM_FPS, "whose clock counts milliseconds"),
+    OutputFormat.GIF: MAX_GIF_FPS,
+    OutputFormat.WEBP: MAX_PICTURE_FPS,
+    OutputFormat.APNG: MAX_PICTURE_FPS,
+    OutputFormat.WEBM: MAX_WEBM_FPS,
 }
 
 
@@ -64,24 +64,56 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encod
             to be optimised where gifsicle is missing.
     """
     if fps < MIN_FPS:
-        raise InvalidRequestError(f"fps must be at least {MIN_FPS}, got {shown(fps)}. Raise 'Frames per second'.")
+        raise InvalidRequestError(
+            Fault(
+                code="fps.too_low",
+                field="fps",
+                rule="be at least {limit}",
+                got=fps,
+                fix="Raise {fps:label}",
+                limit=str(MIN_FPS),
+            )
+        )
     if max(fps.numerator, fps.denominator) > MAX_RATIO:
         raise InvalidRequestError(
-            f"fps must be a ratio of numbers up to {MAX_RATIO:,}, got {shown(fps)}. Round 'Frames per second'."
+            Fault(
+                code="fps.no_short_ratio",
+                field="fps",
+                rule="be a ratio of numbers up to {limit:,}",
+                got=fps,
+                fix="Round {fps:label}",
+                limit=MAX_RATIO,
+            )
         )
     for kind in formats:
-        fastest, why = _FASTEST.get(kind, (fps, ""))
-        if fps > fastest:
-            raise InvalidRequestError(
-                f"fps must be at most {fastest} for {kind}, {why}, got {shown(fps)}. "
-                "Lower 'Frames per second' or choose another of the 'Formats'."
-            )
+        if fps > _FASTEST.get(kind, fps):
+            raise InvalidRequestError(_too_fast(kind, fps))
     wished = encoding.gif_optimize
     if OutputFormat.GIF in formats and wished is not GifOptimize.OFF and gifsicle_path() is None:
         raise InvalidRequestError(
-            f"gif_optimize must be off where gifsicle is missing, got {wished}. "
-            "Turn 'Optimise GIF' off, or have the operator install gifsicle."
+            Fault(
+                code="gif.no_gifsicle",
+                field="gif_optimize",
+                rule="be {limit} where gifsicle is missing",
+                got=wished,
+                fix="Turn {gif_optimize:label} off, or have the operator install gifsicle",
+                limit=GifOptimize.OFF,
+            )
         )
+
+
+def _too_fast(kind: OutputFormat, fps: Fraction) -> Fault:
+    is_webm = kind is OutputFormat.WEBM
+    why = "whose clock counts milliseconds" if is_webm else "which browsers slow down beyond it"
+    return Fault(
+        code="fps.too_high_for_webm" if is_webm else "fps.too_high_for_browsers",
+        field="fps",
+        rule=f"be at most {{limit}} for {{format}}, {why}",
+        got=fps,
+        fix="Lower {fps:label} or choose another of the {formats:label}",
+        limit=_FASTEST[kind],
+        values={"format": kind},
+    )
 
 
 class Writing(NamedTuple):

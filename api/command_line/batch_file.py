@@ -11,8 +11,9 @@ from api.command_line.clips import Job, done_seed
 from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
 from api.command_line.terminal import warn
 from media.letters import decode_text
+from media.worded_faults import WordedFault
 from pipelines.errors import InvalidRequestError, UserError
-from pipelines.shown_values import shown
+from pipelines.faults import Fault
 
 STANDARD_INPUT = "-"
 _MOST_FAULTS = 20
@@ -32,12 +33,39 @@ def read_batch(name: str) -> list[tuple[int, str]]:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
         lines = _decoded(data).split("\n")
     except OSError as err:
-        raise UserError(f"batch must be a file that can be read, got {name} ({err.strerror}). Check the path.") from err
+        raise UserError(
+            WordedFault(
+                code="batch.unreadable",
+                field="batch",
+                rule="be a file that can be read",
+                got=name,
+                fix="Check the path",
+                values={"given": name, "why": str(err.strerror)},
+                seen="{given:s} ({why:s})",
+            )
+        ) from err
     except UnicodeDecodeError as err:
-        raise UserError(f"batch must be text in UTF-8, got byte {err.start:,} that is none. Save it anew.") from err
+        raise UserError(
+            WordedFault(
+                code="batch.no_utf8",
+                field="batch",
+                rule="be text in UTF-8",
+                got=err.start,
+                fix="Save it anew",
+                seen="byte {got:,} that is none",
+            )
+        ) from err
     found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not found:
-        raise UserError('batch must have a line, got none. Write {"prompt": "a red circle"}.')
+        raise UserError(
+            Fault(
+                code="batch.empty",
+                field="batch",
+                rule="have a line",
+                got="none",
+                fix='Write {{"prompt": "a red circle"}}',
+            )
+        )
     return found
 
 
@@ -91,15 +119,41 @@ def _members(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as err:
-        why = f" ({err.msg} at column {err.colno})" if isinstance(err, json.JSONDecodeError) else ""
-        raise InvalidRequestError(f"must be JSON, got {text.strip()[:_SHOWN]}{why}. Put the line right.") from err
+        raise InvalidRequestError(_no_json(text, err)) from err
     if not isinstance(found, dict):
-        raise InvalidRequestError(f'must be a JSON object, got {text.strip()[:_SHOWN]}. Write {{"prompt": "…"}}.')
+        raise InvalidRequestError(
+            Fault(
+                code="batch.line_no_object",
+                rule="be a JSON object",
+                got=text.strip()[:_SHOWN],
+                fix='Write {{"prompt": "…"}}',
+            )
+        )
     for name in ("formats", "count", "seeds", "grid"):
         if name in found:
-            remedy = "The names of outputs say the formats" if name == "formats" else "A line is one clip"
-            raise InvalidRequestError(f"{name} must not be in a line, got {shown(found[name])}. {remedy}.")
+            of_formats = name == "formats"
+            raise InvalidRequestError(
+                Fault(
+                    code="batch.formats_in_line" if of_formats else "batch.several_in_line",
+                    field=name,
+                    rule="not be in a line",
+                    got=found[name],
+                    fix="The names of outputs say the formats" if of_formats else "A line is one clip",
+                )
+            )
     return found
+
+
+def _no_json(text: str, err: Exception) -> Fault:
+    is_located = isinstance(err, json.JSONDecodeError)
+    return WordedFault(
+        code="batch.line_no_json",
+        rule="be JSON",
+        got=text.strip()[:_SHOWN],
+        fix="Put the line right",
+        values={"why": err.msg, "column": err.colno} if isinstance(err, json.JSONDecodeError) else {},
+        seen="{got} ({why:s} at column {column})" if is_located else "{got}",
+    )
 
 
 def _job(line: int, members: Mapping[str, Any], defaults: Mapping[str, Any], *, skip_done: bool) -> Job:
@@ -121,9 +175,14 @@ def _names(given: object, *, is_own: bool) -> list[str]:
     """The names of a line's files, with places for what tells lines apart in those that lines share."""
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        got = "none" if given is None else shown(given)
         raise InvalidRequestError(
-            f"output must be a name, or a list of names, got {got}. Write -o clips/, or output into the line."
+            Fault(
+                code="batch.no_output",
+                field="output",
+                rule="be a name, or a list of names",
+                got="none" if given is None else given,
+                fix="Write -o clips/, or output into the line",
+            )
         )
     return names if is_own else [line_pattern(name) for name in names]
 
@@ -132,5 +191,13 @@ def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
     other = taken.setdefault(output.path.resolve(), line)
     if other != line:
         raise InvalidRequestError(
-            f"output must differ from that of line {other}, got {output.path}. Use {LINE} in the name."
+            WordedFault(
+                code="batch.output_of_another_line",
+                field="output",
+                rule="differ from that of line {other}",
+                got=str(output.path),
+                fix="Use {number} in the name",
+                values={"given": str(output.path), "other": other, "number": LINE},
+                seen="{given:s}",
+            )
         )

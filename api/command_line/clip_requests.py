@@ -11,9 +11,11 @@ from api.infotext import is_infotext
 from api.kept_inputs import input_store
 from api.recipes import check_recipe, read_text, restore
 from controlnet.preprocessors import options_of
+from media.worded_faults import WordedFault
 from pipelines import catalog
 from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.faults import Fault
 from pipelines.presets import preset_values, wanted_lora
 from pipelines.prompt.tags import read_tags
 from pipelines.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
@@ -116,13 +118,34 @@ def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -
     """The fields of the recipe that the options name, extended if they say so."""
     if extend is None and frames is not None:
         raise InvalidRequestError(
-            f"frames must come with --extend, got {shown(frames)}. Use --num-frames for a new clip."
+            Fault(
+                code="frames.without_extend",
+                field="frames",
+                rule="come with --extend",
+                got=frames,
+                fix="Use --num-frames for a new clip",
+            )
         )
     if extend is not None and not isinstance(frames, int):
-        got = "none" if frames is None else shown(frames)
-        raise InvalidRequestError(f"frames must be given with --extend, got {got}. Say how many to add: --frames 16.")
+        raise InvalidRequestError(
+            Fault(
+                code="extend.without_frames",
+                field="frames",
+                rule="be given with --extend",
+                got="none" if frames is None else frames,
+                fix="Say how many to add: --frames 16",
+            )
+        )
     if extend is not None and recipe is not None:
-        raise InvalidRequestError("extend must come without --recipe, got both. Leave one out.")
+        raise InvalidRequestError(
+            Fault(
+                code="extend.with_recipe",
+                field="extend",
+                rule="come without --recipe",
+                got="both",
+                fix="Leave one out",
+            )
+        )
     if isinstance(frames, int):
         return extend_request(_recipe_text(extend, "extend"), frames).model_dump()
     if recipe is None:
@@ -159,5 +182,15 @@ def _recipe_text(given: object, option: str) -> str:
     except (OSError, ValueError):  # too long for a name
         is_file = False
     if not is_file:
-        raise UserError(f"{option} must be JSON or a file, got {shown(text, 300)}. Check the path.")
+        raise UserError(
+            WordedFault(
+                code="recipe.no_file",
+                field=option,
+                rule="be JSON or a file",
+                got=shown(text, 300),
+                fix="Check the path",
+                values={"given": shown(text, 300)},
+                seen="{given:s}",
+            )
+        )
     return read_text(Path(text).resolve())  # a link of one's own may be followed

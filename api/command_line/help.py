@@ -8,6 +8,7 @@ from functools import partial
 
 from api.command_line.options import HELP, OWN_GROUPS, Option, option_groups
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 
 PROGRAM = "python -m api"
 ALL = "all"
@@ -57,7 +58,15 @@ def help_text(topic: str | None = None) -> str:
         if one:
             return _formatted({heading: one})
     raise InvalidRequestError(
-        f"help must be about a topic or an option, got {topic[:60]}. Topics: {', '.join((*topics, ALL))}."
+        Fault(
+            code="help.unknown_topic",
+            field="help",
+            rule="be about a topic or an option",
+            got=topic[:60],
+            fix="Topics: {topics:s}",
+            limit=(*topics, ALL),
+            values={"topics": ", ".join((*topics, ALL))},
+        )
     )
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from api.kept_inputs import keep_own, keep_own_source
+from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.faults import Fault
 from pipelines.request import FILE_FIELDS
-from pipelines.shown_values import shown
 
 _UNITS = {"controls": "control", "image_prompts": "image_prompt"}
 """Fields that hold several units, and what one of them is called."""
 _LISTS = ("key_frames", "falloff")
 _SHA256 = re.compile("[0-9a-f]{64}")
+_MOST_OF_PATH, _MOST_OF_UNIT = 300, 80  # letters shown
 
 
 def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,9 @@ def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(value: object, field: str) -> str:
     """The hash of a file."""
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{field} must be a path as text, got {shown(value)}. Put it into quotes.")
+        raise InvalidRequestError(
+            about(Fault(code="path.no_text", rule="be a path as text", got=value, fix="Put it into quotes"), field)
+        )
     if _SHA256.fullmatch(value):
         return value
     path = _existing(value, field)
@@ -66,7 +70,19 @@ def _existing(value: str, field: str) -> Path:
             return path
     except (OSError, ValueError):  # a name that is too long, or with a null byte
         pass
-    raise UserError(f"{field} must be a file or folder, got {value[:300]}. Check the path.")
+    raise UserError(
+        about(
+            WordedFault(
+                code="path.not_there",
+                rule="be a file or folder",
+                got=value[:_MOST_OF_PATH],
+                fix="Check the path",
+                values={"given": value[:_MOST_OF_PATH]},
+                seen="{given:s}",
+            ),
+            field,
+        )
+    )
 
 
 def _changed_ns(path: Path) -> int:
@@ -118,10 +134,32 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
     try:
         words = shlex.split(text)
     except ValueError as err:
-        raise InvalidRequestError(f"{called} must close its quotes, got {text[:80]}. Add the missing one.") from err
+        raise InvalidRequestError(
+            about(
+                WordedFault(
+                    code="unit.open_quotes",
+                    rule="close its quotes",
+                    got=text[:_MOST_OF_UNIT],
+                    fix="Add the missing one",
+                    values={"given": text[:_MOST_OF_UNIT]},
+                    seen="{given:s}",
+                ),
+                called,
+            )
+        ) from err
     pairs = [tuple(word.split("=", 1)) for word in words]
     if not words or any(len(pair) != 2 for pair in pairs):
         raise InvalidRequestError(
-            f"{called} must be name=value, name=value with spaces between, got {text[:80]}. Quote values with spaces."
+            about(
+                WordedFault(
+                    code="unit.no_pairs",
+                    rule="be name=value, name=value with spaces between",
+                    got=text[:_MOST_OF_UNIT],
+                    fix="Quote values with spaces",
+                    values={"given": text[:_MOST_OF_UNIT]},
+                    seen="{given:s}",
+                ),
+                called,
+            )
         )
     return [(name, value) for name, value in pairs]

@@ -26,9 +26,11 @@ from api.command_line.terminal import Results, warn
 from api.control_preview import MakePreview, preview_clip
 from api.engine import MakeClip, make_clip
 from api.grid import GridPlan, parse_axis, plan_grid
+from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
 from pipelines.settings import CHECKPOINT_DIR, settings
 
@@ -129,10 +131,26 @@ def _run_preprocessor(command: Command, preview: MakePreview, results: Results) 
     """What the first control unit would follow, in the place of the clip."""
     outputs = _outputs(command)
     if formats_of(outputs) != (OutputFormat.MP4,):
-        raise InvalidRequestError("output must be one .mp4 with --preprocess, got another. Write -o control.mp4.")
+        raise InvalidRequestError(
+            Fault(
+                code="preview.output_no_mp4",
+                field="output",
+                rule="be one .mp4 with --preprocess",
+                got="another",
+                fix="Write -o control.mp4",
+            )
+        )
     request = build_one(clip_values(_with_seeds(command), warn))
     if not request.controls:
-        raise InvalidRequestError("control must be given with --preprocess, got none. Write --control 'model=…'.")
+        raise InvalidRequestError(
+            Fault(
+                code="preview.no_control",
+                field="control",
+                rule="be given with --preprocess",
+                got="none",
+                fix="Write --control 'model=…'",
+            )
+        )
     check_places(outputs)
     return make_preview(request, outputs[0], preview, results)
 
@@ -145,7 +163,15 @@ def _outputs(command: Command) -> list[Output]:
     """Where the files go; they may be left out only where none is made."""
     names = command.clip.get("output", ())
     if not names and not command.estimate:
-        raise InvalidRequestError("output must be given, got none. Write -o clip.mp4, or see --help.")
+        raise InvalidRequestError(
+            Fault(
+                code="output.missing",
+                field="output",
+                rule="be given",
+                got="none",
+                fix="Write -o clip.mp4, or see --help",
+            )
+        )
     outputs = [Output.named(name) for name in names]
     formats_of(outputs)
     return outputs
@@ -161,7 +187,9 @@ def _with_seeds(command: Command) -> dict[str, Any]:
     if command.seeds is None:
         return clip
     if "seed" in clip:
-        raise InvalidRequestError("seeds must come without --seed, got both. Leave one out.")
+        raise InvalidRequestError(
+            Fault(code="seeds.with_seed", field="seeds", rule="come without --seed", got="both", fix="Leave one out")
+        )
     return clip | {"seed": command.seeds}
 
 
@@ -172,5 +200,15 @@ def _keep_runs_in(folder: str | None) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as err:
-        raise UserError(f"checkpoints must be a folder, got {folder} ({err.strerror}). Name another.") from err
+        raise UserError(
+            WordedFault(
+                code="checkpoints.no_folder",
+                field="checkpoints",
+                rule="be a folder",
+                got=folder,
+                fix="Name another",
+                values={"given": folder, "why": str(err.strerror)},
+                seen="{given:s} ({why:s})",
+            )
+        ) from err
     os.environ[CHECKPOINT_DIR] = folder

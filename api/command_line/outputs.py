@@ -7,9 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
-from pipelines.shown_values import shown
+from pipelines.faults import Fault
 
 SUFFIX_FORMATS: dict[str, OutputFormat] = {
     ".mp4": OutputFormat.MP4,
@@ -41,14 +42,22 @@ class Output(NamedTuple):
             InvalidRequestError: No file can have it.
         """
         if not text:
-            raise InvalidRequestError("output must be a name, got none. Write -o clip.mp4.")
+            raise InvalidRequestError(
+                Fault(code="output.empty", field="output", rule="be a name", got="none", fix="Write -o clip.mp4")
+            )
         path = Path(text)
         try:
             path.resolve()
             is_folder = path.is_dir() or text.endswith(_SLASHES)
         except (OSError, ValueError):  # too long, a null byte
             raise InvalidRequestError(
-                f"output must be a name that a file can have, got {shown(text)}. Choose another."
+                Fault(
+                    code="output.no_file_name",
+                    field="output",
+                    rule="be a name that a file can have",
+                    got=text,
+                    fix="Choose another",
+                )
             ) from None
         return cls(path.resolve() if is_folder and path.name in ("", "..") else path, is_folder)
 
@@ -80,9 +89,17 @@ class Output(NamedTuple):
         try:
             return SUFFIX_FORMATS[self.path.suffix.lower()]
         except KeyError:
-            known = ", ".join(SUFFIX_FORMATS)
             raise InvalidRequestError(
-                f"output must end in one of {known} or be a folder, got {self.path}. Rename it."
+                WordedFault(
+                    code="output.unknown_ending",
+                    field="output",
+                    rule="end in one of {known:s} or be a folder",
+                    got=str(self.path),
+                    fix="Rename it",
+                    limit=tuple(SUFFIX_FORMATS),
+                    values={"given": str(self.path), "known": ", ".join(SUFFIX_FORMATS)},
+                    seen="{given:s}",
+                )
             ) from None
 
     def take(self, made: Path, *, is_wanted_again: bool = False) -> None:
@@ -157,19 +174,54 @@ def check_places(outputs: Sequence[Output]) -> None:
     first = outputs[0].path
     places = [output.path.resolve() for output in outputs]
     if twice := next((path for path in places if places.count(path) > 1), None):
-        raise InvalidRequestError(f"output must name each place once, got {twice.name} twice. Leave one out.")
+        raise InvalidRequestError(
+            WordedFault(
+                code="output.named_twice",
+                field="output",
+                rule="name each place once",
+                got=twice.name,
+                fix="Leave one out",
+                values={"given": twice.name},
+                seen="{given:s} twice",
+            )
+        )
     for output, is_folder in outputs:
         if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise InvalidRequestError(
-                f"output must be a new or an empty folder for frames, got {output}. Name another."
+                WordedFault(
+                    code="output.folder_not_empty",
+                    field="output",
+                    rule="be a new or an empty folder for frames",
+                    got=str(output),
+                    fix="Name another",
+                    values={"given": str(output)},
+                    seen="{given:s}",
+                )
             )
         if not output.parent.is_dir():
             raise InvalidRequestError(
-                f"output must be a file in an existing folder, got {output}. Make the folder first."
+                WordedFault(
+                    code="output.no_folder",
+                    field="output",
+                    rule="be a file in an existing folder",
+                    got=str(output),
+                    fix="Make the folder first",
+                    values={"given": str(output)},
+                    seen="{given:s}",
+                )
             )
         if output.parent.resolve() != first.parent.resolve():
             raise InvalidRequestError(
-                f"output must be in the folder of the first one ({first.parent}), got {output}. Choose one folder."
+                WordedFault(
+                    code="output.other_folder",
+                    field="output",
+                    rule="be in the folder of the first one ({limit:s})",
+                    got=str(output),
+                    fix="Choose one folder",
+                    limit=str(first.parent),
+                    values={"given": str(output)},
+                    seen="{given:s}",
+                )
             )
 
 
@@ -185,7 +237,15 @@ def own_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
     except OSError as err:
         raise UserError(
-            f"output must leave room for a folder {folder}, got {err.strerror}. Choose another name."
+            WordedFault(
+                code="output.no_room_for_folder",
+                field="output",
+                rule="leave room for a folder {folder:s}",
+                got=str(err.strerror),
+                fix="Choose another name",
+                values={"given": str(err.strerror), "folder": str(folder)},
+                seen="{given:s}",
+            )
         ) from err
     try:
         yield

@@ -9,6 +9,7 @@ from api.command_line.help import PROGRAM, add_options, help_text
 from api.command_line.options import HELP, option_groups
 from api.command_line.terminal import say
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.version import VERSION
 
 EXIT_USAGE = 2
@@ -69,7 +70,16 @@ def _check(command: Command) -> None:
     for names in _AT_MOST_ONE:
         given = [name.replace("_", "-") for name in names if getattr(command, name)]
         if len(given) > 1:
-            raise InvalidRequestError(f"{given[1]} must come without --{given[0]}, got both. Leave one out.")
+            raise InvalidRequestError(
+                Fault(
+                    code="options.exclude_each_other",
+                    field=given[1],
+                    rule="come without --{other}",
+                    got="both",
+                    fix="Leave one out",
+                    values={"other": given[0]},
+                )
+            )
 
 
 class _OneLineParser(argparse.ArgumentParser):
