@@ -18,6 +18,7 @@ from pipelines.denoise import DenoiseState, first_state
 from pipelines.encode import encode_frames, encoding
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
+from pipelines.faults import Fault
 from pipelines.image_hold import hold_weights
 from pipelines.kept import Kept
 from pipelines.latents import clip_noise, seeded_generator
@@ -114,11 +115,25 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
     moving = {"source_video": inputs.source, "mask": inputs.mask}
     for name, clip in {**named, **moving}.items():
         if getattr(request, name) and clip is None:
-            raise InvalidRequestError(f"{name} must be there, got only its hash. Choose the file again.")
+            raise InvalidRequestError(
+                Fault(
+                    code="inputs.only_hash",
+                    field=name,
+                    rule="be there",
+                    got="only its hash",
+                    fix="Choose the file again",
+                )
+            )
         if clip is not None and name in moving and 1 != clip.num_frames < request.num_frames:
             raise InvalidRequestError(
-                f"{name} must have 1 frame or at least num_frames ({request.num_frames}), got {clip.num_frames}. "
-                "Lower 'Frames', or choose a longer clip."
+                Fault(
+                    code="inputs.too_few_frames",
+                    field=name,
+                    rule="have 1 frame or at least {num_frames:name} ({limit})",
+                    got=clip.num_frames,
+                    fix="Lower {num_frames:label}, or choose a longer clip",
+                    limit=request.num_frames,
+                )
             )
 
 

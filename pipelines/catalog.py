@@ -31,6 +31,7 @@ from pipelines.catalog_entries import (
 )
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
+from pipelines.findings import FoundFault
 from pipelines.gpu import find_gpu
 from pipelines.prompt.tags import tag_name
 from pipelines.request import GenerationRequest
@@ -369,5 +370,16 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
     by_lower_case = {known_id.lower(): known_id for known_id in known}
     near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
     nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
-    choices = ", ".join(f"'{name}'" for name in nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
-    raise InvalidRequestError(f"{field} must be one of the catalog, got '{wanted[:60]}'{place}. Choose {choices}.")
+    choices = tuple(nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
+    raise InvalidRequestError(
+        FoundFault(
+            code="catalog.unknown",
+            field=field,
+            rule="be one of the catalog",
+            got=wanted[:60],
+            found="'{got:s}'{place:s}",
+            fix="Choose {choices:s}",
+            limit=choices,
+            values={"choices": ", ".join(f"'{name}'" for name in choices), "place": place},
+        )
+    )

@@ -26,6 +26,7 @@ from diffusers import (
 from pipelines.choices import Scheduler
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.free_init import renewed_noise
 from pipelines.kept import Kept
 from pipelines.lora.travel import set_strengths_at_frames
@@ -124,8 +125,14 @@ def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Sched
         scheduler.set_timesteps(request.num_inference_steps)
     except ValueError as err:
         raise InvalidRequestError(
-            f"num_inference_steps must suit the sampler {request.scheduler}, got {request.num_inference_steps}. "
-            f"Lower 'Steps' ({err})."
+            Fault(
+                code="steps.not_for_sampler",
+                field="num_inference_steps",
+                rule="suit the sampler {sampler}",
+                got=request.num_inference_steps,
+                fix="Lower {num_inference_steps:label} ({reason:s})",
+                values={"sampler": request.scheduler, "reason": str(err)},
+            )
         ) from err
     return scheduler
 

@@ -24,6 +24,7 @@ from pipelines.device import choose_device
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.extend import denoise_extended
+from pipelines.faults import Fault
 from pipelines.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
@@ -334,11 +335,20 @@ def _played(
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
     window = request.context_length if request.extended_from else min(request.context_length, request.num_frames)
     if 0 < request.inner_length < window:
-        name, value, fix = "inner_length", request.inner_length, "Lower 'Inner window length'"
+        code, name, fix = "windows.inner_longer_than_module", "inner_length", "Lower {inner_length:label}"
     else:
-        name, value, fix = "context_length", request.context_length, "Lower 'Window length', or set an inner one"
+        code, name = "windows.longer_than_module", "context_length"
+        fix = "Lower {context_length:label}, or set an inner one"
+    value = getattr(request, name)
     if min(value, window) > max_positions:
         raise InvalidRequestError(
-            f"{name} must be at most the {max_positions} positions of the motion module "
-            f"{request.motion_module}, got {value}. {fix}."
+            Fault(
+                code=code,
+                field=name,
+                rule="be at most the {limit} positions of the motion module {module:s}",
+                got=value,
+                fix=fix,
+                limit=max_positions,
+                values={"module": request.motion_module},
+            )
         )

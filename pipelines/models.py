@@ -23,6 +23,7 @@ from pipelines.base_models.parts import BaseParts, check_base, load_base
 from pipelines.base_models.vae_files import AnyVae, load_vae, locate_vae
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.errors import InvalidRequestError, WeightsError
+from pipelines.findings import FoundFault
 from pipelines.lora.merged import LoraPlan, merged
 from pipelines.lora.travel import travelling
 from pipelines.motion.families import MotionFamily
@@ -254,28 +255,58 @@ def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:
     if base.family and motion.family and base.family != motion.family:
         fitting = [module.id for module in catalog.motion_modules() if module.family == base.family]
         raise InvalidRequestError(
-            f"motion_module must be made for the base model '{base.id}', got '{motion.id}'. "
-            f"Choose {', '.join(repr(module) for module in fitting)}."
+            FoundFault(
+                code="motion_module.other_base_model",
+                field="motion_module",
+                rule="be made for the base model '{base:s}'",
+                got=motion.id,
+                found="'{got:s}'",
+                fix="Choose {choices:s}",
+                limit=fitting,
+                values={"base": base.id, "choices": ", ".join(map(repr, fitting))},
+            )
         )
 
 
 def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: MotionModule) -> None:
     if base.channels != motion.channels:
         raise WeightsError(
-            f"motion_module must fit the base model '{base.entry.id}' (blocks of {_in_words(base.channels)}), "
-            f"got '{entry.id}' ({_in_words(motion.channels)}). Choose a motion module made for it."
+            FoundFault(
+                code="motion_module.other_size",
+                field="motion_module",
+                rule="fit the base model '{base:s}' (blocks of {wanted_channels:s} channels{wanted_model:s})",
+                got=entry.id,
+                found="'{got:s}' ({channels:s} channels{model:s})",
+                fix="Choose a motion module made for it",
+                values={
+                    "base": base.entry.id,
+                    "wanted_channels": ", ".join(map(str, base.channels)),
+                    "wanted_model": _known_by(base.channels),
+                    "channels": ", ".join(map(str, motion.channels)),
+                    "model": _known_by(motion.channels),
+                },
+            )
         )
 
 
-def _in_words(channels: tuple[int, ...]) -> str:
+def _known_by(channels: tuple[int, ...]) -> str:
+    """The models that have blocks of so many channels, behind a colon; empty if none is known."""
     kind = {(320, 640, 1280, 1280): ": Stable Diffusion 1.5", (320, 640, 1280): ": Stable Diffusion XL"}
-    return f"{', '.join(map(str, channels))} channels{kind.get(channels, '')}"
+    return kind.get(channels, "")
 
 
 def _refuse_other_vae(base: BaseModel, vae: Vae | None) -> None:
     if vae and base.family and vae.family and base.family != vae.family:
         raise InvalidRequestError(
-            f"vae must be made for the base model '{base.id}', got '{vae.id}'. Leave it empty or choose another."
+            FoundFault(
+                code="vae.other_base_model",
+                field="vae",
+                rule="be made for the base model '{base:s}'",
+                got=vae.id,
+                found="'{got:s}'",
+                fix="Leave it empty or choose another",
+                values={"base": base.id},
+            )
         )
 
 

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from pipelines.errors import GenerationError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 
-_WAY_OUT = "Choose another base model or VAE, lower guidance or the weights of LoRAs, or set STUDIO_DTYPE to float32."
+_WAY_OUT = "Choose another base model or VAE, lower guidance or the weights of LoRAs, or set STUDIO_DTYPE to float32"
 
 
 def in_range(vae: nn.Module, work: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -36,7 +38,15 @@ def in_range(vae: nn.Module, work: Callable[[], torch.Tensor]) -> torch.Tensor:
             vae.to(dtype)
         if torch.isfinite(result).all():
             return result
-    raise GenerationError(f"The VAE must give finite numbers, got NaN or infinity even in float32. {_WAY_OUT}")
+    raise GenerationError(
+        Fault(
+            code="numbers.of_vae",
+            place=("The VAE",),
+            rule="give finite numbers",
+            got="NaN or infinity even in float32",
+            fix=_WAY_OUT,
+        )
+    )
 
 
 def require_finite_latents(latents: torch.Tensor, *, step: int | None = None, steps: int | None = None) -> None:
@@ -50,5 +60,14 @@ def require_finite_latents(latents: torch.Tensor, *, step: int | None = None, st
         GenerationError: They hold NaN or infinity.
     """
     if not torch.isfinite(latents).all():
-        where = f"after step {step} of {steps}" if step else "where it was to be drawn"
-        raise GenerationError(f"The clip must be finite numbers, got NaN or infinity {where}. {_WAY_OUT}")
+        raise GenerationError(
+            FoundFault(
+                code="numbers.of_step" if step else "numbers.of_clip",
+                place=("The clip",),
+                rule="be finite numbers",
+                got="NaN or infinity",
+                found="{got} after step {step} of {steps}" if step else "{got} where it was to be drawn",
+                fix=_WAY_OUT,
+                values={"step": step, "steps": steps} if step else {},
+            )
+        )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from pipelines.context import count_windows, plan_extension
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
 
 
@@ -85,7 +86,14 @@ def first_step(request: GenerationRequest, steps: int) -> int:
     left = min(int(steps * request.strength), steps)  # as diffusers counts them
     if not left:
         raise InvalidRequestError(
-            f"strength must leave at least one of the {steps} steps, got {request.strength:g}. Raise 'Strength'."
+            Fault(
+                code="strength.leaves_no_step",
+                field="strength",
+                rule="leave at least one of the {steps} steps",
+                got=f"{request.strength:g}",
+                fix="Raise {strength:label}",
+                values={"steps": steps},
+            )
         )
     return steps - left
 

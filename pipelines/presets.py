@@ -11,8 +11,8 @@ from typing import Any
 from pipelines import catalog
 from pipelines.catalog_entries import MotionModule
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
-from pipelines.shown_values import shown
 
 _DRAWING = (
     "motion_module",
@@ -98,8 +98,15 @@ def preset_values(preset_id: object, base_model: str, motion_module: str | None 
     preset = fitting.get(preset_id) if isinstance(preset_id, str) else None
     if preset is None:
         raise InvalidRequestError(
-            f"preset must be one of {', '.join(fitting)} with the base model '{base_model}', "
-            f"got {shown(preset_id)}. Choose one of them, or another base model."
+            Fault(
+                code="preset.not_with_base_model",
+                field="preset",
+                rule="be one of {choices:s} with the base model '{base:s}'",
+                got=preset_id,
+                fix="Choose one of them, or another base model",
+                limit=tuple(fitting),
+                values={"choices": ", ".join(fitting), "base": base_model},
+            )
         )
     chosen = {"base_model": base_model}
     if needed := _module(preset, base_model):

@@ -20,12 +20,14 @@ from pipelines.base_models.single_files import (
     STABLE_DIFFUSION_2,
     Marks,
     has_vae,
+    of_channels,
     read_marks,
     tell_architecture,
     wrong_kind,
 )
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.weights.downloads import fetch
 from pipelines.weights.reading import read_metadata, read_shapes
 
@@ -99,7 +101,14 @@ def locate_base(entry: BaseModel, *, half: bool = False) -> BaseFiles:
         return _from_folder(entry, _fetch_folder(entry, half), half)
     if entry.source == "folder":
         raise WeightsError(
-            f"{FIELD} must be installed, got '{entry.id}', whose folder is missing. Install the app again."
+            FoundFault(
+                code="base_model.not_installed",
+                field=FIELD,
+                rule="be installed",
+                got=entry.id,
+                found="'{got:s}', whose folder is missing",
+                fix="Install the app again",
+            )
         )
     return _from_file(entry, half)
 
@@ -171,15 +180,19 @@ def _described(
 def _refuse_other_folders(entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, Any]) -> None:
     width = unet.get("cross_attention_dim")
     if unet.get("_class_name") != "UNet2DConditionModel":
-        raise wrong_kind(entry, f"built on a {unet.get('_class_name')}")
+        class_name = str(unet.get("_class_name"))
+        raise wrong_kind(
+            entry, Finding("base_model.other_class", "built on a {class_name:s}", {"class_name": class_name})
+        )
     if architecture is Architecture.SD15 and width == _SD2_WIDTH:
         raise wrong_kind(entry, STABLE_DIFFUSION_2)
     if unet.get("in_channels") != 4:
-        raise wrong_kind(entry, f"made for inpainting or editing (its UNet takes {unet.get('in_channels')} channels)")
+        raise wrong_kind(entry, of_channels(unet.get("in_channels")))
     if architecture is Architecture.SDXL and width == _text_width(entry, folder, "text_encoder_2"):
         raise wrong_kind(entry, REFINER)
     if width != sum(_text_width(entry, folder, name) for name in BUILDS[architecture].text_encoders):
-        raise wrong_kind(entry, "put together of parts that don't fit: its text encoder is not its UNet's")
+        why = "put together of parts that don't fit: its text encoder is not its UNet's"
+        raise wrong_kind(entry, Finding("base_model.parts_misfit", why))
 
 
 def _text_width(entry: BaseModel, folder: Path, name: str) -> int:
@@ -192,6 +205,13 @@ def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, Any]:
         return dict(json.loads((folder / name).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as err:
         raise WeightsError(
-            f"{FIELD} must be a whole diffusers folder, got '{entry.id}', which has no readable {name}. "
-            "Install it again or choose another."
+            FoundFault(
+                code="base_model.no_config",
+                field=FIELD,
+                rule="be a whole diffusers folder",
+                got=entry.id,
+                found="'{got:s}', which has no readable {file:s}",
+                fix="Install it again or choose another",
+                values={"file": name},
+            )
         ) from err

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, PreTrainedModel
 
-from pipelines.weights.reading import not_whole, require_layout
+from pipelines.findings import Finding
+from pipelines.weights.reading import lacks, not_whole, require_layout
 from pipelines.weights.scaled import whole_numbers
 
 #: More layers, or entries in a list, than any published configuration has: beyond it one is damaged or hostile.
@@ -34,14 +35,16 @@ def empty_network(kind: Any, config: Mapping[str, Any], words: Words) -> nn.Modu
         WeightsError: The configuration makes none.
     """
     if not _is_plausible(config):
-        raise not_whole("its configuration has more layers than any such model", **words._asdict())
+        why = "its configuration has more layers than any such model"
+        raise not_whole(Finding("weights.too_many_layers", why), **words._asdict())
     try:
         with torch.device("meta"):
             if issubclass(kind, PreTrainedModel):
                 return kind(CLIPTextConfig.from_dict(dict(config)))
             return kind.from_config(dict(config))
     except Exception as err:  # the libraries' own checks raise whatever they meet; nothing was read yet
-        raise not_whole("its configuration makes no such network", **words._asdict()) from err
+        why = "its configuration makes no such network"
+        raise not_whole(Finding("weights.makes_no_network", why), **words._asdict()) from err
 
 
 def fitting(network: nn.Module, stored: Mapping[str, Tensor], named: Named, words: Words) -> dict[str, Tensor]:
@@ -57,9 +60,10 @@ def fitting(network: nn.Module, stored: Mapping[str, Tensor], named: Named, word
     try:
         tensors = named(stored, network)
     except KeyError as err:  # a converter's, of the name it looked for
-        raise not_whole(f"it lacks {err.args[0]}", **words._asdict()) from err
+        raise not_whole(lacks(err), **words._asdict()) from err
     except (IndexError, AttributeError, RuntimeError, ValueError, TypeError) as err:
-        raise not_whole("its tensors are not laid out as one's", **words._asdict()) from err
+        why = "its tensors are not laid out as one's"
+        raise not_whole(Finding("weights.laid_out_otherwise", why), **words._asdict()) from err
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     fit = {name: tensor for name, tensor in tensors.items() if name in expected}
     require_layout({name: tuple(tensor.shape) for name, tensor in fit.items()}, expected, **words._asdict())

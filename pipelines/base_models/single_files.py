@@ -9,25 +9,43 @@ from pipelines.base_models.architecture import Architecture
 from pipelines.base_models.builds import BUILDS
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.weights import kinds
 from pipelines.weights.kinds import WeightsKind, tell_kind
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
-REFINER = "a Stable Diffusion XL refiner, which only finishes pictures another model began"
-STABLE_DIFFUSION_2 = "a Stable Diffusion 2 model"
+REFINER = Finding(
+    "base_model.refiner", "a Stable Diffusion XL refiner, which only finishes pictures another model began"
+)
+STABLE_DIFFUSION_2 = Finding("base_model.stable_diffusion_2", "a Stable Diffusion 2 model")
 _FIRST, _CONTEXT = f"{UNET}input_blocks.0.0.weight", r"\.attn2\.to_k\.weight$"
 _LATENTS = 4
 _SD2_WIDTH = 1024
 #: Other families of models in files of the same kind, by names that only they have.
 _FAMILIES = (
-    (r"joint_blocks\.", "a Stable Diffusion 3 model"),
-    (r"(double|single)_blocks\.|img_in\.", "a FLUX model, or another of its line"),
-    (r"clip_txt_mapper|channelwise\.0\.weight|effnet_mapper", "a Stable Cascade model"),
-    (r"cap_embedder\.|adaln_single\.|x_embedder\.proj|patch_embedding\.", "a diffusion transformer"),
-    (r"^edm_(mean|std)$", "a Playground 2.5 model, whose noise schedule is its own"),
-    (r"^edm_vpred\.sigma_(max|min)$", "a CosXL model or another of EDM's line, whose noise schedule is its own"),
-    (r"time_stack\.|temporal_transformer\.", "a model of videos with its own motion layers"),
+    (r"joint_blocks\.", Finding("base_model.stable_diffusion_3", "a Stable Diffusion 3 model")),
+    (r"(double|single)_blocks\.|img_in\.", Finding("base_model.flux", "a FLUX model, or another of its line")),
+    (
+        r"clip_txt_mapper|channelwise\.0\.weight|effnet_mapper",
+        Finding("base_model.stable_cascade", "a Stable Cascade model"),
+    ),
+    (
+        r"cap_embedder\.|adaln_single\.|x_embedder\.proj|patch_embedding\.",
+        Finding("base_model.transformer", "a diffusion transformer"),
+    ),
+    (
+        r"^edm_(mean|std)$",
+        Finding("base_model.playground", "a Playground 2.5 model, whose noise schedule is its own"),
+    ),
+    (
+        r"^edm_vpred\.sigma_(max|min)$",
+        Finding("base_model.edm", "a CosXL model or another of EDM's line, whose noise schedule is its own"),
+    ),
+    (
+        r"time_stack\.|temporal_transformer\.",
+        Finding("base_model.of_videos", "a model of videos with its own motion layers"),
+    ),
 )
 
 
@@ -62,8 +80,8 @@ def tell_architecture(entry: BaseModel, shapes: Shapes) -> Architecture:
     others = (
         (_any_with(shapes, "cond_stage_model.model.") or width == _SD2_WIDTH, STABLE_DIFFUSION_2),
         (_any_with(shapes, "conditioner.embedders.0.model."), REFINER),
-        (not has_text, "a checkpoint without its text encoder"),
-        (channels != _LATENTS, f"made for inpainting or editing (its UNet takes {channels} channels)"),
+        (not has_text, Finding("base_model.no_text_encoder", "a checkpoint without its text encoder")),
+        (channels != _LATENTS, of_channels(channels)),
     )
     for is_so, kind in others:
         if is_so:
@@ -94,11 +112,24 @@ def read_marks(path: Path, shapes: Shapes, notes: Mapping[str, str]) -> Marks:
     return Marks("v_prediction" if predicts_v else None, "ztsnr" in shapes)
 
 
-def wrong_kind(entry: BaseModel, kind: str) -> WeightsError:
+def of_channels(channels: object) -> Finding:
+    """A model whose UNet takes more than latents."""
+    words = "made for inpainting or editing (its UNet takes {channels:s} channels)"
+    return Finding("base_model.for_inpainting", words, {"channels": str(channels)})
+
+
+def wrong_kind(entry: BaseModel, kind: Finding) -> WeightsError:
     """What to raise for a model that is of another kind."""
     return WeightsError(
-        f"base_model must be a Stable Diffusion 1.5 or XL model, got '{entry.id}', which is {kind}. "
-        "Choose another base model."
+        FoundFault(
+            code=kind.code,
+            field="base_model",
+            rule="be a Stable Diffusion 1.5 or XL model",
+            got=entry.id,
+            found=f"'{{got:s}}', which is {kind.words}",
+            fix="Choose another base model",
+            values=kind.values,
+        )
     )
 
 

@@ -19,9 +19,10 @@ from pipelines.base_models.layouts import vae_tensors
 from pipelines.base_models.networks import Words, empty_network, filled, fitting, without_memory
 from pipelines.catalog_entries import Vae
 from pipelines.errors import WeightsError
+from pipelines.findings import FoundFault
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import FOLDER_CONFIG, read_shapes, read_weights, weights_in
+from pipelines.weights.reading import FOLDER_CONFIG, no_config, read_shapes, read_weights, weights_in
 
 FIELD = "vae"
 AnyVae: TypeAlias = AutoencoderKL | AutoencoderTiny
@@ -118,14 +119,19 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
         kind, channels = config["_class_name"], config.get("latent_channels", _LATENT_CHANNELS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise WeightsError(
-            f"{FIELD} must be a folder with a {FOLDER_CONFIG} and weights, got '{entry.id}', which has no readable "
-            f"{FOLDER_CONFIG}. Install it again or choose another."
-        ) from err
+        raise no_config(FIELD, entry.id) from err
     if kind not in _CLASSES or channels != _LATENT_CHANNELS:
         raise WeightsError(
-            f"{FIELD} must be made for {_LATENT_CHANNELS} latent channels, got '{entry.id}', a {kind} of {channels}. "
-            "Choose another VAE."
+            FoundFault(
+                code="vae.other_channels",
+                field=FIELD,
+                rule="be made for {limit} latent channels",
+                got=entry.id,
+                found="'{got:s}', a {class_name:s} of {channels:s}",
+                fix="Choose another VAE",
+                limit=_LATENT_CHANNELS,
+                values={"class_name": str(kind), "channels": str(channels)},
+            )
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.lora.additions import Addition
 from pipelines.lora.files import FIELD, Lora, LoraKind
 from pipelines.lora.parts import BIAS
@@ -53,11 +54,16 @@ def fit_lora(lora: Lora, models: Mapping[str, nn.Module], base_model: str, motio
             elif parameter is None:
                 unknown.append(f"{component}: {layer}")
             elif not addition.fits(parameter.shape):
-                raise misfit(lora, base_model, _made_for(lora) or f"whose layer {layer} has another size")
+                other_size = Finding(
+                    "lora.layer_of_other_size", "whose layer {layer:s} has another size", {"layer": layer}
+                )
+                raise misfit(lora, base_model, _made_for(lora) or other_size)
             else:
                 additions.append((parameter, addition))
     if not additions:
-        raise misfit(lora, base_model, _made_for(lora) or f"none of whose {len(idle) + len(unknown)} layers is in it")
+        count = len(idle) + len(unknown)
+        none = Finding("lora.fits_no_layer", "none of whose {layers} layers is in it", {"layers": count})
+        raise misfit(lora, base_model, _made_for(lora) or none)
     return Fit(additions, tuple(_left_out(lora, len(additions), idle, unknown, motion_label)))
 
 
@@ -98,14 +104,16 @@ def _targets(model: nn.Module) -> dict[str, nn.Parameter]:
     return targets
 
 
-def _made_for(lora: Lora) -> str | None:
+def _made_for(lora: Lora) -> Finding | None:
     """What a LoRA that does not fit was made for, where the width of the text it reads tells."""
     layers = lora.layers.get("unet", {}).items()
     widths = {
         addition.difference(torch.device("meta")).shape[1] for name, addition in layers if name.endswith(_READS_TEXT)
     }
     known = [TEXT_WIDTHS[width] for width in widths if width in TEXT_WIDTHS]
-    return f"which is made for {known[0]}" if len(known) == 1 else None
+    if len(known) != 1:
+        return None
+    return Finding("lora.made_for_other", "which is made for {made_for:s}", {"made_for": known[0]})
 
 
 def _has_motion_mid(unet: nn.Module) -> bool:
@@ -117,9 +125,16 @@ def _has_motion_mid(unet: nn.Module) -> bool:
     )
 
 
-def misfit(lora: Lora, base_model: str, reason: str) -> WeightsError:
+def misfit(lora: Lora, base_model: str, finding: Finding) -> WeightsError:
     """What to raise for a LoRA or textual inversion that is made for another base model."""
     return WeightsError(
-        f"{FIELD} must be made for the base model '{base_model}' and its motion module, got '{lora.name}', {reason}. "
-        "Remove its tag or choose the model it was made for."
+        FoundFault(
+            code=finding.code,
+            field=FIELD,
+            rule="be made for the base model '{base:s}' and its motion module",
+            got=lora.name,
+            found=f"'{{got:s}}', {finding.words}",
+            fix="Remove its tag or choose the model it was made for",
+            values={"base": base_model, **finding.values},
+        )
     )

@@ -21,6 +21,7 @@ from torch import nn
 from pipelines import catalog
 from pipelines.catalog_entries import Lora as LoraEntry
 from pipelines.errors import InvalidRequestError
+from pipelines.findings import Finding, FoundFault
 from pipelines.lora.additions import Addition
 from pipelines.lora.files import FIELD, Lora, LoraKind, read_lora
 from pipelines.lora.fitting import fit_lora, misfit
@@ -70,8 +71,15 @@ def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
         entry = catalog.find_lora(tag.name, place=tag.place)
         if base.family and entry.family and base.family != entry.family:
             raise InvalidRequestError(
-                f"{FIELD} must be made for the base model '{base.id}', got '{entry.id}'{tag.place}. "
-                "Remove its tag or choose another base model."
+                FoundFault(
+                    code="lora.other_base_model",
+                    field=FIELD,
+                    rule="be made for the base model '{base:s}'",
+                    got=entry.id,
+                    found="'{got:s}'{place:s}",
+                    fix="Remove its tag or choose another base model",
+                    values={"base": base.id, "place": tag.place},
+                )
             )
         if tag.weight:
             found[tag.name] = entry
@@ -153,8 +161,14 @@ def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lo
     for tag in read_tags(request.negative_prompt, field="negative_prompt"):
         if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
             raise InvalidRequestError(
-                f"negative_prompt must have no tags but those of textual inversions, got '{tag.name}', a LoRA. "
-                "Move it to the prompt, where it may have a negative weight."
+                FoundFault(
+                    code="lora.in_negative_prompt",
+                    field="negative_prompt",
+                    rule="have no tags but those of textual inversions",
+                    got=tag.name,
+                    found="'{got:s}', a LoRA",
+                    fix="Move it to the prompt, where it may have a negative weight",
+                )
             )
 
 
@@ -232,7 +246,9 @@ class _Words:
         widths = {component: vectors.shape[1] for component, vectors in lora.vectors.items()}
         counts = {vectors.shape[0] for vectors in lora.vectors.values()}
         if widths != {component: table.shape[1] for component, table in self._tables.items()} or len(counts) > 1:
-            raise misfit(lora, self._base_model, f"with words of {', '.join(map(str, widths.values()))} numbers")
+            listed = ", ".join(map(str, widths.values()))
+            finding = Finding("lora.words_of_other_size", "with words of {widths:s} numbers", {"widths": listed})
+            raise misfit(lora, self._base_model, finding)
         for component, vectors in lora.vectors.items():
             self.rows[self._tables[component]].append(vectors)
         (count,) = counts

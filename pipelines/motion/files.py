@@ -19,6 +19,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
 from pipelines.catalog_entries import MotionModule
+from pipelines.findings import Finding
 from pipelines.motion.families import FAMILIES, MotionFamily
 from pipelines.motion.layout import (
     Shapes,
@@ -173,7 +174,8 @@ def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
         with torch.device("meta"):
             expected = layout_of(MotionAdapter(**config), shapes)
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError, IndexError) as err:
-        raise not_whole("its layers make no module", what="motion module", field=FIELD, name=name) from err
+        finding = Finding("weights.makes_no_network", "its layers make no module")
+        raise not_whole(finding, what="motion module", field=FIELD, name=name) from err
     expected = {key: shape for key, shape in expected.items() if not key.startswith("conv_in.")}
     require_layout(shapes, expected, what="motion module", field=FIELD, name=name)
 

@@ -29,6 +29,8 @@ from torch import nn
 from pipelines.choices import MotionNorm
 from pipelines.context import Frames, Window, plan_inner_windows
 from pipelines.errors import WeightsError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 from pipelines.motion.families import MotionFamily, SpatialNorm
 from pipelines.motion.files import FIELD, NORM_GROUPS, inspect_motion
 from pipelines.request import GenerationRequest
@@ -38,6 +40,7 @@ PLACES = 128  # frames the one UNet has positions for: LongAnimateDiff's, the mo
 MAX_ROWS = 65_535
 """Rows of one call of attention over time, the positions of all windows: CUDA's kernels have no larger grids."""
 _POSITIONS = ".pos_embed.pe"
+_FIX = "Choose another motion module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,17 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
     """
     made_for = tuple(loaded.adapter.config.block_out_channels)
     if made_for != tuple(unet.config.block_out_channels):
-        raise _misfit(f"blocks of {_listed(unet.config.block_out_channels)} channels", _listed(made_for))
+        raise WeightsError(
+            FoundFault(
+                code="motion_module.other_channels",
+                field=FIELD,
+                rule="fit the base model, which has blocks of {limit:s} channels",
+                got=_listed(made_for),
+                found="one made for {got:s}",
+                fix=_FIX,
+                limit=_listed(unet.config.block_out_channels),
+            )
+        )
     fixed = dict(loaded.adapter.config) | {
         "use_motion_mid_block": True,
         "motion_max_seq_length": max(PLACES, loaded.adapter.config.motion_max_seq_length),
@@ -95,7 +108,16 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
             adapter = MotionAdapter(**{key: value for key, value in fixed.items() if not key.startswith("_")})
             motion_unet = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
     except ValueError as err:
-        raise _misfit(f"{unet.config.layers_per_block} layers a block", "another number of layers") from err
+        raise WeightsError(
+            Fault(
+                code="motion_module.other_depth",
+                field=FIELD,
+                rule="fit the base model, which has {limit} layers a block",
+                got="one made for another number of layers",
+                fix=_FIX,
+                limit=unet.config.layers_per_block,
+            )
+        ) from err
     state = MotionState()
     motion_unet.motion_state = state
     motion_unet.built_for = _architecture(unet, loaded)
@@ -157,7 +179,15 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
     try:
         motion_unet.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as err:
-        raise _misfit("the layers of its UNet", "other layers") from err
+        raise WeightsError(
+            Fault(
+                code="motion_module.other_layers",
+                field=FIELD,
+                rule="fit the base model, which has the layers of its UNet",
+                got="one made for other layers",
+                fix=_FIX,
+            )
+        ) from err
     motion_unet.requires_grad_(False).eval()
     motion_unet.motion_state.spatial_norm = loaded.family.spatial_norm
     groups = _norm_groups(unet, loaded.adapter)
@@ -357,12 +387,6 @@ def _with_places(table: torch.Tensor, places: int) -> torch.Tensor:
     # By device and type: as "like that tensor", ZeroGPU's stand-in for CUDA would leave it on the CPU.
     further = SinusoidalPositionalEmbedding(channels, places).pe.to(table.device, table.dtype)
     return torch.cat([table, further[:, length:]], dim=1)
-
-
-def _misfit(needed: str, got: str) -> WeightsError:
-    return WeightsError(
-        f"{FIELD} must fit the base model, which has {needed}, got one made for {got}. Choose another motion module."
-    )
 
 
 def _listed(channels: Sequence[int]) -> str:

@@ -16,6 +16,8 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from pipelines.base_models.builds import TextEncoder
 from pipelines.choices import PromptBlend
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 from pipelines.lora.travel import set_strengths_at_text
 from pipelines.prompt.travel import PromptTravel
 
@@ -77,7 +79,14 @@ def parse_weights(prompt: str) -> list[Fragment]:
 def _checked(weight: float) -> float:
     if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
         raise InvalidRequestError(
-            f"prompt must have weights from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, got {weight:g}. Use about 0.5 to 1.5."
+            Fault(
+                code="prompt.weight_out_of_range",
+                field="prompt",
+                rule="have weights from -{limit:g} to {limit:g}",
+                got=f"{weight:g}",
+                fix="Use about 0.5 to 1.5",
+                limit=MAX_WEIGHT,
+            )
         )
     return weight
 
@@ -235,7 +244,14 @@ def _refuse_skipping_all(text_encoders: Sequence[TextEncoder], clip_skip: int) -
     layers = min(encoder.config.num_hidden_layers for encoder in text_encoders) - (len(text_encoders) - 1)
     if clip_skip >= layers:
         raise InvalidRequestError(
-            f"clip_skip must be below the text encoder's {layers} layers in use, got {clip_skip}. Lower 'CLIP skip'."
+            Fault(
+                code="clip_skip.too_many",
+                field="clip_skip",
+                rule="be below the text encoder's {limit} layers in use",
+                got=clip_skip,
+                fix="Lower {clip_skip:label}",
+                limit=layers,
+            )
         )
 
 
@@ -253,7 +269,15 @@ def _chunks(
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
         raise InvalidRequestError(
-            f"{field} must have at most {MAX_CHUNKS * size:,} tokens, got {len(weighted):,}. Shorten it."
+            FoundFault(
+                code="prompt.too_many_tokens",
+                field=field,
+                rule="have at most {limit:,} tokens",
+                got=len(weighted),
+                found="{got:,}",
+                fix="Shorten it",
+                limit=MAX_CHUNKS * size,
+            )
         )
     return [weighted[i : i + size] for i in range(0, len(weighted), size)] or [[]]
 

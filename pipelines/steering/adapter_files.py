@@ -19,11 +19,13 @@ from transformers import CLIPVisionModelWithProjection
 from pipelines import catalog
 from pipelines.catalog_entries import IPAdapter
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
     FOLDER_CONFIG,
+    lacks,
     not_whole,
     read_model,
     read_shapes,
@@ -86,7 +88,16 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
     path = entry.folder
     if entry.source == "hub":
         if not entry.file:
-            raise WeightsError(f"{FIELD} must name a file on the Hub, got '{entry.id}'. Add the file's name.")
+            raise WeightsError(
+                FoundFault(
+                    code="image_prompt.no_file_named",
+                    field=FIELD,
+                    rule="name a file on the Hub",
+                    got=entry.id,
+                    found="'{got:s}'",
+                    fix="Add the file's name",
+                )
+            )
         path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
     shapes = read_shapes(path, field=FIELD)
     kind = tell_kind(shapes)
@@ -96,8 +107,14 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
         raise wrong_kind(kind, field=FIELD, name=entry.id)
     if _BASE not in shapes and _PLUS not in shapes:
         raise WeightsError(
-            f"{FIELD} must be an IP-Adapter of the kind base, plus or plus-face, got '{entry.id}', which is of "
-            "another. Choose another one."
+            FoundFault(
+                code="image_prompt.other_kind",
+                field=FIELD,
+                rule="be an IP-Adapter of the kind base, plus or plus-face",
+                got=entry.id,
+                found="'{got:s}', which is of another",
+                fix="Choose another one",
+            )
         )
     return AdapterFiles(entry, path, shapes, _encoder_of(entry, path))
 
@@ -121,8 +138,15 @@ def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> 
     found = {name: shape for name, shape in files.shapes.items() if name.startswith("ip_adapter.")}
     if found != expected:
         raise WeightsError(
-            f"{FIELD} must fit the base model '{base}' ({_in_words(expected)}), got '{files.entry.id}' "
-            f"({_in_words(found)}). Choose an IP-Adapter made for it."
+            FoundFault(
+                code="image_prompt.other_size",
+                field=FIELD,
+                rule="fit the base model '{base:s}' ({wanted_layers} layers, text of {wanted_text:s})",
+                got=files.entry.id,
+                found="'{got:s}' ({layers} layers, text of {text:s})",
+                fix="Choose an IP-Adapter made for it",
+                values={"base": base, **_built("wanted_", expected), **_built("", found)},
+            )
         )
 
 
@@ -176,14 +200,29 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as err:
         raise WeightsError(
-            f"{FIELD} must have a whole image encoder, got '{name}', whose is missing or damaged. Download it again."
+            FoundFault(
+                code="image_prompt.encoder_not_whole",
+                field=FIELD,
+                rule="have a whole image encoder",
+                got=name,
+                found="'{got:s}', whose is missing or damaged",
+                fix="Download it again",
+            )
         ) from err
     wanted = files.shapes[_PLUS_SEES if files.is_plus else _BASE][1]
     found = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
     if found != wanted:
         raise WeightsError(
-            f"{FIELD} must have the image encoder it was trained with, {wanted} wide, got '{name}' with one of "
-            f"{found}. Put the right one into a folder 'image_encoder' beside it."
+            FoundFault(
+                code="image_prompt.other_encoder",
+                field=FIELD,
+                rule="have the image encoder it was trained with, {limit} wide",
+                got=name,
+                found="'{got:s}' with one of {width}",
+                fix="Put the right one into a folder 'image_encoder' beside it",
+                limit=wanted,
+                values={"width": found},
+            )
         )
     return encoder.to(device)
 
@@ -205,9 +244,10 @@ def _projection(files: AdapterFiles, own: dict[str, torch.Tensor]) -> nn.Module:
         with torch.device("meta"):
             projection = _plus(own) if files.is_plus else _base(own)
     except KeyError as err:
-        raise not_whole(f"it lacks image_proj.{err.args[0]}", **words) from err
+        raise not_whole(lacks(err, "image_proj."), **words) from err
     except (ValueError, ZeroDivisionError, RuntimeError) as err:
-        raise not_whole("its layers make no projection of pictures", **words) from err
+        finding = Finding("weights.makes_no_network", "its layers make no projection of pictures")
+        raise not_whole(finding, **words) from err
     require_layout(_layout(weights), _layout(projection.state_dict()), **words)
     projection.load_state_dict(weights, assign=True)
     return projection
@@ -249,6 +289,7 @@ def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, t
     return renamed
 
 
-def _in_words(shapes: Shapes) -> str:
+def _built(prefix: str, shapes: Shapes) -> dict[str, object]:
+    """What a refusal says of an adapter's layers."""
     widths = sorted({shape[1] for shape in shapes.values()})
-    return f"{len(shapes) // 2} layers, text of {' and '.join(map(str, widths)) or 0}"
+    return {f"{prefix}layers": len(shapes) // 2, f"{prefix}text": " and ".join(map(str, widths)) or "0"}

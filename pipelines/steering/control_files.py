@@ -6,7 +6,7 @@ half of its base model's UNet, so it is built like the base model, or refused.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -18,10 +18,11 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.catalog_entries import ControlNet
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import TEXT_WIDTHS, WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
 
 FIELD = "controls"
 AnyControlNet = ControlNetModel | SparseControlNetModel
@@ -82,17 +83,36 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
     """
     channels, width = _channels(files), _text_width(files)
     if channels != tuple(unet["block_out_channels"]) or width not in (None, unet["cross_attention_dim"]):
-        wanted = _in_words(unet["block_out_channels"], unet["cross_attention_dim"])
+        values = {"base": base, **_built("wanted_", unet["block_out_channels"], unet["cross_attention_dim"])}
         raise WeightsError(
-            f"{FIELD} must fit the base model '{base}' ({wanted}), got '{files.entry.id}' "
-            f"({_in_words(channels, width)}). Choose a control model made for it."
+            FoundFault(
+                code="control.other_size",
+                field=FIELD,
+                rule="fit the base model '{base:s}' (blocks of {wanted_channels:s} channels, text of {wanted_text:s})",
+                got=files.entry.id,
+                found="'{got:s}' (blocks of {channels:s} channels, text of {text:s})",
+                fix="Choose a control model made for it",
+                values=values | _built("", channels, width),
+            )
         )
     hint = files.shapes.get(_FIRST_HINT, (0, _HINT_CHANNELS))[1]
     latent = files.shapes.get("conv_in.weight", (0, unet["in_channels"]))[1]
     if files.kind is WeightsKind.CONTROLNET and (hint != _HINT_CHANNELS or latent != unet["in_channels"]):
         raise WeightsError(
-            f"{FIELD} must follow pictures of {_HINT_CHANNELS} channels beside latents of {unet['in_channels']}, got "
-            f"'{files.entry.id}' ({hint} and {latent}). Choose another control model."
+            FoundFault(
+                code="control.other_channels",
+                field=FIELD,
+                rule="follow pictures of {wanted_hint} channels beside latents of {wanted_latent}",
+                got=files.entry.id,
+                found="'{got:s}' ({hint} and {latent})",
+                fix="Choose another control model",
+                values={
+                    "wanted_hint": _HINT_CHANNELS,
+                    "wanted_latent": unet["in_channels"],
+                    "hint": hint,
+                    "latent": latent,
+                },
+            )
         )
 
 
@@ -112,9 +132,9 @@ def load_control_net(
         with torch.device("meta"):
             net = ControlNetModel.from_config(files.config or _config(files.shapes, unet))
     except KeyError as err:
-        raise not_whole(f"it lacks {err.args[0]}", **words) from err
+        raise not_whole(lacks(err), **words) from err
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
-        raise not_whole("its layers make no ControlNet", **words) from err
+        raise not_whole(Finding("weights.makes_no_network", "its layers make no ControlNet"), **words) from err
     require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
     tensors = read_weights(files.path, field=FIELD, dtype=dtype)
     net.load_state_dict({new: tensors[old] for new, old in files.names.items()}, assign=True)
@@ -145,7 +165,8 @@ def _channels(files: ControlFiles) -> tuple[int, ...]:
     names = (f"down_blocks.{block}.resnets.0.conv1.weight" for block in count())
     channels = tuple(files.shapes[name][0] for name in takewhile(lambda name: name in files.shapes, names))
     if not channels:
-        raise not_whole("it has no blocks", what="ControlNet", field=FIELD, name=files.entry.id)
+        finding = Finding("control.no_blocks", "it has no blocks")
+        raise not_whole(finding, what="ControlNet", field=FIELD, name=files.entry.id)
     return channels
 
 
@@ -164,6 +185,7 @@ def _config(shapes: Shapes, unet: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _in_words(channels: tuple[int, ...], text: int | None) -> str:
+def _built(prefix: str, channels: Sequence[int], text: int | None) -> dict[str, str]:
+    """What a refusal says of a model's blocks and text."""
     known = f": {TEXT_WIDTHS[text]}" if text in TEXT_WIDTHS else ""
-    return f"blocks of {', '.join(map(str, channels))} channels, text of {text or 'any'}{known}"
+    return {f"{prefix}channels": ", ".join(map(str, channels)), f"{prefix}text": f"{text or 'any'}{known}"}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pipelines.context import is_ring
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit
 from pipelines.schedules import values_at
@@ -78,14 +80,32 @@ def plan_control(unit: ControlUnit, request: GenerationRequest, *, pictures: int
     keys = tuple(_place(key, unit, request) for key in unit.key_frames)
     if len(set(keys)) != len(keys):
         raise InvalidRequestError(
-            f"controls must name each key frame once, got {_listed(unit.key_frames)} for '{unit.model}' in a clip of "
-            f"{num_frames} frames. Change 'Key frames'."
+            FoundFault(
+                code="control.key_frame_twice",
+                field="controls",
+                rule="name each key frame once",
+                got=_listed(unit.key_frames),
+                found="{got:s} for '{model:s}' in a clip of {frames} frames",
+                fix="Change 'Key frames'",
+                values={"model": unit.model, "frames": num_frames},
+            )
         )
     fitting = sorted({1, num_frames, *([len(keys)] if keys else [])})
     if pictures not in fitting:
         raise InvalidRequestError(
-            f"controls must have a clip of {' or '.join(map(str, fitting))} frames for '{unit.model}', got {pictures}. "
-            "Use one picture for all frames, one for each frame or one for each key frame."
+            Fault(
+                code="control.length_of_clip",
+                field="controls",
+                rule="have a clip of {choices:s} frames for '{model:s}'",
+                got=pictures,
+                fix="Use one picture for all frames, one for each frame or one for each key frame",
+                limit=fitting,
+                values={
+                    "choices": " or ".join(map(str, fitting)),
+                    "listed": _listed(fitting),
+                    "model": unit.model,
+                },
+            )
         )
     return ControlPlan(unit, num_frames, pictures, keys, is_ring(request))
 
@@ -95,8 +115,16 @@ def _place(key: int, unit: ControlUnit, request: GenerationRequest) -> int:
     end = request.lengths[0]
     if not -end <= key < request.num_frames:
         raise InvalidRequestError(
-            f"controls must have key frames from {-end} to {request.num_frames - 1}, got {key} for '{unit.model}'. "
-            "Change 'Key frames'."
+            FoundFault(
+                code="control.key_frame_outside",
+                field="controls",
+                rule="have key frames from {first} to {last}",
+                got=key,
+                found="{got} for '{model:s}'",
+                fix="Change 'Key frames'",
+                limit=(-end, request.num_frames - 1),
+                values={"first": -end, "last": request.num_frames - 1, "model": unit.model},
+            )
         )
     return key + end if key < 0 else key
 

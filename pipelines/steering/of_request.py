@@ -3,6 +3,8 @@
 from pipelines.base_models.vae_files import AnyVae
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.steering.conditions import Conditions, Control
 from pipelines.steering.control_frames import ControlPlan, plan_control
@@ -24,14 +26,29 @@ def check_steering(request: GenerationRequest, inputs: ClipInputs) -> None:
     wanted = [len(unit.pictures) for unit in request.image_prompts]
     if given != wanted:
         raise InvalidRequestError(
-            f"image_prompts must have all their pictures, {sum(wanted)}, got {sum(given)}. Choose them again."
+            Fault(
+                code="image_prompt.pictures_missing",
+                field="image_prompts",
+                rule="have all their pictures, {limit}",
+                got=sum(given),
+                fix="Choose them again",
+                limit=sum(wanted),
+            )
         )
     for unit in request.image_prompts:
         keys = [frame for frame, _ in unit.pictures]
         if len(set(keys)) != len(keys) or not all(0 <= key < request.num_frames for key in keys):
             raise InvalidRequestError(
-                f"image_prompts must have pictures at different frames from 0 to {request.num_frames - 1}, got "
-                f"{', '.join(map(str, keys))} for '{unit.model}'. Change 'Pictures'."
+                FoundFault(
+                    code="image_prompt.frames_of_pictures",
+                    field="image_prompts",
+                    rule="have pictures at different frames from 0 to {limit}",
+                    got=", ".join(map(str, keys)),
+                    found="{got:s} for '{model:s}'",
+                    fix="Change 'Pictures'",
+                    limit=request.num_frames - 1,
+                    values={"model": unit.model},
+                )
             )
 
 
@@ -78,8 +95,14 @@ def weights_of(controls: tuple[LoadedControl, ...], adapters: tuple[LoadedAdapte
 def _plan_controls(request: GenerationRequest, inputs: ClipInputs) -> tuple[ControlPlan, ...]:
     if len(inputs.controls) != len(request.controls):
         raise InvalidRequestError(
-            f"controls must have a clip or picture for each of the {len(request.controls)} units, "
-            f"got {len(inputs.controls)}. Give each unit its own, or a source clip."
+            Fault(
+                code="control.clip_missing",
+                field="controls",
+                rule="have a clip or picture for each of the {limit} units",
+                got=len(inputs.controls),
+                fix="Give each unit its own, or a source clip",
+                limit=len(request.controls),
+            )
         )
     return tuple(
         plan_control(unit, request, pictures=clip.num_frames)

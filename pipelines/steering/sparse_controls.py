@@ -15,6 +15,8 @@ from pipelines.base_models.vae_files import AnyVae
 from pipelines.clip_inputs import FrameClip
 from pipelines.context import plan_inner_windows
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.steering.conditions import Residuals, UNetCall, weighted
 from pipelines.steering.control_frames import ControlPlan
@@ -58,8 +60,15 @@ class SparseControl:
         _require_places(encoder, plan, request)
         if plan.unit.falloff:
             raise InvalidRequestError(
-                f"controls must have no falloff for '{plan.unit.model}', got {plan.unit.falloff}. A SparseCtrl finds "
-                "the way between its key frames by itself; empty 'Falloff'."
+                FoundFault(
+                    code="control.sparse_with_falloff",
+                    field="controls",
+                    rule="have no falloff for '{model:s}'",
+                    got=str(plan.unit.falloff),
+                    found="{got:s}",
+                    fix="A SparseCtrl finds the way between its key frames by itself; empty 'Falloff'",
+                    values={"model": plan.unit.model},
+                )
             )
         self._encoder = encoder
         self._plan = plan if plan.keys else replace(plan, keys=_FIRST)
@@ -157,6 +166,13 @@ def _require_places(encoder: SparseControlNetModel, plan: ControlPlan, request: 
     places = encoder.config.motion_max_seq_length
     if seen > places:
         raise InvalidRequestError(
-            f"context_length must be at most the {places} positions of the SparseCtrl '{plan.unit.model}', got {seen}. "
-            "Lower 'Window length', or set an inner one."
+            Fault(
+                code="windows.longer_than_sparse_ctrl",
+                field="context_length",
+                rule="be at most the {limit} positions of the SparseCtrl '{model:s}'",
+                got=seen,
+                fix="Lower {context_length:label}, or set an inner one",
+                limit=places,
+                values={"model": plan.unit.model},
+            )
         )

@@ -13,11 +13,12 @@ import torch
 from diffusers import SparseControlNetModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
+from pipelines.findings import Finding
 from pipelines.motion.files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.motion.layout import Shapes, count_blocks, count_positions, rename_motion
 from pipelines.motion.modules import MotionModule, MotionState
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
-from pipelines.weights.reading import not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
 
 FIELD = "controls"
 _POSITIONS = 32  # frames of both published encoders, should a file hold no table
@@ -63,9 +64,9 @@ def _empty_encoder(shapes: Shapes, config: dict[str, Any] | None, name: str) -> 
         with torch.device("meta"):
             encoder = SparseControlNetModel.from_config(config or _config(shapes))
     except KeyError as err:
-        raise not_whole(f"it lacks {err.args[0]}", **words) from err
+        raise not_whole(lacks(err), **words) from err
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
-        raise not_whole("its layers make no encoder", **words) from err
+        raise not_whole(Finding("weights.makes_no_network", "its layers make no encoder"), **words) from err
     require_layout(shapes, layout_of(encoder, shapes), **words)
     encoder.motion_state = MotionState()
     for module in encoder.modules():

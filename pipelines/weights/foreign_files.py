@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 
 #: Bytes of a safetensors header: a full Stable Diffusion XL checkpoint has 0.4 MB of it.
 HEADER_LIMIT = 1 << 25
@@ -15,22 +16,35 @@ _MEGABYTE = 1e6
 _BEGINNINGS = (
     (
         b"version https://git-lfs",
-        "a pointer to a file in Git LFS, not the file itself",
+        Finding("weights.lfs_pointer", "a pointer to a file in Git LFS, not the file itself"),
         "Download the file it stands for",
     ),
-    (b"GGUF", "a GGUF file of quantised weights, which is not read here", "Choose the same model as .safetensors"),
-    (b"\x1f\x8b", "an archive (gzip)", "Unpack it"),
-    (b"7z\xbc\xaf", "an archive (7z)", "Unpack it"),
-    (b"Rar!", "an archive (RAR)", "Unpack it"),
-    (b"\x89HDF", "an HDF5 file of another library", "Choose the same model as .safetensors"),
-    (b"\x89PNG", "a picture", "Choose a file of weights"),
-    (b"\xff\xd8\xff", "a picture", "Choose a file of weights"),
+    (
+        b"GGUF",
+        Finding("weights.gguf", "a GGUF file of quantised weights, which is not read here"),
+        "Choose the same model as .safetensors",
+    ),
+    (b"\x1f\x8b", Finding("weights.archive", "an archive ({kind:s})", {"kind": "gzip"}), "Unpack it"),
+    (b"7z\xbc\xaf", Finding("weights.archive", "an archive ({kind:s})", {"kind": "7z"}), "Unpack it"),
+    (b"Rar!", Finding("weights.archive", "an archive ({kind:s})", {"kind": "RAR"}), "Unpack it"),
+    (b"\x89HDF", Finding("weights.hdf5", "an HDF5 file of another library"), "Choose the same model as .safetensors"),
+    (b"\x89PNG", Finding("weights.picture", "a picture"), "Choose a file of weights"),
+    (b"\xff\xd8\xff", Finding("weights.picture", "a picture"), "Choose a file of weights"),
 )
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _AGAIN = "Download it again"
-_PAGE = ("a web page, as a download behind a login gives", "Log in where it is published and download it again")
-_RENAMED = ("a pickle or an archive under another name", "Rename it to .ckpt if it is a checkpoint")
+_MISSING = Finding("weights.missing", "missing or can't be opened")
+_EMPTY = Finding("weights.empty", "empty")
+_NONE = Finding("weights.no_tensors", "cut off or not one at all")
+_PAGE = (
+    Finding("weights.web_page", "a web page, as a download behind a login gives"),
+    "Log in where it is published and download it again",
+)
+_RENAMED = (
+    Finding("weights.renamed", "a pickle or an archive under another name"),
+    "Rename it to .ckpt if it is a checkpoint",
+)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -45,48 +59,56 @@ def is_safetensors(path: Path) -> bool:
     )
 
 
-def unreadable(path: Path, field: str, why: str | None = None) -> WeightsError:
+def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsError:
     """What to raise for a file that can't be read as weights: what it is, as far as its bytes tell.
 
     Args:
         path: The file; it may be missing.
         field: The request's field it was chosen by.
-        why: What is wrong with it, where the reader knows better than the bytes do.
+        why: What is wrong with it, behind "which is", where the reader knows better than the bytes do.
     """
     kind = "safetensors file" if path.suffix.lower() in MAPPED else "file of tensors"
     state, advice = (why, _AGAIN) if why else _told(path)
     return WeightsError(
-        f"{field} must be a whole {kind}, got '{path.name}', which is {state}. {advice} or choose another."
+        FoundFault(
+            code=state.code,
+            field=field,
+            rule=f"be a whole {kind}",
+            got=path.name,
+            found=f"'{{got:s}}', which is {state.words}",
+            fix=f"{advice} or choose another",
+            values=state.values,
+        )
     )
 
 
-def _told(path: Path) -> tuple[str, str]:
+def _told(path: Path) -> tuple[Finding, str]:
     """What a file is, and what to do about it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             begin = file.read(_GLANCE)
     except OSError:
-        return "missing or can't be opened", _AGAIN
+        return _MISSING, _AGAIN
     by_mark = next(((state, advice) for mark, state, advice in _BEGINNINGS if begin.startswith(mark)), None)
     named_safetensors = path.suffix.lower() in MAPPED
     kinds = (
-        (not begin, ("empty", _AGAIN)),
-        (by_mark is not None, by_mark or ("", "")),
+        (not begin, (_EMPTY, _AGAIN)),
+        (by_mark is not None, by_mark or (_NONE, _AGAIN)),
         (begin.lstrip().lower().startswith(_PAGES), _PAGE),
         (begin.startswith((_ZIP, _PICKLE)) and named_safetensors and not is_safetensors(path), _RENAMED),
         (named_safetensors or is_safetensors(path), (_told_by_header(path, size, begin), _AGAIN)),
     )
-    return next((told for is_so, told in kinds if is_so), ("cut off or not one at all", _AGAIN))
+    return next((told for is_so, told in kinds if is_so), (_NONE, _AGAIN))
 
 
-def _told_by_header(path: Path, size: int, begin: bytes) -> str:
+def _told_by_header(path: Path, size: int, begin: bytes) -> Finding:
     """What is wrong with a .safetensors file, by its own account of its length."""
     length = int.from_bytes(begin[:_LENGTH], "little")
     if begin[_LENGTH : _LENGTH + 1] != b"{" or length > HEADER_LIMIT:
-        return "cut off or not one at all"
+        return _NONE
     if _LENGTH + length > size:
-        return "cut off in its header"
+        return Finding("weights.truncated_header", "cut off in its header")
     try:
         with path.open("rb") as file:
             file.seek(_LENGTH)
@@ -94,7 +116,8 @@ def _told_by_header(path: Path, size: int, begin: bytes) -> str:
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
         whole = _LENGTH + length + max(ends, default=0)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return "one whose header can't be read"
+        return Finding("weights.header_unreadable", "one whose header can't be read")
     if size < whole:
-        return f"cut off: {size / _MEGABYTE:,.1f} of {whole / _MEGABYTE:,.1f} MB are there"
-    return "one whose header doesn't fit what follows it"
+        megabytes = {"there": size / _MEGABYTE, "whole": whole / _MEGABYTE}
+        return Finding("weights.truncated", "cut off: {there:,.1f} of {whole:,.1f} MB are there", megabytes)
+    return Finding("weights.header_misfit", "one whose header doesn't fit what follows it")

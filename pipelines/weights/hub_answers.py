@@ -8,6 +8,7 @@ huggingface_hub 2.4, and the Hub's documentation of rate limits.
 import errno
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import httpx2  # the HTTP library of huggingface_hub
 import huggingface_hub
@@ -26,6 +27,8 @@ from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-d
 from huggingface_hub.utils._http import default_client_factory
 
 from pipelines.errors import WeightsError
+from pipelines.faults import Fault
+from pipelines.findings import FoundFault
 
 _PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524)
 _ASKING_S = 30.0
@@ -60,54 +63,91 @@ class HubAnswer(StrEnum):
 PASSING = (HubAnswer.TOO_MANY, HubAnswer.TROUBLE, HubAnswer.NO_ANSWER, HubAnswer.BROKEN_OFF)
 """What is worth another try by itself."""
 
-_NOT_HAD = "{field} must be downloadable, got '{name}': "
-_NOT_OPEN = "{field} must be open to all on the Hub, got '{name}': "
+
+class _Words(NamedTuple):
+    rule: str
+    found: str
+    fix: str
+
+
+_HAD, _OPEN = "be downloadable", "be open to all on the Hub"
 _WORDS = {
-    HubAnswer.UNREACHABLE: _NOT_HAD + "the Hub can't be reached. {instead}, or connect to the internet.",
-    HubAnswer.PROXY: _NOT_HAD + "the proxy on the way to the Hub refuses. {instead}, or set HTTPS_PROXY right.",
-    HubAnswer.OFFLINE: _NOT_HAD + "HF_HUB_OFFLINE forbids downloads here. {instead}, or leave HF_HUB_OFFLINE out.",
-    HubAnswer.MISSING: _NOT_OPEN + "there is no such repository, or it is a private one. Choose another model, or set "
-    "HF_TOKEN to a token of whoever may read it.",
-    HubAnswer.NO_REVISION: "{field} must be a revision on the Hub, got '{name}', which has none of this name. Choose "
-    "another model.",
-    HubAnswer.NO_FILE: "{field} must be a file on the Hub, got '{name}'. Choose another model.",
-    HubAnswer.GATED: _NOT_OPEN + "its publisher asks readers to accept terms. Choose another model, or accept them on "
-    "its page at huggingface.co and set HF_TOKEN to a token of that account.",
-    HubAnswer.BAD_TOKEN: _NOT_HAD + "the Hub does not know the token in HF_TOKEN, or it has run out. Set HF_TOKEN to a "
-    "new one, or leave it out.",
-    HubAnswer.FORBIDDEN: _NOT_OPEN + "the Hub forbids access to it. Choose another model, or set HF_TOKEN to a token "
-    "of whoever may read it.",
-    HubAnswer.DISABLED: _NOT_OPEN + "the Hub has disabled it. Choose another model.",
-    HubAnswer.WITHHELD: _NOT_OPEN + "the Hub withholds it for legal reasons. Choose another model.",
-    HubAnswer.TOO_MANY: _NOT_HAD + "the Hub has had too many questions from here. Try again in {wait}; with a token in "
-    "HF_TOKEN it answers more.",
-    HubAnswer.TROUBLE: _NOT_HAD + "the Hub has trouble of its own. Try again in a few minutes. {instead} meanwhile.",
-    HubAnswer.NO_ANSWER: _NOT_HAD + "the Hub was reached and did not answer in time. Try again in a few minutes. "
-    "{instead} meanwhile.",
-    HubAnswer.BROKEN_OFF: _NOT_HAD + "the connection broke off again and again. Try again, and it goes on from there. "
-    "{instead} meanwhile.",
-    HubAnswer.REFUSED: _NOT_HAD + "the Hub refuses the question (status {status}). {instead}.",
-    HubAnswer.NO_ROOM: _NOT_HAD
-    + "there is no room on the disk. Make some, or set HF_HOME to a folder on another disk.",
-    HubAnswer.NOT_WRITTEN: _NOT_HAD + "the Hub's folder on this disk can't be written to ({reason}). Set HF_HOME to "
-    "another.",
-    HubAnswer.OTHER_FILE: "{field} must be the file that the catalog knows, got '{name}', of which the Hub has another "
-    "now. Choose another model.",
-    HubAnswer.OTHER_SIZE: _NOT_HAD + "it did not arrive whole. Try again. {instead} meanwhile.",
+    HubAnswer.UNREACHABLE: _Words(_HAD, ": the Hub can't be reached", "{instead:s}, or connect to the internet"),
+    HubAnswer.PROXY: _Words(_HAD, ": the proxy on the way to the Hub refuses", "{instead:s}, or set HTTPS_PROXY right"),
+    HubAnswer.OFFLINE: _Words(
+        _HAD, ": HF_HUB_OFFLINE forbids downloads here", "{instead:s}, or leave HF_HUB_OFFLINE out"
+    ),
+    HubAnswer.MISSING: _Words(
+        _OPEN,
+        ": there is no such repository, or it is a private one",
+        "Choose another model, or set HF_TOKEN to a token of whoever may read it",
+    ),
+    HubAnswer.NO_REVISION: _Words("be a revision on the Hub", ", which has none of this name", "Choose another model"),
+    HubAnswer.NO_FILE: _Words("be a file on the Hub", "", "Choose another model"),
+    HubAnswer.GATED: _Words(
+        _OPEN,
+        ": its publisher asks readers to accept terms",
+        "Choose another model, or accept them on its page at huggingface.co and set HF_TOKEN to a token of that "
+        "account",
+    ),
+    HubAnswer.BAD_TOKEN: _Words(
+        _HAD,
+        ": the Hub does not know the token in HF_TOKEN, or it has run out",
+        "Set HF_TOKEN to a new one, or leave it out",
+    ),
+    HubAnswer.FORBIDDEN: _Words(
+        _OPEN,
+        ": the Hub forbids access to it",
+        "Choose another model, or set HF_TOKEN to a token of whoever may read it",
+    ),
+    HubAnswer.DISABLED: _Words(_OPEN, ": the Hub has disabled it", "Choose another model"),
+    HubAnswer.WITHHELD: _Words(_OPEN, ": the Hub withholds it for legal reasons", "Choose another model"),
+    HubAnswer.TOO_MANY: _Words(
+        _HAD,
+        ": the Hub has had too many questions from here",
+        "Try again in a few minutes; with a token in HF_TOKEN it answers more",
+    ),
+    HubAnswer.TROUBLE: _Words(
+        _HAD, ": the Hub has trouble of its own", "Try again in a few minutes. {instead:s} meanwhile"
+    ),
+    HubAnswer.NO_ANSWER: _Words(
+        _HAD,
+        ": the Hub was reached and did not answer in time",
+        "Try again in a few minutes. {instead:s} meanwhile",
+    ),
+    HubAnswer.BROKEN_OFF: _Words(
+        _HAD,
+        ": the connection broke off again and again",
+        "Try again, and it goes on from there. {instead:s} meanwhile",
+    ),
+    HubAnswer.REFUSED: _Words(_HAD, ": the Hub refuses the question (status {status})", "{instead:s}"),
+    HubAnswer.NO_ROOM: _Words(
+        _HAD, ": there is no room on the disk", "Make some, or set HF_HOME to a folder on another disk"
+    ),
+    HubAnswer.NOT_WRITTEN: _Words(
+        _HAD, ": the Hub's folder on this disk can't be written to ({reason:s})", "Set HF_HOME to another"
+    ),
+    HubAnswer.OTHER_FILE: _Words(
+        "be the file that the catalog knows", ", of which the Hub has another now", "Choose another model"
+    ),
+    HubAnswer.OTHER_SIZE: _Words(_HAD, ": it did not arrive whole", "Try again. {instead:s} meanwhile"),
 }
+_TOO_MANY_FOR_NOW = _WORDS[HubAnswer.TOO_MANY]._replace(
+    fix="Try again in {wait_s:.0f} s; with a token in HF_TOKEN it answers more"
+)
 
 
 class HubError(WeightsError):
     """A file can't be had from the Hub.
 
     Args:
-        text: Why, in words, and what to do.
+        fault: Why, and what to do.
         answer: The same as a value.
         wait_s: For how long the Hub asks to wait, seconds; None where it does not.
     """
 
-    def __init__(self, text: str, answer: HubAnswer, wait_s: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, fault: Fault, answer: HubAnswer, wait_s: float | None = None) -> None:
+        super().__init__(fault)
         self.answer, self.wait_s = answer, wait_s
 
 
@@ -223,12 +263,21 @@ def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubEr
         instead: What to choose where there is no Hub, as the beginning of a sentence.
     """
     answer, wait_s = answer_of(err), getattr(err, "wait_s", None)
-    words = _WORDS[answer].format(
+    code, words = f"hub.{answer}", _WORDS[answer]
+    if answer is HubAnswer.TOO_MANY and wait_s:
+        code, words = "hub.too_many_for_now", _TOO_MANY_FOR_NOW
+    fault = FoundFault(
+        code=code,
         field=field,
-        name=name,
-        instead=instead,
-        wait=f"{wait_s:.0f} s" if wait_s else "a few minutes",
-        status=err.response.status_code if isinstance(err, HfHubHTTPError) else "unknown",
-        reason=(isinstance(err, OSError) and err.strerror) or "for an unknown reason",
+        rule=words.rule,
+        got=name,
+        found=f"'{{got:s}}'{words.found}",
+        fix=words.fix,
+        values={
+            "instead": instead,
+            "wait_s": wait_s,
+            "status": err.response.status_code if isinstance(err, HfHubHTTPError) else "unknown",
+            "reason": (isinstance(err, OSError) and err.strerror) or "for an unknown reason",
+        },
     )
-    return HubError(words, answer, wait_s)
+    return HubError(fault, answer, wait_s)

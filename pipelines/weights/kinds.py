@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from pipelines.errors import WeightsError
+from pipelines.findings import FoundFault
 
 
 class WeightsKind(StrEnum):
@@ -231,8 +232,19 @@ def wrong_kind(found: WeightsKind, *, field: str, name: str, wanted: str | None 
         image_prompts must be an IP-Adapter, got 'ema.pt', which is a VAE. Put it into the models folder's 'vaes'.
     """
     words, folders = READERS[field]
-    what, remedy = str(found), BELONGS[found]
+    code, what, remedy = f"weights.is_{found.name.lower()}", "{found:s}", BELONGS[found]
     if FOLDERS.get(found) in folders:
+        code = "weights.other_of_its_folder" if wanted else "weights.unknown_form"
         what = what if wanted else f"{what} in a form that is not known here"
         remedy = BELONGS[WeightsKind.UNKNOWN]
-    return WeightsError(f"{field} must be {wanted or words}, got '{name}', which is {what}. {remedy}.")
+    return WeightsError(
+        FoundFault(
+            code=code,
+            field=field,
+            rule="be {wanted:s}",
+            got=name,
+            found=f"'{{got:s}}', which is {what}",
+            fix=remedy,
+            values={"wanted": str(wanted or words), "found": str(found)},
+        )
+    )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.weights.foreign_files import unreadable
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
@@ -64,8 +65,16 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
     """
     if path.suffix.lower() not in PICKLES:
         raise WeightsError(
-            f"{field} must be a .safetensors file or one of {', '.join(PICKLES)}, got '{path.name}'. "
-            "Choose another file."
+            FoundFault(
+                code="weights.ending",
+                field=field,
+                rule="be a .safetensors file or one of {choices:s}",
+                got=path.name,
+                found="'{got:s}'",
+                fix="Choose another file",
+                limit=PICKLES,
+                values={"choices": ", ".join(PICKLES)},
+            )
         )
     archive = _archive(path, field)
     foreign = _foreign_objects(path, archive, field)
@@ -77,7 +86,7 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True if archive else None)
     except pickle.UnpicklingError as err:
         why = "one that can't be opened safely: it is not pickled as torch does"
-        raise unreadable(path, field, why) from err
+        raise unreadable(path, field, Finding("weights.pickled_otherwise", why)) from err
     except _UNREADABLE as err:
         raise unreadable(path, field) from err
     return {name: tensor for name, tensor in _tensors(content).items() if _is_plain(tensor, path, field)}
@@ -98,9 +107,11 @@ def _tensors(content: object) -> dict[str, torch.Tensor]:
 def _is_plain(tensor: torch.Tensor, path: Path, field: str) -> bool:
     """Refuse tensors that a file of this size can't hold, or that are no plain rows of numbers."""
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
-        raise unreadable(path, field, "one of sparse, quantised or complex tensors")
+        raise unreadable(
+            path, field, Finding("weights.no_plain_tensors", "one of sparse, quantised or complex tensors")
+        )
     if tensor.nbytes > tensor.untyped_storage().nbytes() or tensor.nbytes > path.stat().st_size:
-        raise unreadable(path, field, "one whose tensors are larger than the file")
+        raise unreadable(path, field, Finding("weights.larger_than_file", "one whose tensors are larger than the file"))
     return True
 
 
@@ -121,11 +132,14 @@ def _archive(path: Path, field: str) -> str | None:
         raise unreadable(path, field) from err
     pickled = next((member for member in members if member.filename.endswith("data.pkl")), None)
     if pickled is None:
-        raise unreadable(path, field, "an archive (zip) of other files, which must be unpacked first")
+        why = "an archive (zip) of other files, which must be unpacked first"
+        raise unreadable(path, field, Finding("weights.zip_of_files", why))
     if any("/code/" in member.filename for member in members):
-        raise unreadable(path, field, "a TorchScript program, not a file of tensors")
+        raise unreadable(path, field, Finding("weights.torch_script", "a TorchScript program, not a file of tensors"))
     if pickled.file_size > _PICKLE_LIMIT or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise unreadable(path, field, "an archive packed in another way than torch's")
+        raise unreadable(
+            path, field, Finding("weights.packed_otherwise", "an archive packed in another way than torch's")
+        )
     return pickled.filename
 
 
@@ -160,10 +174,16 @@ def _named_objects(content: io.BytesIO) -> set[str]:
 
 
 def _not_opened(path: Path, field: str, names: list[str]) -> WeightsError:
-    listed = f" ({', '.join(sorted(names)[:_NAMED])})" if names else ""
     return WeightsError(
-        f"{field} must hold nothing but tensors, got '{path.name}', which asks to run code. Beside tensors it holds "
-        f"objects of other programs{listed}, as training programs leave them and harmful files do; it was not opened. "
-        "Choose a .safetensors file, or if you trust its maker convert it: load it with that program and save its "
-        "tensors with safetensors.torch.save_file."
+        FoundFault(
+            code="weights.runs_code",
+            field=field,
+            rule="hold nothing but tensors",
+            got=path.name,
+            found="'{got:s}', which asks to run code",
+            fix="Beside tensors it holds objects of other programs ({objects:s}), as training programs leave them and "
+            "harmful files do; it was not opened. Choose a .safetensors file, or if you trust its maker convert it: "
+            "load it with that program and save its tensors with safetensors.torch.save_file",
+            values={"objects": ", ".join(sorted(names)[:_NAMED])},
+        )
     )

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pipelines.errors import WeightsError
+from pipelines.findings import Finding, FoundFault
 from pipelines.weights.foreign_files import MAPPED, is_safetensors, unreadable
 from pipelines.weights.pickles import unpickle
 from pipelines.weights.scaled import refuse_quantised, unscaled, whole_numbers, without_factors
@@ -89,9 +90,7 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
     """
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise WeightsError(
-                f"{field} must hold finite numbers, got '{name}' with NaN or infinity in {key}. Choose another file."
-            )
+            raise _not_finite(field, name, key)
 
 
 def weights_in(folder: Path) -> Path:
@@ -138,13 +137,35 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
         config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
         found = config["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise WeightsError(
-            f"{field} must be a folder with a {FOLDER_CONFIG} and weights, got '{name}', "
-            f"which has no readable {FOLDER_CONFIG}. Install it again or choose another."
-        ) from err
+        raise no_config(field, name) from err
     if found != kind:
-        raise WeightsError(f"{field} must be {what}, got '{name}', which is a {found}. Choose another.")
+        raise WeightsError(
+            FoundFault(
+                code="weights.other_class",
+                field=field,
+                rule="be {wanted:s}",
+                got=name,
+                found="'{got:s}', which is a {class_name:s}",
+                fix="Choose another",
+                values={"wanted": what, "class_name": str(found)},
+            )
+        )
     return weights_in(folder), {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def no_config(field: str, name: str) -> WeightsError:
+    """What to raise for a diffusers folder of one model without a configuration that can be read."""
+    return WeightsError(
+        FoundFault(
+            code="weights.no_config",
+            field=field,
+            rule="be a folder with a {config:s} and weights",
+            got=name,
+            found="'{got:s}', which has no readable {config:s}",
+            fix="Install it again or choose another",
+            values={"config": FOLDER_CONFIG},
+        )
+    )
 
 
 def require_layout(
@@ -165,20 +186,44 @@ def require_layout(
         WeightsError: A tensor is missing, too many, or of another shape; the first is named.
     """
     lacking, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    words = {"what": what, "field": field, "name": name}
     if lacking:
-        raise not_whole(f"it lacks {len(lacking)} tensors, the first {lacking[0]}", what=what, field=field, name=name)
+        counted = {"count": len(lacking), "tensor": lacking[0]}
+        raise not_whole(
+            Finding("weights.lacks_tensors", "it lacks {count} tensors, the first {tensor:s}", counted), **words
+        )
     if extra:
-        why = f"it has {len(extra)} tensors too many, the first {extra[0]}"
-        raise not_whole(why, what=what, field=field, name=name)
+        counted = {"count": len(extra), "tensor": extra[0]}
+        raise not_whole(
+            Finding("weights.too_many_tensors", "it has {count} tensors too many, the first {tensor:s}", counted),
+            **words,
+        )
     for key, shape in expected.items():
         if found[key] != shape:
-            why = f"{key} has the shape {_by(found[key])} where {_by(shape)} is needed"
-            raise not_whole(why, what=what, field=field, name=name)
+            shapes = {"tensor": key, "shape": _by(found[key]), "wanted_shape": _by(shape)}
+            why = "{tensor:s} has the shape {shape:s} where {wanted_shape:s} is needed"
+            raise not_whole(Finding("weights.other_shape", why, shapes), **words)
 
 
-def not_whole(why: str, *, what: str, field: str, name: str) -> WeightsError:
+def not_whole(why: Finding | str, *, what: str, field: str, name: str) -> WeightsError:
     """What to raise for the file `name` that should be a whole `what`, chosen by the request's `field`."""
-    return WeightsError(f"{field} must be a whole {what}, got '{name}': {why}. Download it again or choose another.")
+    finding = Finding("weights.not_whole", "{why:s}", {"why": why}) if isinstance(why, str) else why
+    return WeightsError(
+        FoundFault(
+            code=finding.code,
+            field=field,
+            rule="be a whole {what:s}",
+            got=name,
+            found=f"'{{got:s}}': {finding.words}",
+            fix="Download it again or choose another",
+            values={"what": what, **finding.values},
+        )
+    )
+
+
+def lacks(err: KeyError, prefix: str = "") -> Finding:
+    """What is wrong with a file in which a tensor was looked for that is not in it."""
+    return Finding("weights.lacks_tensor", "it lacks {tensor:s}", {"tensor": f"{prefix}{err.args[0]}"})
 
 
 def _is_mapped(path: Path) -> bool:
@@ -207,8 +252,16 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
     for name, (dtype, _) in wanted.items():
         if dtype not in _BYTES:
             raise WeightsError(
-                f"{field} must hold numbers of a type that is read here ({', '.join(_BYTES)}), got '{path.name}' with "
-                f"{dtype} in {name}. Choose the same model in float16."
+                FoundFault(
+                    code="weights.number_type",
+                    field=field,
+                    rule="hold numbers of a type that is read here ({choices:s})",
+                    got=path.name,
+                    found="'{got:s}' with {dtype:s} in {tensor:s}",
+                    fix="Choose the same model in float16",
+                    limit=tuple(_BYTES),
+                    values={"choices": ", ".join(_BYTES), "dtype": dtype, "tensor": name},
+                )
             )
     for turn in _turns({name: count * _BYTES[dtype] for name, (dtype, count) in wanted.items()}):
         with _safetensors(path, field) as file:
@@ -259,14 +312,32 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
         plain = tensor.float() if tensor.itemsize == 1 else tensor
         if torch.isfinite(plain).all():
             raise WeightsError(
-                f"{field} must hold numbers in the range of {str(target).removeprefix('torch.')}, in which it would be "
-                f"computed here, got '{file}' with larger ones in {name}. Set STUDIO_DTYPE to float32, or choose "
-                "another file."
+                FoundFault(
+                    code="weights.beyond_number_type",
+                    field=field,
+                    rule="hold numbers in the range of {dtype:s}, in which it would be computed here",
+                    got=file,
+                    found="'{got:s}' with larger ones in {tensor:s}",
+                    fix="Set STUDIO_DTYPE to float32, or choose another file",
+                    values={"dtype": str(target).removeprefix("torch."), "tensor": name},
+                )
             )
-        raise WeightsError(
-            f"{field} must hold finite numbers, got '{file}' with NaN or infinity in {name}. Choose another file."
-        )
+        raise _not_finite(field, file, name)
     return made
+
+
+def _not_finite(field: str, file: str, tensor: str) -> WeightsError:
+    return WeightsError(
+        FoundFault(
+            code="weights.not_finite",
+            field=field,
+            rule="hold finite numbers",
+            got=file,
+            found="'{got:s}' with NaN or infinity in {tensor:s}",
+            fix="Choose another file",
+            values={"tensor": tensor},
+        )
+    )
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -7,11 +7,13 @@ from math import prod
 import torch
 
 from pipelines.errors import WeightsError
+from pipelines.findings import FoundFault
 
 #: A layer's factor beside its weight: ComfyUI's first names and its later ones.
 _FACTORS = ("scale_weight", "weight_scale")
 #: What is beside weights for programs that compute in float8, or says that there are factors.
 _BESIDE = ("scale_input", "input_scale", "scaled_fp8", "comfy_quant")
+_IN_FLOAT16 = "Choose the same model in float16"
 #: How names end beside or in the place of quantised weights: bitsandbytes', quanto's, GPTQ's and AWQ's.
 _QUANTISED = re.compile(
     r"\.(absmax|quant_map|quant_state\.\w+|nested_absmax|SCB|weight_format|weight\._(data|scale)|qweight|qzeros|g_idx)$"
@@ -35,8 +37,15 @@ def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict
         weight = tensors.get(f"{name.rpartition('.')[0]}.weight")
         if factor.numel() != 1 or weight is None or not weight.is_floating_point():
             raise WeightsError(
-                f"{field} must hold plain weights or float8 with one factor a layer, got '{file}', which is quantised "
-                f"in blocks ({name}). Choose the same model in float16."
+                FoundFault(
+                    code="weights.quantised_in_blocks",
+                    field=field,
+                    rule="hold plain weights or float8 with one factor a layer",
+                    got=file,
+                    found="'{got:s}', which is quantised in blocks ({tensor:s})",
+                    fix=_IN_FLOAT16,
+                    values={"tensor": name},
+                )
             )
         weight.mul_(factor.to(weight.dtype))
     return tensors
@@ -57,16 +66,30 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
     found = next((name for name in names if _QUANTISED.search(name)), None)
     if found:
         raise WeightsError(
-            f"{field} must hold plain weights, got '{file}', which is quantised ({found}). Choose the same model in "
-            "float16."
+            FoundFault(
+                code="weights.quantised",
+                field=field,
+                rule="hold plain weights",
+                got=file,
+                found="'{got:s}', which is quantised ({tensor:s})",
+                fix=_IN_FLOAT16,
+                values={"tensor": found},
+            )
         )
 
 
 def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
     """What to raise for a tensor of whole numbers where weights must be."""
     return WeightsError(
-        f"{field} must hold floating-point weights, got '{file}' with whole numbers in {name}, as quantised models "
-        "have them. Choose the same model in float16."
+        FoundFault(
+            code="weights.whole_numbers",
+            field=field,
+            rule="hold floating-point weights",
+            got=file,
+            found="'{got:s}' with whole numbers in {tensor:s}, as quantised models have them",
+            fix=_IN_FLOAT16,
+            values={"tensor": name},
+        )
     )
 
 
