@@ -60,7 +60,7 @@ class Axis:
         prompt, search = str(values.get("prompt") or ""), self.values[0]
         if search not in prompt:
             rule, fix = "begin with words of the prompt", "Write the words to replace first"
-            got = Fault("grid.not_in_prompt", SEARCH_REPLACE, rule, search, fix, after=", which is not in it")
+            got = Fault("grid.not_in_prompt", SEARCH_REPLACE, rule, search, fix, seen="{got}, which is not in it")
             raise InvalidRequestError(got)
         return {**values, "prompt": prompt.replace(search, value)}
 

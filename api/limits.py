@@ -45,7 +45,7 @@ def check_limits(request: GenerationRequest, found: Settings) -> None:
                 f"{request.hires_scale:g}",
                 "Lower {field:label}",
                 limit=found.max_side,
-                after=", which makes {size}",
+                seen="{got}, which makes {size}",
                 values={"size": "x".join(map(str, request.clip_size))},
             )
         )

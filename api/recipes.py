@@ -161,7 +161,7 @@ def _likeliest_text(path: Path) -> tuple[str, str]:
     if not texts:
         fix = "Choose a clip that this app made, or a picture or clip with an infotext"
         raise UserError(
-            Fault("recipe.none_in_file", "file", "carry a recipe", path.name, fix, after=", which has none")
+            Fault("recipe.none_in_file", "file", "carry a recipe", path.name, fix, seen="{got}, which has none")
         )
     return next((found for found in texts if _json_of(found[0]) is not None), texts[0])
 

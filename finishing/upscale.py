@@ -149,5 +149,5 @@ def _refused(path: Path, code: str, why: str) -> Fault:
         got=f"'{path.name}'",
         fix=_INSTEAD,
         values={"name": path.name},
-        after=f", {why}",
+        seen=f"{{got:s}}, {why}",
     )

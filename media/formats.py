@@ -8,17 +8,17 @@ from typing import ClassVar, Protocol
 
 from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER
-from media.worded_faults import WordedFault
 from pipelines.choices import GifOptimize, Mp4Preset, Mp4Tune
+from pipelines.faults import Fault
 
 
 class DamagedClipError(RuntimeError):
     """A file is not a whole clip of its kind; the text says what is wrong with it."""
 
 
-def damaged_clip(path: Path) -> WordedFault:
+def damaged_clip(path: Path) -> Fault:
     """What people are told of it."""
-    return WordedFault(
+    return Fault(
         code="clip.damaged",
         field="file",
         rule="be a whole, playable clip",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from media.input_files import BadInputError
-from media.worded_faults import WordedFault
+from pipelines.faults import Fault
 
 _FOLDERS = ("image", "mask")
 
@@ -33,7 +33,7 @@ def split_image_and_mask(names: Sequence[str]) -> tuple[list[str], list[str]]:
     images, masks = (_in_folder(names, folder) for folder in _FOLDERS)
     if not images or len(images) != len(masks):
         raise BadInputError(
-            WordedFault(
+            Fault(
                 code="image_and_mask.counts_differ",
                 rule="have folders image and mask with as many pictures each",
                 got=(len(images), len(masks)),

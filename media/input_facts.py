@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from media.input_files import InputKind
-from media.worded_faults import WordedFault, about
+from media.named_faults import about
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 from pipelines.image_fit import ImageFit
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
@@ -69,7 +70,7 @@ class InputFacts:
         """
         if cut.start >= self.num_frames:
             raise InvalidRequestError(
-                WordedFault(
+                Fault(
                     code="source.starts_behind_end",
                     field="source_start",
                     rule="be below the length of the clip ({limit:,} frames)",
@@ -111,7 +112,7 @@ def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: 
     whole = "{whole:,}, {left:,} when cut" if is_cut else "{whole:,}"
     raise InvalidRequestError(
         about(
-            WordedFault(
+            Fault(
                 code="source.other_length_when_cut" if is_cut else "source.other_length",
                 rule=f"have 1 frame, as many as the source clip ({whole}) or as many as the result ({{result:,}})",
                 got=beside.num_frames,

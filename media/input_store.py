@@ -15,9 +15,9 @@ from media.image_and_mask import split_image_and_mask
 from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
 from media.inputs import Decoded, decoding, named, open_input, probe_input
+from media.named_faults import about
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
-from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
 
@@ -61,7 +61,7 @@ class InputStore:
             size = check_plain_file(path)
             if size > MAX_FILE_BYTES:
                 raise BadInputError(
-                    WordedFault(
+                    Fault(
                         code="file.too_large",
                         rule="be at most {limit} GiB",
                         got=size / 2**30,
@@ -187,7 +187,7 @@ class InputStore:
         except OSError as err:
             raise InvalidRequestError(
                 about(
-                    WordedFault(
+                    Fault(
                         code="input.gone",
                         rule="be a file that is here",
                         got=f"{sha256[:12]}…",

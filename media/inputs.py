@@ -12,11 +12,11 @@ from media.ffmpeg import Frames
 from media.frame_file import FrameFile
 from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import CHOOSE_ANOTHER, BadInputError, InputKind, sniff
+from media.named_faults import about
 from media.picture_zip import PictureZipReader
 from media.pictures import PictureReader
 from media.timing import Timing
 from media.video import VideoReader
-from media.worded_faults import WordedFault, about
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
 from pipelines.image_fit import ImageFit, fitted
@@ -137,7 +137,7 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
     num_bytes = len(places) * width * height * 3
     if num_bytes > MAX_STORED_BYTES:
         raise BadInputError(
-            WordedFault(
+            Fault(
                 code="input.unpacks_too_large",
                 rule="unpack to at most {limit} GiB",
                 got=num_bytes / 2**30,

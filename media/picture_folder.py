@@ -7,7 +7,6 @@ from pathlib import Path
 from media.input_files import BadInputError, check_plain_file, natural_order
 from media.picture_zip import is_picture_name
 from media.pictures import MAX_PICTURE_BYTES
-from media.worded_faults import WordedFault
 from pipelines.faults import Fault
 
 _SHOWN = 3
@@ -34,7 +33,7 @@ def pictures_in(folder: Path) -> list[str]:
                 (found if is_picture_name(below) and not whole.is_symlink() else others).append(below)
     except OSError as err:
         raise BadInputError(
-            WordedFault(
+            Fault(
                 code="folder.unreadable",
                 rule="be a folder that can be read",
                 got=str(folder),
@@ -79,7 +78,7 @@ def _without_pictures(others: Iterable[str]) -> Fault:
         return Fault(code="folder.empty", rule=rule, got="an empty one", fix=fix)
     got, more = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
     if more <= 0:
-        return WordedFault(
+        return Fault(
             code="folder.no_pictures",
             rule=rule,
             got=got,
@@ -87,7 +86,7 @@ def _without_pictures(others: Iterable[str]) -> Fault:
             values={"names": got},
             seen="one with {names:s}",
         )
-    return WordedFault(
+    return Fault(
         code="folder.no_pictures_among_many",
         rule=rule,
         got=got,

@@ -16,7 +16,6 @@ from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER, BadInputError, natural_order
 from media.pictures import MAX_PICTURE_BYTES, opened_picture, size_as_seen, to_rgb
 from media.timing import Timing
-from media.worded_faults import WordedFault
 from pipelines.faults import Fault
 
 MAX_PICTURES = 65_535
@@ -115,7 +114,7 @@ class PictureZip:
         pictures = [member for member in files if is_picture_name(member.filename)]
         if not 0 < len(pictures) <= MAX_PICTURES:
             raise BadInputError(
-                WordedFault(
+                Fault(
                     code="zip.wrong_count",
                     rule="hold 1 to {limit:,} pictures",
                     got=len(pictures),
@@ -127,7 +126,7 @@ class PictureZip:
         unpacked = sum(member.file_size for member in pictures)
         if unpacked > MAX_UNPACKED_BYTES:
             raise BadInputError(
-                WordedFault(
+                Fault(
                     code="zip.unpacks_too_large",
                     rule="unpack to at most {limit} GiB",
                     got=unpacked / 2**30,
@@ -170,7 +169,7 @@ class PictureZipReader:
                 with opened_picture(BytesIO(pictures.read(self._names[place]))) as picture:
                     if (found := size_as_seen(picture)) != (self.width, self.height):
                         raise BadInputError(
-                            WordedFault(
+                            Fault(
                                 code="zip.sizes_differ",
                                 rule="have frames of one size",
                                 got=f"{found[0]} × {found[1]}",

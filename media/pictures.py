@@ -19,7 +19,6 @@ from media.ffmpeg import Frames
 from media.formats import DamagedClipError
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.timing import Timing, frame_shown_at, timing_of
-from media.worded_faults import WordedFault
 from pipelines.faults import Fault
 
 MAX_PICTURE_PIXELS = 8192 * 8192
@@ -77,7 +76,7 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
                 )
             if _is_raw_photo(picture):
                 raise BadInputError(
-                    WordedFault(
+                    Fault(
                         code="picture.raw_photo",
                         rule="be a developed picture",
                         got="a camera's raw photo",

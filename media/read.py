@@ -22,9 +22,9 @@ from media.timing import timing_of
 from media.video import list_video
 from media.video_colors import to_srgb_filters
 from media.webp_file import read_webp_facts, read_webp_recipe
-from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.errors import UserError
+from pipelines.faults import Fault
 from pipelines.request_fields.clip import MAX_NUM_FRAMES
 
 MAX_READ_BYTES = 4 << 30
@@ -85,7 +85,7 @@ def read_recipe(path: Path) -> str:
         raise _damaged(path) from err
     if not recipe:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="clip.no_recipe",
                 field="file",
                 rule="carry a recipe",
@@ -113,7 +113,7 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
         raise _damaged(path)
     if info.num_frames > max_frames:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="clip.too_long",
                 field="file",
                 rule="have at most {limit:,} frames",
@@ -146,7 +146,7 @@ def read_frames(path: Path, *, max_frames: int = 1_000) -> Frames:
     num_bytes = info.num_frames * info.height * info.width * 3
     if num_bytes > MAX_READ_BYTES:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="clip.unpacks_too_large",
                 field="file",
                 rule="unpack to at most {limit:g} GiB of pictures",
@@ -173,7 +173,7 @@ def _whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
         raise _damaged(path) from err
     if count != info.num_frames:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="clip.not_whole",
                 field="file",
                 rule="be whole",
@@ -210,7 +210,7 @@ def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     match kind:
         case OutputFormat.TXT:
             raise UserError(
-                WordedFault(
+                Fault(
                     code="clip.text",
                     field="file",
                     rule="have pictures",
@@ -263,7 +263,7 @@ def _sniffed(path: Path) -> OutputFormat:
         if re.match(pattern, start, re.DOTALL):
             return kind
     raise UserError(
-        WordedFault(
+        Fault(
             code="clip.of_no_kind",
             field="file",
             rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe",

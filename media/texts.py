@@ -13,7 +13,6 @@ from media.picture_text import iter_picture_texts
 from media.png import read_png_recipe
 from media.tagged_video import read_video_tags
 from media.webp_file import iter_webp_texts
-from media.worded_faults import WordedFault
 from pipelines.errors import UserError
 from pipelines.faults import Fault
 
@@ -79,7 +78,7 @@ def _text_file(path: Path) -> tuple[str, str]:
     text, is_certain = decode_text(data[:MAX_TEXT_BYTES])
     if text is None:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="settings_file.of_no_kind",
                 field="file",
                 rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a JPEG, a zip of PNG frames, a recipe or an infotext",

@@ -20,7 +20,6 @@ from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.pictures import check_picture_size, too_many_pixels
 from media.timing import Timing, timing_of
 from media.video_colors import VideoColors, to_srgb_filters
-from media.worded_faults import WordedFault
 from pipelines.faults import Fault
 
 MAX_LISTED_FRAMES = 200_000
@@ -208,7 +207,7 @@ def _refused(err: FFmpegError) -> Fault:
         rule, fix = "be a clip in a codec that can be read", "Convert it to H.264 in MP4"
         if codec[1] == "none":
             return Fault(code="clip.unknown_codec", rule=rule, got="one in an unknown codec", fix=fix)
-        return WordedFault(
+        return Fault(
             code="clip.unreadable_codec",
             rule=rule,
             got=codec[1],

@@ -11,9 +11,9 @@ from PIL import Image
 
 from media.formats import ClipSpec, DamagedClipError, start_in_ticks
 from media.picture_text import exif_texts, xmp_texts
-from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
+from pipelines.faults import Fault
 
 MAX_FILE_BYTES = (1 << 32) - 10
 _MAX_TEXT_BYTES = 8 << 20
@@ -50,7 +50,7 @@ def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
     num_bytes = target.tell()
     if num_bytes > MAX_FILE_BYTES:
         raise InvalidRequestError(
-            WordedFault(
+            Fault(
                 code="webp.clip_too_large",
                 field="formats",
                 rule="hold the clip",

@@ -31,7 +31,7 @@ from pipelines.catalog_entries import (
 )
 from pipelines.choices import MotionNorm, Scheduler
 from pipelines.errors import InvalidRequestError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.gpu import find_gpu
 from pipelines.prompt.tags import tag_name
 from pipelines.request import GenerationRequest
@@ -372,12 +372,12 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
     nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
     choices = tuple(nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
     raise InvalidRequestError(
-        FoundFault(
+        Fault(
             code="catalog.unknown",
             field=field,
             rule="be one of the catalog",
             got=wanted[:60],
-            found="'{got:s}'{place:s}",
+            seen="'{got:s}'{place:s}",
             fix="Choose {choices:s}",
             limit=choices,
             values={"choices": ", ".join(f"'{name}'" for name in choices), "place": place},

@@ -28,7 +28,8 @@ class Fault:
         limit: The bound or the choices that the value breaks, if there are any.
         place: Where in the field it stands: the number of a list's item from 1, then the item's key.
         values: What the templates name besides.
-        after: What follows the value in its sentence, a template such as `, which makes {size}`.
+        seen: What stands behind "got", a template such as `{got:.1f} GiB` or `{got:s}, which is empty`. Without a
+            format a text is shortened.
         note: Sentences behind the others, a template.
         end: What stands behind `fix`.
     """
@@ -41,7 +42,7 @@ class Fault:
     limit: object = None
     place: Place = ()
     values: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    after: str = ""
+    seen: str = "{got}"
     note: str = ""
     end: str = "."
 
@@ -49,9 +50,7 @@ class Fault:
     def template(self) -> str:
         """The English sentence with its places open."""
         subject = "{subject} must " if self.field or self.place else "must "
-        return (
-            f"{subject}{self.rule}, got {{got}}{self.after}. {self.fix}{self.end}{f' {self.note}' if self.note else ''}"
-        )
+        return f"{subject}{self.rule}, got {self.seen}. {self.fix}{self.end}{f' {self.note}' if self.note else ''}"
 
     def of(self, name: str, *place: str | int) -> "Fault":
         """The same broken rule, about a field; what it was about before becomes the place in it."""
@@ -91,7 +90,7 @@ class Words:
     def filled(self, template: str, fault: Fault) -> str:
         """A template with the values of a fault."""
         own = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
-        got = shown(fault.got) if isinstance(fault.got, str) else fault.got
+        got = _Text(fault.got) if isinstance(fault.got, str) else fault.got
         values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": got}
         return _Filler(self).vformat(template, (), values | {"limit": fault.limit} | dict(fault.values))
 
@@ -106,7 +105,15 @@ class _Filler(Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, _Named):
             return self._words.label(value) if format_spec == "label" else self._words.name(value)
+        if isinstance(value, _Text) and not format_spec:
+            return shown(str(value))
         return self._words.value(value, format_spec)
+
+
+class _Text(str):
+    """A value that is a text, of any length."""
+
+    __slots__ = ()
 
 
 class _Named(str):

@@ -23,7 +23,7 @@ from pipelines.base_models.parts import BaseParts, check_base, load_base
 from pipelines.base_models.vae_files import AnyVae, load_vae, locate_vae
 from pipelines.catalog_entries import BaseModel, MotionModule, Vae
 from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.lora.merged import LoraPlan, merged
 from pipelines.lora.travel import travelling
 from pipelines.motion.families import MotionFamily
@@ -255,12 +255,12 @@ def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:
     if base.family and motion.family and base.family != motion.family:
         fitting = [module.id for module in catalog.motion_modules() if module.family == base.family]
         raise InvalidRequestError(
-            FoundFault(
+            Fault(
                 code="motion_module.other_base_model",
                 field="motion_module",
                 rule="be made for the base model '{base:s}'",
                 got=motion.id,
-                found="'{got:s}'",
+                seen="'{got:s}'",
                 fix="Choose {choices:s}",
                 limit=fitting,
                 values={"base": base.id, "choices": ", ".join(map(repr, fitting))},
@@ -271,12 +271,12 @@ def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:
 def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: MotionModule) -> None:
     if base.channels != motion.channels:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="motion_module.other_size",
                 field="motion_module",
                 rule="fit the base model '{base:s}' (blocks of {wanted_channels:s} channels{wanted_model:s})",
                 got=entry.id,
-                found="'{got:s}' ({channels:s} channels{model:s})",
+                seen="'{got:s}' ({channels:s} channels{model:s})",
                 fix="Choose a motion module made for it",
                 values={
                     "base": base.entry.id,
@@ -298,12 +298,12 @@ def _known_by(channels: tuple[int, ...]) -> str:
 def _refuse_other_vae(base: BaseModel, vae: Vae | None) -> None:
     if vae and base.family and vae.family and base.family != vae.family:
         raise InvalidRequestError(
-            FoundFault(
+            Fault(
                 code="vae.other_base_model",
                 field="vae",
                 rule="be made for the base model '{base:s}'",
                 got=vae.id,
-                found="'{got:s}'",
+                seen="'{got:s}'",
                 fix="Leave it empty or choose another",
                 values={"base": base.id},
             )

@@ -7,7 +7,6 @@ from torch import nn
 
 from pipelines.errors import GenerationError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 
 _WAY_OUT = "Choose another base model or VAE, lower guidance or the weights of LoRAs, or set STUDIO_DTYPE to float32"
 
@@ -61,12 +60,12 @@ def require_finite_latents(latents: torch.Tensor, *, step: int | None = None, st
     """
     if not torch.isfinite(latents).all():
         raise GenerationError(
-            FoundFault(
+            Fault(
                 code="numbers.of_step" if step else "numbers.of_clip",
                 place=("The clip",),
                 rule="be finite numbers",
                 got="NaN or infinity",
-                found="{got} after step {step} of {steps}" if step else "{got} where it was to be drawn",
+                seen="{got} after step {step} of {steps}" if step else "{got} where it was to be drawn",
                 fix=_WAY_OUT,
                 values={"step": step, "steps": steps} if step else {},
             )

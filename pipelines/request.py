@@ -178,7 +178,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
                 "Lower {field:label} or the size",
                 limit=MAX_OUTPUT_SIDE,
                 size="x".join(map(str, self.output_size)),
-                after=", which makes {size}",
+                seen="{got}, which makes {size}",
             )
         if self.color_match is ColorMatch.SOURCE and not self.source_video:
             raise _broken(
@@ -414,9 +414,17 @@ def field_bounds(name: str) -> tuple[float | None, float | None]:
 
 
 def _broken(
-    code: str, field: str, rule: str, got: object, fix: str, *, limit: object = None, after: str = "", **values: object
+    code: str,
+    field: str,
+    rule: str,
+    got: object,
+    fix: str,
+    *,
+    limit: object = None,
+    seen: str = "{got}",
+    **values: object,
 ) -> InvalidRequestError:
-    fault = Fault(code, field, rule, got, fix, limit=limit, after=after, values=values)
+    fault = Fault(code, field, rule, got, fix, limit=limit, seen=seen, values=values)
     return InvalidRequestError(fault)
 
 

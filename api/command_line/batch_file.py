@@ -11,7 +11,6 @@ from api.command_line.clips import Job, done_seed
 from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
 from api.command_line.terminal import warn
 from media.letters import decode_text
-from media.worded_faults import WordedFault
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.faults import Fault
 
@@ -34,7 +33,7 @@ def read_batch(name: str) -> list[tuple[int, str]]:
         lines = _decoded(data).split("\n")
     except OSError as err:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="batch.unreadable",
                 field="batch",
                 rule="be a file that can be read",
@@ -46,7 +45,7 @@ def read_batch(name: str) -> list[tuple[int, str]]:
         ) from err
     except UnicodeDecodeError as err:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="batch.no_utf8",
                 field="batch",
                 rule="be text in UTF-8",
@@ -146,7 +145,7 @@ def _members(text: str) -> dict[str, Any]:
 
 def _no_json(text: str, err: Exception) -> Fault:
     is_located = isinstance(err, json.JSONDecodeError)
-    return WordedFault(
+    return Fault(
         code="batch.line_no_json",
         rule="be JSON",
         got=text.strip()[:_SHOWN],
@@ -191,7 +190,7 @@ def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
     other = taken.setdefault(output.path.resolve(), line)
     if other != line:
         raise InvalidRequestError(
-            WordedFault(
+            Fault(
                 code="batch.output_of_another_line",
                 field="output",
                 rule="differ from that of line {other}",

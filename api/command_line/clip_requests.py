@@ -11,7 +11,6 @@ from api.infotext import is_infotext
 from api.kept_inputs import input_store
 from api.recipes import check_recipe, read_text, restore
 from controlnet.preprocessors import options_of
-from media.worded_faults import WordedFault
 from pipelines import catalog
 from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
@@ -183,7 +182,7 @@ def _recipe_text(given: object, option: str) -> str:
         is_file = False
     if not is_file:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="recipe.no_file",
                 field=option,
                 rule="be JSON or a file",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api.kept_inputs import keep_own, keep_own_source
-from media.worded_faults import WordedFault, about
+from media.named_faults import about
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.faults import Fault
 from pipelines.request import FILE_FIELDS
@@ -72,7 +72,7 @@ def _existing(value: str, field: str) -> Path:
         pass
     raise UserError(
         about(
-            WordedFault(
+            Fault(
                 code="path.not_there",
                 rule="be a file or folder",
                 got=value[:_MOST_OF_PATH],
@@ -136,7 +136,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
     except ValueError as err:
         raise InvalidRequestError(
             about(
-                WordedFault(
+                Fault(
                     code="unit.open_quotes",
                     rule="close its quotes",
                     got=text[:_MOST_OF_UNIT],
@@ -151,7 +151,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
     if not words or any(len(pair) != 2 for pair in pairs):
         raise InvalidRequestError(
             about(
-                WordedFault(
+                Fault(
                     code="unit.no_pairs",
                     rule="be name=value, name=value with spaces between",
                     got=text[:_MOST_OF_UNIT],

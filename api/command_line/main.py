@@ -26,7 +26,6 @@ from api.command_line.terminal import Results, warn
 from api.control_preview import MakePreview, preview_clip
 from api.engine import MakeClip, make_clip
 from api.grid import GridPlan, parse_axis, plan_grid
-from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.draft import draft_of
 from pipelines.errors import InvalidRequestError, UserError
@@ -201,7 +200,7 @@ def _keep_runs_in(folder: str | None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="checkpoints.no_folder",
                 field="checkpoints",
                 rule="be a folder",

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from media.worded_faults import WordedFault
 from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError, UserError
 from pipelines.faults import Fault
@@ -90,7 +89,7 @@ class Output(NamedTuple):
             return SUFFIX_FORMATS[self.path.suffix.lower()]
         except KeyError:
             raise InvalidRequestError(
-                WordedFault(
+                Fault(
                     code="output.unknown_ending",
                     field="output",
                     rule="end in one of {known:s} or be a folder",
@@ -175,7 +174,7 @@ def check_places(outputs: Sequence[Output]) -> None:
     places = [output.path.resolve() for output in outputs]
     if twice := next((path for path in places if places.count(path) > 1), None):
         raise InvalidRequestError(
-            WordedFault(
+            Fault(
                 code="output.named_twice",
                 field="output",
                 rule="name each place once",
@@ -188,7 +187,7 @@ def check_places(outputs: Sequence[Output]) -> None:
     for output, is_folder in outputs:
         if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise InvalidRequestError(
-                WordedFault(
+                Fault(
                     code="output.folder_not_empty",
                     field="output",
                     rule="be a new or an empty folder for frames",
@@ -200,7 +199,7 @@ def check_places(outputs: Sequence[Output]) -> None:
             )
         if not output.parent.is_dir():
             raise InvalidRequestError(
-                WordedFault(
+                Fault(
                     code="output.no_folder",
                     field="output",
                     rule="be a file in an existing folder",
@@ -212,7 +211,7 @@ def check_places(outputs: Sequence[Output]) -> None:
             )
         if output.parent.resolve() != first.parent.resolve():
             raise InvalidRequestError(
-                WordedFault(
+                Fault(
                     code="output.other_folder",
                     field="output",
                     rule="be in the folder of the first one ({limit:s})",
@@ -237,7 +236,7 @@ def own_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
     except OSError as err:
         raise UserError(
-            WordedFault(
+            Fault(
                 code="output.no_room_for_folder",
                 field="output",
                 rule="leave room for a folder {folder:s}",

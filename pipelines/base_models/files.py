@@ -27,7 +27,8 @@ from pipelines.base_models.single_files import (
 )
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.weights.downloads import fetch
 from pipelines.weights.reading import read_metadata, read_shapes
 
@@ -101,12 +102,12 @@ def locate_base(entry: BaseModel, *, half: bool = False) -> BaseFiles:
         return _from_folder(entry, _fetch_folder(entry, half), half)
     if entry.source == "folder":
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="base_model.not_installed",
                 field=FIELD,
                 rule="be installed",
                 got=entry.id,
-                found="'{got:s}', whose folder is missing",
+                seen="'{got:s}', whose folder is missing",
                 fix="Install the app again",
             )
         )
@@ -205,12 +206,12 @@ def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, Any]:
         return dict(json.loads((folder / name).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as err:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="base_model.no_config",
                 field=FIELD,
                 rule="be a whole diffusers folder",
                 got=entry.id,
-                found="'{got:s}', which has no readable {file:s}",
+                seen="'{got:s}', which has no readable {file:s}",
                 fix="Install it again or choose another",
                 values={"file": name},
             )

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipelines.base_models.builds import Build
 from pipelines.catalog_entries import Entry
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.weights.downloads import fetch
 from pipelines.weights.variants import NETWORK, TEXT, forms, weight_files
 
@@ -57,12 +57,12 @@ def folder_paths(entry: Entry, folder: Path, build: Build, *, field: str, half: 
             wanted = lacking[0] if lacking else next(forms(_stem(name), half=False))[0]
             beside = " ({there:s} is there)" if there else ""
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="base_model.part_lacks_another" if there else "base_model.part_lacks",
                     field=field,
                     rule="be a whole diffusers folder",
                     got=entry.id,
-                    found=f"'{{got:s}}', whose {{part:s}} lacks {{file:s}}{beside}",
+                    seen=f"'{{got:s}}', whose {{part:s}} lacks {{file:s}}{beside}",
                     fix="Download it again or choose another",
                     values={"part": name, "file": wanted, "there": ", ".join(there)},
                 )

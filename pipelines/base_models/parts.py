@@ -17,7 +17,7 @@ from pipelines.base_models.networks import Named, Words, empty_network, filled, 
 from pipelines.base_models.single_files import UNET, VAE
 from pipelines.base_models.vae_files import vae_dtype
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.weights.digests import sha256_of
 from pipelines.weights.reading import read_shapes, read_weights
 
@@ -123,12 +123,12 @@ def _tokenizer(files: BaseFiles, name: str) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(files.folder / name, local_files_only=True)
     except Exception as err:  # the library raises whatever it meets in four files of text
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="base_model.part_unreadable",
                 field=FIELD,
                 rule="be a whole diffusers folder",
                 got=files.entry.id,
-                found="'{got:s}', whose {part:s} can't be read",
+                seen="'{got:s}', whose {part:s} can't be read",
                 fix="Download it again or choose another",
                 values={"part": name},
             )

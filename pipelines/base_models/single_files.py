@@ -9,7 +9,8 @@ from pipelines.base_models.architecture import Architecture
 from pipelines.base_models.builds import BUILDS
 from pipelines.catalog_entries import BaseModel
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.weights import kinds
 from pipelines.weights.kinds import WeightsKind, tell_kind
 
@@ -121,12 +122,12 @@ def of_channels(channels: object) -> Finding:
 def wrong_kind(entry: BaseModel, kind: Finding) -> WeightsError:
     """What to raise for a model that is of another kind."""
     return WeightsError(
-        FoundFault(
+        Fault(
             code=kind.code,
             field="base_model",
             rule="be a Stable Diffusion 1.5 or XL model",
             got=entry.id,
-            found=f"'{{got:s}}', which is {kind.words}",
+            seen=f"'{{got:s}}', which is {kind.words}",
             fix="Choose another base model",
             values=kind.values,
         )

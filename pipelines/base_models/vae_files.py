@@ -19,7 +19,7 @@ from pipelines.base_models.layouts import vae_tensors
 from pipelines.base_models.networks import Words, empty_network, filled, fitting, without_memory
 from pipelines.catalog_entries import Vae
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import FOLDER_CONFIG, no_config, read_shapes, read_weights, weights_in
@@ -122,12 +122,12 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         raise no_config(FIELD, entry.id) from err
     if kind not in _CLASSES or channels != _LATENT_CHANNELS:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="vae.other_channels",
                 field=FIELD,
                 rule="be made for {limit} latent channels",
                 got=entry.id,
-                found="'{got:s}', a {class_name:s} of {channels:s}",
+                seen="'{got:s}', a {class_name:s} of {channels:s}",
                 fix="Choose another VAE",
                 limit=_LATENT_CHANNELS,
                 values={"class_name": str(kind), "channels": str(channels)},

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.lora.additions import Addition
 from pipelines.lora.names import flattened
 from pipelines.lora.parts import additions_of, layer_and_role
@@ -117,12 +117,12 @@ def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
             additions = additions_of(own, settings.get(f"{component}.lora_alpha"))
         except ValueError as err:
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="lora.parts_of_layer",
                     field=FIELD,
                     rule="hold all parts of what it adds to a layer",
                     got=path.name,
-                    found="'{got:s}', where those of '{layer:s}' don't belong together",
+                    seen="'{got:s}', where those of '{layer:s}' don't belong together",
                     fix="Download it again or choose another",
                     values={"layer": layer},
                 )
@@ -146,12 +146,12 @@ def _settings(path: Path) -> dict[str, Any]:
         settings = None
     if not isinstance(settings, dict) or any(settings[name] for name in settings if name.endswith(_UNREAD_SETTINGS)):
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="lora.scale_of_each_layer",
                 field=FIELD,
                 rule="be a LoRA with one scale for all layers",
                 got=path.name,
-                found="'{got:s}', which has a scale of its own for each layer",
+                seen="'{got:s}', which has a scale of its own for each layer",
                 fix="Choose another file",
             )
         )
@@ -174,12 +174,12 @@ def _vectors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _twice(path: Path, layer: str) -> WeightsError:
     return WeightsError(
-        FoundFault(
+        Fault(
             code="lora.layer_twice",
             field=FIELD,
             rule="add to each layer once",
             got=path.name,
-            found="'{got:s}', which has several additions to '{layer:s}'",
+            seen="'{got:s}', which has several additions to '{layer:s}'",
             fix="Choose a file with one LoRA in it",
             values={"layer": layer},
         )

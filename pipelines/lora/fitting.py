@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.lora.additions import Addition
 from pipelines.lora.files import FIELD, Lora, LoraKind
 from pipelines.lora.parts import BIAS
@@ -128,12 +129,12 @@ def _has_motion_mid(unet: nn.Module) -> bool:
 def misfit(lora: Lora, base_model: str, finding: Finding) -> WeightsError:
     """What to raise for a LoRA or textual inversion that is made for another base model."""
     return WeightsError(
-        FoundFault(
+        Fault(
             code=finding.code,
             field=FIELD,
             rule="be made for the base model '{base:s}' and its motion module",
             got=lora.name,
-            found=f"'{{got:s}}', {finding.words}",
+            seen=f"'{{got:s}}', {finding.words}",
             fix="Remove its tag or choose the model it was made for",
             values={"base": base_model, **finding.values},
         )

@@ -21,7 +21,8 @@ from torch import nn
 from pipelines import catalog
 from pipelines.catalog_entries import Lora as LoraEntry
 from pipelines.errors import InvalidRequestError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.lora.additions import Addition
 from pipelines.lora.files import FIELD, Lora, LoraKind, read_lora
 from pipelines.lora.fitting import fit_lora, misfit
@@ -71,12 +72,12 @@ def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
         entry = catalog.find_lora(tag.name, place=tag.place)
         if base.family and entry.family and base.family != entry.family:
             raise InvalidRequestError(
-                FoundFault(
+                Fault(
                     code="lora.other_base_model",
                     field=FIELD,
                     rule="be made for the base model '{base:s}'",
                     got=entry.id,
-                    found="'{got:s}'{place:s}",
+                    seen="'{got:s}'{place:s}",
                     fix="Remove its tag or choose another base model",
                     values={"base": base.id, "place": tag.place},
                 )
@@ -161,12 +162,12 @@ def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lo
     for tag in read_tags(request.negative_prompt, field="negative_prompt"):
         if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
             raise InvalidRequestError(
-                FoundFault(
+                Fault(
                     code="lora.in_negative_prompt",
                     field="negative_prompt",
                     rule="have no tags but those of textual inversions",
                     got=tag.name,
-                    found="'{got:s}', a LoRA",
+                    seen="'{got:s}', a LoRA",
                     fix="Move it to the prompt, where it may have a negative weight",
                 )
             )

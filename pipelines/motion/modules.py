@@ -30,7 +30,6 @@ from pipelines.choices import MotionNorm
 from pipelines.context import Frames, Window, plan_inner_windows
 from pipelines.errors import WeightsError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 from pipelines.motion.families import MotionFamily, SpatialNorm
 from pipelines.motion.files import FIELD, NORM_GROUPS, inspect_motion
 from pipelines.request import GenerationRequest
@@ -87,12 +86,12 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
     made_for = tuple(loaded.adapter.config.block_out_channels)
     if made_for != tuple(unet.config.block_out_channels):
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="motion_module.other_channels",
                 field=FIELD,
                 rule="fit the base model, which has blocks of {limit:s} channels",
                 got=_listed(made_for),
-                found="one made for {got:s}",
+                seen="one made for {got:s}",
                 fix=_FIX,
                 limit=_listed(unet.config.block_out_channels),
             )

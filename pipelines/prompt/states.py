@@ -17,7 +17,6 @@ from pipelines.base_models.builds import TextEncoder
 from pipelines.choices import PromptBlend
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 from pipelines.lora.travel import set_strengths_at_text
 from pipelines.prompt.travel import PromptTravel
 
@@ -269,12 +268,12 @@ def _chunks(
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
         raise InvalidRequestError(
-            FoundFault(
+            Fault(
                 code="prompt.too_many_tokens",
                 field=field,
                 rule="have at most {limit:,} tokens",
                 got=len(weighted),
-                found="{got:,}",
+                seen="{got:,}",
                 fix="Shorten it",
                 limit=MAX_CHUNKS * size,
             )

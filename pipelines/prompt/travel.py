@@ -349,7 +349,7 @@ def _too_many(keys: Sequence[Key]) -> Iterator[LineFault]:
 
 def _at(line: int, column: int, length: int, fault: Fault) -> LineFault:
     values = {**fault.values, "line": line, "column": column}
-    return LineFault(line, column, length, replace(fault, after=" (line {line}, column {column})", values=values))
+    return LineFault(line, column, length, replace(fault, seen="{got} (line {line}, column {column})", values=values))
 
 
 def _short(text: str) -> str:

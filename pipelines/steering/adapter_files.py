@@ -19,7 +19,8 @@ from transformers import CLIPVisionModelWithProjection
 from pipelines import catalog
 from pipelines.catalog_entries import IPAdapter
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
@@ -89,12 +90,12 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
     if entry.source == "hub":
         if not entry.file:
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="image_prompt.no_file_named",
                     field=FIELD,
                     rule="name a file on the Hub",
                     got=entry.id,
-                    found="'{got:s}'",
+                    seen="'{got:s}'",
                     fix="Add the file's name",
                 )
             )
@@ -107,12 +108,12 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
         raise wrong_kind(kind, field=FIELD, name=entry.id)
     if _BASE not in shapes and _PLUS not in shapes:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="image_prompt.other_kind",
                 field=FIELD,
                 rule="be an IP-Adapter of the kind base, plus or plus-face",
                 got=entry.id,
-                found="'{got:s}', which is of another",
+                seen="'{got:s}', which is of another",
                 fix="Choose another one",
             )
         )
@@ -138,12 +139,12 @@ def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> 
     found = {name: shape for name, shape in files.shapes.items() if name.startswith("ip_adapter.")}
     if found != expected:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="image_prompt.other_size",
                 field=FIELD,
                 rule="fit the base model '{base:s}' ({wanted_layers} layers, text of {wanted_text:s})",
                 got=files.entry.id,
-                found="'{got:s}' ({layers} layers, text of {text:s})",
+                seen="'{got:s}' ({layers} layers, text of {text:s})",
                 fix="Choose an IP-Adapter made for it",
                 values={"base": base, **_built("wanted_", expected), **_built("", found)},
             )
@@ -200,12 +201,12 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as err:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="image_prompt.encoder_not_whole",
                 field=FIELD,
                 rule="have a whole image encoder",
                 got=name,
-                found="'{got:s}', whose is missing or damaged",
+                seen="'{got:s}', whose is missing or damaged",
                 fix="Download it again",
             )
         ) from err
@@ -213,12 +214,12 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
     found = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
     if found != wanted:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="image_prompt.other_encoder",
                 field=FIELD,
                 rule="have the image encoder it was trained with, {limit} wide",
                 got=name,
-                found="'{got:s}' with one of {width}",
+                seen="'{got:s}' with one of {width}",
                 fix="Put the right one into a folder 'image_encoder' beside it",
                 limit=wanted,
                 values={"width": found},

@@ -18,7 +18,8 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.catalog_entries import ControlNet
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import TEXT_WIDTHS, WeightsKind, tell_kind, wrong_kind
@@ -85,12 +86,12 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
     if channels != tuple(unet["block_out_channels"]) or width not in (None, unet["cross_attention_dim"]):
         values = {"base": base, **_built("wanted_", unet["block_out_channels"], unet["cross_attention_dim"])}
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="control.other_size",
                 field=FIELD,
                 rule="fit the base model '{base:s}' (blocks of {wanted_channels:s} channels, text of {wanted_text:s})",
                 got=files.entry.id,
-                found="'{got:s}' (blocks of {channels:s} channels, text of {text:s})",
+                seen="'{got:s}' (blocks of {channels:s} channels, text of {text:s})",
                 fix="Choose a control model made for it",
                 values=values | _built("", channels, width),
             )
@@ -99,12 +100,12 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
     latent = files.shapes.get("conv_in.weight", (0, unet["in_channels"]))[1]
     if files.kind is WeightsKind.CONTROLNET and (hint != _HINT_CHANNELS or latent != unet["in_channels"]):
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="control.other_channels",
                 field=FIELD,
                 rule="follow pictures of {wanted_hint} channels beside latents of {wanted_latent}",
                 got=files.entry.id,
-                found="'{got:s}' ({hint} and {latent})",
+                seen="'{got:s}' ({hint} and {latent})",
                 fix="Choose another control model",
                 values={
                     "wanted_hint": _HINT_CHANNELS,

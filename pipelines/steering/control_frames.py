@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pipelines.context import is_ring
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit
 from pipelines.schedules import values_at
@@ -80,12 +79,12 @@ def plan_control(unit: ControlUnit, request: GenerationRequest, *, pictures: int
     keys = tuple(_place(key, unit, request) for key in unit.key_frames)
     if len(set(keys)) != len(keys):
         raise InvalidRequestError(
-            FoundFault(
+            Fault(
                 code="control.key_frame_twice",
                 field="controls",
                 rule="name each key frame once",
                 got=_listed(unit.key_frames),
-                found="{got:s} for '{model:s}' in a clip of {frames} frames",
+                seen="{got:s} for '{model:s}' in a clip of {frames} frames",
                 fix="Change 'Key frames'",
                 values={"model": unit.model, "frames": num_frames},
             )
@@ -115,12 +114,12 @@ def _place(key: int, unit: ControlUnit, request: GenerationRequest) -> int:
     end = request.lengths[0]
     if not -end <= key < request.num_frames:
         raise InvalidRequestError(
-            FoundFault(
+            Fault(
                 code="control.key_frame_outside",
                 field="controls",
                 rule="have key frames from {first} to {last}",
                 got=key,
-                found="{got} for '{model:s}'",
+                seen="{got} for '{model:s}'",
                 fix="Change 'Key frames'",
                 limit=(-end, request.num_frames - 1),
                 values={"first": -end, "last": request.num_frames - 1, "model": unit.model},

@@ -10,7 +10,7 @@ from diffusers import UNetMotionModel
 from pipelines import catalog
 from pipelines.catalog_entries import BaseModel, ControlNet, IPAdapter
 from pipelines.errors import InvalidRequestError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
 from pipelines.steering.adapter_files import AdapterFiles, locate_adapter, read_adapter, read_encoder, refuse_other_unet
 from pipelines.steering.control_files import (
@@ -140,12 +140,12 @@ def _refuse_other_family(entry: ControlNet | IPAdapter, base: BaseModel) -> None
     choices = catalog.controlnets() if is_control else catalog.ip_adapters()
     fitting = tuple(one.id for one in choices if one.family == base.family)
     raise InvalidRequestError(
-        FoundFault(
+        Fault(
             code="steering.other_base_model" if fitting else "steering.none_for_base_model",
             field=FIELD if is_control else "image_prompts",
             rule="be made for the base model '{base:s}'",
             got=entry.id,
-            found="'{got:s}'",
+            seen="'{got:s}'",
             fix="Choose {choices:s}" if fitting else "Take it out or choose another base model",
             limit=fitting,
             values={"base": base.id, "choices": ", ".join(map(repr, fitting))},

@@ -4,7 +4,6 @@ from pipelines.base_models.vae_files import AnyVae
 from pipelines.clip_inputs import ClipInputs, FrameClip
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.steering.conditions import Conditions, Control
 from pipelines.steering.control_frames import ControlPlan, plan_control
@@ -39,12 +38,12 @@ def check_steering(request: GenerationRequest, inputs: ClipInputs) -> None:
         keys = [frame for frame, _ in unit.pictures]
         if len(set(keys)) != len(keys) or not all(0 <= key < request.num_frames for key in keys):
             raise InvalidRequestError(
-                FoundFault(
+                Fault(
                     code="image_prompt.frames_of_pictures",
                     field="image_prompts",
                     rule="have pictures at different frames from 0 to {limit}",
                     got=", ".join(map(str, keys)),
-                    found="{got:s} for '{model:s}'",
+                    seen="{got:s} for '{model:s}'",
                     fix="Change 'Pictures'",
                     limit=request.num_frames - 1,
                     values={"model": unit.model},

@@ -16,7 +16,6 @@ from pipelines.clip_inputs import FrameClip
 from pipelines.context import plan_inner_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 from pipelines.request import GenerationRequest
 from pipelines.steering.conditions import Residuals, UNetCall, weighted
 from pipelines.steering.control_frames import ControlPlan
@@ -60,12 +59,12 @@ class SparseControl:
         _require_places(encoder, plan, request)
         if plan.unit.falloff:
             raise InvalidRequestError(
-                FoundFault(
+                Fault(
                     code="control.sparse_with_falloff",
                     field="controls",
                     rule="have no falloff for '{model:s}'",
                     got=str(plan.unit.falloff),
-                    found="{got:s}",
+                    seen="{got:s}",
                     fix="A SparseCtrl finds the way between its key frames by itself; empty 'Falloff'",
                     values={"model": plan.unit.model},
                 )

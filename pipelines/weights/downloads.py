@@ -23,7 +23,7 @@ from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defin
 from pipelines import catalog
 from pipelines.errors import CancelledError, WeightsError
 from pipelines.events import Progress, Stage
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 from pipelines.weights.digests import sha256_of
 from pipelines.weights.hub_answers import (
     PASSING,
@@ -285,12 +285,12 @@ def _require_intact(path: Path, repo: str, file: str, *, field: str) -> None:
     for part in (blob.resolve(), blob, path):
         part.unlink(missing_ok=True)
     raise WeightsError(
-        FoundFault(
+        Fault(
             code="weights.other_sha256",
             field=field,
             rule="be what its publisher has on the Hub",
             got=f"{repo}/{file}",
-            found="'{got:s}' with another sha256",
+            seen="'{got:s}' with another sha256",
             fix="What arrived was removed; try again or choose another model",
         )
     )

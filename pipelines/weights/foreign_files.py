@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 
 #: Bytes of a safetensors header: a full Stable Diffusion XL checkpoint has 0.4 MB of it.
 HEADER_LIMIT = 1 << 25
@@ -70,12 +71,12 @@ def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsErr
     kind = "safetensors file" if path.suffix.lower() in MAPPED else "file of tensors"
     state, advice = (why, _AGAIN) if why else _told(path)
     return WeightsError(
-        FoundFault(
+        Fault(
             code=state.code,
             field=field,
             rule=f"be a whole {kind}",
             got=path.name,
-            found=f"'{{got:s}}', which is {state.words}",
+            seen=f"'{{got:s}}', which is {state.words}",
             fix=f"{advice} or choose another",
             values=state.values,
         )

@@ -28,7 +28,6 @@ from huggingface_hub.utils._http import default_client_factory
 
 from pipelines.errors import WeightsError
 from pipelines.faults import Fault
-from pipelines.findings import FoundFault
 
 _PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524)
 _ASKING_S = 30.0
@@ -266,12 +265,12 @@ def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubEr
     code, words = f"hub.{answer}", _WORDS[answer]
     if answer is HubAnswer.TOO_MANY and wait_s:
         code, words = "hub.too_many_for_now", _TOO_MANY_FOR_NOW
-    fault = FoundFault(
+    fault = Fault(
         code=code,
         field=field,
         rule=words.rule,
         got=name,
-        found=f"'{{got:s}}'{words.found}",
+        seen=f"'{{got:s}}'{words.found}",
         fix=words.fix,
         values={
             "instead": instead,

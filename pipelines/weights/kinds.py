@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 
 
 class WeightsKind(StrEnum):
@@ -238,12 +238,12 @@ def wrong_kind(found: WeightsKind, *, field: str, name: str, wanted: str | None 
         what = what if wanted else f"{what} in a form that is not known here"
         remedy = BELONGS[WeightsKind.UNKNOWN]
     return WeightsError(
-        FoundFault(
+        Fault(
             code=code,
             field=field,
             rule="be {wanted:s}",
             got=name,
-            found=f"'{{got:s}}', which is {what}",
+            seen=f"'{{got:s}}', which is {what}",
             fix=remedy,
             values={"wanted": str(wanted or words), "found": str(found)},
         )

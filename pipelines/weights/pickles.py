@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.weights.foreign_files import unreadable
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
@@ -65,12 +66,12 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
     """
     if path.suffix.lower() not in PICKLES:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="weights.ending",
                 field=field,
                 rule="be a .safetensors file or one of {choices:s}",
                 got=path.name,
-                found="'{got:s}'",
+                seen="'{got:s}'",
                 fix="Choose another file",
                 limit=PICKLES,
                 values={"choices": ", ".join(PICKLES)},
@@ -175,12 +176,12 @@ def _named_objects(content: io.BytesIO) -> set[str]:
 
 def _not_opened(path: Path, field: str, names: list[str]) -> WeightsError:
     return WeightsError(
-        FoundFault(
+        Fault(
             code="weights.runs_code",
             field=field,
             rule="hold nothing but tensors",
             got=path.name,
-            found="'{got:s}', which asks to run code",
+            seen="'{got:s}', which asks to run code",
             fix="Beside tensors it holds objects of other programs ({objects:s}), as training programs leave them and "
             "harmful files do; it was not opened. Choose a .safetensors file, or if you trust its maker convert it: "
             "load it with that program and save its tensors with safetensors.torch.save_file",

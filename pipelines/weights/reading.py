@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pipelines.errors import WeightsError
-from pipelines.findings import Finding, FoundFault
+from pipelines.faults import Fault
+from pipelines.findings import Finding
 from pipelines.weights.foreign_files import MAPPED, is_safetensors, unreadable
 from pipelines.weights.pickles import unpickle
 from pipelines.weights.scaled import refuse_quantised, unscaled, whole_numbers, without_factors
@@ -140,12 +141,12 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
         raise no_config(field, name) from err
     if found != kind:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="weights.other_class",
                 field=field,
                 rule="be {wanted:s}",
                 got=name,
-                found="'{got:s}', which is a {class_name:s}",
+                seen="'{got:s}', which is a {class_name:s}",
                 fix="Choose another",
                 values={"wanted": what, "class_name": str(found)},
             )
@@ -156,12 +157,12 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
 def no_config(field: str, name: str) -> WeightsError:
     """What to raise for a diffusers folder of one model without a configuration that can be read."""
     return WeightsError(
-        FoundFault(
+        Fault(
             code="weights.no_config",
             field=field,
             rule="be a folder with a {config:s} and weights",
             got=name,
-            found="'{got:s}', which has no readable {config:s}",
+            seen="'{got:s}', which has no readable {config:s}",
             fix="Install it again or choose another",
             values={"config": FOLDER_CONFIG},
         )
@@ -209,12 +210,12 @@ def not_whole(why: Finding | str, *, what: str, field: str, name: str) -> Weight
     """What to raise for the file `name` that should be a whole `what`, chosen by the request's `field`."""
     finding = Finding("weights.not_whole", "{why:s}", {"why": why}) if isinstance(why, str) else why
     return WeightsError(
-        FoundFault(
+        Fault(
             code=finding.code,
             field=field,
             rule="be a whole {what:s}",
             got=name,
-            found=f"'{{got:s}}': {finding.words}",
+            seen=f"'{{got:s}}': {finding.words}",
             fix="Download it again or choose another",
             values={"what": what, **finding.values},
         )
@@ -252,12 +253,12 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
     for name, (dtype, _) in wanted.items():
         if dtype not in _BYTES:
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="weights.number_type",
                     field=field,
                     rule="hold numbers of a type that is read here ({choices:s})",
                     got=path.name,
-                    found="'{got:s}' with {dtype:s} in {tensor:s}",
+                    seen="'{got:s}' with {dtype:s} in {tensor:s}",
                     fix="Choose the same model in float16",
                     limit=tuple(_BYTES),
                     values={"choices": ", ".join(_BYTES), "dtype": dtype, "tensor": name},
@@ -312,12 +313,12 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
         plain = tensor.float() if tensor.itemsize == 1 else tensor
         if torch.isfinite(plain).all():
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="weights.beyond_number_type",
                     field=field,
                     rule="hold numbers in the range of {dtype:s}, in which it would be computed here",
                     got=file,
-                    found="'{got:s}' with larger ones in {tensor:s}",
+                    seen="'{got:s}' with larger ones in {tensor:s}",
                     fix="Set STUDIO_DTYPE to float32, or choose another file",
                     values={"dtype": str(target).removeprefix("torch."), "tensor": name},
                 )
@@ -328,12 +329,12 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
 
 def _not_finite(field: str, file: str, tensor: str) -> WeightsError:
     return WeightsError(
-        FoundFault(
+        Fault(
             code="weights.not_finite",
             field=field,
             rule="hold finite numbers",
             got=file,
-            found="'{got:s}' with NaN or infinity in {tensor:s}",
+            seen="'{got:s}' with NaN or infinity in {tensor:s}",
             fix="Choose another file",
             values={"tensor": tensor},
         )

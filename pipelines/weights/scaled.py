@@ -7,7 +7,7 @@ from math import prod
 import torch
 
 from pipelines.errors import WeightsError
-from pipelines.findings import FoundFault
+from pipelines.faults import Fault
 
 #: A layer's factor beside its weight: ComfyUI's first names and its later ones.
 _FACTORS = ("scale_weight", "weight_scale")
@@ -37,12 +37,12 @@ def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict
         weight = tensors.get(f"{name.rpartition('.')[0]}.weight")
         if factor.numel() != 1 or weight is None or not weight.is_floating_point():
             raise WeightsError(
-                FoundFault(
+                Fault(
                     code="weights.quantised_in_blocks",
                     field=field,
                     rule="hold plain weights or float8 with one factor a layer",
                     got=file,
-                    found="'{got:s}', which is quantised in blocks ({tensor:s})",
+                    seen="'{got:s}', which is quantised in blocks ({tensor:s})",
                     fix=_IN_FLOAT16,
                     values={"tensor": name},
                 )
@@ -66,12 +66,12 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
     found = next((name for name in names if _QUANTISED.search(name)), None)
     if found:
         raise WeightsError(
-            FoundFault(
+            Fault(
                 code="weights.quantised",
                 field=field,
                 rule="hold plain weights",
                 got=file,
-                found="'{got:s}', which is quantised ({tensor:s})",
+                seen="'{got:s}', which is quantised ({tensor:s})",
                 fix=_IN_FLOAT16,
                 values={"tensor": found},
             )
@@ -81,12 +81,12 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
 def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
     """What to raise for a tensor of whole numbers where weights must be."""
     return WeightsError(
-        FoundFault(
+        Fault(
             code="weights.whole_numbers",
             field=field,
             rule="hold floating-point weights",
             got=file,
-            found="'{got:s}' with whole numbers in {tensor:s}, as quantised models have them",
+            seen="'{got:s}' with whole numbers in {tensor:s}, as quantised models have them",
             fix=_IN_FLOAT16,
             values={"tensor": name},
         )

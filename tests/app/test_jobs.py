@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import time
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -15,12 +16,14 @@ from api.one_device import OneDevice
 from api.runs import Told, clips_run
 from pipelines.errors import UserError
 from pipelines.events import Clip, Progress, Stage
+from pipelines.faults import Fault
 from pipelines.request import GenerationRequest
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import follow_event, generate_event, on_the_page
 from ui import gallery as shelf
 from ui.page import build_page
+from ui.words.refusals import as_numbered, page_words
 
 
 def asked(prompt: str, *, seed: int = 7, steps: int = 3) -> GenerationRequest:
