@@ -26,7 +26,9 @@ _BEGINNINGS = (
     (b"\x89PNG", "a picture", "Choose a file of weights"),
     (b"\xff\xd8\xff", "a picture", "Choose a file of weights"),
 )
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_ZIP = b"PK\x03\x04"
+#: How pickles begin, those of Python's first protocols excepted.
+PICKLED = b"\x80"
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _AGAIN = "Download it again"
 _PAGE = ("a web page, as a download behind a login gives", "Log in where it is published and download it again")
@@ -74,7 +76,7 @@ def _told(path: Path) -> tuple[str, str]:
         (not begin, ("empty", _AGAIN)),
         (by_mark is not None, by_mark or ("", "")),
         (begin.lstrip().lower().startswith(_PAGES), _PAGE),
-        (begin.startswith((_ZIP, _PICKLE)) and named_safetensors and not is_safetensors(path), _RENAMED),
+        (begin.startswith((_ZIP, PICKLED)) and named_safetensors and not is_safetensors(path), _RENAMED),
         (named_safetensors or is_safetensors(path), (_told_by_header(path, size, begin), _AGAIN)),
     )
     return next((told for is_so, told in kinds if is_so), ("cut off or not one at all", _AGAIN))
