@@ -75,7 +75,7 @@ def read_lora(path: Path) -> Lora:
     """
     tensors = read_weights(path, field=FIELD)
     digest = sha256_of(path)
-    if vectors := _vectors(tensors):
+    if vectors := _vectors(path, tensors):
         return Lora(path.name, LoraKind.TEXTUAL_INVERSION, {}, vectors, digest)
     kind = tell_kind(tensors)
     if FOLDERS.get(kind) not in READERS[FIELD][1]:
@@ -144,18 +144,35 @@ def _settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _vectors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The vectors of a textual inversion by text encoder; empty if it is none.
 
     It holds one tensor, whose name is a word (`emb_params`, `*`, `<my-cat>`) and no layer, or one for each
     of Stable Diffusion XL's encoders.
+
+    Raises:
+        WeightsError: It is one, but what it holds are no vectors, or not as many for each encoder.
     """
     named = next((names for names in _ENCODERS if names.keys() == tensors.keys()), {})
     if is_word(tensors):
         named = dict.fromkeys(tensors, "text_encoder")
-    if any(tensors[name].ndim not in (1, 2) or not tensors[name].is_floating_point() for name in named):
-        return {}
-    return {encoder: tensors[name].reshape(-1, tensors[name].shape[-1]) for name, encoder in named.items()}
+    for name in named:
+        tensor = tensors[name]
+        if tensor.ndim not in (1, 2) or not tensor.numel() or not tensor.is_floating_point():
+            kind, sides = str(tensor.dtype).removeprefix("torch."), "×".join(map(str, tensor.shape)) or "none"
+            raise WeightsError(
+                f"{FIELD} must be a LoRA, or a textual inversion of one floating-point vector or several, got "
+                f"'{path.name}', whose '{name[:60]}' is {kind} with the sides {sides}. Choose another file."
+            )
+    vectors = {encoder: torch.atleast_2d(tensors[name]) for name, encoder in named.items()}
+    counts = {name: len(vectors[encoder]) for name, encoder in named.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} in {name}" for name, count in counts.items())
+        raise WeightsError(
+            f"{FIELD} must be a textual inversion with as many vectors for each text encoder, got '{path.name}' with "
+            f"{told}. Download it again or choose another."
+        )
+    return vectors
 
 
 def _twice(path: Path, layer: str) -> WeightsError:

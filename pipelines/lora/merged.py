@@ -230,12 +230,11 @@ class _Words:
 
     def add(self, name: str, lora: Lora) -> None:
         widths = {component: vectors.shape[1] for component, vectors in lora.vectors.items()}
-        counts = {vectors.shape[0] for vectors in lora.vectors.values()}
-        if widths != {component: table.shape[1] for component, table in self._tables.items()} or len(counts) > 1:
+        if widths != {component: table.shape[1] for component, table in self._tables.items()}:
             raise misfit(lora, self._base_model, f"with words of {', '.join(map(str, widths.values()))} numbers")
         for component, vectors in lora.vectors.items():
             self.rows[self._tables[component]].append(vectors)
-        (count,) = counts
+        count = len(next(iter(lora.vectors.values())))  # of each of them
         self._characters[name] = chr(_PRIVATE_USE + len(self._characters))
         self.tokens[self._characters[name]] = tuple(range(self._next, self._next + count))
         self._next += count

@@ -252,8 +252,10 @@ def _chunks(
     ]
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
+        own = sum(len(tokens.get(letter, ())) for letter in text)
+        of_files = f", {own:,} of them vectors of textual inversions. Leave those out" if own else ". Shorten it"
         raise InvalidRequestError(
-            f"{field} must have at most {MAX_CHUNKS * size:,} tokens, got {len(weighted):,}. Shorten it."
+            f"{field} must have at most {MAX_CHUNKS * size:,} tokens, got {len(weighted):,}{of_files}."
         )
     return [weighted[i : i + size] for i in range(0, len(weighted), size)] or [[]]
 
