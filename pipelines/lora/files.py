@@ -6,6 +6,7 @@ is matched by likeness. What a file is, is decided by its tensors' names and sha
 """
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ FIELD = "lora"
 _BUNDLED = "bundle_emb."  # textual inversions inside a LoRA
 _IN_WORD = r"\.(string_to_param(\..*)?|clip_[lg])$"
 _HEADER = "lora_adapter_metadata"
+_SCALE = ".lora_alpha"
 _UNREAD_SETTINGS = (".alpha_pattern", ".use_rslora")
 _MOTION = "_motion_modules_"
 _ENCODERS = (
@@ -113,7 +115,7 @@ def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
     for layer, own in parts.items():
         component, flat = flattened(layer)
         try:
-            additions = additions_of(own, settings.get(f"{component}.lora_alpha"))
+            additions = additions_of(own, settings.get(component + _SCALE))
         except ValueError as err:
             raise WeightsError(
                 f"{FIELD} must hold all parts of what it adds to a layer, got '{path.name}', where those of '{layer}' "
@@ -130,17 +132,29 @@ def _settings(path: Path) -> dict[str, Any]:
     """How a diffusers file was trained, as "component.setting" -> value; empty if it does not say.
 
     Raises:
-        WeightsError: It was trained with a scale of its own for each layer, which is not supported.
+        WeightsError: It was trained with a scale of its own for each layer, which is not supported, or with one that is
+            no number; or its header is damaged.
     """
     try:
-        settings = json.loads(read_metadata(path, field=FIELD).get(_HEADER, "{}"))
-    except ValueError:
+        settings = json.loads(read_metadata(path, field=FIELD).get(_HEADER, "{}"), parse_int=float)
+    except (ValueError, RecursionError):
         settings = None
-    if not isinstance(settings, dict) or any(settings[name] for name in settings if name.endswith(_UNREAD_SETTINGS)):
+    if not isinstance(settings, dict):
+        raise WeightsError(
+            f"{FIELD} must have a header that says how it was trained, got '{path.name}', whose {_HEADER} can't be "
+            "read. Download it again or choose another."
+        )
+    if any(settings[name] for name in settings if name.endswith(_UNREAD_SETTINGS)):
         raise WeightsError(
             f"{FIELD} must be a LoRA with one scale for all layers, got '{path.name}', which has a scale of its own "
             "for each layer. Choose another file."
         )
+    for name, value in settings.items():
+        if name.endswith(_SCALE) and value is not None and not (isinstance(value, float) and math.isfinite(value)):
+            raise WeightsError(
+                f"{FIELD} must have numbers for its scales, got '{path.name}' with {str(value)[:60]!r} for "
+                f"{name[:60]}. Download it again or choose another."
+            )
     return settings
 
 
