@@ -30,6 +30,7 @@ from pipelines.weights.reading import (
     read_weights,
     require_layout,
 )
+from pipelines.weights.scaled import refuse_whole_numbers
 
 FIELD = "image_prompts"
 ENCODER_FOLDER = "image_encoder"
@@ -99,6 +100,9 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
             f"{FIELD} must be an IP-Adapter of the kind base, plus or plus-face, got '{entry.id}', which is of "
             "another. Choose another one."
         )
+    sees = _PLUS_SEES if _PLUS in shapes else _BASE
+    if len(shapes.get(sees, ())) != 2:
+        raise not_whole(f"it lacks the matrix {sees}", what="IP-Adapter", field=FIELD, name=entry.id)
     return AdapterFiles(entry, path, shapes, _encoder_of(entry, path))
 
 
@@ -206,9 +210,10 @@ def _projection(files: AdapterFiles, own: dict[str, torch.Tensor]) -> nn.Module:
             projection = _plus(own) if files.is_plus else _base(own)
     except KeyError as err:
         raise not_whole(f"it lacks image_proj.{err.args[0]}", **words) from err
-    except (ValueError, ZeroDivisionError, RuntimeError) as err:
+    except (ValueError, ZeroDivisionError, RuntimeError, TypeError, IndexError) as err:
         raise not_whole("its layers make no projection of pictures", **words) from err
     require_layout(_layout(weights), _layout(projection.state_dict()), **words)
+    refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
     projection.load_state_dict(weights, assign=True)
     return projection
 
@@ -250,5 +255,5 @@ def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, t
 
 
 def _in_words(shapes: Shapes) -> str:
-    widths = sorted({shape[1] for shape in shapes.values()})
+    widths = sorted({shape[1] for shape in shapes.values() if len(shape) > 1})
     return f"{len(shapes) // 2} layers, text of {' and '.join(map(str, widths)) or 0}"

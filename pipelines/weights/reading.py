@@ -270,4 +270,4 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
 
 
 def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+    return "×".join(map(str, shape)) or "()"  # of a single number
