@@ -12,25 +12,37 @@ MAPPED = (".safetensors", ".sft")
 _GLANCE = 512
 _LENGTH = 8  # bytes of a header's length
 _MEGABYTE = 1e6
+_AGAIN = "Download it again"
+_ELSE = "Choose the same model as .safetensors"
 _BEGINNINGS = (
     (
         b"version https://git-lfs",
         "a pointer to a file in Git LFS, not the file itself",
         "Download the file it stands for",
     ),
-    (b"GGUF", "a GGUF file of quantised weights, which is not read here", "Choose the same model as .safetensors"),
+    (b"GGUF", "a GGUF file of quantised weights, which is not read here", _ELSE),
     (b"\x1f\x8b", "an archive (gzip)", "Unpack it"),
     (b"7z\xbc\xaf", "an archive (7z)", "Unpack it"),
     (b"Rar!", "an archive (RAR)", "Unpack it"),
-    (b"\x89HDF", "an HDF5 file of another library", "Choose the same model as .safetensors"),
+    (b"\x89HDF", "an HDF5 file of another library", _ELSE),
     (b"\x89PNG", "a picture", "Choose a file of weights"),
     (b"\xff\xd8\xff", "a picture", "Choose a file of weights"),
 )
 _ZIP = b"PK\x03\x04"
 #: How pickles begin, those of Python's first protocols excepted.
 PICKLED = b"\x80"
+#: How names of files end that people have beside their weights, what those are, and what to do about them.
+_ENDINGS = (
+    ((".gguf", ".ggml"), "a GGUF file of quantised weights", _ELSE),
+    ((".onnx", ".ort"), "a network in ONNX, which other engines run", _ELSE),
+    ((".engine", ".trt", ".plan"), "an engine of TensorRT, built for one card", _ELSE),
+    ((".mlmodel", ".mlpackage", ".mlmodelc"), "a network in Core ML, which Apple's engine runs", _ELSE),
+    ((".msgpack", ".h5", ".keras", ".tflite", ".pb"), "of another library than PyTorch", _ELSE),
+    ((".pkl", ".pickle"), "a pickle that may not be one of PyTorch's", "Rename it to .pt if it is a file of tensors"),
+    ((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".xz"), "an archive", "Unpack it"),
+    ((".part", ".crdownload", ".download", ".aria2", ".incomplete", ".tmp"), "a download without its end", _AGAIN),
+)
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
-_AGAIN = "Download it again"
 _PAGE = ("a web page, as a download behind a login gives", "Log in where it is published and download it again")
 _RENAMED = ("a pickle or an archive under another name", "Rename it to .ckpt if it is a checkpoint")
 
@@ -45,6 +57,16 @@ def is_safetensors(path: Path) -> bool:
     return (
         len(begin) > _LENGTH and begin[_LENGTH:] == b"{" and int.from_bytes(begin[:_LENGTH], "little") <= HEADER_LIMIT
     )
+
+
+def told_by_ending(name: str) -> tuple[str, str] | None:
+    """What a file is by its name's ending, and what to do about it; None if it may be one of weights.
+
+    Example:
+        >>> told_by_ending("model.Q4_K.gguf")
+        ('a GGUF file of quantised weights', 'Choose the same model as .safetensors')
+    """
+    return next(((state, advice) for ends, state, advice in _ENDINGS if name.lower().endswith(ends)), None)
 
 
 def unreadable(path: Path, field: str, why: str | None = None) -> WeightsError:
