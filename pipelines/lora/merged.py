@@ -121,9 +121,9 @@ def plan_loras(
     prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
     tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
     strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
-    changing = [name for name in loras if fitted[name].additions and len(set(strengths[name])) > 1]
+    changing = [name for name in sorted(loras) if fitted[name].additions and len(set(strengths[name])) > 1]
     additions: dict[nn.Parameter, list[tuple[float, Addition]]] = defaultdict(list)
-    for tag in tags[0]:
+    for tag in sorted(tags[0], key=lambda tag: (tag.name, tag.weight)):  # sums are rounded, so their order shows
         for parameter, addition in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
             additions[parameter].append((tag.weight, addition))
     warnings = [warning for fit in fitted.values() for warning in fit.warnings]

@@ -141,6 +141,20 @@ def test_several_loras_and_the_same_twice_add_up(models_dir, v2):
     assert_added(v2, plan, {"unet": stacked}, 1.0)
 
 
+def test_the_order_of_tags_changes_no_bit(models_dir, v2):
+    names = [f"order{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        factors = formats.lora_factors(v2.unet, SPATIAL, seed=number)
+        save_file(formats.diffusers_lora(factors), models_dir / "loras" / f"{name}.safetensors")
+    found = []
+    for order in (names, names[::-1], [names[1], names[2], names[0]]):
+        request = small("a fox " + "".join(f"<lora:{name}:0.7>" for name in order))
+        with applied(v2, request, planned(v2, request)):
+            found.append({name: tensor.clone() for name, tensor in v2.unet.state_dict().items()})
+    for other in found[1:]:
+        assert all(torch.equal(tensor, found[0][name]) for name, tensor in other.items())
+
+
 def test_weights_of_half_precision_are_rounded_once(models_dir):
     components = ModelStore("cpu", torch.bfloat16).load("base", "v2.safetensors")
     factors = formats.lora_factors(components.unet, MOTION)
