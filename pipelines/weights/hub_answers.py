@@ -64,7 +64,8 @@ _NOT_HAD = "{field} must be downloadable, got '{name}': "
 _NOT_OPEN = "{field} must be open to all on the Hub, got '{name}': "
 _WORDS = {
     HubAnswer.UNREACHABLE: _NOT_HAD + "the Hub can't be reached. {instead}, or connect to the internet.",
-    HubAnswer.PROXY: _NOT_HAD + "the proxy on the way to the Hub refuses. {instead}, or set HTTPS_PROXY right.",
+    HubAnswer.PROXY: _NOT_HAD + "the proxy on the way to the Hub refuses, or can't be asked. {instead}, or set "
+    "HTTPS_PROXY right.",
     HubAnswer.OFFLINE: _NOT_HAD + "HF_HUB_OFFLINE forbids downloads here. {instead}, or leave HF_HUB_OFFLINE out.",
     HubAnswer.MISSING: _NOT_OPEN + "there is no such repository, or it is a private one. Choose another model, or set "
     "HF_TOKEN to a token of whoever may read it.",
@@ -142,7 +143,10 @@ def use_own_client() -> None:
 
 
 def _client() -> httpx2.Client:
-    client = default_client_factory()
+    try:
+        client = default_client_factory()
+    except (httpx2.InvalidURL, ImportError, ValueError):  # they may name the proxy, whose address may hold a password
+        raise httpx2.ProxyError("the proxy's address can't be used") from None
     client.timeout = httpx2.Timeout(_ASKING_S)
     client.event_hooks = {**client.event_hooks, "response": [*client.event_hooks["response"], _raise_busy]}
     return client
