@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 from api.engine_start import import_engine
 from pipelines.errors import InvalidRequestError
@@ -40,7 +41,12 @@ def keep_dropped(path: Path) -> str:
     stem = re.sub(r"[^\w.-]+", "_", path.stem)[:_MOST_LETTERS]
     name = f"{stem}-{sha256_of(path)[:_DIGITS]}"
     folder = Path(os.environ[DROPPED_DIR])
-    shutil.copyfile(path, folder / (name + path.suffix))
+    part = folder / f"{name}.{uuid4().hex}"
+    try:
+        shutil.copyfile(path, part)  # under no name of weights, so that nobody reads half of it
+        part.replace(folder / (name + path.suffix))
+    finally:
+        part.unlink(missing_ok=True)
     _make_room(folder)
     return name
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.infotext_parts import Infotext
+from pipelines.faults import Fault
 
 _FROM_INSIDE = "Copy its prompts and settings by hand, or choose a clip of this app or a picture with an infotext"
 _DEEPEST = 4
@@ -45,16 +46,21 @@ def program_of(found: object) -> Program | None:
     return next((program for program in _PROGRAMS if program.is_its(found)), None)
 
 
-def refusal_of(found: object) -> str:
-    """What a JSON that is no recipe is, in the place of a value, and what to do."""
+def refusal_of(found: object, field: str, rule: str) -> Fault:
+    """What is wrong with a JSON that is no recipe, where a field must be or have one."""
+    code, values = "recipe.other_json", {"keys": ""}
+    seen = "JSON that is no recipe"
     if program := program_of(found):
-        return f"{program.name}. {_FROM_INSIDE}."
-    if isinstance(found, Mapping):
+        code, seen, values = "recipe.of_a_program", "{program:s}", {"program": program.name}
+    elif isinstance(found, Mapping):
         names = ", ".join(str(key)[:40] for key in list(found)[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
-        keys = f" (keys: {names}{more})" if names else " without anything in it"
-        return f"JSON of another program{keys}. {_FROM_INSIDE}."
-    return f"JSON that is no recipe. {_FROM_INSIDE}."
+        code = "recipe.of_another_program"
+        seen, values = (
+            "JSON of another program{keys:s}",
+            {"keys": f" (keys: {names}{more})" if names else " without anything in it"},
+        )
+    return Fault(code, field, rule, "JSON", _FROM_INSIDE, seen=seen, values=values)
 
 
 def infotext_of_foreign(found: object) -> tuple[Infotext, str] | None:

@@ -100,7 +100,7 @@ def restore(text: str) -> Restored:
         fields, notes, mode = fields_of_parts(foreign[0])
         told = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
     else:
-        raise UserError(f"file must carry a recipe of this app or an infotext, got {refusal_of(found)}")
+        raise UserError(refusal_of(found, "file", "carry a recipe of this app or an infotext"))
     values, more = _usable(catalog.complete(fields))
     return Restored(values, (*told, *notes, *more, *_foreign_notes(values)), mode)
 
@@ -133,7 +133,7 @@ def check_recipe(text: str) -> None:
         return
     prompt = found.get("prompt", "") if isinstance(found, dict) else None
     if program_of(found) or not isinstance(prompt, str) or _is_json(prompt):
-        raise UserError(f"recipe must be one of this app, or an infotext, got {refusal_of(found)}")
+        raise UserError(refusal_of(found, "recipe", "be one of this app, or an infotext"))
 
 
 def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -160,9 +160,13 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _to_8_bits(grey: Image.Image) -> Image.Image:
-    levels = (np.asarray(grey).astype(np.uint32) + 128) // 257
-    picture = Image.fromarray(levels.astype(np.uint8))
+    """A grey picture of 16 bits with 8; the one level that a PNG may say is clear is told while there are 16."""
+    levels = np.asarray(grey).astype(np.uint32)
+    picture = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
     picture.info = dict(grey.info)
+    clear = picture.info.pop("transparency", None)
+    if isinstance(clear, int):
+        picture.putalpha(Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)))
     return picture
 
 

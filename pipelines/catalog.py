@@ -36,7 +36,11 @@ from pipelines.gpu import find_gpu
 from pipelines.prompt.tags import tag_name
 from pipelines.request import GenerationRequest
 from pipelines.settings import DROPPED_DIR, settings
+from pipelines.weights.foreign_files import told_by_ending
+from pipelines.weights.kinds import READERS
 from pipelines.weights.models_folder import (
+    WEIGHTS_FILES,
+    foreign_file,
     local_base_models,
     local_controlnets,
     local_interpolators,
@@ -363,10 +367,12 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
     for entry in entries:
         for name in entry.names:
             known.setdefault(name, entry)  # of two namesakes the catalog's wins
-    if wanted in known:
-        return known[wanted]
+    slashed = wanted.replace("\\", "/")  # as programs on Windows write folders
+    if wanted in known or slashed in known:
+        return known.get(wanted) or known[slashed]
     if free is not None:
         return free
+    _refuse_foreign(field, wanted, place)
     by_lower_case = {known_id.lower(): known_id for known_id in known}
     near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
     nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
@@ -383,3 +389,22 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
             values={"choices": ", ".join(f"'{name}'" for name in choices), "place": place},
         )
     )
+
+
+def _refuse_foreign(field: str, wanted: str, place: str) -> None:
+    """Refuse what its name, or that of the file it means, tells to be no file that is read here."""
+    folders = READERS[field][1] if field in READERS else ()
+    name = wanted if told_by_ending(wanted) else foreign_file(folders, wanted)
+    if name and (told := told_by_ending(name)):
+        state, advice = told
+        raise InvalidRequestError(
+            Fault(
+                code=f"{state.code}_by_name",
+                field=field,
+                rule="be a file of weights ({endings})",
+                got=name[-60:],
+                seen=f"'{{got:s}}'{{place:s}}, which is {state.words}",
+                fix=f"{advice}, or choose another",
+                values={**state.values, "endings": ", ".join(WEIGHTS_FILES), "place": place},
+            )
+        )

@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, PreTrainedModel
 
 from pipelines.findings import Finding
 from pipelines.weights.reading import lacks, not_whole, require_layout
-from pipelines.weights.scaled import whole_numbers
+from pipelines.weights.scaled import refuse_whole_numbers
 
 #: More layers, or entries in a list, than any published configuration has: beyond it one is damaged or hostile.
 _MOST_LAYERS = 128
@@ -76,9 +76,7 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor], words: Words) -> n
     Raises:
         WeightsError: A tensor holds whole numbers, as quantised weights do.
     """
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise whole_numbers(name, field=words.field, file=words.name)
+    refuse_whole_numbers(tensors, field=words.field, file=words.name)
     network.load_state_dict(tensors, strict=True, assign=True)
     for path, buffer in list(network.named_buffers()):
         if buffer.is_meta:  # what is never stored: the numbers of CLIP's positions

@@ -6,6 +6,7 @@ is matched by likeness. What a file is, is decided by its tensors' names and sha
 """
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ FIELD = "lora"
 _BUNDLED = "bundle_emb."  # textual inversions inside a LoRA
 _IN_WORD = r"\.(string_to_param(\..*)?|clip_[lg])$"
 _HEADER = "lora_adapter_metadata"
+_SCALE = ".lora_alpha"
 _UNREAD_SETTINGS = (".alpha_pattern", ".use_rslora")
 _MOTION = "_motion_modules_"
 _ENCODERS = (
@@ -76,7 +78,7 @@ def read_lora(path: Path) -> Lora:
     """
     tensors = read_weights(path, field=FIELD)
     digest = sha256_of(path)
-    if vectors := _vectors(tensors):
+    if vectors := _vectors(path, tensors):
         return Lora(path.name, LoraKind.TEXTUAL_INVERSION, {}, vectors, digest)
     kind = tell_kind(tensors)
     if FOLDERS.get(kind) not in READERS[FIELD][1]:
@@ -114,7 +116,7 @@ def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
     for layer, own in parts.items():
         component, flat = flattened(layer)
         try:
-            additions = additions_of(own, settings.get(f"{component}.lora_alpha"))
+            additions = additions_of(own, settings.get(component + _SCALE))
         except ValueError as err:
             raise WeightsError(
                 Fault(
@@ -138,13 +140,26 @@ def _settings(path: Path) -> dict[str, Any]:
     """How a diffusers file was trained, as "component.setting" -> value; empty if it does not say.
 
     Raises:
-        WeightsError: It was trained with a scale of its own for each layer, which is not supported.
+        WeightsError: It was trained with a scale of its own for each layer, which is not supported, or with one that is
+            no number; or its header is damaged.
     """
     try:
-        settings = json.loads(read_metadata(path, field=FIELD).get(_HEADER, "{}"))
-    except ValueError:
+        settings = json.loads(read_metadata(path, field=FIELD).get(_HEADER, "{}"), parse_int=float)
+    except (ValueError, RecursionError):
         settings = None
-    if not isinstance(settings, dict) or any(settings[name] for name in settings if name.endswith(_UNREAD_SETTINGS)):
+    if not isinstance(settings, dict):
+        raise WeightsError(
+            Fault(
+                code="lora.unreadable_header",
+                field=FIELD,
+                rule="have a header that says how it was trained",
+                got=path.name,
+                seen="'{got:s}', whose {key:s} can't be read",
+                fix="Download it again or choose another",
+                values={"key": _HEADER},
+            )
+        )
+    if any(settings[name] for name in settings if name.endswith(_UNREAD_SETTINGS)):
         raise WeightsError(
             Fault(
                 code="lora.scale_of_each_layer",
@@ -155,21 +170,65 @@ def _settings(path: Path) -> dict[str, Any]:
                 fix="Choose another file",
             )
         )
+    for name, value in settings.items():
+        if name.endswith(_SCALE) and value is not None and not (isinstance(value, float) and math.isfinite(value)):
+            raise WeightsError(
+                Fault(
+                    code="lora.scale_no_number",
+                    field=FIELD,
+                    rule="have numbers for its scales",
+                    got=path.name,
+                    seen="'{got:s}' with '{value:s}' for {key:s}",
+                    fix="Download it again or choose another",
+                    values={"value": str(value)[:60], "key": name[:60]},
+                )
+            )
     return settings
 
 
-def _vectors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The vectors of a textual inversion by text encoder; empty if it is none.
 
     It holds one tensor, whose name is a word (`emb_params`, `*`, `<my-cat>`) and no layer, or one for each
     of Stable Diffusion XL's encoders.
+
+    Raises:
+        WeightsError: It is one, but what it holds are no vectors, or not as many for each encoder.
     """
     named = next((names for names in _ENCODERS if names.keys() == tensors.keys()), {})
     if is_word(tensors):
         named = dict.fromkeys(tensors, "text_encoder")
-    if any(tensors[name].ndim not in (1, 2) or not tensors[name].is_floating_point() for name in named):
-        return {}
-    return {encoder: tensors[name].reshape(-1, tensors[name].shape[-1]) for name, encoder in named.items()}
+    for name in named:
+        tensor = tensors[name]
+        if tensor.ndim not in (1, 2) or not tensor.numel() or not tensor.is_floating_point():
+            kind, sides = str(tensor.dtype).removeprefix("torch."), "×".join(map(str, tensor.shape)) or "none"
+            raise WeightsError(
+                Fault(
+                    code="lora.no_vectors",
+                    field=FIELD,
+                    rule="be a LoRA, or a textual inversion of one floating-point vector or several",
+                    got=path.name,
+                    seen="'{got:s}', whose '{tensor:s}' is {kind:s} with the sides {sides:s}",
+                    fix="Choose another file",
+                    values={"tensor": name[:60], "kind": kind, "sides": sides},
+                )
+            )
+    vectors = {encoder: torch.atleast_2d(tensors[name]) for name, encoder in named.items()}
+    counts = {name: len(vectors[encoder]) for name, encoder in named.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} in {name}" for name, count in counts.items())
+        raise WeightsError(
+            Fault(
+                code="lora.uneven_vectors",
+                field=FIELD,
+                rule="be a textual inversion with as many vectors for each text encoder",
+                got=path.name,
+                seen="'{got:s}' with {counts:s}",
+                fix="Download it again or choose another",
+                values={"counts": told},
+            )
+        )
+    return vectors
 
 
 def _twice(path: Path, layer: str) -> WeightsError:

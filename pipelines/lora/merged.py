@@ -130,9 +130,9 @@ def plan_loras(
     prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
     tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
     strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
-    changing = [name for name in loras if fitted[name].additions and len(set(strengths[name])) > 1]
+    changing = [name for name in sorted(loras) if fitted[name].additions and len(set(strengths[name])) > 1]
     additions: dict[nn.Parameter, list[tuple[float, Addition]]] = defaultdict(list)
-    for tag in tags[0]:
+    for tag in sorted(tags[0], key=lambda tag: (tag.name, tag.weight)):  # sums are rounded, so their order shows
         for parameter, addition in fitted[tag.name].additions if tag.weight and tag.name not in changing else ():
             additions[parameter].append((tag.weight, addition))
     warnings = [warning for fit in fitted.values() for warning in fit.warnings]
@@ -245,14 +245,13 @@ class _Words:
 
     def add(self, name: str, lora: Lora) -> None:
         widths = {component: vectors.shape[1] for component, vectors in lora.vectors.items()}
-        counts = {vectors.shape[0] for vectors in lora.vectors.values()}
-        if widths != {component: table.shape[1] for component, table in self._tables.items()} or len(counts) > 1:
+        if widths != {component: table.shape[1] for component, table in self._tables.items()}:
             listed = ", ".join(map(str, widths.values()))
             finding = Finding("lora.words_of_other_size", "with words of {widths:s} numbers", {"widths": listed})
             raise misfit(lora, self._base_model, finding)
         for component, vectors in lora.vectors.items():
             self.rows[self._tables[component]].append(vectors)
-        (count,) = counts
+        count = len(next(iter(lora.vectors.values())))  # of each of them
         self._characters[name] = chr(_PRIVATE_USE + len(self._characters))
         self.tokens[self._characters[name]] = tuple(range(self._next, self._next + count))
         self._next += count

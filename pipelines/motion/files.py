@@ -31,6 +31,7 @@ from pipelines.motion.layout import (
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import (
+    lacks,
     not_whole,
     read_folder,
     read_metadata,
@@ -38,9 +39,11 @@ from pipelines.weights.reading import (
     read_weights,
     require_layout,
 )
+from pipelines.weights.scaled import refuse_whole_numbers
 
 FIELD = "motion_module"
 _POSITIONS = ".pos_embed.pe"
+_MAKES_NONE = Finding("weights.makes_no_network", "its layers make no module")
 #: What shapes can't tell, with every published module's value; a .safetensors header may say otherwise.
 _HEADS, NORM_GROUPS = 8, 32
 
@@ -74,6 +77,7 @@ class MotionFiles:
         """
         stored = read_weights(self.path, field=FIELD, dtype=dtype)
         weights = {new: stored[old] for old, new in rename_motion(stored).items()}
+        refuse_whole_numbers(weights, field=FIELD, file=self.name)
         with torch.device("meta"):
             adapter = MotionAdapter(**self.config)
         weights |= absent_positions(adapter, weights)
@@ -121,9 +125,14 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
         raise wrong_kind(kind, field=FIELD, name=name)
     shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
     family = tell_family(stored, said, file_name=file.name)
-    config = _known(folder_config) if folder_config else _config(shapes, said, family)
-    if family.id == "pia":
-        config["conv_in_channels"] = stored["conv_in.weight"][1]
+    try:
+        config = _known(folder_config) if folder_config else _config(shapes, said, family)
+        if family.id == "pia":
+            config["conv_in_channels"] = stored["conv_in.weight"][1]
+    except KeyError as err:
+        raise not_whole(lacks(err), what="motion module", field=FIELD, name=name) from err
+    except (IndexError, ValueError) as err:
+        raise not_whole(_MAKES_NONE, what="motion module", field=FIELD, name=name) from err
     _require_whole(config, shapes, name)
     return MotionFiles(name, file, config, family)
 
@@ -159,13 +168,25 @@ def _config(shapes: Shapes, said: Mapping[str, str], family: MotionFamily) -> di
     )
     return {
         "block_out_channels": channels,
-        "motion_num_attention_heads": int(said.get("motion_num_attention_heads", _HEADS)),
-        "motion_norm_num_groups": int(said.get("motion_norm_num_groups", math.gcd(NORM_GROUPS, *channels))),
+        "motion_num_attention_heads": _counted(said.get("motion_num_attention_heads", _HEADS)),
+        "motion_norm_num_groups": _counted(said.get("motion_norm_num_groups", math.gcd(NORM_GROUPS, *channels))),
         "motion_layers_per_block": 1 + _highest(r"^down_blocks\.\d+\.motion_modules\.(\d+)\.", shapes),
         "motion_transformer_layers_per_block": 1 + _highest(r"\.transformer_blocks\.(\d+)\.", shapes),
         "motion_max_seq_length": count_positions(shapes) or family.max_positions,
         "use_motion_mid_block": any(key.startswith("mid_block.") for key in shapes),
     }
+
+
+def _counted(said: str | int) -> int:
+    """A number of heads or groups, as a header has it.
+
+    Raises:
+        ValueError: There can't be as many.
+    """
+    number = int(said)
+    if number < 1:
+        raise ValueError(said)
+    return number
 
 
 def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
@@ -174,8 +195,7 @@ def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
         with torch.device("meta"):
             expected = layout_of(MotionAdapter(**config), shapes)
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError, IndexError) as err:
-        finding = Finding("weights.makes_no_network", "its layers make no module")
-        raise not_whole(finding, what="motion module", field=FIELD, name=name) from err
+        raise not_whole(_MAKES_NONE, what="motion module", field=FIELD, name=name) from err
     expected = {key: shape for key, shape in expected.items() if not key.startswith("conv_in.")}
     require_layout(shapes, expected, what="motion module", field=FIELD, name=name)
 

@@ -95,7 +95,7 @@ def _family(stored: Shapes, shapes: Shapes, positions: int | None, file_name: st
         (is_xl and is_hotshot, HOTSHOT_XL),
         (is_xl, SDXL_BETA),
         (any(name.startswith("img_encoder.") for name in stored), ANIMATE_LCM_I2V),
-        (stored.get("conv_in.weight", (0, 0))[1] > _LATENT_CHANNELS, PIA),
+        (stored.get("conv_in.weight", ())[1:2] > (_LATENT_CHANNELS,), PIA),
         (positions is None, ANIMATE_LCM),
         (has_mid and steps is not None, LIGHTNING[int(steps[1])] if steps else V2),
         (has_mid and (positions or 0) > LONG_32.max_positions, LONG),
@@ -108,7 +108,7 @@ def _family(stored: Shapes, shapes: Shapes, positions: int | None, file_name: st
 
 def count_positions(shapes: Shapes) -> int | None:
     """Frames that a module's stored table of positions has places for; None if it stores none."""
-    return next((shape[1] for name, shape in shapes.items() if name.endswith(_POSITIONS)), None)
+    return next((shape[1] for name, shape in shapes.items() if name.endswith(_POSITIONS) and len(shape) > 1), None)
 
 
 def count_blocks(shapes: Shapes) -> int:

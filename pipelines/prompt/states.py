@@ -267,15 +267,17 @@ def _chunks(
     ]
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
+        own = sum(len(tokens.get(letter, ())) for letter in text)
         raise InvalidRequestError(
             Fault(
-                code="prompt.too_many_tokens",
+                code="prompt.too_many_tokens_of_files" if own else "prompt.too_many_tokens",
                 field=field,
                 rule="have at most {limit:,} tokens",
                 got=len(weighted),
-                seen="{got:,}",
-                fix="Shorten it",
+                seen="{got:,}, {own:,} of them vectors of textual inversions" if own else "{got:,}",
+                fix="Leave those out" if own else "Shorten it",
                 limit=MAX_CHUNKS * size,
+                values={"own": own},
             )
         )
     return [weighted[i : i + size] for i in range(0, len(weighted), size)] or [[]]

@@ -33,6 +33,7 @@ from pipelines.weights.reading import (
     read_weights,
     require_layout,
 )
+from pipelines.weights.scaled import refuse_whole_numbers
 
 FIELD = "image_prompts"
 ENCODER_FOLDER = "image_encoder"
@@ -117,6 +118,10 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
                 fix="Choose another one",
             )
         )
+    sees = _PLUS_SEES if _PLUS in shapes else _BASE
+    if len(shapes.get(sees, ())) != 2:
+        finding = Finding("weights.lacks_matrix", "it lacks the matrix {tensor:s}", {"tensor": sees})
+        raise not_whole(finding, what="IP-Adapter", field=FIELD, name=entry.id)
     return AdapterFiles(entry, path, shapes, _encoder_of(entry, path))
 
 
@@ -246,10 +251,11 @@ def _projection(files: AdapterFiles, own: dict[str, torch.Tensor]) -> nn.Module:
             projection = _plus(own) if files.is_plus else _base(own)
     except KeyError as err:
         raise not_whole(lacks(err, "image_proj."), **words) from err
-    except (ValueError, ZeroDivisionError, RuntimeError) as err:
+    except (ValueError, ZeroDivisionError, RuntimeError, TypeError, IndexError) as err:
         finding = Finding("weights.makes_no_network", "its layers make no projection of pictures")
         raise not_whole(finding, **words) from err
     require_layout(_layout(weights), _layout(projection.state_dict()), **words)
+    refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
     projection.load_state_dict(weights, assign=True)
     return projection
 
@@ -292,5 +298,5 @@ def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, t
 
 def _built(prefix: str, shapes: Shapes) -> dict[str, object]:
     """What a refusal says of an adapter's layers."""
-    widths = sorted({shape[1] for shape in shapes.values()})
+    widths = sorted({shape[1] for shape in shapes.values() if len(shape) > 1})
     return {f"{prefix}layers": len(shapes) // 2, f"{prefix}text": " and ".join(map(str, widths)) or "0"}

@@ -24,6 +24,7 @@ from pipelines.motion.layout import Shapes
 from pipelines.weights.downloads import fetch, fetch_folder
 from pipelines.weights.kinds import TEXT_WIDTHS, WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.weights.scaled import refuse_whole_numbers
 
 FIELD = "controls"
 AnyControlNet = ControlNetModel | SparseControlNetModel
@@ -138,6 +139,7 @@ def load_control_net(
         raise not_whole(Finding("weights.makes_no_network", "its layers make no ControlNet"), **words) from err
     require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
     tensors = read_weights(files.path, field=FIELD, dtype=dtype)
+    refuse_whole_numbers(tensors, field=FIELD, file=files.entry.id)
     net.load_state_dict({new: tensors[old] for new, old in files.names.items()}, assign=True)
     return net.requires_grad_(False).eval().to(device)
 

@@ -19,6 +19,7 @@ from pipelines.motion.layout import Shapes, count_blocks, count_positions, renam
 from pipelines.motion.modules import MotionModule, MotionState
 from pipelines.weights.kinds import WeightsKind, tell_kind, wrong_kind
 from pipelines.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.weights.scaled import refuse_whole_numbers
 
 FIELD = "controls"
 _POSITIONS = 32  # frames of both published encoders, should a file hold no table
@@ -53,6 +54,7 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
     encoder = _empty_encoder({new: stored[old] for old, new in names.items()}, config, path.name)
     tensors = read_weights(file, field=FIELD, dtype=dtype)
     weights = {new: tensors[old] for old, new in names.items()}
+    refuse_whole_numbers(weights, field=FIELD, file=path.name)
     encoder.load_state_dict(weights | absent_positions(encoder, weights), assign=True)
     return encoder.requires_grad_(False).eval()
 

@@ -14,6 +14,8 @@ MAPPED = (".safetensors", ".sft")
 _GLANCE = 512
 _LENGTH = 8  # bytes of a header's length
 _MEGABYTE = 1e6
+_AGAIN = "Download it again"
+_ELSE = "Choose the same model as .safetensors"
 _BEGINNINGS = (
     (
         b"version https://git-lfs",
@@ -23,18 +25,46 @@ _BEGINNINGS = (
     (
         b"GGUF",
         Finding("weights.gguf", "a GGUF file of quantised weights, which is not read here"),
-        "Choose the same model as .safetensors",
+        _ELSE,
     ),
     (b"\x1f\x8b", Finding("weights.archive", "an archive ({kind:s})", {"kind": "gzip"}), "Unpack it"),
     (b"7z\xbc\xaf", Finding("weights.archive", "an archive ({kind:s})", {"kind": "7z"}), "Unpack it"),
     (b"Rar!", Finding("weights.archive", "an archive ({kind:s})", {"kind": "RAR"}), "Unpack it"),
-    (b"\x89HDF", Finding("weights.hdf5", "an HDF5 file of another library"), "Choose the same model as .safetensors"),
+    (b"\x89HDF", Finding("weights.hdf5", "an HDF5 file of another library"), _ELSE),
     (b"\x89PNG", Finding("weights.picture", "a picture"), "Choose a file of weights"),
     (b"\xff\xd8\xff", Finding("weights.picture", "a picture"), "Choose a file of weights"),
 )
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_ZIP = b"PK\x03\x04"
+#: How pickles begin, those of Python's first protocols excepted.
+PICKLED = b"\x80"
+#: How names of files end that people have beside their weights, what those are, and what to do about them.
+_ENDINGS = (
+    ((".gguf", ".ggml"), Finding("weights.gguf", "a GGUF file of quantised weights"), _ELSE),
+    ((".onnx", ".ort"), Finding("weights.onnx", "a network in ONNX, which other engines run"), _ELSE),
+    ((".engine", ".trt", ".plan"), Finding("weights.tensorrt", "an engine of TensorRT, built for one card"), _ELSE),
+    (
+        (".mlmodel", ".mlpackage", ".mlmodelc"),
+        Finding("weights.core_ml", "a network in Core ML, which Apple's engine runs"),
+        _ELSE,
+    ),
+    (
+        (".msgpack", ".h5", ".keras", ".tflite", ".pb"),
+        Finding("weights.other_library", "of another library than PyTorch"),
+        _ELSE,
+    ),
+    (
+        (".pkl", ".pickle"),
+        Finding("weights.plain_pickle", "a pickle that may not be one of PyTorch's"),
+        "Rename it to .pt if it is a file of tensors",
+    ),
+    ((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".xz"), Finding("weights.archived", "an archive"), "Unpack it"),
+    (
+        (".part", ".crdownload", ".download", ".aria2", ".incomplete", ".tmp"),
+        Finding("weights.half_download", "a download without its end"),
+        _AGAIN,
+    ),
+)
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
-_AGAIN = "Download it again"
 _MISSING = Finding("weights.missing", "missing or can't be opened")
 _EMPTY = Finding("weights.empty", "empty")
 _NONE = Finding("weights.no_tensors", "cut off or not one at all")
@@ -58,6 +88,16 @@ def is_safetensors(path: Path) -> bool:
     return (
         len(begin) > _LENGTH and begin[_LENGTH:] == b"{" and int.from_bytes(begin[:_LENGTH], "little") <= HEADER_LIMIT
     )
+
+
+def told_by_ending(name: str) -> tuple[Finding, str] | None:
+    """What a file is by its name's ending, and what to do about it; None if it may be one of weights.
+
+    Example:
+        >>> told_by_ending("model.Q4_K.gguf")[1]
+        'Choose the same model as .safetensors'
+    """
+    return next(((state, advice) for ends, state, advice in _ENDINGS if name.lower().endswith(ends)), None)
 
 
 def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsError:
@@ -97,7 +137,7 @@ def _told(path: Path) -> tuple[Finding, str]:
         (not begin, (_EMPTY, _AGAIN)),
         (by_mark is not None, by_mark or (_NONE, _AGAIN)),
         (begin.lstrip().lower().startswith(_PAGES), _PAGE),
-        (begin.startswith((_ZIP, _PICKLE)) and named_safetensors and not is_safetensors(path), _RENAMED),
+        (begin.startswith((_ZIP, PICKLED)) and named_safetensors and not is_safetensors(path), _RENAMED),
         (named_safetensors or is_safetensors(path), (_told_by_header(path, size, begin), _AGAIN)),
     )
     return next((told for is_so, told in kinds if is_so), (_NONE, _AGAIN))

@@ -47,9 +47,10 @@ def _read(path: Path, size: int, mtime_ns: int) -> Header:
             if not 0 < length <= min(_LIMIT, size):
                 return EMPTY
             entries = json.loads(file.read(length))
-        notes = entries.pop("__metadata__", {})
-        return Header({name: tuple(entry["shape"]) for name, entry in entries.items()}, dict(notes))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        notes = entries.pop("__metadata__", None) or {}
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+        return Header(shapes, {name: str(note) for name, note in notes.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return EMPTY
 
 

@@ -72,7 +72,9 @@ class _Words(NamedTuple):
 _HAD, _OPEN = "be downloadable", "be open to all on the Hub"
 _WORDS = {
     HubAnswer.UNREACHABLE: _Words(_HAD, ": the Hub can't be reached", "{instead:s}, or connect to the internet"),
-    HubAnswer.PROXY: _Words(_HAD, ": the proxy on the way to the Hub refuses", "{instead:s}, or set HTTPS_PROXY right"),
+    HubAnswer.PROXY: _Words(
+        _HAD, ": the proxy on the way to the Hub refuses, or can't be asked", "{instead:s}, or set HTTPS_PROXY right"
+    ),
     HubAnswer.OFFLINE: _Words(
         _HAD, ": HF_HUB_OFFLINE forbids downloads here", "{instead:s}, or leave HF_HUB_OFFLINE out"
     ),
@@ -181,7 +183,10 @@ def use_own_client() -> None:
 
 
 def _client() -> httpx2.Client:
-    client = default_client_factory()
+    try:
+        client = default_client_factory()
+    except (httpx2.InvalidURL, ImportError, ValueError):  # they may name the proxy, whose address may hold a password
+        raise httpx2.ProxyError("the proxy's address can't be used") from None
     client.timeout = httpx2.Timeout(_ASKING_S)
     client.event_hooks = {**client.event_hooks, "response": [*client.event_hooks["response"], _raise_busy]}
     return client

@@ -16,7 +16,7 @@ An id is a path within its folder. It is looked up among what was found and neve
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from pipelines.catalog_entries import BaseModel, ControlNet, Interpolator, IPAdapter, Lora, MotionModule, Upscaler, Vae
 from pipelines.motion.layout import tell_family
 from pipelines.settings import settings
-from pipelines.weights.foreign_files import MAPPED
+from pipelines.weights.foreign_files import MAPPED, told_by_ending
 from pipelines.weights.headers import read_header
 from pipelines.weights.kinds import WeightsKind, tell_kind
 
@@ -96,6 +96,16 @@ def local_interpolators() -> list[Interpolator]:
     """FILM on this disk."""
     found = _found("interpolators")
     return [Interpolator(**_told(name, path, "A program")) for name, path in found if path.suffix.lower() == ".pt"]
+
+
+def foreign_file(kinds: Sequence[str], name: str) -> str | None:
+    """The name of a file in these folders that is called so, with its ending or without, and is none of weights."""
+    top = settings().models_dir
+    for root in (Path(top, kind) for kind in kinds if top):
+        for path in sorted(root.rglob("*")):
+            if told_by_ending(path.name) and name in (path.relative_to(root).as_posix(), path.name, path.stem):
+                return path.name
+    return None
 
 
 def loras_in(folder: str | None) -> list[Lora]:

@@ -10,7 +10,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from pipelines.errors import WeightsError
 from pipelines.faults import Fault
 from pipelines.findings import Finding
-from pipelines.weights.foreign_files import unreadable
+from pipelines.weights.foreign_files import PICKLED, unreadable
 
 PICKLES = (".ckpt", ".pth", ".pt", ".bin")
 #: Where what training programs leave beside the tensors comes from; all of it is passed over.
@@ -79,7 +79,7 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
         )
     archive = _archive(path, field)
     foreign = _foreign_objects(path, archive, field)
-    if unknown := [name for name in foreign if not name.startswith(_BESIDE)]:
+    if unknown := list(filter(_asks_for_code, foreign)):
         raise _not_opened(path, field, unknown)
     try:
         with torch.serialization.safe_globals([(_Record, name) for name in foreign]):
@@ -94,10 +94,10 @@ def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
 
 
 def _tensors(content: object) -> dict[str, torch.Tensor]:
-    while isinstance(content, dict) and (
-        inner := next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
-    ):
-        content = inner
+    opened: set[int] = set()  # a pickle may hold a dict that holds itself
+    while isinstance(content, dict) and id(content) not in opened:
+        opened.add(id(content))
+        content = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), content)
     values: dict[Any, Any] = dict(content) if isinstance(content, Mapping) else {}
     for part in _PARTS:
         inside = values.pop(part, None)
@@ -147,6 +147,7 @@ def _archive(path: Path, field: str) -> str | None:
 def _foreign_objects(path: Path, archive: str | None, field: str) -> list[str]:
     """The classes and functions a pickle names that are no tensors' or containers'; it is looked through, not run."""
     names: set[str] = set()
+    content = io.BytesIO()
     try:
         if archive:
             with zipfile.ZipFile(path) as packed:
@@ -155,23 +156,28 @@ def _foreign_objects(path: Path, archive: str | None, field: str) -> list[str]:
             with path.open("rb") as file:
                 content = io.BytesIO(file.read(_PICKLE_LIMIT))
         for _ in range(1 if archive else _LEGACY_PICKLES):
-            names |= _named_objects(content)
+            names.update(_named_objects(content))
     except (*_UNREADABLE, MemoryError) as err:
-        raise unreadable(path, field) from err
+        # Python's own pickles are one where torch's are four; what they ask for is told before what they lack.
+        if not content.getvalue().startswith(PICKLED) or not any(map(_asks_for_code, names)):
+            raise unreadable(path, field) from err
     return sorted(name for name in names if not _PLAIN.fullmatch(name))
 
 
-def _named_objects(content: io.BytesIO) -> set[str]:
+def _asks_for_code(name: str) -> bool:
+    return not _PLAIN.fullmatch(name) and not name.startswith(_BESIDE)
+
+
+def _named_objects(content: io.BytesIO) -> Iterator[str]:
     """What one pickle looks up by name."""
-    names, texts = set(), [""]
+    texts = [""]
     for operation, argument, _ in pickletools.genops(content):
         if operation.name in {"GLOBAL", "INST"}:
-            names.add(str(argument).replace(" ", "."))
+            yield str(argument).replace(" ", ".")
         elif operation.name == "STACK_GLOBAL":  # of the two texts before it, in the latest protocols
-            names.add(".".join(texts[-2:]))
+            yield ".".join(texts[-2:])
         elif isinstance(argument, str):
             texts = [*texts[-1:], argument]
-    return names
 
 
 def _not_opened(path: Path, field: str, names: list[str]) -> WeightsError:

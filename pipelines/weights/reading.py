@@ -342,4 +342,4 @@ def _not_finite(field: str, file: str, tensor: str) -> WeightsError:
 
 
 def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+    return "×".join(map(str, shape)) or "()"  # of a single number

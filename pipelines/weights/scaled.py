@@ -78,6 +78,17 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
         )
 
 
+def refuse_whole_numbers(tensors: Mapping[str, torch.Tensor], *, field: str, file: str) -> None:
+    """Refuse whole numbers among a network's tensors, which it would take for weights or choke on.
+
+    Raises:
+        WeightsError: A tensor has them.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise whole_numbers(name, field=field, file=file)
+
+
 def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
     """What to raise for a tensor of whole numbers where weights must be."""
     return WeightsError(

@@ -1,5 +1,6 @@
 """LoRAs on the page: what the list offers, and what becomes of a dropped file."""
 
+import errno
 import html
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_a_dropped_file_of_another_kind_is_refused_and_not_kept(folder, tmp_path
     save_file({"model.diffusion_model.out.2.bias": torch.ones(4)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match=r"got 'model\.safetensors', which is a base model"):
         keep_dropped(tmp_path / "model.safetensors")
+    assert list(folder.iterdir()) == []
+
+
+def test_of_a_dropped_file_that_can_not_be_kept_whole_nothing_stays(folder, tmp_path, monkeypatch):
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:9])
+        raise OSError(errno.ENOSPC, "full")
+
+    save_file(LORA, tmp_path / "mine.safetensors")
+    monkeypatch.setattr(dropped.shutil, "copyfile", half)
+    with pytest.raises(OSError, match="full"):
+        keep_dropped(tmp_path / "mine.safetensors")
     assert list(folder.iterdir()) == []
 
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from pipelines import catalog
 from pipelines.catalog_entries import PublishedFile
@@ -287,6 +288,24 @@ def test_a_token_of_other_letters_is_told_as_a_wrong_one(hub: StandInHub, monkey
     assert refused.value.answer is HubAnswer.BAD_TOKEN
     assert "geheim" not in str(refused.value)
     assert hub.questions == []
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    "proxy", ["http://ann:s3cret@host:port", "odd://ann:s3cret@host:1", "socks9://ann:s3cret@host"]
+)
+def test_a_proxy_that_can_not_be_asked_is_told_without_its_password(monkeypatch, caplog, proxy):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    close_session()
+    with pytest.raises(HubError, match="set HTTPS_PROXY right") as error:
+        fetch(REPO, NAME, "main", field="motion_module")
+    close_session()
+    assert error.value.answer is HubAnswer.PROXY
+    told = f"{error.value}{error.value.__cause__}{caplog.text}{''.join(traceback.format_exception(error.value))}"
+    assert "s3cret" not in told
 
 
 def test_without_downloads_allowed_that_is_what_is_said(hub: StandInHub, monkeypatch):

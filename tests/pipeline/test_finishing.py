@@ -353,6 +353,14 @@ def test_lanczos_is_nearer_to_the_large_picture_than_repeated_pixels():
     assert errors[0] < 0.75 * errors[1]
 
 
+@pytest.mark.parametrize("odd", [torch.ones(()), torch.zeros(0, 4), torch.ones(7, 7, 7)])
+def test_a_network_with_a_tensor_of_another_shape_is_refused(upscalers: Path, tiny_network: torch.nn.Module, odd):
+    for name in (tensors := dict(tiny_network.state_dict())):
+        save_file(tensors | {name: odd.clone()}, upscalers / "odd.safetensors")
+        with pytest.raises(WeightsError, match=r"got 'odd\.safetensors', which holds no network that is known"):
+            load_upscaler(catalog.find_upscaler("odd.safetensors"), "cpu")
+
+
 def test_an_unknown_upscaler_is_refused_before_the_work(upscalers: Path):
     del upscalers
     with pytest.raises(InvalidRequestError, match=r"^upscaler must be one of the catalog, got 'lanzos'\. Choose "):

@@ -3,7 +3,7 @@
 import json
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,7 @@ from pipelines.lora.files import read_lora
 from pipelines.motion.files import inspect_motion
 from pipelines.steering.adapter_files import locate_adapter, read_adapter
 from pipelines.steering.control_files import load_control_net, locate_control
+from pipelines.steering.sparse_ctrl import load_sparse_ctrl
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 
@@ -61,6 +62,16 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "loras": read_lora,
     "controlnets": load_control_file,
     "ip_adapters": load_adapter_file,
+}
+
+
+LISTS: dict[str, Callable[[], Sequence[Entry]]] = {
+    "base_models": catalog.base_models,
+    "vaes": catalog.vaes,
+    "motion_modules": catalog.motion_modules,
+    "loras": catalog.loras,
+    "controlnets": catalog.controlnets,
+    "ip_adapters": catalog.ip_adapters,
 }
 
 
@@ -176,6 +187,69 @@ def test_every_kind_in_every_other_folder_is_told_what_it_is(kind, weights, mode
         said = require_words(LOADERS[kind], path)
         assert said is not None, other
         assert f"'{other}'" in said, said  # the folder where it belongs
+
+
+#: What may stand in the place of a tensor in a file that is well-formed all the same.
+ODD: list[Callable[[torch.Tensor], torch.Tensor | None]] = [
+    lambda _: None,
+    lambda _: torch.ones(()),
+    lambda tensor: tensor.flatten(),
+    lambda tensor: tensor[None],
+    lambda _: torch.zeros(0, 4),
+    lambda tensor: torch.ones(tensor.shape, dtype=torch.int64),
+    lambda tensor: tensor.to(torch.bool),
+]
+_ODD_EACH = 2
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("kind", [*LOADERS, "sparse_ctrls"])
+def test_odd_tensors_in_well_formed_files_are_read_or_refused_in_words(kind, weights, models_dir):
+    load = LOADERS.get(kind, load_sparse_ctrl)
+    folder = folder_for("controlnets" if kind == "sparse_ctrls" else kind, models_dir)
+    path, rng = folder / "odd.safetensors", random.Random(kind)
+    encoder = tiny.sparse_control(tiny.TinyBase(1).unet, "scribble")
+    tensors = tiny.published_encoder(encoder) if kind == "sparse_ctrls" else weights[kind]
+    layers = [name for name in tensors if not name.startswith("ip_adapter.")]  # told by `refuse_other_unet`
+    for change in ODD:
+        for name in rng.sample(layers, _ODD_EACH):
+            odd = change(tensors[name])
+            kept = {other: tensor for other, tensor in tensors.items() if other != name}
+            changed = kept if odd is None else kept | {name: odd}
+            save_file({name: tensor.contiguous() for name, tensor in changed.items()}, path)
+            require_words(load, path)
+            assert path.name in [one.id for one in LISTS[folder.name]()], name
+
+
+NOTES_OF_MOTION = [
+    {"motion_family": "pia"},
+    {"motion_num_attention_heads": "many"},
+    {"motion_num_attention_heads": "9" * 5000},
+    {"motion_num_attention_heads": "-8"},
+    {"motion_norm_num_groups": "0"},
+]
+
+
+@pytest.mark.parametrize("notes", NOTES_OF_MOTION, ids=[" ".join(notes) for notes in NOTES_OF_MOTION])
+def test_a_motion_module_s_notes_that_make_no_module_are_refused_in_words(notes, weights, models_dir):
+    path = folder_for("motion_modules", models_dir) / "noted.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in weights["motion_modules"].items()}, path, notes)
+    said = require_words(LOADERS["motion_modules"], path)
+    assert said is not None
+    assert "must be a whole motion module" in said
+
+
+@pytest.mark.parametrize(
+    "changed", [{"shape": ["4"]}, {"shape": [1e400]}, {"shape": [None]}, {"note": []}, {"note": 4}]
+)
+def test_one_damaged_header_leaves_the_lists_as_they_are(changed, models_dir):
+    """A glance for the list's sake fails for nobody else's models."""
+    entry = {"dtype": "F32", "shape": changed.get("shape", []), "data_offsets": [0, 4]}
+    name = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe"
+    header = json.dumps({name: entry, "__metadata__": {"motion_family": changed.get("note", "")}}).encode()
+    path = folder_for("motion_modules", models_dir) / "damaged.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    assert path.name in [one.id for one in catalog.motion_modules()]
 
 
 NO_WEIGHTS = {

@@ -134,3 +134,25 @@ def test_the_name_s_ending_does_not_decide_what_a_file_is(tmp_path):
     torch.save(TENSORS, tmp_path / "not.safetensors")
     with pytest.raises(WeightsError, match=r"a pickle or an archive under another name\. Rename it to \.ckpt"):
         read_weights(tmp_path / "not.safetensors")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_python_s_own_pickles_are_told_by_what_they_ask_for(protocol, tmp_path):
+    """They are not torch's, but nobody should download one again that asks to run code."""
+    witness = tmp_path / "it ran"
+    bad, plain = tmp_path / "bad.pt", tmp_path / "plain.pt"
+    bad.write_bytes(pickle.dumps({"a": _Call(Path.touch, witness)}, protocol))
+    plain.write_bytes(pickle.dumps({"a": [1.0, 2.0]}, protocol))
+    with pytest.raises(WeightsError, match=r"got 'bad\.pt', which asks to run code"):
+        read_weights(bad)
+    with pytest.raises(WeightsError, match=r"got 'plain\.pt', which is cut off or not one at all"):
+        read_weights(plain)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "string_to_param", "params_ema"])
+def test_a_dict_that_holds_itself_comes_to_an_end(wrapper, tmp_path):
+    path, ring = tmp_path / "ring.pt", dict[str, object](TENSORS)
+    ring[wrapper] = {"model": ring}
+    torch.save(ring, path)
+    assert read_weights(path).keys() == TENSORS.keys()

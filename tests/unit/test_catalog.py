@@ -181,6 +181,51 @@ def test_paths_are_not_ids(models_dir, path):
         catalog.find_base_model(path.format(root=models_dir.parent))
 
 
+FOREIGN = {
+    "flux-Q4.gguf": "a GGUF file",
+    "U.ONNX": "a network in ONNX",
+    "unet.engine": "an engine of TensorRT",
+    "old.pkl": "Rename it to .pt",
+    "all.zip": "Unpack it",
+    "half.safetensors.part": "a download without its end",
+    "jax.msgpack": "of another library than PyTorch",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize(
+    ("folder", "find", "field"),
+    [
+        ("base_models", catalog.find_base_model, "base_model"),
+        ("motion_modules", catalog.find_motion_module, "motion_module"),
+        ("vaes", catalog.find_vae, "vae"),
+        ("controlnets", catalog.find_controlnet, "controls"),
+        ("ip_adapters", catalog.find_ip_adapter, "image_prompts"),
+        ("upscalers", catalog.find_upscaler, "upscaler"),
+        ("embeddings", catalog.find_lora, "lora"),
+    ],
+)
+def test_files_that_are_not_read_are_told_what_they_are_when_they_are_asked_for(models_dir, folder, find, field, name):
+    (models_dir / folder / "more").mkdir(parents=True, exist_ok=True)
+    (models_dir / folder / "more" / name).touch()
+    for wanted in (f"more/{name}", f"more\\{name}", name, name.rpartition(".")[0]):
+        with pytest.raises(InvalidRequestError) as error:
+            find(wanted)
+        said = str(error.value)
+        assert said.startswith(f"{field} must be a file of weights (.safetensors, .sft, .ckpt, .pth, .pt, .bin), got '")
+        assert name in said
+        assert FOREIGN[name] in said
+        assert str(models_dir) not in said
+
+
+def test_a_folder_may_be_written_as_on_windows(models_dir):
+    (models_dir / "loras" / "style").mkdir(parents=True)
+    (models_dir / "loras" / "style" / "ink.safetensors").touch()
+    assert catalog.find_lora("style\\ink.safetensors").id == "style/ink.safetensors"
+    with pytest.raises(InvalidRequestError, match="must be one of the catalog"):
+        catalog.find_lora("..\\..\\ink.safetensors")
+
+
 def test_a_link_that_leads_out_of_the_models_folder_is_not_offered(models_dir):
     outside = models_dir.parent / "outside.safetensors"
     outside.touch()

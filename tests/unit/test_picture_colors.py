@@ -1,5 +1,6 @@
 """Pictures as they are meant to be seen: colour profiles, and turned as their EXIF says, in every container."""
 
+import zlib
 from io import BytesIO
 from itertools import product
 
@@ -105,6 +106,20 @@ def test_what_can_be_seen_through_is_converted_and_lies_over_black(tmp_path):
     (tmp_path / "picture").write_bytes(picture_bytes(clear, icc_profile=DISPLAY_P3))
     wanted = np.array(seen(patches(), DISPLAY_P3)) * 128 / 255
     assert distance(read(tmp_path / "picture"), wanted.round()) <= 1
+
+
+@pytest.mark.parametrize("clear", [0x3C3C, 0x3C, 0xFFFF])
+def test_of_sixteen_bits_only_the_level_that_is_said_to_be_clear_is(tmp_path, clear):
+    levels = np.repeat(np.array([0x3C3C, 0x3C3D, 0x8080, 0x3C, 0xFFFF], np.uint16), 8)[None].repeat(8, 0)
+    (tmp_path / "picture").write_bytes(picture_bytes(Image.fromarray(levels), "PNG"))
+    data = (tmp_path / "picture").read_bytes()
+    note = b"tRNS" + clear.to_bytes(2, "big")
+    chunk = (2).to_bytes(4, "big") + note + zlib.crc32(note).to_bytes(4, "big")
+    place = data.index(b"IDAT") - 4
+    (tmp_path / "picture").write_bytes(data[:place] + chunk + data[place:])
+    found = open_input(tmp_path / "picture").frames([0])[0][4, 4::8, 0]
+    expected = np.where(levels[0, ::8] == clear, 0, (levels[0, ::8].astype(int) + 128) // 257)
+    assert found.tolist() == expected.tolist()
 
 
 def test_a_palette_is_converted(tmp_path):

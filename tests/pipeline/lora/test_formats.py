@@ -108,6 +108,24 @@ def test_the_scale_in_a_diffusers_file_s_header_is_used(models_dir, v2):
         read_lora(path)
 
 
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ('{"unet.lora_alpha": "8"}', "with '8' for unet.lora_alpha"),
+        ('{"unet.lora_alpha": [8]}', r"with '\[8\.0\]' for unet.lora_alpha"),
+        ('{"unet.lora_alpha": 1e999}', "with 'inf' for unet.lora_alpha"),
+        (f'{{"unet.lora_alpha": 1{"0" * 400}}}', "with 'inf' for unet.lora_alpha"),
+        ("[" * 100_000, "whose lora_adapter_metadata can't be read"),
+        ("4", "whose lora_adapter_metadata can't be read"),
+    ],
+)
+def test_a_header_without_a_number_for_the_scale_is_refused(header, words, tmp_path, v2):
+    factors = formats.diffusers_lora(formats.lora_factors(v2.unet, SPATIAL, rank=4))
+    save_file(factors, tmp_path / "odd.safetensors", {"lora_adapter_metadata": header})
+    with pytest.raises(WeightsError, match=rf"got 'odd\.safetensors'.* {words}"):
+        read_lora(tmp_path / "odd.safetensors")
+
+
 def test_several_loras_and_the_same_twice_add_up(models_dir, v2):
     first, second = formats.lora_factors(v2.unet, SPATIAL, seed=1), formats.lora_factors(v2.unet, SPATIAL, seed=2)
     save_file(formats.diffusers_lora(first), models_dir / "loras" / "first.safetensors")
@@ -121,6 +139,20 @@ def test_several_loras_and_the_same_twice_add_up(models_dir, v2):
         for name in first
     }
     assert_added(v2, plan, {"unet": stacked}, 1.0)
+
+
+def test_the_order_of_tags_changes_no_bit(models_dir, v2):
+    names = [f"order{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        factors = formats.lora_factors(v2.unet, SPATIAL, seed=number)
+        save_file(formats.diffusers_lora(factors), models_dir / "loras" / f"{name}.safetensors")
+    found = []
+    for order in (names, names[::-1], [names[1], names[2], names[0]]):
+        request = small("a fox " + "".join(f"<lora:{name}:0.7>" for name in order))
+        with applied(v2, request, planned(v2, request)):
+            found.append({name: tensor.clone() for name, tensor in v2.unet.state_dict().items()})
+    for other in found[1:]:
+        assert all(torch.equal(tensor, found[0][name]) for name, tensor in other.items())
 
 
 def test_weights_of_half_precision_are_rounded_once(models_dir):

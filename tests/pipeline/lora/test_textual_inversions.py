@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipelines.errors import InvalidRequestError
 from pipelines.models import Components
 from tests.pipeline.lora.adding import encoded, planned, refusal_of, small
 
@@ -55,3 +56,38 @@ def test_a_textual_inversion_for_another_text_encoder_isrefusal_of(models_dir, v
     assert "got 'sd2.safetensors', with words of 1024 numbers" in refusal_of(v2, "<lora:sd2>")
     save_file({"clip_l": torch.ones(2, 32), "clip_g": torch.ones(2, 40)}, models_dir / "embeddings" / "xl.safetensors")
     assert "with words of 32, 40 numbers" in refusal_of(v2, "<lora:xl>")
+
+
+NO_VECTORS = {
+    "empty": ({"emb_params": torch.ones(0, 32)}, "'emb_params' is float32 with the sides 0×32"),
+    "thin": ({"emb_params": torch.ones(2, 0)}, "'emb_params' is float32 with the sides 2×0"),
+    "whole": ({"emb_params": torch.ones(2, 32, dtype=torch.int64)}, "'emb_params' is int64 with the sides 2×32"),
+    "deep": ({"emb_params": torch.ones(1, 2, 32)}, "'emb_params' is float32 with the sides 1×2×32"),
+    "number": ({"emb_params": torch.ones(())}, "'emb_params' is float32 with the sides none"),
+    "uneven": ({"clip_l": torch.ones(2, 32), "clip_g": torch.ones(3, 40)}, "with 2 in clip_l, 3 in clip_g"),
+}
+
+
+@pytest.mark.parametrize("name", NO_VECTORS)
+def test_what_holds_no_vectors_is_refused_with_what_it_holds(name, models_dir, v2):
+    tensors, words = NO_VECTORS[name]
+    save_file(tensors, models_dir / "embeddings" / f"{name}.safetensors")
+    said = refusal_of(v2, f"<lora:{name}>")
+    assert f"got '{name}.safetensors'" in said
+    assert words in said
+
+
+def test_float8_is_the_vectors_it_stands_for(models_dir, v2):
+    vectors = torch.ones(2, 32).to(torch.float8_e4m3fn)
+    save_file({"emb_params": vectors}, models_dir / "embeddings" / "small.safetensors")
+    save_file({"emb_params": vectors.float()}, models_dir / "embeddings" / "plain.safetensors")
+    assert encoded(v2, small("<lora:small>")).positive.equal(encoded(v2, small("<lora:plain>")).positive)
+
+
+def test_too_many_vectors_are_told_as_such(models_dir, v2):
+    save_file({"emb_params": torch.ones(5000, 32)}, models_dir / "embeddings" / "many.safetensors")
+    with pytest.raises(InvalidRequestError) as error:
+        encoded(v2, small("a <lora:many> fox"))
+    said = str(error.value)
+    assert said.startswith("prompt must have at most 1,200 tokens, got 5,")
+    assert said.endswith(", 5,000 of them vectors of textual inversions. Leave those out.")
