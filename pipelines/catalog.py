@@ -399,7 +399,7 @@ def _refuse_foreign(field: str, wanted: str, place: str) -> None:
         state, advice = told
         raise InvalidRequestError(
             Fault(
-                code=f"{state.code}_by_name",
+                code=state.code,
                 field=field,
                 rule="be a file of weights ({endings})",
                 got=name[-60:],

@@ -39,28 +39,36 @@ _ZIP = b"PK\x03\x04"
 PICKLED = b"\x80"
 #: How names of files end that people have beside their weights, what those are, and what to do about them.
 _ENDINGS = (
-    ((".gguf", ".ggml"), Finding("weights.gguf", "a GGUF file of quantised weights"), _ELSE),
-    ((".onnx", ".ort"), Finding("weights.onnx", "a network in ONNX, which other engines run"), _ELSE),
-    ((".engine", ".trt", ".plan"), Finding("weights.tensorrt", "an engine of TensorRT, built for one card"), _ELSE),
+    ((".gguf", ".ggml"), Finding("weights.gguf_by_name", "a GGUF file of quantised weights"), _ELSE),
+    ((".onnx", ".ort"), Finding("weights.onnx_by_name", "a network in ONNX, which other engines run"), _ELSE),
+    (
+        (".engine", ".trt", ".plan"),
+        Finding("weights.tensorrt_by_name", "an engine of TensorRT, built for one card"),
+        _ELSE,
+    ),
     (
         (".mlmodel", ".mlpackage", ".mlmodelc"),
-        Finding("weights.core_ml", "a network in Core ML, which Apple's engine runs"),
+        Finding("weights.core_ml_by_name", "a network in Core ML, which Apple's engine runs"),
         _ELSE,
     ),
     (
         (".msgpack", ".h5", ".keras", ".tflite", ".pb"),
-        Finding("weights.other_library", "of another library than PyTorch"),
+        Finding("weights.other_library_by_name", "of another library than PyTorch"),
         _ELSE,
     ),
     (
         (".pkl", ".pickle"),
-        Finding("weights.plain_pickle", "a pickle that may not be one of PyTorch's"),
+        Finding("weights.plain_pickle_by_name", "a pickle that may not be one of PyTorch's"),
         "Rename it to .pt if it is a file of tensors",
     ),
-    ((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".xz"), Finding("weights.archived", "an archive"), "Unpack it"),
+    (
+        (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".xz"),
+        Finding("weights.archived_by_name", "an archive"),
+        "Unpack it",
+    ),
     (
         (".part", ".crdownload", ".download", ".aria2", ".incomplete", ".tmp"),
-        Finding("weights.half_download", "a download without its end"),
+        Finding("weights.half_download_by_name", "a download without its end"),
         _AGAIN,
     ),
 )
