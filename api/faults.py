@@ -18,14 +18,16 @@ def faults_in_words(words: Words = ENGLISH) -> Iterator[None]:
     """Pass a `UserError` on; log anything else in full and show only a general sentence.
 
     Args:
-        words: Of whoever is told.
+        words: Of whoever is told; programs, who are told in English, get the fault's code as the error's title.
     """
     try:
         yield
     except gr.Error:
         raise
     except Exception as err:
-        raise gr.Error(told_of(err).in_words(words), print_exception=False) from err
+        told = told_of(err)
+        title = told.fault.code if told.fault and words is ENGLISH else "Error"
+        raise gr.Error(told.in_words(words), title=title, print_exception=False) from err
 
 
 def told_of(err: Exception) -> UserError:
