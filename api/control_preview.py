@@ -8,9 +8,12 @@ from api.inputs import preview_control
 from controlnet.control_clip import CHUNK
 from pipelines.choices import OutputFormat
 from pipelines.events import Progress, Stage
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 
 MakePreview = Callable[[GenerationRequest, Path], Generator[Progress | Path, None, None]]
+
+_WRITING = Note("progress.writing_preview", "Writing the preview")
 
 
 def preview_clip(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
@@ -43,5 +46,10 @@ def preview_clip(request: GenerationRequest, folder: Path) -> Generator[Progress
         for start in range(0, clip.num_frames, CHUNK):
             frames = range(start, min(start + CHUNK, clip.num_frames))
             writer.write(clip.frames(frames))
-            yield Progress(Stage.PREPROCESS, frames.stop, clip.num_frames, note="Writing the preview")
+            yield Progress(
+                Stage.PREPROCESS,
+                frames.stop,
+                clip.num_frames,
+                note=_WRITING,
+            )
     yield writer.files[0]

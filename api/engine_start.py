@@ -6,6 +6,8 @@ import os
 import threading
 from dataclasses import dataclass
 
+from pipelines.notes import Note
+
 # Threads that wait for each other spin for some microseconds, then sleep. On two cores with nothing else to do, a clip
 # of 16 frames took 3.3 s with it and 4.3 s where they sleep at once (OMP_WAIT_POLICY=PASSIVE); beside another busy
 # program 5.6 to 6.4 s and 5.3 s. OpenMP's own 300,000 rounds were once measured to make two threads several times
@@ -31,7 +33,7 @@ class EngineState:
     """
 
     status: str = "starting"
-    device: str = "starting"
+    device: str = Note("facts.starting", "starting")
     trouble: str = ""
 
 

@@ -19,6 +19,7 @@ from pipelines.choices import OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Clip, Event, Progress, Stage
 from pipelines.faults import Fault
+from pipelines.notes import Note
 from pipelines.request import INPUT_FIELDS, GenerationRequest, field_label
 
 MAX_CELLS = 64
@@ -243,7 +244,17 @@ def _put_together(plan: GridPlan, made: Sequence[Clip], folder: Path, stem: str)
                 warnings = tuple(dict.fromkeys(warning for clip in made for warning in clip.warnings))
                 yield Clip(finished.value, recipe, total, sum(clip.seconds for clip in made), warnings)
                 return
-            yield Progress(Stage.DECODE, done, total, note=f"Putting the clips side by side: {done} of {total} frames")
+            yield Progress(
+                Stage.DECODE,
+                done,
+                total,
+                note=Note(
+                    "progress.side_by_side",
+                    "Putting the clips side by side: {done} of {total} frames",
+                    done=done,
+                    total=total,
+                ),
+            )
 
 
 def _readable(files: Iterable[Path]) -> Path:

@@ -23,6 +23,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.events import Progress, Stage
 from pipelines.faults import Fault
 from pipelines.image_fit import Frames, ImageFit
+from pipelines.notes import Note
 from pipelines.planner.tasks import READ
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from controlnet.control_cache import ControlClip
 
 
-_IN_WORDS = {
-    "first_frame": "the first frame",
-    "last_frame": "the last frame",
-    "source_video": "the source clip",
-    "mask": "the mask",
+_READING = {
+    "first_frame": ("progress.reading_first", "Reading the first frame"),
+    "last_frame": ("progress.reading_last", "Reading the last frame"),
+    "source_video": ("progress.reading_source", "Reading the source clip"),
+    "mask": ("progress.reading_mask", "Reading the mask"),
 }
+_READING_ANOTHER = ("progress.reading_control", "Reading the clip to follow")
 
 
 @cache
@@ -82,7 +84,7 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
     for number, unit in enumerate(request.controls, start=1):
         options_of(unit, number=number)
     if request.source_video or request.first_frame or request.controls or request.image_prompts:
-        yield Progress(Stage.PREPROCESS, 0, 1, note="Reading pictures and clips")
+        yield Progress(Stage.PREPROCESS, 0, 1, note=Note("progress.reading_inputs", "Reading pictures and clips"))
     mask_cut = _mask_cut(request) if request.mask else WHOLE  # refused before anything is decoded
     source = yield from _source(request)
     controls = []
@@ -234,5 +236,6 @@ def _told(work: Generator[Decoded, None, FrameFile], field: str) -> Generator[Pr
             except StopIteration as end:
                 frames: FrameFile = end.value
                 return frames
-            note = f"Reading {_IN_WORDS.get(field, 'the clip to follow')}, frame {done:,} of {total:,}"
+            code, words = _READING.get(field, _READING_ANOTHER)
+            note = Note(code, f"{words}, frame {{done:,}} of {{total:,}}", done=done, total=total)
             yield Progress(Stage.PREPROCESS, done, total, note=note, task=READ)

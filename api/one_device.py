@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.events import Progress, Stage
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 
 _LOOK_AGAIN_S = 0.25
@@ -40,7 +41,9 @@ class OneDevice:
                 self._line.append(ticket)
             try:
                 while others := self._ahead(ticket):
-                    note = "1 clip is ahead" if others == 1 else f"{others} clips are ahead"
+                    is_one = others == 1
+                    code, words = ("one", "1 clip is ahead") if is_one else ("several", "{count} clips are ahead")
+                    note = Note(f"progress.ahead_{code}", words, count=others)
                     yield Progress(Stage.WAIT, 0, 1, note=note)
                 yield from make(request, folder)
             finally:

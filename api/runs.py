@@ -9,6 +9,7 @@ from api.engine import MakeClip
 from api.grid import GridPlan, make_grid
 from pipelines.draft import draft_of
 from pipelines.events import Clip, Event
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 
 Keep = Callable[[Clip], Clip]
@@ -55,7 +56,7 @@ def clips_run(
         requests = build()
         count = len(requests)
         for number, request in enumerate(requests, start=1):
-            part = f"clip {number} of {count}" if count > 1 else ""
+            part = clip_of(number, count) if count > 1 else ""
             asked = request.to_json()
             made, full_recipe = (draft_of(request), asked) if drafts else (request, "")
             with closing(make_clip(made, folder)) as events:
@@ -82,11 +83,16 @@ def grid_run(make_clip: MakeClip, build: Callable[[], GridPlan], keep: Keep) -> 
         cells.mkdir()
         with closing(make_grid(make_clip, plan, work, cells)) as events:
             for number, event in events:
-                part = f"clip {number} of {count}" if number <= count else "the grid"
+                part = clip_of(number, count) if number <= count else Note("progress.the_grid", "the grid")
                 seed = plan.requests[min(number, count) - 1].seed
                 yield Told(_kept(event, keep), seed, part, goes_on=number <= count)
 
     return run
+
+
+def clip_of(number: int, count: int) -> Note:
+    """Which of several clips it is."""
+    return Note("progress.clip", "clip {number} of {count}", number=number, count=count)
 
 
 def _kept(event: Event, keep: Keep) -> Event:

@@ -12,11 +12,12 @@ import psutil
 from api.engine import build_request
 from api.engine_start import STATE
 from pipelines import catalog
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 from pipelines.version import VERSION
 
 _GB = 1e9
-_AT_FIRST_CLIP = "chosen at the first clip"
+_AT_FIRST_CLIP = Note("facts.at_first_clip", "chosen at the first clip")
 
 
 def demo_request() -> GenerationRequest:
@@ -45,46 +46,63 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return Note("facts.not_installed", "not installed")
 
 
 def _computing() -> dict[str, str]:
     """What is known by now. On ZeroGPU the models live in other processes, of which nothing is known here."""
-    numbers, loaded = _AT_FIRST_CLIP, "none yet"
+    numbers: str = _AT_FIRST_CLIP
+    loaded: str = Note("facts.none_yet", "none yet")
     generate, torch = sys.modules.get("pipelines.generate"), sys.modules.get("torch")
     if STATE.status == "ready" and generate and torch and generate.default_store.cache_info().currsize:
         store = generate.default_store()
         threads = torch.get_num_threads()
-        numbers = f"{str(store.dtype).removeprefix('torch.')}, {threads} CPU thread{'s' if threads > 1 else ''}"
+        kind = str(store.dtype).removeprefix("torch.")
+        code, words = ("one_thread", "1 CPU thread") if threads == 1 else ("threads", "{count} CPU threads")
+        numbers = Note(f"facts.{code}", f"{{kind}}, {words}", kind=kind, count=threads)
         loaded = store.loaded or STATE.trouble or loaded
-    return {"Device": STATE.device, "Computes in": numbers, "Model in memory": loaded}
+    return {
+        Note("facts.device", "Device"): STATE.device,
+        Note("facts.computes", "Computes in"): numbers,
+        Note("facts.in_memory", "Model in memory"): loaded,
+    }
 
 
 def _models() -> dict[str, str]:
     kinds = {
-        "base models": catalog.base_models(),
-        "motion modules": catalog.motion_modules(),
-        "VAEs": catalog.vaes(),
-        "LoRAs and embeddings": catalog.loras(),
-        "control models": catalog.controlnets(),
-        "IP-Adapters": catalog.ip_adapters(),
+        "bases": catalog.base_models(),
+        "motions": catalog.motion_modules(),
+        "vaes": catalog.vaes(),
+        "loras": catalog.loras(),
+        "controls": catalog.controlnets(),
+        "adapters": catalog.ip_adapters(),
     }
-    counts = ", ".join(f"{len(entries)} {kind}" for kind, entries in kinds.items())
     own = sum(entry.source == "local" for entries in kinds.values() for entry in entries)
-    return {"Models to choose from": f"{counts}; {own} of them from the operator's folder"}
+    counts = {kind: len(entries) for kind, entries in kinds.items()}
+    words = (
+        "{bases} base models, {motions} motion modules, {vaes} VAEs, {loras} LoRAs and embeddings, {controls} control "
+        "models, {adapters} IP-Adapters; {own} of them from the operator's folder"
+    )
+    return {Note("facts.models", "Models to choose from"): Note("facts.all_models", words, own=own, **counts)}
 
 
 def _machine() -> dict[str, str]:
     return {
-        "Free disk": f"{shutil.disk_usage(tempfile.gettempdir()).free / _GB:.1f} GB",
-        "Free memory": f"{psutil.virtual_memory().available / _GB:.1f} GB",
+        Note("facts.disk", "Free disk"): _gigabytes(shutil.disk_usage(tempfile.gettempdir()).free),
+        Note("facts.memory", "Free memory"): _gigabytes(psutil.virtual_memory().available),
         "ffmpeg": _ffmpeg(),
-        "gifsicle": "found" if shutil.which("gifsicle") else "not found: GIFs can't be optimised",
+        "gifsicle": Note("facts.found", "found")
+        if shutil.which("gifsicle")
+        else Note("facts.no_gifsicle", "not found: GIFs can't be optimised"),
     }
+
+
+def _gigabytes(size: int) -> Note:
+    return Note("facts.gb", "{size:.1f} GB", size=size / _GB)
 
 
 def _ffmpeg() -> str:
     try:
         return str(imageio_ffmpeg.get_ffmpeg_version())
     except (OSError, RuntimeError):
-        return "not found: no clip can be written"
+        return Note("facts.no_ffmpeg", "not found: no clip can be written")

@@ -28,6 +28,7 @@ from media.webp import WebpWriter
 from pipelines.choices import GifOptimize, OutputFormat
 from pipelines.errors import InvalidRequestError
 from pipelines.faults import Fault
+from pipelines.notes import Note
 from pipelines.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
 
 MIN_FPS = Fraction(1, 600)
@@ -215,7 +216,7 @@ class ClipWriter:
             raise ValueError("a clip must have at least one frame, got none")
         finished = []
         for number, (kind, writer) in enumerate(zip(self._targets, self._writers, strict=True)):
-            yield Writing(number, len(self._writers), f"Finishing the {kind}")
+            yield Writing(number, len(self._writers), Note("progress.finishing", "Finishing the {name}", name=kind))
             with self._measure(finish_task(kind)):
                 finished.append(writer.finish())
         if self._spec.encoding.max_bytes:
@@ -263,7 +264,17 @@ class ClipWriter:
             for number in range(1, total + 1):
                 with self._measure(fit_task(kind)):
                     writer.write(next(frames)[None])
-                yield Writing(number, total, f"Making the {kind} smaller, frame {number} of {total}")
+                yield Writing(
+                    number,
+                    total,
+                    Note(
+                        "progress.smaller",
+                        "Making the {name} smaller, frame {done} of {total}",
+                        name=kind,
+                        done=number,
+                        total=total,
+                    ),
+                )
             with self._measure(fit_task(kind)):
                 path = writer.finish().replace(folder.with_suffix(".done"))
         finally:

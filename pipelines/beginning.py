@@ -23,9 +23,12 @@ from pipelines.image_hold import hold_weights
 from pipelines.kept import Kept
 from pipelines.latents import clip_noise, seeded_generator
 from pipelines.masks import latent_masks
+from pipelines.notes import Note
 from pipelines.passes import enlarging
 from pipelines.plan import first_step, second_step
 from pipelines.request import GenerationRequest
+
+_READING = Note("progress.beginning", "Reading the source clip")
 
 
 class Beginning(NamedTuple):
@@ -145,7 +148,7 @@ def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> Gen
     work = encoding(vae, request, inputs.source, range(request.num_frames))
     while True:
         try:
-            yield Progress(Stage.ENCODE, next(work), request.num_frames, note="Reading the source clip")
+            yield Progress(Stage.ENCODE, next(work), request.num_frames, note=_READING)
         except StopIteration as end:
             latents: torch.Tensor = end.value
             return latents

@@ -29,6 +29,7 @@ from pipelines.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.masks import composite
 from pipelines.models import Components, ModelStore, applied
 from pipelines.motion.families import advise
+from pipelines.notes import Note, listed
 from pipelines.passes import inputs_of
 from pipelines.plan import first_step, passes_of, second_step, windows_before
 from pipelines.prompt.dialect import foreign_notes
@@ -129,7 +130,7 @@ def generate(
     for one, state in reversed(list(zip(passes, found, strict=True))):
         if state and frames_done is None:
             place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)
-            warnings += (f"Going on from {_pass(one, passes)}{place}, where an earlier run ended.",)
+            warnings += (f"Going on from {listed([*_pass(one, passes), *place])}, where an earlier run ended.",)
             break
     with applied(components, request, plan), _kept_when_closed(runs):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
@@ -186,7 +187,7 @@ class _Maker:
         before: DenoiseState | None,
         found: DenoiseState | None,
         run: Checkpoint,
-        note: str,
+        note: list[Note],
     ) -> Generator[Event, None, DenoiseState]:
         """Denoise one pass.
 
@@ -226,8 +227,8 @@ class _Maker:
                     self.on_state(state)
                 run.save(state)
                 preview = self.previews.next(step.estimate)
-            told = f"{note}{_place(one, step.step + 1, steps, iteration=step.iteration, block=step.block)}"
-            told = told[0].upper() + told[1:]
+            place = _place(one, step.step + 1, steps, iteration=step.iteration, block=step.block)
+            told = listed([*note, *place]).capitalized()
             yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, told)
         return state
 
@@ -243,9 +244,11 @@ def _kept_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
         raise
 
 
-def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> str:
-    """Which pass it is, in words that go before a step's."""
-    return f"pass {passes.index(one) + 1} of {len(passes)}, " if len(passes) > 1 else ""
+def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> list[Note]:
+    """Which pass it is, if there are several."""
+    number = passes.index(one) + 1
+    several = len(passes) > 1
+    return [Note("progress.pass", "pass {number} of {count}", number=number, count=len(passes))] if several else []
 
 
 def _complaints(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
@@ -259,11 +262,15 @@ def _open_checkpoint(
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 
-def _place(request: GenerationRequest, step: int, steps: int, *, iteration: int, block: int) -> str:
-    place = f"step {step} of {steps}"
+def _place(request: GenerationRequest, step: int, steps: int, *, iteration: int, block: int) -> list[Note]:
+    place = Note("progress.step", "step {step} of {steps}", step=step, steps=steps)
     if block:
-        return f"extension {block} of {len(plan_extension(request))}, {place}"
-    return f"round {iteration + 1} of {request.iterations}, {place}" if request.iterations > 1 else place
+        count = len(plan_extension(request))
+        return [Note("progress.extension", "extension {number} of {count}", number=block, count=count), place]
+    if request.iterations > 1:
+        rounds = request.iterations
+        return [Note("progress.round", "round {number} of {count}", number=iteration + 1, count=rounds), place]
+    return [place]
 
 
 def _advice(request: GenerationRequest, components: Components) -> list[str]:

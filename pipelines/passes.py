@@ -20,6 +20,7 @@ from pipelines.encode import encode_pictures
 from pipelines.events import Progress, Stage
 from pipelines.image_fit import Frames, ImageFit, fitted
 from pipelines.latents import VAE_SCALE_FACTOR
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 
 _STRETCH = 64  # frames of latents enlarged together
@@ -55,7 +56,7 @@ def enlarging(
     ):
         large[0, :, done : done + len(part)] = part.transpose(0, 1)
         done += len(part)
-        yield Progress(Stage.ENCODE, done, len(frames), note="Enlarging the clip")
+        yield Progress(Stage.ENCODE, done, len(frames), note=Note("progress.enlarging", "Enlarging the clip"))
     return large
 
 

@@ -16,7 +16,7 @@ from pipelines.events import Clip
 from ui.progress import message_html, progress_html, word_html
 from ui.quiet_events import QUIET
 from ui.words.refusals import page_words
-from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.speech import say, say_note, visitor_language, word
 from ui.words.tables import ENGLISH
 
 
@@ -53,7 +53,7 @@ def facts_html(facts: Mapping[str, str], language: str = ENGLISH) -> str:
         >>> facts_html({"Python": "3.11 <x>"})
         '<table class="facts"><tbody><tr><th scope="row">Python</th><td>3.11 &lt;x&gt;</td></tr></tbody></table>'
     """
-    told = [[html.escape(say_again(language, text, "facts")) for text in fact] for fact in facts.items()]
+    told = [[html.escape(say_note(language, text)) for text in fact] for fact in facts.items()]
     rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in told)
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 

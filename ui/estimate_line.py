@@ -22,7 +22,7 @@ from ui.grid import filled_axes
 from ui.progress import duration_text, message_html
 from ui.quiet_events import QUIET
 from ui.results import Results
-from ui.words.speech import say, say_again, visitor_language, word
+from ui.words.speech import say, say_note, visitor_language, word
 from ui.words.tables import ENGLISH
 
 FIELDS_OF_COST = (
@@ -203,7 +203,7 @@ def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> st
         needed=needed / 1e9,
         where=where,
         there=(there or 0) / 1e9,
-        advice=say_again(language, advised, "advice"),
+        advice=say_note(language, advised),
     )
 
 

@@ -19,7 +19,7 @@ from ui.loras import fitting_loras
 from ui.progress import message_html
 from ui.quiet_events import QUIET
 from ui.words.refusals import page_words
-from ui.words.speech import say, say_again, say_or, visitor_language
+from ui.words.speech import say, say_note, say_or, visitor_language
 from ui.words.tables import ENGLISH
 
 _ON_PURPOSE = ("width", "height", "motion_scale")
@@ -152,9 +152,7 @@ def motion_line(motion_module: str, language: str = ENGLISH) -> str:
     family = entry.known_family
     known = say(language, "told.motion.unknown")
     if family:
-        known = say(
-            language, "told.motion.known", name=family.name, what=say_again(language, family.in_words, "motion")
-        )
+        known = say(language, "told.motion.known", name=family.name, what=say_note(language, family.in_words))
     return f"{say_or(language, f'told.motion_module.{entry.id}', entry.description)} {known}"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.events import Progress
-from ui.words.speech import say, say_again, word
+from ui.words.speech import say, say_note, word
 from ui.words.tables import ENGLISH
 
 _PREVIEW_QUALITY = 85  # previews are small and shown large: blocks and colour bleeding would be seen
@@ -33,7 +33,7 @@ def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH
     """
     label = html.escape(say(language, f"told.stage.{progress.stage}"))
     done = min(max(progress.step / progress.total, 0.0), 1.0) if progress.total > 0 else 0.0
-    facts = [html.escape(say_again(language, text)) for text in (clip, progress.note) if text]
+    facts = [html.escape(say_note(language, text)) for text in (clip, progress.note) if text]
     if progress.total > 1 and not progress.note:
         facts.append(say(language, "told.of", step=progress.step, total=progress.total))
     if progress.eta_s is not None and math.isfinite(progress.eta_s):

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.base_models.architecture import Architecture
 from pipelines.choices import Scheduler
+from pipelines.notes import Note, listed
 
 FAMILY_FIELDS = (
     "context_length",
@@ -83,25 +84,41 @@ class MotionFamily:
         return {name: value for name, value in own.items() if value is not None}
 
     @property
-    def in_words(self) -> str:
+    def in_words(self) -> Note:
         """What people should know of it, in one line."""
-        line = f"window {self.context_length} frames, at most {self.max_positions}; {self.beta_schedule} noise schedule"
-        if self.is_distilled:
-            steps = f"{self.num_inference_steps} step{'s' * (self.num_inference_steps != 1)}"
-            line += f"; made for {steps} of {self.scheduler} at a guidance of {self.guidance_scale:g}"
-        elif advised := self._advice_in_words():
-            line += f"; its authors take {advised}"
-        return f"{line}; runs here without {self.missing_input}" if self.missing_input else line
-
-    def _advice_in_words(self) -> str:
-        told = (
-            ("sampler {:s}", self.scheduler),
-            ("{:d} steps", self.num_inference_steps),
-            ("a guidance of {:g}", self.guidance_scale),
-            ("{0[0]:d}×{0[1]:d} pixels", self.width and (self.width, self.height)),
-            ("motion amount {:g}", self.motion_scale),
+        line = Note(
+            "motion.window",
+            "window {length} frames, at most {most}; {schedule} noise schedule",
+            length=self.context_length,
+            most=self.max_positions,
+            schedule=self.beta_schedule,
         )
-        return ", ".join(words.format(value) for words, value in told if value is not None)
+        if self.is_distilled:
+            steps = self.num_inference_steps
+            code, words = ("one_step", "1 step") if steps == 1 else ("steps", "{count} steps")
+            line = Note(
+                f"motion.{code}",
+                f"{{line}}; made for {words} of {{sampler}} at a guidance of {{guidance:g}}",
+                line=line,
+                count=steps,
+                sampler=str(self.scheduler),
+                guidance=self.guidance_scale,
+            )
+        elif advised := self._advice_in_words():
+            line = Note("motion.authors", "{line}; its authors take {advice}", line=line, advice=listed(advised))
+        if self.missing_input:
+            line = Note("motion.without", "{line}; runs here without {input}", line=line, input=self.missing_input)
+        return line
+
+    def _advice_in_words(self) -> list[Note]:
+        told = (
+            ("motion.sampler", "sampler {value}", self.scheduler and str(self.scheduler)),
+            ("motion.own_steps", "{value} steps", self.num_inference_steps),
+            ("motion.own_guidance", "a guidance of {value:g}", self.guidance_scale),
+            ("motion.own_size", "{value} pixels", self.width and f"{self.width}×{self.height}"),
+            ("motion.own_amount", "motion amount {value:g}", self.motion_scale),
+        )
+        return [Note(code, words, value=value) for code, words, value in told if value is not None]
 
     def scheduler_config(self, *, prediction_type: str) -> dict[str, Any]:
         """The arguments of any diffusers scheduler on this family's noise schedule."""
@@ -162,7 +179,7 @@ ANIMATE_LCM_I2V = replace(
     original_inference_steps=200,
     num_inference_steps=4,
     guidance_scale=1.0,
-    missing_input="the picture that it begins at",
+    missing_input=Note("motion.first_picture", "the picture that it begins at"),
 )
 DEMO_LCM = replace(
     ANIMATE_LCM,
@@ -174,7 +191,10 @@ DEMO_LCM = replace(
     guidance_scale=1.0,
 )
 PIA = MotionFamily(
-    id="pia", name="PIA", spatial_norm=SpatialNorm.WINDOW, missing_input="the picture that it animates, and its mask"
+    id="pia",
+    name="PIA",
+    spatial_norm=SpatialNorm.WINDOW,
+    missing_input=Note("motion.picture_and_mask", "the picture that it animates, and its mask"),
 )
 LONG = MotionFamily(
     id="long-animate-diff",

@@ -10,6 +10,7 @@ from pipelines.choices import Scheduler
 from pipelines.context import count_windows
 from pipelines.errors import InvalidRequestError
 from pipelines.events import Stage
+from pipelines.notes import Note
 from pipelines.plan import passes_of
 from pipelines.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks, window_frames
 from pipelines.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
@@ -210,25 +211,33 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
     return {}
 
 
-def advice(changes: Mapping[str, Any]) -> str:
+def advice(changes: Mapping[str, Any]) -> Note:
     """What to do about a clip that won't fit, in words.
 
     Args:
         changes: What `fit` found.
     """
     if not changes:
-        fewer = " Whoever runs it may set STUDIO_WINDOWS=1." if settings().windows > 1 else ""
-        return f"Use a smaller model or a machine with more memory.{fewer}"
+        smaller = "Use a smaller model or a machine with more memory."
+        if settings().windows > 1:
+            return Note("advice.fewer_windows", f"{smaller} Whoever runs it may set STUDIO_WINDOWS=1.")
+        return Note("advice.smaller", smaller)
     told = []
     if "hires_scale" in changes:
         scale = changes["hires_scale"]
-        told.append("leave out the second pass" if scale == 1 else f"lower 'Second pass' to {scale:g}")
+        lower = Note("advice.lower", "lower 'Second pass' to {scale:g}", scale=scale)
+        told.append(Note("advice.leave_out", "leave out the second pass") if scale == 1 else lower)
     if "context_length" in changes:
-        told.append(f"shorten the window to {changes['context_length']} frames")
+        length = changes["context_length"]
+        told.append(Note("advice.shorten", "shorten the window to {frames} frames", frames=length))
     if "width" in changes:
-        told.append(f"make it {changes['width']}×{changes['height']}")
-    words = " and ".join(told)
-    return f"{words[0].upper()}{words[1:]}."
+        told.append(
+            Note("advice.make_it", "make it {width}×{height}", width=changes["width"], height=changes["height"])
+        )
+    words = told[0]
+    for more in told[1:]:
+        words = Note("advice.and", "{first} and {rest}", first=words, rest=more)
+    return Note("advice.sentence", "{words}.", words=words.capitalized())
 
 
 def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pipelines import catalog
 from pipelines.errors import CancelledError, WeightsError
 from pipelines.events import Progress, Stage
 from pipelines.faults import Fault
+from pipelines.notes import Note
 from pipelines.weights.digests import sha256_of
 from pipelines.weights.hub_answers import (
     PASSING,
@@ -252,18 +253,21 @@ class _Watch:
         now = time.monotonic()
         if (name, done, total) != self._last and (done in (0, total) or now - self._last_s >= INTERVAL_S):
             self._last, self._last_s = (name, done, total), now
-            note = f"Downloading {name}: {done / _MEGABYTE:,.0f} of {total / _MEGABYTE:,.0f} MB"
+            there, whole = round(done / _MEGABYTE), round(total / _MEGABYTE)
+            template = "Downloading {name}: {done:,} of {total:,} MB"
+            note = Note("progress.downloading", template, name=name, done=there, total=whole)
             self.told.put(Progress(Stage.LOAD, done, total, note=note))
 
     def tell_pause(self, left_s: float) -> None:
         """Say that the Hub is waited for."""
-        self.told.put(Progress(Stage.LOAD, 0, 1, note=f"The Hub is busy: asking again in {left_s:.0f} s"))
+        note = Note("progress.hub_busy", "The Hub is busy: asking again in {seconds} s", seconds=round(left_s))
+        self.told.put(Progress(Stage.LOAD, 0, 1, note=note))
 
     def tell_end(self, name: str) -> None:
         """Say that reading has begun, if there was something to download."""
         if self._last and self._last[0] == name:
             self._last = None
-            self.told.put(Progress(Stage.LOAD, 0, 1, note=f"Reading {name}"))
+            self.told.put(Progress(Stage.LOAD, 0, 1, note=Note("progress.reading", "Reading {name}", name=name)))
 
 
 _WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)

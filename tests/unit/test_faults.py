@@ -21,7 +21,7 @@ ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "ui")
 ENGLISH_ALONE = ("api/command_line/", "api/tools.py", "api/seed_args.py", "api/sdapi/")
 """Where programs and operators are told, who have no page."""
 
-TABLES = sorted((ROOT / "ui" / "words" / "faults").glob("*.de.toml"))
+TABLES = sorted((ROOT / "ui" / "words" / "by_code").glob("*.de.toml"))
 FAULT = Fault(
     "windows.overlap_too_long",
     "context_overlap",
@@ -33,7 +33,7 @@ FAULT = Fault(
 
 
 def german() -> dict[str, str]:
-    found = [tomllib.loads(path.read_text(encoding="utf-8"))["faults"] for path in TABLES]
+    found = [tomllib.loads(path.read_text(encoding="utf-8")).get("faults", {}) for path in TABLES]
     assert sum(map(len, found)) == len({code for table in found for code in table}), "a code has two sentences"
     return {code: text for table in found for code, text in table.items()}
 

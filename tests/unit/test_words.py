@@ -1,5 +1,7 @@
-"""The page's words: every language says the same things, and other rooms' sentences are known as they are said."""
+"""The page's words: every language says the same things, and what other rooms tell has its sentence in each."""
 
+import ast
+import pickle
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -8,13 +10,15 @@ from string import Formatter
 
 import pytest
 
+from api.runs import clip_of
 from controlnet.preprocessors import PREPROCESSORS
 from pipelines.motion.families import FAMILIES
+from pipelines.notes import Note, listed
 from pipelines.planner.estimate import advice
 from pipelines.request import GenerationRequest
 from pipelines.request_fields.units import ControlUnit
-from ui.words.speech import language_of, say, say_again, with_own_labels, word
-from ui.words.tables import ENGLISH, languages, option_key, table, translations
+from ui.words.speech import language_of, say, say_note, with_own_labels, word
+from ui.words.tables import ENGLISH, by_code, languages, option_key, table, translations
 
 UI = Path(__file__).resolve().parents[2] / "ui"
 OTHERS = [language for language in languages() if language != ENGLISH]
@@ -44,7 +48,7 @@ def test_browsers_get_texts_without_open_places(language: str):
     texts = translations()[language]
     assert len(texts) > 250
     assert not [key for key, text in texts.items() if "{" in text or "__" in text]
-    assert not [key for key in texts if key.startswith(("told.", "heard.", "more."))]
+    assert not [key for key in texts if key.startswith(("told.", "more."))]
 
 
 def test_there_is_german_and_english_is_the_request_s_own():
@@ -103,21 +107,45 @@ def test_the_first_language_that_a_browser_asks_for_decides(accepted: str, langu
     assert language_of(accepted) == language
 
 
+STEP = Note("progress.step", "step {step} of {steps}", step=3, steps=25)
+ROUND = Note("progress.round", "round {number} of {count}", number=1, count=3)
+MASK = Note("progress.reading_mask", "Reading the mask, frame {done:,} of {total:,}", done=10, total=2000)
+
+
 @pytest.mark.parametrize(
-    ("text", "german"),
+    ("note", "german"),
     [
-        ("Step 3 of 25", "Schritt 3 von 25"),
-        ("Pass 2 of 2, round 1 of 3, step 3 of 25", "Durchgang 2 von 2, Runde 1 von 3, Schritt 3 von 25"),
-        ("Extension 1 of 2, step 3 of 25", "Verlängerung 1 von 2, Schritt 3 von 25"),
-        ("Downloading a.safetensors: 1,200 of 3,400 MB", "a.safetensors herunterladen: 1.200 von 3.400 MB"),
-        ("The Hub is busy: asking again in 55 s", "Der Hub ist beschäftigt: neue Frage in 55 s"),
-        ("Reading the mask, frame 10 of 2,000", "Maske lesen, Bild 10 von 2.000"),
+        (STEP.capitalized(), "Schritt 3 von 25"),
+        (listed([clip_of(2, 3), ROUND, STEP]), "Clip 2 von 3, Runde 1 von 3, Schritt 3 von 25"),
+        (MASK, "Maske lesen, Bild 10 von 2.000"),
         ("'x' has no middle block, or none that fits.", "'x' has no middle block, or none that fits."),
     ],
 )
-def test_what_the_engine_tells_is_told_again(text: str, german: str):
-    assert say_again("de", text) == german
-    assert say_again(ENGLISH, text) == text
+def test_what_is_told_while_a_clip_is_made_is_told_in_german(note: str, german: str):
+    assert say_note("de", note) == german
+    assert say_note(ENGLISH, note) == note
+    assert say_note("de", pickle.loads(pickle.dumps(note))) == german
+
+
+def test_every_note_has_a_german_sentence_of_its_values():
+    assert len(notes()) > 40
+    german = by_code("de", "notes")
+    assert notes().keys() <= german.keys()
+    for code, template in notes().items():
+        assert {name for name, _ in places(german[code])} <= {name for name, _ in places(template)} | {"line"}, code
+
+
+def notes() -> dict[str, str]:
+    """The code and template of every note, where both are written out."""
+    found = {}
+    for room in ("api", "controlnet", "finishing", "media", "pipelines"):
+        for path in (UI.parent / room).rglob("*.py"):
+            for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Note":
+                    code, template = call.args
+                    if isinstance(code, ast.Constant) and isinstance(template, ast.Constant):
+                        found[code.value] = template.value
+    return found
 
 
 @pytest.mark.parametrize(
@@ -133,7 +161,7 @@ def test_what_the_engine_tells_is_told_again(text: str, german: str):
     ],
 )
 def test_what_helps_a_clip_to_fit_is_told_again(changes: dict, german: str):
-    assert say_again("de", advice(changes), "advice") == german
+    assert say_note("de", advice(changes)) == german
 
 
 def test_a_refusal_names_controls_as_the_page_does():
@@ -154,6 +182,6 @@ def test_numbers_are_written_as_the_language_does():
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_what_is_known_of_every_motion_family_is_told_again_to_its_last_word(family):
-    told = say_again("de", family.in_words, "motion")
+    told = say_note("de", family.in_words)
     assert told.startswith("Fenster ")
     assert not re.search(r"\b(window|frames|steps?|authors|takes?|runs|without|picture|guidance of)\b", told)

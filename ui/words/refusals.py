@@ -1,16 +1,12 @@
 """Refusals as the page tells them: in the visitor's language, with fields called as their controls are."""
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 from pipelines.faults import Fault, Place, Words
 from ui.words.speech import say_or, visitor_language, with_own_labels
-from ui.words.tables import ENGLISH, RECORDS, written_number
+from ui.words.tables import RECORDS, by_code, written_number
 
-_FOLDER = Path(__file__).parent / "faults"
 _OTHERS = {"batch_count": "label.clips"}  # what has a control and is no field
 
 
@@ -30,7 +26,7 @@ class PageWords(Words):
     def sentence(self, fault: Fault) -> str:
         """The whole refusal."""
         fault = as_numbered(fault, self._numbers)
-        own, advice = _said(self._language, "faults"), _said(self._language, "advice")
+        own, advice = by_code(self._language, "faults"), by_code(self._language, "advice")
         if fault.code not in own:
             return self.text(_EnglishPage().sentence(fault))
         fix = self.filled(advice.get(fault.fix, fault.fix), fault)
@@ -88,20 +84,6 @@ def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
     if fault.field == "controls" and place and isinstance(place[0], int) and 1 <= place[0] <= len(numbers):
         place = (numbers[place[0] - 1], *place[1:])
     return replace(fault, place=place)
-
-
-@cache
-def _said(language: str, part: str) -> Mapping[str, str]:
-    """A part of a language's tables; English has its own sentences where the rules are checked.
-
-    Args:
-        part: `faults`, sentences by the code of their rule, or `advice`, by the English template.
-    """
-    found: dict[str, str] = {}
-    if language != ENGLISH:
-        for path in sorted(_FOLDER.glob(f"*.{language}.toml")):
-            found |= tomllib.loads(path.read_text(encoding="utf-8")).get(part, {})
-    return found
 
 
 def _label(language: str, field: str) -> str:

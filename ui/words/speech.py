@@ -11,9 +11,8 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-from ui.words.tables import ENGLISH, filled, languages, table, written_number
-
-_NUMBER = re.compile(r"\d{1,3}(,?\d{3})*(\.\d+)?")
+from pipelines.notes import Note
+from ui.words.tables import ENGLISH, by_code, filled, languages, table
 
 
 def word(key: str) -> str:
@@ -47,23 +46,18 @@ def say_or(language: str, key: str, otherwise: str) -> str:
     return table(language).get(key, otherwise)
 
 
-def say_again(language: str, text: str, about: str = "progress") -> str:
-    """What another room says in English, in the visitor's language; as it is where the tables don't know it.
-
-    Args:
-        about: The part of the tables' `heard` to look in.
+def say_note(language: str, note: str) -> str:
+    """What another room tells, in the visitor's language; as it is where it is no note or the language lacks it.
 
     Example:
-        >>> say_again("de", "Pass 1 of 2, step 3 of 25"), say_again("de", "Something else")
-        ('Durchgang 1 von 2, Schritt 3 von 25', 'Something else')
+        >>> say_note("de", Note("progress.step", "Step {step} of {steps}", step=3, steps=25)), say_note("de", "FILM")
+        ('Schritt 3 von 25', 'FILM')
     """
-    if language == ENGLISH:
-        return text
-    for key, pattern in _heard(about):
-        if found := pattern.fullmatch(text):
-            values = {name: _again(language, value, about) for name, value in found.groupdict().items()}
-            return filled(language, table(language)[key], values)
-    return text
+    text = by_code(language, "notes").get(note.code) if isinstance(note, Note) else None
+    if text is None or not isinstance(note, Note):
+        return str(note)
+    values = {name: say_note(language, one) if isinstance(one, str) else one for name, one in note.values.items()}
+    return filled(language, text, values)
 
 
 def with_own_labels(language: str, refusal: str) -> str:
@@ -101,11 +95,6 @@ def language_of(accepted: str) -> str:
     return code if code in languages() else ENGLISH
 
 
-def _again(language: str, value: str, about: str) -> str:
-    """A part of a sentence: a number, or a part that the tables know by itself."""
-    return written_number(language, value) if _NUMBER.fullmatch(value) else say_again(language, value, about)
-
-
 @cache
 def _labels() -> Mapping[str, str]:
     """The key of every label in English; where a field and something else are called the same, the field's."""
@@ -114,15 +103,3 @@ def _labels() -> Mapping[str, str]:
     for room in rooms:
         found |= {text: key for key, text in table(ENGLISH).items() if key.startswith(room) and key[-5:] != ".help"}
     return found
-
-
-@cache
-def _heard(about: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """The English sentences of other rooms as patterns, in the order of the table."""
-    found = []
-    for key, text in table(ENGLISH).items():
-        if key.startswith(f"heard.{about}."):
-            parts = re.split(r"\{(\w+)\}", text)
-            pattern = "".join(f"(?P<{part}>.+?)" if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
-            found.append((key, re.compile(pattern, re.IGNORECASE)))
-    return tuple(found)

@@ -30,7 +30,7 @@ RECORDS: Mapping[type[BaseModel], str] = {GenerationRequest: "field", ControlUni
 """The first part of the keys of a record's fields."""
 
 _FOLDER = Path(__file__).parent
-_COMPOSED = ("told.", "heard.", "numbers.")  # what the browser never looks up
+_COMPOSED = ("told.", "numbers.")  # what the browser never looks up
 _SHARED_OPTIONS = ("resolution", "safe")  # they mean the same at every preprocessor that has them
 _MORE = "more."  # what the page adds to a field's help
 
@@ -46,6 +46,20 @@ def table(language: str) -> Mapping[str, str]:
     """Everything said in a language by key, such as `button.generate`, with places for values still open."""
     own = dict(_flat(tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))))
     return dict(_said_elsewhere()) | own if language == ENGLISH else own
+
+
+@cache
+def by_code(language: str, part: str) -> Mapping[str, str]:
+    """What other rooms say, in another language; English stands where it is said.
+
+    Args:
+        part: `faults` by the code of their rule, `advice` by the English template, or `notes` by their code.
+    """
+    found: dict[str, str] = {}
+    if language != ENGLISH:
+        for path in sorted((_FOLDER / "by_code").glob(f"*.{language}.toml")):
+            found |= tomllib.loads(path.read_text(encoding="utf-8")).get(part, {})
+    return found
 
 
 def translations() -> dict[str, dict[str, str]]:

@@ -40,7 +40,7 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     )
     page.locator("#num_frames input").fill("-1")
     start(page, "x")
-    refusal = "num_frames must be greater than or equal to 1, got -1. Change 'Bilder'."
+    refusal = "„Bilder“ muss mindestens 1 sein, ist aber -1. „Bilder“ ändern."
     expect(page.locator("#status [role=alert]")).to_have_text(refusal, timeout=WAIT_MS)
     page.locator("#num_frames input").fill("32")
     start(page, "slow")
