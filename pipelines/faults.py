@@ -84,13 +84,14 @@ class Words:
     def value(self, value: object, spec: str) -> str:
         """A value in a sentence; `spec` as format() takes it. A text stays as it is, choices have commas between."""
         if isinstance(value, list):
-            value = ", ".join(map(str, value))
+            value = ", ".join(map(shown, value))
         return format(value, spec) if spec or isinstance(value, str) else shown(value)
 
     def filled(self, template: str, fault: Fault) -> str:
         """A template with the values of a fault."""
         own = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
-        got = _Text(fault.got) if isinstance(fault.got, str) else fault.got
+        is_number = isinstance(fault.got, (int, float)) and not isinstance(fault.got, bool)
+        got = fault.got if is_number else _Text(fault.got if isinstance(fault.got, str) else shown(fault.got))
         values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": got}
         return _Filler(self).vformat(template, (), values | {"limit": fault.limit} | dict(fault.values))
 

@@ -229,4 +229,8 @@ _RULES = {
 
 def _told(place: Place, text: str, fault: Fault | None = None) -> dict[str, Any]:
     told = {"loc": ["body", *place], "msg": text, "type": "value_error"}
-    return told | ({"ctx": {"code": fault.code, "got": shown(fault.got), "limit": fault.limit}} if fault else {})
+    if fault is None:
+        return told
+    plain = fault.limit is None or isinstance(fault.limit, (int, str, list))
+    limit = fault.limit if plain else shown(fault.limit)
+    return told | {"ctx": {"code": fault.code, "got": shown(fault.got), "limit": limit}}

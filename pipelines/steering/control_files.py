@@ -139,8 +139,9 @@ def load_control_net(
         raise not_whole(Finding("weights.makes_no_network", "its layers make no ControlNet"), **words) from err
     require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
     tensors = read_weights(files.path, field=FIELD, dtype=dtype)
-    refuse_whole_numbers(tensors, field=FIELD, file=files.entry.id)
-    net.load_state_dict({new: tensors[old] for new, old in files.names.items()}, assign=True)
+    own = {new: tensors[old] for new, old in files.names.items()}  # beside it the first release holds a whole model
+    refuse_whole_numbers(own, field=FIELD, file=files.entry.id)
+    net.load_state_dict(own, assign=True)
     return net.requires_grad_(False).eval().to(device)
 
 

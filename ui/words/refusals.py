@@ -80,10 +80,15 @@ def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
         numbers: The page's number of each unit of the request.
     """
 
-    place = fault.place
-    if fault.field == "controls" and place and isinstance(place[0], int) and 1 <= place[0] <= len(numbers):
-        place = (numbers[place[0] - 1], *place[1:])
-    return replace(fault, place=place)
+    def number_of(unit: object) -> int | None:
+        return numbers[unit - 1] if isinstance(unit, int) and 1 <= unit <= len(numbers) else None
+
+    place, values = fault.place, dict(fault.values)
+    if fault.field == "controls" and place and (number := number_of(place[0])):
+        place = (number, *place[1:])
+    if number := number_of(values.get("unit")):
+        values["unit"] = number
+    return replace(fault, place=place, values=values)
 
 
 def _label(language: str, field: str) -> str:
