@@ -10,6 +10,7 @@ import numpy as np
 from media.write import open_clip
 from pipelines.errors import WeightsError
 from pipelines.events import Clip, Event, Progress, Stage
+from pipelines.notes import Note
 from pipelines.request import GenerationRequest
 
 WARNING = "'x' has no middle block."
@@ -58,7 +59,7 @@ class FakeEngine:
             for step in range(1, total + 1):
                 time.sleep(step_s)
                 frames = _square(request, 8)
-                note = f"Step {step} of {total}"
+                note = Note("progress.step", "Step {step} of {steps}", step=step, steps=total)
                 yield Progress(Stage.DENOISE, step, total, (total - step) * step_s, frames, note)
                 if "slow" in request.prompt and self.enough.is_set():
                     break
