@@ -123,12 +123,12 @@ def test_one_window_equals_stock_bit_for_bit(store, components, nets, units, gui
 
 
 def test_one_picture_is_followed_by_all_frames(store, components, nets):
-    request, picture = request_for({"model": "one"}), noise_clip(1)
+    # Two steps: the rounding of other batches grows by the step, over four to 4e-5 with some networks.
+    request, picture = request_for({"model": "one"}, num_inference_steps=2), noise_clip(1)
     all_frames = ArrayClip(picture.frames([0] * FRAMES))
     theirs = stock(components, request, [nets["one"]], all_frames)
     found = ours(store, components, request, picture)
-    # Rounding of random networks, frames in another order: 2.1e-5 once, of values around 0.3.
-    assert torch.allclose(found, theirs, atol=1e-4), f"max |d| = {(found - theirs).abs().max():.2e}"
+    assert torch.allclose(found, theirs, atol=1e-5), f"max |d| = {(found - theirs).abs().max():.2e}"
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,10 @@ def control_net(unet: UNet2DConditionModel, seed: int = 20, **config: object) ->
     """A small ControlNet for a UNet, whose last layers are no zeros any more, as in a trained one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16)).eval()
+        # With weights of its own, all of this seed: the UNet's may be anybody's.
+        net = ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=(8, 8, 16, 16), load_weights_from_unet=False
+        ).eval()
         for layer in (net.controlnet_cond_embedding.conv_out, *net.controlnet_down_blocks, net.controlnet_mid_block):
             torch.nn.init.normal_(layer.weight, std=0.1)
             torch.nn.init.normal_(layer.bias, std=0.1)
