@@ -24,8 +24,7 @@ def damaged_clip(path: Path) -> Fault:
         rule="be a whole, playable clip",
         got=path.name,
         fix=CHOOSE_ANOTHER,
-        values={"name": path.name},
-        seen="{name:s}, which is damaged or not one",
+        seen="{got:s}, which is damaged or not one",
     )
 
 

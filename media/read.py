@@ -91,8 +91,7 @@ def read_recipe(path: Path) -> str:
                 rule="carry a recipe",
                 got=path.name,
                 fix="Choose a clip that this app made",
-                values={"name": path.name},
-                seen="{name:s}, which has none",
+                seen="{got:s}, which has none",
             )
         )
     return recipe
@@ -120,8 +119,7 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
                 got=path.name,
                 fix="Shorten the clip",
                 limit=max_frames,
-                values={"name": path.name},
-                seen="more in {name:s}",
+                seen="more in {got:s}",
             )
         )
     return info
@@ -216,8 +214,7 @@ def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
                     rule="have pictures",
                     got=path.name,
                     fix=CHOOSE_ANOTHER,
-                    values={"name": path.name},
-                    seen="{name:s}, which is a text",
+                    seen="{got:s}, which is a text",
                 )
             )
         case OutputFormat.PNG:
@@ -269,8 +266,7 @@ def _sniffed(path: Path) -> OutputFormat:
             rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a zip of PNG frames or a recipe",
             got=path.name,
             fix=CHOOSE_ANOTHER,
-            values={"name": path.name},
-            seen="{name:s}",
+            seen="{got:s}",
         )
     )
 

@@ -84,8 +84,7 @@ def _text_file(path: Path) -> tuple[str, str]:
                 rule="be an MP4, a WebM, a GIF, a WebP, a PNG, a JPEG, a zip of PNG frames, a recipe or an infotext",
                 got=path.name,
                 fix=CHOOSE_ANOTHER,
-                values={"name": path.name},
-                seen="{name:s}",
+                seen="{got:s}",
             )
         )
     if len(data) > MAX_TEXT_BYTES:

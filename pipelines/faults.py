@@ -105,6 +105,8 @@ class _Filler(Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if isinstance(value, _Named):
+            if format_spec not in ("name", "label"):
+                raise KeyError(str(value))  # a value that the fault has not
             return self._words.label(value) if format_spec == "label" else self._words.name(value)
         if isinstance(value, _Text) and not format_spec:
             return shown(str(value))

@@ -39,8 +39,8 @@ def read_batch(name: str) -> list[tuple[int, str]]:
                 rule="be a file that can be read",
                 got=name,
                 fix="Check the path",
-                values={"given": name, "why": str(err.strerror)},
-                seen="{given:s} ({why:s})",
+                values={"why": str(err.strerror)},
+                seen="{got:s} ({why:s})",
             )
         ) from err
     except UnicodeDecodeError as err:
@@ -196,7 +196,7 @@ def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
                 rule="differ from that of line {other}",
                 got=str(output.path),
                 fix="Use {number} in the name",
-                values={"given": str(output.path), "other": other, "number": LINE},
-                seen="{given:s}",
+                values={"other": other, "number": LINE},
+                seen="{got:s}",
             )
         )

@@ -188,8 +188,7 @@ def _recipe_text(given: object, option: str) -> str:
                 rule="be JSON or a file",
                 got=shown(text, 300),
                 fix="Check the path",
-                values={"given": shown(text, 300)},
-                seen="{given:s}",
+                seen="{got:s}",
             )
         )
     return read_text(Path(text).resolve())  # a link of one's own may be followed

@@ -77,8 +77,7 @@ def _existing(value: str, field: str) -> Path:
                 rule="be a file or folder",
                 got=value[:_MOST_OF_PATH],
                 fix="Check the path",
-                values={"given": value[:_MOST_OF_PATH]},
-                seen="{given:s}",
+                seen="{got:s}",
             ),
             field,
         )
@@ -141,8 +140,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     rule="close its quotes",
                     got=text[:_MOST_OF_UNIT],
                     fix="Add the missing one",
-                    values={"given": text[:_MOST_OF_UNIT]},
-                    seen="{given:s}",
+                    seen="{got:s}",
                 ),
                 called,
             )
@@ -156,8 +154,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     rule="be name=value, name=value with spaces between",
                     got=text[:_MOST_OF_UNIT],
                     fix="Quote values with spaces",
-                    values={"given": text[:_MOST_OF_UNIT]},
-                    seen="{given:s}",
+                    seen="{got:s}",
                 ),
                 called,
             )

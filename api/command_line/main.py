@@ -206,8 +206,8 @@ def _keep_runs_in(folder: str | None) -> None:
                 rule="be a folder",
                 got=folder,
                 fix="Name another",
-                values={"given": folder, "why": str(err.strerror)},
-                seen="{given:s} ({why:s})",
+                values={"why": str(err.strerror)},
+                seen="{got:s} ({why:s})",
             )
         ) from err
     os.environ[CHECKPOINT_DIR] = folder

@@ -96,8 +96,8 @@ class Output(NamedTuple):
                     got=str(self.path),
                     fix="Rename it",
                     limit=tuple(SUFFIX_FORMATS),
-                    values={"given": str(self.path), "known": ", ".join(SUFFIX_FORMATS)},
-                    seen="{given:s}",
+                    values={"known": ", ".join(SUFFIX_FORMATS)},
+                    seen="{got:s}",
                 )
             ) from None
 
@@ -180,8 +180,7 @@ def check_places(outputs: Sequence[Output]) -> None:
                 rule="name each place once",
                 got=twice.name,
                 fix="Leave one out",
-                values={"given": twice.name},
-                seen="{given:s} twice",
+                seen="{got:s} twice",
             )
         )
     for output, is_folder in outputs:
@@ -193,8 +192,7 @@ def check_places(outputs: Sequence[Output]) -> None:
                     rule="be a new or an empty folder for frames",
                     got=str(output),
                     fix="Name another",
-                    values={"given": str(output)},
-                    seen="{given:s}",
+                    seen="{got:s}",
                 )
             )
         if not output.parent.is_dir():
@@ -205,8 +203,7 @@ def check_places(outputs: Sequence[Output]) -> None:
                     rule="be a file in an existing folder",
                     got=str(output),
                     fix="Make the folder first",
-                    values={"given": str(output)},
-                    seen="{given:s}",
+                    seen="{got:s}",
                 )
             )
         if output.parent.resolve() != first.parent.resolve():
@@ -218,8 +215,7 @@ def check_places(outputs: Sequence[Output]) -> None:
                     got=str(output),
                     fix="Choose one folder",
                     limit=str(first.parent),
-                    values={"given": str(output)},
-                    seen="{given:s}",
+                    seen="{got:s}",
                 )
             )
 
@@ -242,8 +238,8 @@ def own_folder(folder: Path) -> Iterator[None]:
                 rule="leave room for a folder {folder:s}",
                 got=str(err.strerror),
                 fix="Choose another name",
-                values={"given": str(err.strerror), "folder": str(folder)},
-                seen="{given:s}",
+                values={"folder": str(folder)},
+                seen="{got:s}",
             )
         ) from err
     try:

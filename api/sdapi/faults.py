@@ -48,10 +48,9 @@ class KeyFaultError(InvalidRequestError):
     """
 
     def __init__(self, place: Place, fault: Fault | str, text: str = "") -> None:
-        super().__init__(fault)
+        super().__init__(text or fault)
+        self.fault = fault if isinstance(fault, Fault) else None
         self.place = place
-        if text:
-            self.args = (text,)
 
 
 def refuse(place: Place, rule: str, got: object, *, fix: str) -> KeyFaultError:

@@ -115,6 +115,38 @@ def test_every_rule_that_visitors_may_break_has_a_german_sentence():
     assert {code: where for code, where in missing.items() if not where.startswith(ENGLISH_ALONE)} == {}
 
 
+def values_by_code() -> dict[str, set[str]]:
+    """The names of the values that faults have, where they are written out."""
+    found: dict[str, set[str]] = {}
+    for _, call in calls():
+        if isinstance(call.func, ast.Name) and call.func.id == "Fault":
+            keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+            code, values = keywords.get("code", call.args[0] if call.args else None), keywords.get("values")
+            names = values.keys if isinstance(values, ast.Dict) else []
+            if (
+                isinstance(code, ast.Constant)
+                and (values is None or (names and all(names)))
+                and call.func.id == "Fault"
+            ):
+                found.setdefault(code.value, set()).update(name.value for name in names)
+    return found
+
+
+def test_german_sentences_fill_in_what_the_faults_have():
+    known = values_by_code()
+    assert len(known) > 150
+    for code, text in german().items():
+        named = {name for _, name, spec, _ in Formatter().parse(text) if name and spec not in ("name", "label")}
+        if code in known:
+            place = {"line", "column"} if code.startswith("travel.") else set()
+            assert named <= known[code] | {"subject", "got", "limit", "fix", "field"} | place, code
+
+
+def test_a_value_that_a_fault_has_not_is_no_field():
+    with pytest.raises(KeyError):
+        str(InvalidRequestError(Fault("x.y", "seed", "be below {most}", 1, "Lower it")))
+
+
 def test_german_sentences_name_what_a_fault_has():
     labels = {"field", *GenerationRequest.model_fields, *ControlUnit.model_fields}
     for code, text in german().items():
