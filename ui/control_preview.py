@@ -1,8 +1,10 @@
 """The button that shows what a control unit's model would follow, and the one that stops it."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,49 +90,70 @@ def _wire_preview(
 ) -> None:
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
-    waiting = preview.button.click(
-        lambda: _told(preview, _line("told.waiting"), is_running=True), None, seen, queue=False, **QUIET
-    )
+    stop = gr.State(None)
+    waiting = preview.button.click(lambda: _waiting(preview, stop), None, [*seen, stop], queue=False, **QUIET)
     running = waiting.then(
-        _previewer(preview, make_preview, names), list(inputs), seen, preprocess=False, **queue, **QUIET
+        _previewer(preview, make_preview, names), [stop, *inputs], seen, preprocess=False, **queue, **QUIET
     )
-    # Also after a call that was refused before it started, as by a full queue.
-    running.then(lambda: _buttons(preview, is_running=False), None, seen, queue=False, **QUIET)
-    # The text comes in a second event: beside `cancels` it loses the race against a last progress update.
-    preview.cancel.click(None, None, None, cancels=running, **QUIET).then(
-        lambda: _told(preview, _line("told.cancelled")), None, seen, queue=False, **QUIET
-    )
+    # A call that is refused before it starts, as by a full queue, has no last update.
+    running.failure(partial(_not_started, preview), preview.status, seen, queue=False, **QUIET)
+    # Not `cancels`: beside other work, an update that was on its way came after its end in 10 of 17 tries, and left a
+    # button that could not be pressed. So the preview alone tells of its end.
+    preview.cancel.click(_stop, stop, preview.cancel, queue=False, **QUIET)
 
 
 def _previewer(
     preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
 ) -> Callable[..., Iterator[dict[Block, Any]]]:
-    def preview_unit(*values: Any) -> Iterator[dict[Block, Any]]:
+    def preview_unit(stop: threading.Event, *values: Any) -> Iterator[dict[Block, Any]]:
         given, language = dict(zip(names, values, strict=True)), visitor_language()
+        shown: dict[Block, Any] = {}
         try:
             with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
                 request = build_batch(preview_fields(given, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
                     for event in events:
+                        if stop.is_set():
+                            break
                         if isinstance(event, Path):
                             shown = {preview.video: gr.update(value=str(event), visible=True)}
-                            yield _told(preview, message_html(say(language, "told.preview_done"))) | shown
-                        else:
-                            yield _told(preview, progress_html(event, language=language), is_running=True)
+                            break
+                        yield {preview.status: progress_html(event, language=language)}
+                yield (
+                    _ended(preview, message_html(say(language, f"told.{'preview_done' if shown else 'cancelled'}")))
+                    | shown
+                )
         except gr.Error as err:
-            yield _told(preview, message_html(err.message, is_error=True))
+            yield _ended(preview, message_html(err.message, is_error=True))
             raise
 
     return preview_unit
 
 
-def _line(key: str) -> str:
-    return message_html(say(visitor_language(), key))
+def _waiting(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
+    return {
+        preview.button: gr.update(interactive=False),
+        preview.cancel: gr.update(visible=True, interactive=True),
+        preview.status: gr.update(value=message_html(say(visitor_language(), "told.waiting")), visible=True),
+        stop: threading.Event(),
+    }
 
 
-def _told(preview: UnitPreview, status: str, *, is_running: bool = False) -> dict[Block, Any]:
-    return {preview.status: gr.update(value=status, visible=True)} | _buttons(preview, is_running=is_running)
+def _stop(stop: threading.Event) -> dict[str, Any]:
+    stop.set()
+    return gr.update(interactive=False)
 
 
-def _buttons(preview: UnitPreview, *, is_running: bool) -> dict[Block, Any]:
-    return {preview.button: gr.update(interactive=not is_running), preview.cancel: gr.update(visible=is_running)}
+def _ended(preview: UnitPreview, told: str) -> dict[Block, Any]:
+    return {
+        preview.button: gr.update(interactive=True),
+        preview.cancel: gr.update(visible=False),
+        preview.status: told,
+    }
+
+
+def _not_started(preview: UnitPreview, told: str) -> dict[Block, Any]:
+    language = visitor_language()
+    if say(language, "told.waiting") in told:
+        return _ended(preview, message_html(say(language, "told.not_started")))
+    return {preview.status: gr.skip()}
