@@ -23,6 +23,7 @@ from pipelines.request_faults import fault_of
 from pipelines.request_fields.clip import MAX_SEED, ClipFields
 from pipelines.request_fields.hires import HiresFields
 from pipelines.request_fields.inputs import InputFields
+from pipelines.request_fields.knobs import Effect
 from pipelines.request_fields.motion import MotionFields
 from pipelines.request_fields.noise import NoiseFields
 from pipelines.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
@@ -397,6 +398,16 @@ def field_label(name: str) -> str:
     return str(
         _extra((ImagePrompt.model_fields | ControlUnit.model_fields | GenerationRequest.model_fields)[name])["label"]
     )
+
+
+def fields_affecting(effect: Effect) -> tuple[str, ...]:
+    """The fields that decide something beside the clip, in the request's order.
+
+    Example:
+        >>> fields_affecting("travel")
+        ('prompt_hold', 'num_frames', 'context_length', 'closed_loop')
+    """
+    return tuple(name for name, field in GenerationRequest.model_fields.items() if effect in _extra(field)["affects"])
 
 
 def field_step(name: str) -> float | None:

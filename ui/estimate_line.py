@@ -15,7 +15,7 @@ from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
 from pipelines.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
 from pipelines.planner.machine import this_machine
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, fields_affecting
 from pipelines.settings import settings
 from ui.control_units import UNITS, part
 from ui.grid import filled_axes
@@ -25,37 +25,7 @@ from ui.results import Results
 from ui.words.speech import say, say_note, visitor_language, word
 from ui.words.tables import ENGLISH
 
-FIELDS_OF_COST = (
-    "base_model",
-    "motion_module",
-    "vae",
-    "num_frames",
-    "width",
-    "height",
-    "num_inference_steps",
-    "guidance_scale",
-    "scheduler",
-    "context_schedule",
-    "context_length",
-    "context_overlap",
-    "context_stride",
-    "closed_loop",
-    "inner_length",
-    "inner_overlap",
-    "extended_from",
-    "free_init_iterations",
-    "hires_scale",
-    "hires_strength",
-    "hires_method",
-    "upscale_by",
-    "upscaler",
-    "color_match",
-    "interpolation",
-    "interpolation_frames",
-    "reverse",
-    "formats",
-    "max_file_mb",
-)
+FIELDS_OF_COST = fields_affecting("cost")
 """The fields of words alone that decide what a clip takes."""
 
 _OF_UNIT = ("model", "preprocessor", "start", "end")
@@ -64,6 +34,7 @@ STEERING = (
     "mode",
     "first_frame",
     "last_frame",
+    "mask",
     "strength",
     *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", *_OF_UNIT)),
     "image_prompt_model",
@@ -223,6 +194,7 @@ def _request(values: Mapping[str, Any]) -> GenerationRequest:
         fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if values.get(name)}
     if mode == Mode.VID2VID:
         fields["source_video"] = _SOME_FILE
+        fields["mask"] = _SOME_FILE if values.get("mask") else ""
     if mode != Mode.TXT2VID:
         units = range(1, UNITS + 1)
         fields["controls"] = [_unit(values, number) for number in units if values.get(part(number, "enabled"))]

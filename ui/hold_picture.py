@@ -11,7 +11,7 @@ from api.faults import faults_in_words
 from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
 from pipelines.image_hold import hold_weights
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, fields_affecting
 from ui.kept_inputs import KEPT, kept_hash
 from ui.progress import message_html
 from ui.quiet_events import QUIET
@@ -19,14 +19,7 @@ from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
 
-HOLD_FIELDS = (
-    "num_frames",
-    "latent_power",
-    "latent_scale",
-    "latent_power_last",
-    "latent_scale_last",
-    "noise_floor",
-)
+HOLD_FIELDS = fields_affecting("falloff")
 """The numbers that decide the shares; whether there is a last frame is the other thing."""
 
 MOST_COLUMNS = 128  # beyond it a column is narrower than 4 pixels; of a longer clip so many frames are drawn

@@ -9,12 +9,12 @@ from gradio.components import Component
 
 from api.open_fields import is_open_length
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, fields_affecting
 from ui.quiet_events import QUIET
 from ui.timeline_picture import foreign_html, timeline_html
 from ui.words.speech import say, visitor_language
 
-_FIELDS = ("num_frames", "prompt_hold", "closed_loop", "context_length")
+_FIELDS = fields_affecting("travel")
 
 
 def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> None:

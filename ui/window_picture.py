@@ -15,24 +15,14 @@ from gradio.components import Component
 from api.open_fields import is_open_length
 from pipelines.context import Window, plan_windows
 from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
+from pipelines.request import GenerationRequest, fields_affecting
 from ui.progress import message_html
 from ui.quiet_events import QUIET
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
 
-WINDOW_FIELDS = (
-    "num_frames",
-    "num_inference_steps",
-    "seed",
-    "context_schedule",
-    "context_length",
-    "context_overlap",
-    "context_stride",
-    "closed_loop",
-    "context_fuse",
-)
+WINDOW_FIELDS = fields_affecting("windows")
 """The fields that decide the windows."""
 
 STEPS_DRAWN = 3

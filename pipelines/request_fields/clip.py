@@ -57,6 +57,7 @@ class ClipFields(Fields):
         ge=0,
         le=1,
         step=0.05,
+        affects=("travel",),
     )
     seed: int = knob(
         ...,
@@ -65,6 +66,7 @@ class ClipFields(Fields):
         ge=0,
         le=MAX_SEED,
         fix="Use -1 to draw one",
+        affects=("windows",),
     )
     num_frames: int = knob(
         16,
@@ -74,6 +76,7 @@ class ClipFields(Fields):
         ge=1,
         le=MAX_NUM_FRAMES,
         step=1,
+        affects=("cost", "windows", "falloff", "travel"),
     )
     fps: Rate = knob(
         Fraction(8),
@@ -91,6 +94,7 @@ class ClipFields(Fields):
         le=MAX_SIDE,
         multiple_of=8,
         step=8,
+        affects=("cost",),
     )
     height: int = knob(
         512,
@@ -100,6 +104,7 @@ class ClipFields(Fields):
         le=MAX_SIDE,
         multiple_of=8,
         step=8,
+        affects=("cost",),
     )
     base_model: str = knob(
         "demo",
@@ -108,6 +113,7 @@ class ClipFields(Fields):
         min_length=1,
         max_length=300,
         fix="Choose one of the list",
+        affects=("cost",),
     )
     motion_module: str = knob(
         "demo",
@@ -116,6 +122,7 @@ class ClipFields(Fields):
         min_length=1,
         max_length=300,
         fix="Choose one of the list",
+        affects=("cost",),
     )
     vae: str = knob(
         "",
@@ -123,6 +130,7 @@ class ClipFields(Fields):
         help="What turns latents into pictures; empty for the base model's own.",
         max_length=300,
         fix="Choose one of the list",
+        affects=("cost",),
     )
     num_inference_steps: int = knob(
         25,
@@ -131,6 +139,7 @@ class ClipFields(Fields):
         ge=1,
         le=150,
         step=1,
+        affects=("cost", "windows"),
     )
     guidance_scale: float = knob(
         7.5,
@@ -140,8 +149,14 @@ class ClipFields(Fields):
         ge=1,
         le=30,
         step=0.1,
+        affects=("cost",),
     )
-    scheduler: Scheduler = knob(Scheduler.DDIM, label="Sampler", help="The method that turns noise into pictures.")
+    scheduler: Scheduler = knob(
+        Scheduler.DDIM,
+        label="Sampler",
+        help="The method that turns noise into pictures.",
+        affects=("cost",),
+    )
     clip_skip: int = knob(
         0,
         label="CLIP skip",

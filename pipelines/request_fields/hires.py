@@ -15,6 +15,7 @@ class HiresFields(Fields):
         ge=1,
         le=4,
         step=0.25,
+        affects=("cost",),
     )
     hires_strength: float = knob(
         0.5,
@@ -23,10 +24,12 @@ class HiresFields(Fields):
         gt=0,
         le=1,
         step=0.05,
+        affects=("cost",),
     )
     hires_method: HiresMethod = knob(
         HiresMethod.LATENT,
         label="Enlarge as",
         help="What is enlarged between the passes. Latent is fast and leaves more to make anew; pixel enlarges the "
         "decoded pictures, which keeps edges and needs less strength.",
+        affects=("cost",),
     )

@@ -27,6 +27,7 @@ class InputFields(Fields):
         ge=0.1,
         le=10,
         step=0.1,
+        affects=("falloff",),
     )
     latent_scale: float = knob(
         32.0,
@@ -36,6 +37,7 @@ class InputFields(Fields):
         ge=1,
         le=128,
         step=1,
+        affects=("falloff",),
     )
     latent_power_last: float = knob(
         1.0,
@@ -44,6 +46,7 @@ class InputFields(Fields):
         ge=0.1,
         le=10,
         step=0.1,
+        affects=("falloff",),
     )
     latent_scale_last: float = knob(
         32.0,
@@ -52,6 +55,7 @@ class InputFields(Fields):
         ge=1,
         le=128,
         step=1,
+        affects=("falloff",),
     )
     noise_floor: float = knob(
         0.25,
@@ -61,6 +65,7 @@ class InputFields(Fields):
         ge=0,
         le=1,
         step=0.05,
+        affects=("falloff",),
     )
     exact_ends: bool = knob(
         True,

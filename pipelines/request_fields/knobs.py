@@ -1,14 +1,26 @@
 """How a field of a request is declared: what pydantic checks, and what page, API and command line show."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipelines.rule_error import RuleError
 
+Effect = Literal["cost", "windows", "falloff", "travel"]
+"""What a field decides beside the clip: what it takes, its windows, how a picture holds on, how prompts travel."""
 
-def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | None = None, **rules: Any) -> Any:  # noqa: A002
+
+def knob(
+    default: Any,
+    *,
+    label: str,
+    help: str,  # noqa: A002
+    fix: str = "",
+    step: float | None = None,
+    affects: tuple[Effect, ...] = (),
+    **rules: Any,
+) -> Any:
     """A field.
 
     Args:
@@ -17,9 +29,10 @@ def knob(default: Any, *, label: str, help: str, fix: str = "", step: float | No
         help: One or two plain sentences.
         fix: What to do where a value breaks its rule; to change the control if not given.
         step: Step of its slider.
+        affects: What else is drawn or counted anew when it changes.
         rules: As pydantic's `Field` takes them.
     """
-    extra: dict[str, Any] = {"label": label, "fix": fix, "step": step}
+    extra: dict[str, Any] = {"label": label, "fix": fix, "step": step, "affects": affects}
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 

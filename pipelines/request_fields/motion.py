@@ -39,6 +39,7 @@ class MotionFields(Fields):
         ge=0,
         le=64,
         step=1,
+        affects=("cost",),
     )
     inner_overlap: int = knob(
         -1,
@@ -47,6 +48,7 @@ class MotionFields(Fields):
         ge=-1,
         le=63,
         step=1,
+        affects=("cost",),
     )
     motion_scale: Factor = knob(
         parse_schedule(1),
@@ -76,4 +78,5 @@ class MotionFields(Fields):
         "key frames counted from the end. Empty makes the whole clip at once.",
         max_length=MAX_EXTENSIONS,
         fix="Give the lengths that the clip had, from the first on",
+        affects=("cost",),
     )

@@ -34,6 +34,7 @@ class NoiseFields(Fields):
         ge=0,
         le=5,
         step=1,
+        affects=("cost",),
     )
     free_init_filter: FreeInitFilter = knob(
         FreeInitFilter.BUTTERWORTH,

@@ -15,18 +15,21 @@ class OutputFields(Fields):
         label="Match colours",
         help="Give every frame the mean and spread of colours of the clip's first frame, or of the source clip's "
         "frame, so that they don't drift.",
+        affects=("cost",),
     )
     reverse: Reverse = knob(
         Reverse.OFF,
         label="Boomerang",
         help="Play the clip back to its beginning behind its end. The last frame then stands twice, and where the "
         "clip repeats the first one, too: drop the head, the tail or both of the part played back.",
+        affects=("cost",),
     )
     interpolation: Interpolation = knob(
         Interpolation.OFF,
         label="In-between frames",
         help="Draw frames between those that were made, which moves more smoothly. Flow follows how pixels move and "
         "needs no model; FILM is a network that draws large movements better and is downloaded once.",
+        affects=("cost",),
     )
     interpolation_frames: int = knob(
         1,
@@ -35,12 +38,14 @@ class OutputFields(Fields):
         ge=1,
         le=16,
         step=1,
+        affects=("cost",),
     )
     keep_duration: bool = knob(
         True,
         label="Keep duration",
         help="With frames in between, play more frames a second and hold the last one, so that the clip takes exactly "
         "as long as before. Off, the frames a second stay, which is slow motion.",
+        affects=("cost",),
     )
     upscale_by: float = knob(
         1.0,
@@ -49,6 +54,7 @@ class OutputFields(Fields):
         ge=1,
         le=4,
         step=0.25,
+        affects=("cost",),
     )
     upscaler: str = knob(
         "lanczos",
@@ -57,6 +63,7 @@ class OutputFields(Fields):
         min_length=1,
         max_length=300,
         fix="Choose one of the list",
+        affects=("cost",),
     )
     formats: tuple[OutputFormat, ...] = knob(
         (OutputFormat.MP4,),
@@ -64,6 +71,7 @@ class OutputFields(Fields):
         help="Kinds of files to write; the first is the clip that is shown.",
         min_length=1,
         max_length=len(OutputFormat),
+        affects=("cost",),
     )
     loop_count: int = knob(
         0,
@@ -81,6 +89,7 @@ class OutputFields(Fields):
         ge=0,
         le=10_000,
         step=0.5,
+        affects=("cost",),
     )
     mp4_crf: int = knob(
         18,

@@ -14,6 +14,7 @@ class WindowFields(Fields):
         "static keeps them in place. Looped is uniform around the end, as a closed loop has it. "
         "Batched windows share no frames: fastest, with jumps. Shuffle draws the frames of a window "
         "from the whole clip; composite does so in the first tenth of the steps, then is uniform.",
+        affects=("cost", "windows"),
     )
     context_length: int = knob(
         16,
@@ -22,6 +23,7 @@ class WindowFields(Fields):
         ge=1,
         le=128,
         step=1,
+        affects=("cost", "windows", "travel"),
     )
     context_overlap: int = knob(
         -1,
@@ -30,6 +32,7 @@ class WindowFields(Fields):
         ge=-1,
         le=127,
         step=1,
+        affects=("cost", "windows"),
     )
     context_stride: int = knob(
         1,
@@ -38,6 +41,7 @@ class WindowFields(Fields):
         ge=1,
         le=8,
         step=1,
+        affects=("cost", "windows"),
     )
     closed_loop: ClosedLoop = knob(
         ClosedLoop.OFF,
@@ -46,6 +50,7 @@ class WindowFields(Fields):
         "Windows: windows may run over the end (batched and shuffled ones never do). Prompts: prompts that change "
         "lead back to the first as well. Full: the end is joined at every step as well, and a clip that fits into "
         "one window is played forth and back; the other kinds leave such a clip as it is.",
+        affects=("cost", "windows", "travel"),
     )
     context_fuse: ContextFuse = knob(
         ContextFuse.PYRAMID,
@@ -53,4 +58,5 @@ class WindowFields(Fields):
         help="What windows count where they overlap. Pyramid and relative: most in their middle, relative next to "
         "nothing at its ends. Overlap linear: less only over the shared frames. Flat: the same everywhere. "
         "Last: the last window alone, as AUTOMATIC1111's extension has it.",
+        affects=("windows",),
     )

@@ -99,8 +99,8 @@ def test_the_picture_follows_every_control_that_decides_the_windows():
     }
     (shown,) = [block for block in page.blocks.values() if isinstance(block, gr.HTML) and block.elem_id == "windows"]
     assert "fits into one window" in shown.value
-    values = [control.value for control in event.inputs]
-    assert event.fn(40, *values[1:]).count("<svg") == 3
+    values = {control.elem_id: control.value for control in event.inputs} | {"num_frames": 40}
+    assert event.fn(*values.values()).count("<svg") == 3
 
 
 def test_a_length_of_nothing_is_drawn_as_a_window_s():
