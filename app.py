@@ -7,23 +7,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.gpu import ask_ahead
+from pipelines.plan.gpu import ask_ahead
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 ask_ahead()  # another process loads PyTorch meanwhile, where there may be a GPU
 
-from api.engine_start import warm
-from api.health import health_router
-from api.jobs import Jobs
-from api.limits import within_limits
-from api.line import open_line
-from api.one_device import OneDevice
-from api.routes import serve
 from api.sdapi.routes import sdapi_router
-from api.start import checked_settings
-from api.zero_gpu import lent_engine, lent_preview, on_zero_gpu, preload
-from pipelines.catalog import default_base_model
-from pipelines.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
+from api.web.health import health_router
+from api.web.routes import serve
+from api.web.visitor_limit import open_line
+from pipelines.plan.catalog import default_base_model
+from pipelines.plan.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
+from studio.device_queue import OneDevice
+from studio.engine_start import warm
+from studio.jobs import Jobs
+from studio.limits import within_limits
+from studio.start_checks import checked_settings
+from studio.zero_gpu import lent_engine, lent_preview, on_zero_gpu, preload
 from ui.page import build_page
 from ui.theme import page_looks
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet.preprocessor import Spread
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 Maps = npt.NDArray[np.float32]
 _BINS = 1 << 16

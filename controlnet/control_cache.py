@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from controlnet.clip_range import Maps
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 _GIGABYTE = 1 << 30
 _ABANDONED_S = 24 * 3600  # a file still unfinished after a day was left by a process that was killed

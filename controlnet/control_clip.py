@@ -16,11 +16,11 @@ from controlnet.clip_range import as_grey_frames, clip_range
 from controlnet.control_cache import ControlCache, ControlClip, RawMaps
 from controlnet.preprocessor import Filter, Preprocessor, Setting, Spread
 from controlnet.preprocessors import get_preprocessor, options_of
-from pipelines.clip_inputs import FrameClip
-from pipelines.events import Progress, Stage
-from pipelines.image_fit import Frames, ImageFit, fitted
-from pipelines.planner.tasks import preprocess_task
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.clip_inputs import FrameClip
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.image_fit import Frames, ImageFit, fitted
+from pipelines.plan.planner.tasks import preprocess_task
+from pipelines.plan.request_fields.units import ControlUnit
 
 CHUNK = 4
 """Frames preprocessed together; between two chunks it can be cancelled."""
@@ -129,7 +129,7 @@ def _ready(preprocessor: Preprocessor, setting: Setting) -> Generator[Progress, 
         return preprocessor.build(setting)
     # Imported here: what needs no weights needs no torch either.
     from controlnet.fetching import built_with_weights
-    from pipelines.weights.downloads import following
+    from pipelines.engine.weights.downloads import following
 
     return (yield from following(partial(built_with_weights, preprocessor, setting)))
 

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, max_pool2d
 from controlnet.networks import from_aux, load_network, on_frames, working_size
 from controlnet.pixel_filters import as_rgb
 from controlnet.preprocessor import Filter, Setting
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 _SHADES = 2  # above black, that "safe" leaves
 _STROKE = 3.0  # pixels; how far a scribble's edges are blurred, which makes its strokes that bold

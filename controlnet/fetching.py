@@ -6,8 +6,8 @@ from pathlib import Path
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Preprocessor, Setting, Weights
 from controlnet.preprocessors import OFFLINE, get_preprocessor, options_of, weights_wanted
-from pipelines.request_fields.units import ControlUnit
-from pipelines.weights.downloads import fetch
+from pipelines.engine.weights.downloads import fetch
+from pipelines.plan.request_fields.units import ControlUnit
 
 _INSTEAD = f"Choose a preprocessor that needs no download ({', '.join(OFFLINE)})"
 

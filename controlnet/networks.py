@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
-from pipelines.errors import WeightsError
-from pipelines.image_fit import Frames
-from pipelines.weights.reading import not_whole, read_model, read_weights, require_layout
+from pipelines.engine.weights.reading import not_whole, read_model, read_weights, require_layout
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.image_fit import Frames
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 _FIELD = "controls"

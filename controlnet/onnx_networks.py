@@ -14,9 +14,9 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-from pipelines.errors import WeightsError
-from pipelines.faults import Fault
-from pipelines.weights.reading import not_whole
+from pipelines.engine.weights.reading import not_whole
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
 
 Maps = np.ndarray[Any, np.dtype[np.float32]]
 

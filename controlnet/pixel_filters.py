@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet.preprocessor import Filter, Setting
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 _NEAR, _FAR = 0.5, 5.0  # pixels; the two blurs whose difference is a stroke
 

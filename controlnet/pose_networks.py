@@ -9,7 +9,7 @@ import numpy as np
 
 from controlnet.networks import from_aux, load_network, working_size
 from controlnet.preprocessor import Filter, Setting
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 _FINGERS = (1, 5, 9, 13, 17)  # the joint nearest to the wrist, which is joint 0
 _JOINTS = 4  # of a finger

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.image_fit import Frames
+    from pipelines.plan.image_fit import Frames
 
 MODEL_CONFIG = "config.json"
 MODEL_WEIGHTS = ("model.safetensors", "pytorch_model.bin")

@@ -11,9 +11,9 @@ from functools import partial
 from types import MappingProxyType
 
 from controlnet.preprocessor import Option, Preprocessor, Spread, Weights
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request_fields.units import ControlUnit
 
 _NAMES_SHOWN = 12
 

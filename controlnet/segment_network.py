@@ -4,7 +4,7 @@ import numpy as np
 
 from controlnet.networks import as_imagenet, from_aux, load_transformer, on_frames
 from controlnet.preprocessor import Filter, Setting
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 
 def segment(setting: Setting) -> Filter:

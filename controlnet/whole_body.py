@@ -16,7 +16,7 @@ from controlnet.networks import as_imagenet, from_aux
 from controlnet.onnx_networks import Maps, OnnxNetwork
 from controlnet.pose_networks import draw_poses
 from controlnet.preprocessor import Filter, Setting
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 _SIDE = 640  # of the detector's picture, pixels
 _STRIDES = (8, 16, 32)  # of its three grids, pixels

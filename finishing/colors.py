@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from finishing.stages import Picture
-from pipelines.choices import ColorMatch
-from pipelines.clip_inputs import ClipInputs
-from pipelines.encode import fitted_frames
-from pipelines.masks import soft_masks
-from pipelines.request import GenerationRequest
+from pipelines.engine.encode import fitted_frames
+from pipelines.engine.masks import soft_masks
+from pipelines.plan.choices import ColorMatch
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.request import GenerationRequest
 
 _Weights = npt.NDArray[np.float32]
 _Moments = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from finishing.stages import Picture
-from pipelines.catalog_entries import Interpolator
-from pipelines.errors import WeightsError
-from pipelines.faults import Fault
-from pipelines.weights.downloads import fetch
+from pipelines.engine.weights.downloads import fetch
+from pipelines.plan.catalog_entries import Interpolator
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
 
 FIELD = "interpolation"
 MAX_FILE_BYTES = 1_000_000_000

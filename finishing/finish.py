@@ -6,22 +6,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from finishing.between import BetweenStage, Draw
 from finishing.colors import ColorStage
 from finishing.film import Film, load_film
 from finishing.flow import draw_between
+from finishing.interpolate import BetweenStage, Draw
 from finishing.stages import Named, StagedSink, staged
 from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upscaler
-from pipelines import catalog
-from pipelines.choices import ColorMatch, Interpolation
-from pipelines.clip_inputs import ClipInputs
-from pipelines.events import Progress
-from pipelines.events import Stage as At
-from pipelines.generate import OpenWriter, default_store
-from pipelines.models import ModelStore
-from pipelines.planner.tasks import COLORS, Measure, between_task, enlarge_task, unmeasured
-from pipelines.request import GenerationRequest
-from pipelines.weights.downloads import following
+from pipelines.engine.generate import OpenWriter, default_store
+from pipelines.engine.models import ModelStore
+from pipelines.engine.weights.downloads import following
+from pipelines.plan import catalog
+from pipelines.plan.choices import ColorMatch, Interpolation
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.events import Progress
+from pipelines.plan.events import Stage as At
+from pipelines.plan.planner.tasks import COLORS, Measure, between_task, enlarge_task, unmeasured
+from pipelines.plan.request import GenerationRequest
 
 OpenFinished = Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.events import Progress
-from pipelines.events import Stage as At
-from pipelines.planner.tasks import Measure, unmeasured
+from pipelines.plan.events import Progress
+from pipelines.plan.events import Stage as At
+from pipelines.plan.planner.tasks import Measure, unmeasured
 
 if TYPE_CHECKING:
-    from pipelines.generate import FrameSink  # brings torch, which most stages do without
+    from pipelines.engine.generate import FrameSink  # brings torch, which most stages do without
 
 Picture = npt.NDArray[np.uint8]
 """One RGB frame, uint8 [H, W, 3]."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from finishing.stages import Picture
-from pipelines.catalog_entries import Upscaler
-from pipelines.errors import WeightsError
-from pipelines.faults import Fault
-from pipelines.weights.downloads import fetch
-from pipelines.weights.reading import read_weights, require_finite
+from pipelines.engine.weights.downloads import fetch
+from pipelines.engine.weights.reading import read_weights, require_finite
+from pipelines.plan.catalog_entries import Upscaler
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
 
 FIELD = "upscaler"
 LANCZOS = "lanczos"

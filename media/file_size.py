@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from media.formats import Encoding
 from media.gifsicle import gifsicle_path
-from pipelines.choices import GifOptimize, OutputFormat
+from pipelines.plan.choices import GifOptimize, OutputFormat
 
 ADJUSTABLE = frozenset({OutputFormat.MP4, OutputFormat.WEBM, OutputFormat.WEBP, OutputFormat.GIF})
 """Formats that can be made smaller at the cost of quality."""

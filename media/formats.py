@@ -8,8 +8,8 @@ from typing import ClassVar, Protocol
 
 from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER
-from pipelines.choices import GifOptimize, Mp4Preset, Mp4Tune
-from pipelines.faults import Fault
+from pipelines.plan.choices import GifOptimize, Mp4Preset, Mp4Tune
+from pipelines.plan.faults import Fault
 
 
 class DamagedClipError(RuntimeError):

@@ -15,7 +15,7 @@ from media.formats import ClipSpec, start_in_ticks
 from media.gif_comment import copy_with_comment
 from media.gifsicle import optimize
 from media.stored_frames import without_loss
-from pipelines.choices import GifOptimize
+from pipelines.plan.choices import GifOptimize
 
 MAX_GIF_FPS = 50
 """Browsers show a frame that should last less than 2 hundredths of a second for 10."""

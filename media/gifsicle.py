@@ -6,7 +6,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from pipelines.choices import GifOptimize
+from pipelines.plan.choices import GifOptimize
 
 
 class GifsicleError(RuntimeError):

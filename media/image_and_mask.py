@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from media.input_files import BadInputError
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 _FOLDERS = ("image", "mask")
 

@@ -5,10 +5,10 @@ from fractions import Fraction
 
 from media.input_files import InputKind
 from media.named_faults import about
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.image_fit import ImageFit
-from pipelines.request_fields.clip import MAX_NUM_FRAMES
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.image_fit import ImageFit
+from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES
 
 
 @dataclass(frozen=True, slots=True)

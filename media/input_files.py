@@ -5,7 +5,7 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
-from pipelines.faults import ENGLISH, Fault
+from pipelines.plan.faults import ENGLISH, Fault
 
 CHOOSE_ANOTHER = "Choose another file"
 KINDS_READ = "a picture, a clip or a zip of pictures"

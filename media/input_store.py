@@ -18,8 +18,8 @@ from media.inputs import Decoded, decoding, named, open_input, probe_input
 from media.named_faults import about
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
 
 MAX_FILE_BYTES = 2 << 30
 MAX_STORE_BYTES = 20 << 30

@@ -17,9 +17,9 @@ from media.picture_zip import PictureZipReader
 from media.pictures import PictureReader
 from media.timing import Timing
 from media.video import VideoReader
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.image_fit import ImageFit, fitted
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.image_fit import ImageFit, fitted
 
 MAX_STORED_BYTES = 8 << 30
 """Most that the frames of one input take on the disk: 10,000 of 512 × 512 pixels."""

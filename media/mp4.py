@@ -8,7 +8,7 @@ import numpy as np
 from media.ffmpeg import Frames
 from media.formats import ClipSpec
 from media.tagged_video import TaggedVideoWriter
-from pipelines.choices import Mp4Tune
+from pipelines.plan.choices import Mp4Tune
 
 
 class Mp4Writer(TaggedVideoWriter):

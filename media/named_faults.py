@@ -1,6 +1,6 @@
 """Broken rules of files, about what callers call the file."""
 
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 
 def about(fault: Fault, called: str) -> Fault:

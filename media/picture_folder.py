@@ -7,7 +7,7 @@ from pathlib import Path
 from media.input_files import BadInputError, check_plain_file, natural_order
 from media.picture_zip import is_picture_name
 from media.pictures import MAX_PICTURE_BYTES
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 _SHOWN = 3
 

@@ -16,7 +16,7 @@ from media.ffmpeg import Frames
 from media.input_files import CHOOSE_ANOTHER, BadInputError, natural_order
 from media.pictures import MAX_PICTURE_BYTES, opened_picture, size_as_seen, to_rgb
 from media.timing import Timing
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 MAX_PICTURES = 65_535
 """What a zip without the extensions of ZIP64 can hold."""

@@ -19,7 +19,7 @@ from media.ffmpeg import Frames
 from media.formats import DamagedClipError
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.timing import Timing, frame_shown_at, timing_of
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 MAX_PICTURE_PIXELS = 8192 * 8192
 """Largest picture that is read: more than any phone's camera makes."""

@@ -22,10 +22,10 @@ from media.timing import timing_of
 from media.video import list_video
 from media.video_colors import to_srgb_filters
 from media.webp_file import read_webp_facts, read_webp_recipe
-from pipelines.choices import OutputFormat
-from pipelines.errors import UserError
-from pipelines.faults import Fault
-from pipelines.request_fields.clip import MAX_NUM_FRAMES
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import UserError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES
 
 MAX_READ_BYTES = 4 << 30
 """Most that `read_frames` puts in memory."""

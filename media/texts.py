@@ -13,8 +13,8 @@ from media.picture_text import iter_picture_texts
 from media.png import read_png_recipe
 from media.tagged_video import read_video_tags
 from media.webp_file import iter_webp_texts
-from pipelines.errors import UserError
-from pipelines.faults import Fault
+from pipelines.plan.errors import UserError
+from pipelines.plan.faults import Fault
 
 MAX_TEXT_BYTES = 4 << 20
 """Longest text file that is read."""

@@ -20,7 +20,7 @@ from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.pictures import check_picture_size, too_many_pixels
 from media.timing import Timing, timing_of
 from media.video_colors import VideoColors, to_srgb_filters
-from pipelines.faults import Fault
+from pipelines.plan.faults import Fault
 
 MAX_LISTED_FRAMES = 200_000
 """Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""

@@ -11,9 +11,9 @@ from PIL import Image
 
 from media.formats import ClipSpec, DamagedClipError, start_in_ticks
 from media.picture_text import exif_texts, xmp_texts
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
 
 MAX_FILE_BYTES = (1 << 32) - 10
 _MAX_TEXT_BYTES = 8 << 20

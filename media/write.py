@@ -25,11 +25,11 @@ from media.stored_frames import StoredFrames
 from media.text import TextWriter
 from media.webm import MAX_WEBM_FPS, WebmWriter
 from media.webp import WebpWriter
-from pipelines.choices import GifOptimize, OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.notes import Note
-from pipelines.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
+from pipelines.plan.choices import GifOptimize, OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.notes import Note
+from pipelines.plan.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""

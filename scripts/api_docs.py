@@ -13,20 +13,20 @@ from pathlib import Path
 from gradio.utils import get_function_description
 from pydantic import BaseModel
 
-from api.control_preview import preview_clip
-from api.endpoint import COUNT_HELP, PRESET_HELP, SOURCE_FRAMES_HELP, clip_signature, preprocess_endpoint
-from api.engine import make_clip
-from api.facts import list_fields, list_models
-from api.field_facts import FieldFacts, choices_of, field_facts, type_in_words
-from api.field_groups import GROUPS, IN_SIGHT
-from api.fields import FIELDS
-from api.modes import SOURCE_FRAMES, Mode
-from api.tools import clip_tool, estimate_clip
-from pipelines.presets import PRESETS
-from pipelines.request import field_label
-from pipelines.request_fields.units import ControlUnit, ImagePrompt
-from pipelines.schedules import schedule_text
-from pipelines.settings import MAX_CLIPS
+from api.web.endpoint import COUNT_HELP, PRESET_HELP, SOURCE_FRAMES_HELP, clip_signature, preprocess_endpoint
+from api.web.facts import list_fields, list_models
+from api.web.field_facts import FieldFacts, choices_of, field_facts, type_in_words
+from api.web.tools import clip_tool, estimate_clip
+from pipelines.plan.presets import PRESETS
+from pipelines.plan.request import field_label
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
+from pipelines.plan.schedules import schedule_text
+from pipelines.plan.settings import MAX_CLIPS
+from studio.control_preview import preview_clip
+from studio.engine import make_clip
+from studio.field_groups import GROUPS, IN_SIGHT
+from studio.fields import FIELDS
+from studio.modes import SOURCE_FRAMES, Mode
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 _MADE = re.compile(r"(<!-- made: (\w+) ?([\w.]*) -->\n).*?(<!-- /made -->)", re.DOTALL)

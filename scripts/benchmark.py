@@ -84,7 +84,7 @@ def _work(candidate: str, frames: int) -> dict[str, float]:
 
 
 def _make_ours(frames: int, steps: int, folder: Path) -> None:
-    from api.engine import build_request, make_clip
+    from studio.engine import build_request, make_clip
 
     settings = {"prompt": PROMPT, "seed": 1, "num_frames": frames, "num_inference_steps": steps}
     for _ in make_clip(build_request(base_model="demo", **settings), folder):
@@ -96,12 +96,12 @@ def _make_stock(*, tuned: bool):  # noqa: ANN202 - a closure over the loaded pip
     import torch
     from diffusers import AnimateDiffPipeline, MotionAdapter
 
-    from api.engine import build_request
     from media.write import open_clip
+    from studio.engine import build_request
 
     dtype = torch.float32
     if tuned:
-        from pipelines.device import choose_device
+        from pipelines.engine.device import choose_device
 
         dtype = choose_device().torch_dtype
     demo = ROOT / "assets" / "demo"
@@ -188,7 +188,7 @@ def _clicks(url: str) -> tuple[float, float]:
 def _machine() -> str:
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     cpu = names[0].split(":", 1)[1].strip() if names else platform.processor()
-    from pipelines.device import choose_device
+    from pipelines.engine.device import choose_device
 
     device = choose_device()
     return (

@@ -35,12 +35,12 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from pipelines.catalog_entries import ASSETS
-from pipelines.planner.costs import TERMS, terms_of
+from pipelines.plan.catalog_entries import ASSETS
+from pipelines.plan.planner.costs import TERMS, terms_of
 
 FILE = ASSETS / "flops.toml"
 HEAD = """\
-# What the networks cost, counted by scripts/count_flops.py; pipelines/planner/costs.py says what the terms mean.
+# What the networks cost, counted by scripts/count_flops.py; pipelines/plan/planner/costs.py says what the terms mean.
 # `flops` of one image of a batch; `live`: values a cell of a frame that are in memory at the peak.
 """
 TOKENS = 77

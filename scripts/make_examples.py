@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from api.engine import build_request, make_clip, run_folder
-from api.examples import EXAMPLES, FOLDER, Example
-from api.kept_inputs import keep
 from media.read import read_frames
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.events import Clip
-from pipelines.settings import INPUTS_DIR
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.events import Clip
+from pipelines.plan.settings import INPUTS_DIR
 from scripts.train_demo.world import Scene, render
+from studio.engine import build_request, make_clip, run_folder
+from studio.examples import EXAMPLES, FOLDER, Example
+from studio.stored_inputs import keep
 
 SIDE = 96
 FPS = 8

@@ -16,10 +16,10 @@ from itertools import product
 
 import numpy as np
 
-from pipelines.catalog import complete
-from pipelines.choices import ClosedLoop, ContextSchedule, NoiseLayout
-from pipelines.context import plan_windows
-from pipelines.request import GenerationRequest
+from pipelines.plan.catalog import complete
+from pipelines.plan.choices import ClosedLoop, ContextSchedule, NoiseLayout
+from pipelines.plan.context import plan_windows
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.score import make_frames

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from api.engine import build_request
-from pipelines.draft import draft_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.draft import draft_of
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.detect import read_clip
 from scripts.train_demo.score import make_frames
 from scripts.train_demo.world import Scene, sample_scene
+from studio.engine import build_request
 
 SMALL = 32  # pixels at which pictures are compared
 APART = 60  # of an RGB colour from the ground's, so that a pixel is the shape's

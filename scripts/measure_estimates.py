@@ -93,8 +93,8 @@ def blind_settings(source: str) -> list[dict[str, Any]]:
     Args:
         source: The hash of a clip that those read that are made from one.
     """
-    from pipelines.errors import InvalidRequestError
-    from pipelines.planner.costs import cost_of
+    from pipelines.plan.errors import InvalidRequestError
+    from pipelines.plan.planner.costs import cost_of
 
     rng = random.Random(BLIND_SEED)
     found: list[dict[str, Any]] = []
@@ -117,10 +117,10 @@ def _keep_source(folder: Path) -> str:
     """A clip to read: noise over a scene of the procedural world, as large as the largest clip."""
     import numpy as np
 
-    from api.kept_inputs import keep_own
     from media.write import open_clip
-    from pipelines.choices import OutputFormat
+    from pipelines.plan.choices import OutputFormat
     from scripts.train_demo.world import render, sample_scene
+    from studio.stored_inputs import keep_own
 
     frames = render(sample_scene(np.random.default_rng(BLIND_SEED)), frames=range(40), height=256, width=256)
     spec = {"fps": Fraction(8), "width": 256, "height": 256, "recipe": "{}"}
@@ -130,8 +130,8 @@ def _keep_source(folder: Path) -> str:
 
 
 def _measure(settings: Sequence[dict[str, Any]], *, learning: bool) -> None:
-    from pipelines.cache import cache_folder
-    from pipelines.planner.estimate import estimate
+    from pipelines.plan.cache import cache_folder
+    from pipelines.plan.planner.estimate import estimate
 
     _make({"num_inference_steps": 2})  # loads, and warms up
     (cache_folder() / "runs.json").unlink()
@@ -166,14 +166,14 @@ def _shown(value: Any) -> str:
 
 
 def _request(setting: dict[str, Any]) -> Any:
-    from api.engine import build_request
+    from studio.engine import build_request
 
     return build_request(base_model="demo", prompt=PROMPT, seed=1, **setting)
 
 
 def _make(setting: dict[str, Any]) -> tuple[float, float]:
     """Seconds that a clip took, and those that the process computed meanwhile."""
-    from api.engine import make_clip
+    from studio.engine import make_clip
 
     request = _request(setting)
     with tempfile.TemporaryDirectory() as folder:

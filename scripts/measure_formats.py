@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence
 
 from media.ffmpeg import FIRST_VIDEO, run_ffmpeg
 from media.write import open_clip
-from pipelines.choices import OutputFormat
+from pipelines.plan.choices import OutputFormat
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = (Fraction(8), Fraction(25, 2), Fraction(24000, 1001), Fraction(30))

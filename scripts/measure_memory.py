@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
+from pipelines.engine.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTHS = (16, 256, 2048)
@@ -97,7 +97,7 @@ def _work(frames: int, steps: int, side: int) -> dict[str, float]:
     """Make one clip in this process; its peaks."""
     import torch
 
-    from api.engine import build_request, make_clip
+    from studio.engine import build_request, make_clip
 
     settings = {"prompt": PROMPT, "seed": 1, "num_frames": frames, "num_inference_steps": steps}
     with tempfile.TemporaryDirectory() as folder:

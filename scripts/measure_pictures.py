@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.clip_inputs import ClipInputs
+from pipelines.plan.clip_inputs import ClipInputs
 from scripts.train_demo.captions import plain_caption
 from scripts.train_demo.control_net import canny_hint, edge_overlap, scribble_hint
 from scripts.train_demo.detect import read_clip

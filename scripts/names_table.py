@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from api.comfy_names import WIDGETS
-from api.seed_args import ARGUMENT_FIELDS
-from api.seed_names import ARGUMENT_LABELS, CLOSED_LOOPS, CONTROL_MODULES, REVERSES
-from pipelines.request import field_label
-from pipelines.request_fields.units import ControlUnit, ImagePrompt
+from api.recipes.comfy_names import WIDGETS
+from api.recipes.webui_args import ARGUMENT_FIELDS
+from api.recipes.webui_names import ARGUMENT_LABELS, CLOSED_LOOPS, CONTROL_MODULES, REVERSES
+from pipelines.plan.request import field_label
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
 
 _UNITS = {"controls": ControlUnit, "image_prompts": ImagePrompt}
 _PAGE = """# Called X there, Y here

@@ -17,8 +17,8 @@ from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.preprocessors import OFFLINE, PREPROCESSORS
 from media.read import iter_frames
-from pipelines.image_fit import Frames
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.image_fit import Frames
+from pipelines.plan.request_fields.units import ControlUnit
 
 SIDE = 320
 CAPTION = 18  # pixels

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
-from pipelines.settings import Settings
+from pipelines.plan.settings import Settings
 
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 

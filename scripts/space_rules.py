@@ -16,7 +16,7 @@ import yaml
 from huggingface_hub import SpaceHardware
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pipelines import catalog
+from pipelines.plan import catalog
 
 GIT_MOST_BYTES = 10_000_000
 _SAMPLE = 1 << 13

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 
 class ArrayClip:

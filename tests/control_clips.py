@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 
 from controlnet.control_cache import ControlClip
-from pipelines.events import Progress
-from pipelines.image_fit import Frames
+from pipelines.plan.events import Progress
+from pipelines.plan.image_fit import Frames
 
 
 @dataclass

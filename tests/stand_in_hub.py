@@ -21,7 +21,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from pipelines import catalog
+from pipelines.plan import catalog
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _LARGE = (".safetensors", ".bin", ".ckpt", ".onnx")

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-from api.engine import MakeClip, run_folder
-from api.faults import faults_in_words
-from api.self_test import demo_request, studio_facts
-from pipelines.events import Clip
-from ui.progress import message_html, progress_html, word_html
-from ui.quiet_events import QUIET
+from pipelines.plan.events import Clip
+from studio.engine import MakeClip, run_folder
+from studio.faults import faults_in_words
+from studio.self_test import demo_request, studio_facts
+from ui.parts.events import QUIET
+from ui.parts.progress import message_html, progress_html, word_html
 from ui.words.refusals import page_words
 from ui.words.speech import say, say_note, visitor_language, word
 from ui.words.tables import ENGLISH

@@ -9,17 +9,17 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from api.engine import run_folder
-from api.examples import Example, examples_of
-from api.kept_inputs import keep
-from api.modes import Mode
-from pipelines.request_fields.units import ControlUnit
-from ui.control_units import PARTS, UNITS, part, unit_values
-from ui.controls import shown_value
-from ui.kept_inputs import KEPT
-from ui.quiet_events import QUIET
+from pipelines.plan.request_fields.units import ControlUnit
+from studio.engine import run_folder
+from studio.examples import Example, examples_of
+from studio.modes import Mode
+from studio.stored_inputs import keep
+from ui.inputs.control_units import PARTS, UNITS, part, unit_values
+from ui.inputs.vid2vid import source_at_hand
+from ui.parts.events import QUIET
+from ui.parts.fields import shown_value
+from ui.parts.restored_inputs import KEPT
 from ui.tabs import ModeTabs
-from ui.vid2vid import source_at_hand
 from ui.words.speech import word
 
 _SHARED = ("prompt", "seed", "num_frames", "fps")

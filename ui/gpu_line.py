@@ -2,9 +2,9 @@
 
 import gradio as gr
 
-from pipelines.gpu import find_gpu
-from ui.progress import message_html
-from ui.quiet_events import QUIET
+from pipelines.plan.gpu import find_gpu
+from ui.parts.events import QUIET
+from ui.parts.progress import message_html
 from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
 

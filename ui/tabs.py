@@ -7,17 +7,17 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from api.modes import Mode
-from ui.control_preview import UnitPreview, place_preview
-from ui.control_units import UNITS, build_unit, wire_units
-from ui.controls import build_control
-from ui.hold_picture import follow_hold
-from ui.img2vid import build_img2vid, first_shape
-from ui.kept_inputs import KEPT
-from ui.modes import SHARED
-from ui.quiet_events import QUIET
-from ui.source_size import wire_size_button
-from ui.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
+from studio.modes import Mode
+from ui.charts.falloff_chart import follow_hold
+from ui.inputs.control_preview import UnitPreview, place_preview
+from ui.inputs.control_units import UNITS, build_unit, wire_units
+from ui.inputs.img2vid import build_img2vid, first_shape
+from ui.inputs.modes import SHARED
+from ui.inputs.source_size import wire_size_button
+from ui.inputs.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
+from ui.parts.events import QUIET
+from ui.parts.fields import build_control
+from ui.parts.restored_inputs import KEPT
 from ui.words.speech import word
 
 

@@ -11,8 +11,8 @@ from api.command_line.clips import Job, done_seed
 from api.command_line.outputs import LINE, Output, check_places, formats_of, line_pattern
 from api.command_line.terminal import warn
 from media.letters import decode_text
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
 
 STANDARD_INPUT = "-"
 _MOST_FAULTS = 20

@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from api.batch import build_batch
 from api.command_line.inputs import keep_inputs
-from api.engine import build_request, encoding_of, extend_request
-from api.infotext import is_infotext
-from api.kept_inputs import input_store
-from api.recipes import check_recipe, read_text, restore
+from api.recipes.infotext import is_infotext
+from api.recipes.read import check_recipe, read_text, restore
 from controlnet.preprocessors import options_of
-from pipelines import catalog
-from pipelines.draft import draft_of
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault
-from pipelines.presets import preset_values, wanted_lora
-from pipelines.prompt.tags import read_tags
-from pipelines.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
-from pipelines.shown_values import shown
+from pipelines.plan import catalog
+from pipelines.plan.draft import draft_of
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
+from pipelines.plan.presets import preset_values, wanted_lora
+from pipelines.plan.prompt.tags import read_tags
+from pipelines.plan.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
+from pipelines.plan.shown_values import shown
+from studio.batch import build_batch
+from studio.engine import build_request, encoding_of, extend_request
+from studio.stored_inputs import input_store
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
 Note = Callable[[str], None]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from api.command_line.outputs import Output, own_folder, take_all
 from api.command_line.terminal import Bar, Results, quiet_when_piped, warn
-from api.engine import MakeClip, run_folder
-from api.grid import GridPlan, make_grid
-from api.recipes import read_text
-from pipelines.errors import UserError
-from pipelines.events import Clip
-from pipelines.request import GenerationRequest
+from api.recipes.read import read_text
+from pipelines.plan.errors import UserError
+from pipelines.plan.events import Clip
+from pipelines.plan.request import GenerationRequest
+from studio.engine import MakeClip, run_folder
+from studio.grid import GridPlan, make_grid
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from api.command_line.terminal import Results
-from pipelines.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
-from pipelines.request import GenerationRequest
+from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.plan.request import GenerationRequest
 
 _GB = 1e9
 _SECONDS_WORTH_MINUTES = 120

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from api.command_line.options import HELP, OWN_GROUPS, Option, option_groups
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
 
 PROGRAM = "python -m api"
 ALL = "all"

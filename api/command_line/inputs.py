@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from api.kept_inputs import keep_own, keep_own_source
 from media.named_faults import about
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault
-from pipelines.request import FILE_FIELDS
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import FILE_FIELDS
+from studio.stored_inputs import keep_own, keep_own_source
 
 _UNITS = {"controls": "control", "image_prompts": "image_prompt"}
 """Fields that hold several units, and what one of them is called."""

@@ -8,14 +8,14 @@ from api.command_line.clips import EXIT_FAILED
 from api.command_line.lists import LISTS
 from api.command_line.outputs import Output
 from api.command_line.terminal import Bar, Results, quiet_when_piped
-from api.control_preview import MakePreview
-from api.engine import MakeClip, run_folder
-from api.engine_start import warm
-from api.self_test import demo_request, studio_facts
-from pipelines.errors import UserError
-from pipelines.events import Clip
-from pipelines.gpu import find_gpu
-from pipelines.request import GenerationRequest
+from pipelines.plan.errors import UserError
+from pipelines.plan.events import Clip
+from pipelines.plan.gpu import find_gpu
+from pipelines.plan.request import GenerationRequest
+from studio.control_preview import MakePreview
+from studio.engine import MakeClip, run_folder
+from studio.engine_start import warm
+from studio.self_test import demo_request, studio_facts
 
 
 def make_preview(request: GenerationRequest, output: Output, preview: MakePreview, results: Results) -> int:
@@ -53,7 +53,7 @@ def make_test_clip(engine: MakeClip, results: Results) -> int:
     except UserError as err:
         results.failed(str(err), line=None)
         return EXIT_FAILED
-    if "pipelines.generate" in sys.modules:
+    if "pipelines.engine.generate" in sys.modules:
         warm().join()  # finds out what computed
     text = find_gpu().text
     facts = {"Test clip": f"made in {seconds:.1f} s"} | studio_facts() | ({"GPU": text} if text else {})

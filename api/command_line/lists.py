@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from controlnet.preprocessor import Preprocessor
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines import catalog
-from pipelines.catalog_entries import Entry
-from pipelines.presets import PRESETS, Preset
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import Entry
+from pipelines.plan.presets import PRESETS, Preset
 
 Named = tuple[str, str]
 """A name and what it stands for, in a line."""

@@ -23,15 +23,15 @@ from api.command_line.instead import make_preview, make_test_clip, tell_names
 from api.command_line.outputs import LINE, Output, check_places, formats_of, own_folder
 from api.command_line.parser import EXIT_USAGE, Command, parse
 from api.command_line.terminal import Results, warn
-from api.control_preview import MakePreview, preview_clip
-from api.engine import MakeClip, make_clip
-from api.grid import GridPlan, parse_axis, plan_grid
-from pipelines.choices import OutputFormat
-from pipelines.draft import draft_of
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault
-from pipelines.request import GenerationRequest
-from pipelines.settings import CHECKPOINT_DIR, settings
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.draft import draft_of
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import CHECKPOINT_DIR, settings
+from studio.control_preview import MakePreview, preview_clip
+from studio.engine import MakeClip, make_clip
+from studio.grid import GridPlan, parse_axis, plan_grid
 
 
 def main(

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from api.command_line.lists import LISTS
-from api.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
-from api.fields import json_default, json_type
-from pipelines.presets import PRESETS
-from pipelines.request import GenerationRequest, field_bounds
-from pipelines.request_fields.units import ControlUnit, ImagePrompt
+from pipelines.plan.presets import PRESETS
+from pipelines.plan.request import GenerationRequest, field_bounds
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
+from studio.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
+from studio.fields import json_default, json_type
 
 
 class Option(NamedTuple):

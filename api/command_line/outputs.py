@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
 
 SUFFIX_FORMATS: dict[str, OutputFormat] = {
     ".mp4": OutputFormat.MP4,

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 from api.command_line.help import PROGRAM, add_options, help_text
 from api.command_line.options import HELP, option_groups
 from api.command_line.terminal import say
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.version import VERSION
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.version import VERSION
 
 EXIT_USAGE = 2
 _AT_MOST_ONE = (

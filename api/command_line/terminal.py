@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from pipelines.events import Progress
+from pipelines.plan.events import Progress
 
 
 def say(text: str) -> None:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from api.model_names import model_named
-from api.sampler_names import SAMPLER_NAMES
+from api.recipes.model_names import model_named
+from api.recipes.sampler_names import SAMPLER_NAMES
+from api.recipes.webui_names import CLOSED_LOOPS, REVERSES
 from api.sdapi.calls import OpenCall, Outcome
 from api.sdapi.mapping import RETURNED, Call
-from api.seed_names import CLOSED_LOOPS, REVERSES
-from pipelines.choices import HiresMethod, Interpolation, OutputFormat, Reverse
-from pipelines.events import Clip
-from pipelines.rates import written_rate
-from pipelines.request import GenerationRequest
-from pipelines.version import VERSION
+from pipelines.plan.choices import HiresMethod, Interpolation, OutputFormat, Reverse
+from pipelines.plan.events import Clip
+from pipelines.plan.rates import written_rate
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.version import VERSION
 
 _LONGEST_TEXT = 4096  # what is longer in a body are pictures, which nobody needs back
 

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from api.engine import MakeClip, run_folder
-from pipelines.events import Clip, Progress, Stage
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.request import GenerationRequest
+from studio.engine import MakeClip, run_folder
 
 MOST_CALLS = 8
 """So many calls are made or wait; each of them holds a thread."""

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from api.model_names import model_named
-from api.plain_args import is_nothing, is_off
+from api.recipes.model_names import model_named
+from api.recipes.plain_args import is_nothing, is_off
+from api.recipes.webui_names import CONTROL_FITS, CONTROL_MODULES, CONTROL_THRESHOLDS, LATENT_FIT
 from api.sdapi.faults import NUMBERS_OF_UNIT, refuse
 from api.sdapi.files import keep_picture
 from api.sdapi.models import is_neutral
-from api.seed_names import CONTROL_FITS, CONTROL_MODULES, CONTROL_THRESHOLDS, LATENT_FIT
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines import catalog
-from pipelines.faults import Place
+from pipelines.plan import catalog
+from pipelines.plan.faults import Place
 
 _ALIASES = {
     "input_image": "image",

@@ -8,10 +8,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from api.seed_args import key_of_field
-from pipelines.errors import InvalidRequestError, UserError
-from pipelines.faults import Fault, Place, Words
-from pipelines.request import GenerationRequest
+from api.recipes.webui_args import key_of_field
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault, Place, Words
+from pipelines.plan.request import GenerationRequest
 
 ANIMATEDIFF: Place = ("alwayson_scripts", "AnimateDiff", "args", 0)
 CONTROLNET: Place = ("alwayson_scripts", "ControlNet", "args")

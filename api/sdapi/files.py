@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
-from api.inputs import source_facts
-from api.kept_inputs import keep, keep_own, keep_own_source
 from api.sdapi.faults import KeyFaultError, name_of, refuse
 from media.input_files import BadInputError, InputKind, sniff
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Place
-from pipelines.settings import settings
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Place
+from pipelines.plan.settings import settings
+from studio.request_inputs import source_facts
+from studio.stored_inputs import keep, keep_own, keep_own_source
 
 MAX_PICTURE_BYTES = 32 << 20
 """Of one picture, as a file."""

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.inputs import source_facts
-from api.plain_args import is_off
+from api.recipes.plain_args import is_off
+from api.recipes.webui_names import CONTROL_FITS, LATENT_FIT
 from api.sdapi.controlnet import Units
 from api.sdapi.faults import refuse
 from api.sdapi.files import keep_path, keep_picture, keep_source_path
 from api.sdapi.models import Img2Img, Txt2Img
-from api.seed_names import CONTROL_FITS, LATENT_FIT
-from pipelines.faults import Place
+from pipelines.plan.faults import Place
+from studio.request_inputs import source_facts
 
 FILES = frozenset({"video_source", "video_path", "mask_path", "last_frame"})
 """AnimateDiff's arguments that name files."""

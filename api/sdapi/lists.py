@@ -5,9 +5,9 @@ from typing import Any
 
 import psutil
 
-from api.sampler_names import SAMPLER_NAMES
-from api.seed_names import CONTROL_MODULES
-from pipelines import catalog
+from api.recipes.sampler_names import SAMPLER_NAMES
+from api.recipes.webui_names import CONTROL_MODULES
+from pipelines.plan import catalog
 
 SCRIPTS = ("animatediff", "controlnet", "controlnet m2m")
 """Clients look for the last one to know whether there is ControlNet."""

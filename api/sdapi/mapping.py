@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.batch import build_batch
-from api.model_names import model_named
-from api.plain_args import is_nothing
-from api.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
+from api.recipes.model_names import model_named
+from api.recipes.plain_args import is_nothing
+from api.recipes.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
+from api.recipes.webui_args import fields_of_seed
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
@@ -16,15 +16,15 @@ from api.sdapi.models import Img2Img, Options, Txt2Img, is_neutral
 from api.sdapi.scripts import read_scripts
 from api.sdapi.second_pass import second_pass
 from api.sdapi.unused_keys import unused_notes
-from api.seed_args import fields_of_seed
-from pipelines import catalog
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Place
-from pipelines.prompt.dialect import foreign_notes
-from pipelines.request import GenerationRequest, field_bounds
-from pipelines.request_fields.clip import MAX_SIDE
-from pipelines.settings import MAX_CLIPS
+from pipelines.plan import catalog
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Place
+from pipelines.plan.prompt.dialect import foreign_notes
+from pipelines.plan.request import GenerationRequest, field_bounds
+from pipelines.plan.request_fields.clip import MAX_SIDE
+from pipelines.plan.settings import MAX_CLIPS
+from studio.batch import build_batch
 
 RETURNED = (OutputFormat.GIF, OutputFormat.MP4, OutputFormat.WEBP, OutputFormat.WEBM, OutputFormat.APNG)
 """The formats whose files are answered, in this order."""

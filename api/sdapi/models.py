@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.plain_args import is_nothing
-from pipelines.prompt.letters import plain_digits
-from pipelines.request import RANDOM_SEED
-from pipelines.settings import MAX_CLIPS
+from api.recipes.plain_args import is_nothing
+from pipelines.plan.prompt.letters import plain_digits
+from pipelines.plan.request import RANDOM_SEED
+from pipelines.plan.settings import MAX_CLIPS
 
 _NONE = {
     *("none", "null", "undefined", "automatic", "[]", "{}", "false", "off", "no"),

@@ -18,18 +18,18 @@ from gradio.context import LocalContext
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from api.engine import MakeClip
-from api.faults import OUR_FAULT
 from api.sdapi import lists
 from api.sdapi.answers import answer, collect, progress_of
 from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
 from api.sdapi.faults import detail_of, details_of_body
 from api.sdapi.mapping import chosen_model, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
-from api.turns import LendingError
-from pipelines import catalog
-from pipelines.errors import UserError
-from pipelines.settings import settings
+from pipelines.plan import catalog
+from pipelines.plan.errors import UserError
+from pipelines.plan.settings import settings
+from studio.device_leases import LendingError
+from studio.engine import MakeClip
+from studio.faults import OUR_FAULT
 
 MAX_BODY_BYTES = 96 << 20
 """Of one call; the largest have a handful of pictures in base64."""
@@ -70,7 +70,7 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     """The routes.
 
     Args:
-        make_clip: The engine; if the page uses the same device, one that waits for its turn (`api/one_device.py`).
+        make_clip: The engine; if the page uses the same device, one that waits for its turn (`studio/device_queue.py`).
     """
     router = APIRouter(route_class=_Route)
     calls = Calls(make_clip)

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from api.plain_args import begins_with_model, is_off, named_args, plain_args
+from api.recipes.plain_args import begins_with_model, is_off, named_args, plain_args
+from api.recipes.webui_args import broken_args
 from api.sdapi.faults import KeyFaultError, refuse
 from api.sdapi.models import Generation
-from api.seed_args import broken_args
-from pipelines.faults import Place
+from pipelines.plan.faults import Place
 
 _ANIMATEDIFF, _CONTROLNET = "animatediff", "controlnet"
 _CALLED = {

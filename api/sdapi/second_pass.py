@@ -3,12 +3,12 @@
 from statistics import fmean
 from typing import Any
 
-from api.model_names import model_named
-from api.sampler_names import sampler_named
+from api.recipes.model_names import model_named
+from api.recipes.sampler_names import sampler_named
 from api.sdapi.faults import refuse
 from api.sdapi.models import Txt2Img, is_neutral
-from pipelines.choices import HiresMethod
-from pipelines.request import field_bounds
+from pipelines.plan.choices import HiresMethod
+from pipelines.plan.request import field_bounds
 
 _STRENGTH = 0.7  # the host's own, where none is given
 _SIZE = 512  # of a side that is not sent, there

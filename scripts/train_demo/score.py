@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.catalog import DEMO, complete
-from pipelines.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.request import GenerationRequest
+from pipelines.plan.catalog import DEMO, complete
+from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.captions import caption, plain_caption
 from scripts.train_demo.detect import Reading, read_clip
 from scripts.train_demo.world import GROUNDS, Scene, is_held_out, sample_scene
@@ -64,7 +64,7 @@ def held_out_prompts(count: int, *, seed: int = 1, ground: str = "plain") -> lis
 
 def make_frames(prompt: str, seed: int, *, inputs: ClipInputs = NO_INPUTS, **settings: object) -> np.ndarray:
     """A clip by the app's engine with its defaults, uint8 [F, H, W, 3]."""
-    from pipelines.generate import generate  # torch only in the worker
+    from pipelines.engine.generate import generate  # torch only in the worker
 
     request = GenerationRequest.build(**complete({"prompt": prompt, "seed": seed, "base_model": "demo", **settings}))
     sink = FramesInMemory()

@@ -11,12 +11,12 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
-from api.health import health_router
-from api.jobs import Jobs
-from api.line import open_line
-from api.one_device import OneDevice
-from api.routes import serve
-from pipelines.settings import settings
+from api.web.health import health_router
+from api.web.routes import serve
+from api.web.visitor_limit import open_line
+from pipelines.plan.settings import settings
+from studio.device_queue import OneDevice
+from studio.jobs import Jobs
 from tests.app.fake_engine import FakeEngine
 from ui.page import build_page
 from ui.theme import page_looks

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from media.write import open_clip
-from pipelines.errors import WeightsError
-from pipelines.events import Clip, Event, Progress, Stage
-from pipelines.notes import Note
-from pipelines.request import GenerationRequest
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.events import Clip, Event, Progress, Stage
+from pipelines.plan.notes import Note
+from pipelines.plan.request import GenerationRequest
 
 WARNING = "'x' has no middle block."
 REFUSAL = "base_model must be downloadable, got 'x'. Choose the base model 'demo'."

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from api.command_line.main import main
-from api.kept_inputs import is_here
 from media.read import read_recipe
-from pipelines.draft import draft_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.draft import draft_of
+from pipelines.plan.request import GenerationRequest
+from studio.stored_inputs import is_here
 from tests.app.fake_engine import REFUSAL, FakeEngine
 
 

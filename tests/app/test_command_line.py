@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 from api.command_line.main import main
-from api.field_groups import GROUPS, TAB_GROUPS
-from api.fields import FIELDS
-from api.kept_inputs import input_store
 from media.read import read_frames
-from pipelines.draft import draft_of
-from pipelines.planner.estimate import Budget
-from pipelines.request import INPUT_FIELDS
-from pipelines.settings import CHECKPOINT_DIR
+from pipelines.plan.draft import draft_of
+from pipelines.plan.planner.estimate import Budget
+from pipelines.plan.request import INPUT_FIELDS
+from pipelines.plan.settings import CHECKPOINT_DIR
+from studio.field_groups import GROUPS, TAB_GROUPS
+from studio.fields import FIELDS
+from studio.stored_inputs import input_store
 from tests.app.fake_engine import REFUSAL, WARNING, FakeEngine
 
 

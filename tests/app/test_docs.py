@@ -14,13 +14,13 @@ import pytest
 from gradio_client import Client
 from PIL import Image
 
-from api.engine import make_clip
 from media.read import probe, read_frames
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.request import GenerationRequest
 from scripts.api_docs import EXAMPLES, with_made
 from scripts.train_demo.world import Scene, render
+from studio.engine import make_clip
 from tests.app.conftest import served
 from tests.app.test_page import wait_until
 from ui.page import build_page

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.draft import draft_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.draft import draft_of
+from pipelines.plan.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import updates
 from ui.page import build_page

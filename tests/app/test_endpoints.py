@@ -13,12 +13,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from api.engine import make_clip
 from media.inputs import probe_input
 from media.read import probe, read_frames, read_recipe
 from media.write import open_clip
-from pipelines.choices import OutputFormat
+from pipelines.plan.choices import OutputFormat
 from scripts.train_demo.world import Scene, render
+from studio.engine import make_clip
 from tests.app.conftest import served
 from ui.page import build_page
 

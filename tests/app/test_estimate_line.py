@@ -5,12 +5,12 @@ import re
 import gradio as gr
 import pytest
 
-from pipelines.planner.estimate import Budget, estimate
-from pipelines.request import GenerationRequest
+from pipelines.plan.planner.estimate import Budget, estimate
+from pipelines.plan.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
-from ui import estimate_line
-from ui.estimate_line import AXES, COUNTED, FIELDS_OF_COST, FITTED, STEERING, fitting, told, told_of_grid
 from ui.page import build_page
+from ui.results import estimate_line
+from ui.results.estimate_line import AXES, COUNTED, FIELDS_OF_COST, FITTED, STEERING, fitting, told, told_of_grid
 
 GB = 1e9
 STABLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"

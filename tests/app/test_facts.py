@@ -5,9 +5,9 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from api.fields import FIELDS
-from pipelines.presets import PRESETS
-from pipelines.request import INPUT_FIELDS
+from pipelines.plan.presets import PRESETS
+from pipelines.plan.request import INPUT_FIELDS
+from studio.fields import FIELDS
 
 QUICK = {"base_model": "demo", "num_inference_steps": 1}
 
@@ -59,7 +59,7 @@ def test_an_estimate_takes_what_every_endpoint_takes(client, engine, tmp_path):
 
 
 def test_what_will_not_fit_comes_with_changes(client, monkeypatch):
-    monkeypatch.setattr("pipelines.planner.estimate.ram_bytes", lambda: 1.2e9)
+    monkeypatch.setattr("pipelines.plan.planner.estimate.ram_bytes", lambda: 1.2e9)
     large = {"base_model": "demo", "width": 1024, "height": 1024, "hires_scale": 2}
     told = client.predict(**large, api_name="/estimate")
     assert told["fits"] is False

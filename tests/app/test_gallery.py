@@ -5,12 +5,12 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from api.gallery import Gallery, new_visitor
-from pipelines.request import GenerationRequest
+from pipelines.plan.request import GenerationRequest
+from studio.gallery import Gallery, new_visitor
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import extend_event, generate_event, on_the_page, updates
-from ui import gallery as shelf
 from ui.page import build_page
+from ui.results import gallery_view as shelf
 
 
 @pytest.fixture(autouse=True)

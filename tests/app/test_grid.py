@@ -11,18 +11,18 @@ import pytest
 from PIL import Image
 
 from api.command_line.main import main
-from api.gallery import Gallery, new_visitor
-from api.grid import plan_grid, read_axis
-from api.jobs import Jobs
-from api.runs import grid_run
 from media.read import probe, read_recipe
-from pipelines.events import Clip
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Clip
+from pipelines.plan.request import GenerationRequest
+from studio.gallery import Gallery, new_visitor
+from studio.grid import plan_grid, read_axis
+from studio.job_runs import grid_run
+from studio.jobs import Jobs
 from tests.app.fake_engine import WARNING, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import on_the_page, updates
-from ui import gallery as shelf
 from ui.page import build_page
+from ui.results import gallery_view as shelf
 
 
 @pytest.fixture

@@ -10,19 +10,19 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from api.gallery import Gallery, new_visitor
-from api.jobs import Job, Jobs, View
-from api.one_device import OneDevice
-from api.runs import Told, clips_run
-from pipelines.errors import UserError
-from pipelines.events import Clip, Progress, Stage
-from pipelines.faults import Fault
-from pipelines.request import GenerationRequest
+from pipelines.plan.errors import UserError
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+from studio.device_queue import OneDevice
+from studio.gallery import Gallery, new_visitor
+from studio.job_runs import Told, clips_run
+from studio.jobs import Job, Jobs, View
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import follow_event, generate_event, on_the_page
-from ui import gallery as shelf
 from ui.page import build_page
+from ui.results import gallery_view as shelf
 from ui.words.refusals import as_numbered, page_words
 
 

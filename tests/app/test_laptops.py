@@ -12,7 +12,7 @@ from media.read import read_frames
 from tests.app.laptop import FORBIDDEN, LACKING
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "ui")
+ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "studio", "ui")
 PRODUCT = [ROOT / "app.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
 """All that runs on a user's computer."""
 
@@ -84,7 +84,7 @@ def test_calls_that_only_some_systems_have_stand_behind_a_question():
         and node.value.id == "os"
         and node.attr in LACKING
     }
-    assert named == {("pipelines/device.py", "sched_getaffinity")}
+    assert named == {("pipelines/engine/device.py", "sched_getaffinity")}
 
 
 @pytest.mark.parametrize("name", ["a:b", "what?", "NUL", "con.mp4", "x.", "x ", "a|b", "COM1.txt"])

@@ -10,15 +10,15 @@ import torch
 from gradio.blocks import Block
 from safetensors.torch import save_file
 
-from api import dropped
-from api.dropped import keep_dropped
-from pipelines import catalog
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.prompt.tags import read_tags
-from pipelines.settings import DROPPED_DIR
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.prompt.tags import read_tags
+from pipelines.plan.settings import DROPPED_DIR
+from studio import dropped_loras as dropped
+from studio.dropped_loras import keep_dropped
 from tests.app.fake_engine import WARNING, FakeEngine
 from tests.app.test_wiring import updates
-from ui.loras import lora_tags
+from ui.inputs.loras import lora_tags
 from ui.page import build_page
 
 LORA = {"lora_unet_x.lora_down.weight": torch.ones(1, 2), "lora_unet_x.lora_up.weight": torch.ones(2, 1)}

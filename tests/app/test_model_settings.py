@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.fields import MODEL_FIELDS
-from pipelines import catalog
-from ui.model_settings import changed_settings, motion_line
+from pipelines.plan import catalog
+from studio.fields import MODEL_FIELDS
+from ui.inputs.model_settings import changed_settings, motion_line
 
 HOTSHOT = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
 LONG = "Lightricks/LongAnimateDiff/lt_long_mm_32_frames.ckpt"

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.control_preview import preview_clip
-from api.engine import build_request, make_clip
-from api.kept_inputs import input_store, keep, keep_source
 from controlnet.preprocessors import PREPROCESSORS
 from media.write import open_clip
-from pipelines import catalog
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
+from pipelines.plan import catalog
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
+from studio.control_preview import preview_clip
+from studio.engine import build_request, make_clip
+from studio.stored_inputs import input_store, keep, keep_source
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import generate_event, on_the_page, updates
-from ui.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
-from ui.hold_picture import hold_html
-from ui.modes import preview_fields, request_fields
+from ui.charts.falloff_chart import hold_html
+from ui.inputs.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
+from ui.inputs.modes import preview_fields, request_fields
+from ui.inputs.source_size import size_like
+from ui.inputs.vid2vid import _source_told
 from ui.page import build_page
-from ui.source_size import size_like
-from ui.vid2vid import _source_told
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,19 @@ from fastapi import APIRouter
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from api.jobs import Jobs
-from api.one_device import OneDevice
-from api.self_test import studio_facts
-from pipelines.request import GenerationRequest
-from pipelines.version import VERSION
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.version import VERSION
+from studio.device_queue import OneDevice
+from studio.jobs import Jobs
+from studio.self_test import studio_facts
 from tests.app.conftest import served
 from tests.app.fake_engine import FakeEngine
 from tests.app.shown import shown
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import updates
 from ui.about import facts_html
-from ui.controls import build_control
 from ui.page import build_page
+from ui.parts.fields import build_control
 
 MOST = 2
 LOGIN = ("ann", "pa55:word")

@@ -10,9 +10,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from api.faults import OUR_FAULT
 from media.read import read_recipe
-from pipelines.request import GenerationRequest
+from pipelines.plan.request import GenerationRequest
+from studio.faults import OUR_FAULT
 from tests.app.fake_engine import REFUSAL
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from api.engine import build_request, make_clip
-from pipelines.draft import draft_of
-from pipelines.events import Clip, Progress, Stage
-from pipelines.planner.costs import cost_of
-from pipelines.planner.estimate import estimate
-from pipelines.planner.machine import this_machine
-from pipelines.planner.pace import recorded
+from pipelines.plan.draft import draft_of
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.planner.costs import cost_of
+from pipelines.plan.planner.estimate import estimate
+from pipelines.plan.planner.machine import this_machine
+from pipelines.plan.planner.pace import recorded
+from studio.engine import build_request, make_clip
 
 SMALL = {"base_model": "demo", "prompt": "a red circle", "num_frames": 4, "num_inference_steps": 4, "seed": 1}
 

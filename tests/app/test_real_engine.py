@@ -20,14 +20,14 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from api.engine import build_request, make_clip
-from api.kept_inputs import keep
-from api.recipes import read_request
+from api.recipes.read import read_request
 from media.read import probe, read_frames, read_recipe
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Clip, Progress, Stage
-from pipelines.version import VERSION
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.version import VERSION
+from studio.engine import build_request, make_clip
+from studio.stored_inputs import keep
 from tests.app.conftest import served
 from ui.page import build_page
 

@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from api.command_line.main import main
-from api.engine import build_request
-from api.jobs import Jobs
-from api.kept_inputs import keep
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.request import GenerationRequest
+from studio.engine import build_request
+from studio.jobs import Jobs
+from studio.stored_inputs import keep
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import generate_event, on_the_page
-from ui.control_units import UNITS, part
-from ui.hold_picture import HOLD_FIELDS
-from ui.modes import request_fields
+from ui.charts.falloff_chart import HOLD_FIELDS
+from ui.inputs.control_units import UNITS, part
+from ui.inputs.modes import request_fields
 from ui.page import build_page
 
 UPDATE = "__type__"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.jobs import View
-from api.runs import Told
-from pipelines.events import Clip, Progress, Stage
-from pipelines.settings import CHECKPOINT_DIR
-from ui.progress import preview_html
-from ui.results import _finished, cancelled_in_words, place_results
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.settings import CHECKPOINT_DIR
+from studio.job_runs import Told
+from studio.jobs import View
+from ui.parts.progress import preview_html
+from ui.results.results import _finished, cancelled_in_words, place_results
 
 
 @pytest.mark.parametrize(

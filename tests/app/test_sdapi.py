@@ -21,15 +21,15 @@ from PIL import Image, ImageDraw, ImageSequence
 from spaces.zero.client import _get_headers
 from starlette.testclient import TestClient
 
-from api.endpoint import clip_endpoint
-from api.engine import make_clip
-from api.kept_inputs import input_store
-from api.modes import Mode
-from api.one_device import OneDevice
 from api.sdapi.routes import MAX_BODY_BYTES, sdapi_router
-from api.turns import RefusedError
+from api.web.endpoint import clip_endpoint
 from media.pictures import to_rgb
 from media.read import probe
+from studio.device_leases import RefusedError
+from studio.device_queue import OneDevice
+from studio.engine import make_clip
+from studio.modes import Mode
+from studio.stored_inputs import input_store
 from tests.app.conftest import free_port, served
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from ui.page import build_page

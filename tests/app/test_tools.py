@@ -15,7 +15,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
-from api.tools import TOOLS
+from api.web.tools import TOOLS
 from media.read import probe, read_recipe
 from tests.app.conftest import served
 from tests.app.fake_engine import REFUSAL, FakeEngine

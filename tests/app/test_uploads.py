@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from api.uploads import uploaded_path, uploaded_paths
-from pipelines.errors import InvalidRequestError
+from pipelines.plan.errors import InvalidRequestError
+from studio.uploads import uploaded_path, uploaded_paths
 
 
 @pytest.fixture

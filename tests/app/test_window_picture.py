@@ -5,11 +5,11 @@ import re
 import gradio as gr
 import pytest
 
-from pipelines.context import plan_windows
-from pipelines.request import GenerationRequest
+from pipelines.plan.context import plan_windows
+from pipelines.plan.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
+from ui.charts.window_chart import MOST_FRAMES, MOST_WINDOWS, WINDOW_FIELDS, windows_html
 from ui.page import build_page
-from ui.window_picture import MOST_FRAMES, MOST_WINDOWS, WINDOW_FIELDS, windows_html
 
 RECTANGLE = re.compile(r'<rect x="(\d+)" y="([\d.]+)" width="(\d+)" height="[\d.]+" opacity="([\d.]+)"/>')
 

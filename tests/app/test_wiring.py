@@ -11,22 +11,22 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from api.endpoint import clip_endpoint
-from api.examples import EXAMPLES, FOLDER, examples_of
-from api.facts import estimate_endpoint
-from api.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
-from api.fields import FIELDS, MODEL_FIELDS
-from api.modes import Mode
-from pipelines.request import INPUT_FIELDS, GenerationRequest
-from pipelines.request_fields.units import ControlUnit, ImagePrompt
+from api.web.endpoint import clip_endpoint
+from api.web.facts import estimate_endpoint
+from pipelines.plan.request import INPUT_FIELDS, GenerationRequest
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
+from studio.examples import EXAMPLES, FOLDER, examples_of
+from studio.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
+from studio.fields import FIELDS, MODEL_FIELDS
+from studio.modes import Mode
 from tests.app.fake_engine import FakeEngine
 from tests.app.shown import shown
-from ui.control_units import PARTS, UNITS, part
-from ui.controls import build_control, choice_label
-from ui.img2vid import FADING
-from ui.model_settings import _lists as looked_up
-from ui.modes import SHARED
+from ui.inputs.control_units import PARTS, UNITS, part
+from ui.inputs.img2vid import FADING
+from ui.inputs.model_settings import _lists as looked_up
+from ui.inputs.modes import SHARED
 from ui.page import GPU_QUEUE, build_page
+from ui.parts.fields import build_control, choice_label
 
 TAB_INPUTS = [
     "mode",

@@ -17,17 +17,17 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from api.engine import build_request
-from api.engine_start import STATE
-from api.faults import OUR_FAULT
-from api.self_test import studio_facts
-from api.turns import LEAST_S, Turn
-from api.zero_gpu import ROOM, lent_engine, lent_preview, preload, preview_seconds, turn_seconds
 from media.read import read_frames
-from pipelines import catalog
-from pipelines.errors import UserError
-from pipelines.planner.machine import TURN_MARGIN_S
-from pipelines.request import GenerationRequest
+from pipelines.plan import catalog
+from pipelines.plan.errors import UserError
+from pipelines.plan.planner.machine import TURN_MARGIN_S
+from pipelines.plan.request import GenerationRequest
+from studio.device_leases import LEAST_S, Turn
+from studio.engine import build_request
+from studio.engine_start import STATE
+from studio.faults import OUR_FAULT
+from studio.self_test import studio_facts
+from studio.zero_gpu import ROOM, lent_engine, lent_preview, preload, preview_seconds, turn_seconds
 from tests.app.conftest import free_port
 from tests.app.zero_gpu import ANSWER, Scheduler, platform_variables
 from tests.stand_in_hub import use_hub
@@ -336,7 +336,7 @@ def test_before_a_device_is_asked_for_all_that_its_turn_reads_is_fetched(monkeyp
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
     use_hub(monkeypatch, f"http://127.0.0.1:{free_port()}", tmp_path)
     asked: list[object] = []
-    monkeypatch.setattr("api.zero_gpu.lend", lambda *_, **__: lambda *given: iter([asked.append(given)]))
+    monkeypatch.setattr("studio.zero_gpu.lend", lambda *_, **__: lambda *given: iter([asked.append(given)]))
     request = steered(
         base_model="demo", seed=1, source_video="0" * 64, controls=[UNIT | {"preprocessor": "depth_midas"}]
     )
@@ -351,7 +351,7 @@ def test_before_a_device_is_asked_for_all_that_its_turn_reads_is_fetched(monkeyp
 
 def test_a_preview_without_a_network_needs_no_device(monkeypatch, tmp_path):
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    monkeypatch.setattr("api.zero_gpu.lend", lambda *_, **__: pytest.fail)
-    monkeypatch.setattr("api.zero_gpu.preview_clip", lambda _request, folder: iter([folder / "drawn.mp4"]))
+    monkeypatch.setattr("studio.zero_gpu.lend", lambda *_, **__: pytest.fail)
+    monkeypatch.setattr("studio.zero_gpu.preview_clip", lambda _request, folder: iter([folder / "drawn.mp4"]))
     request = steered(base_model="demo", seed=1, source_video="0" * 64, controls=[UNIT])
     assert list(lent_preview(limit_s=60)(request, tmp_path)) == [tmp_path / "drawn.mp4"]

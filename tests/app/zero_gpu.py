@@ -119,7 +119,7 @@ class Visitor:
 
 
 class CountedTime:
-    """A clock that goes by the engine's windows, in the place of `time` in `api.turns`.
+    """A clock that goes by the engine's windows, in the place of `time` in `studio.device_leases`.
 
     Args:
         seconds: That each window takes.
@@ -135,7 +135,7 @@ class CountedTime:
 
     def counting(self, generate: Callable[..., Any]) -> Callable[..., Any]:
         """The engine, whose windows move the clock."""
-        from pipelines.events import Progress, Stage
+        from pipelines.plan.events import Progress, Stage
 
         def counted(*given: Any, **options: Any) -> Iterator[Any]:
             with closing(generate(*given, **options)) as events:
@@ -164,10 +164,10 @@ def stay_on_cpu() -> None:
     import spaces.zero.torch as zero
     from spaces.zero.torch import patching
 
-    import pipelines.generate
-    from pipelines.device import Device
+    import pipelines.engine.generate
+    from pipelines.engine.device import Device
 
-    pipelines.generate.choose_device = lambda: Device("cpu", "float32", 1)
+    pipelines.engine.generate.choose_device = lambda: Device("cpu", "float32", 1)
 
     def move(callback: object = None) -> None:  # noqa: ARG001 - as it is called
         for fake, original in patching.cuda_aliases.items():
@@ -215,10 +215,11 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
             of the clip (else it depends on this machine's pace), the `room` that turns ask for over them, what the
             scheduler has `refused` and how many calls it allows `after` that, and the folder of `runs` that are kept.
     """
-    from api import turns, zero_gpu
-    from api.engine import build_request
-    from pipelines.events import Clip
-    from pipelines.generate import generate
+    from pipelines.engine.generate import generate
+    from pipelines.plan.events import Clip
+    from studio import device_leases as turns
+    from studio import zero_gpu
+    from studio.engine import build_request
 
     Scheduler.calls.clear()
     Scheduler.refusals[:], Scheduler.allowed = wished["refused"], wished["after"]
@@ -229,7 +230,7 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
     turn_of_note: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(turns, "time", clock)  # all of it that is asked for
-        patch.setattr("pipelines.generate.generate", clock.counting(generate))
+        patch.setattr("pipelines.engine.generate.generate", clock.counting(generate))
         patch.setattr(zero_gpu, "ROOM", wished["room"] or zero_gpu.ROOM)
         if wished["expected"]:
             expected = SimpleNamespace(device_seconds=wished["expected"])
@@ -260,7 +261,7 @@ def main(*, taken_after_s: float) -> None:
     start_platform()
     stay_on_cpu()
     come_as_visitor()
-    from api import zero_gpu
+    from studio import zero_gpu
 
     workers: list[int] = []
     take_away_after(taken_after_s, workers)

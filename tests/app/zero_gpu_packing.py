@@ -16,7 +16,7 @@ def main(folder: str) -> None:
     os.environ["ZEROGPU_OFFLOAD_DIR"] = f"{folder}/offload"
     import spaces.zero.torch as zero
 
-    from pipelines.generate import default_store
+    from pipelines.engine.generate import default_store
 
     found = default_store().load("demo", "demo-v3")
     networks = (*found.text_encoders, found.vae, found.unet)

@@ -28,7 +28,7 @@ REFUSALS = {
 
 def tell(kind: str) -> Iterator[str]:
     """What runs on the device; on the way it ends as it is told."""
-    from pipelines.errors import InvalidRequestError
+    from pipelines.plan.errors import InvalidRequestError
 
     yield "begun"
     if kind == "aborted":
@@ -45,7 +45,7 @@ def main() -> None:
     stay_on_cpu()
     from gradio.context import LocalContext
 
-    from api.zero_gpu import lend
+    from studio.zero_gpu import lend
 
     told = {}
 

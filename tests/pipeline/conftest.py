@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import MotionAdapter
 
-from pipelines.models import ModelStore
+from pipelines.engine.models import ModelStore
 from tests.pipeline import tiny
 from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3
 from tests.stand_in_hub import StandInHub, serving, use_hub

@@ -5,7 +5,7 @@ outside after a random time, or by its own hand around the calls that bring a ch
 file it was writing is cut short, as a machine that fails leaves it. What came of it is printed as JSON.
 """
 
-import api.engine  # isort: skip  # noqa: F401 - sets what torch reads when it is imported
+import studio.engine  # isort: skip  # noqa: F401 - sets what torch reads when it is imported
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ from typing import Any, NoReturn
 
 import torch
 
-from pipelines import checkpoint
-from pipelines.checkpoint import Checkpoint
-from pipelines.choices import Scheduler
-from pipelines.events import Clip
-from pipelines.generate import generate
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine import checkpoint
+from pipelines.engine.checkpoint import Checkpoint
+from pipelines.engine.generate import generate
+from pipelines.engine.models import ModelStore
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.events import Clip
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames
 
 REQUEST = GenerationRequest.build(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
-from pipelines import catalog
-from pipelines.errors import WeightsError
-from pipelines.models import ModelStore
+from pipelines.engine.models import ModelStore
+from pipelines.plan import catalog
+from pipelines.plan.errors import WeightsError
 
 SD15 = catalog.STABLE_DIFFUSION
 V2, V3 = "guoyww/animatediff-motion-adapter-v1-5-2", "guoyww/animatediff-motion-adapter-v1-5-3"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.events import Event
-from pipelines.generate import OpenWriter, generate
-from pipelines.request import GenerationRequest
+from pipelines.engine.generate import OpenWriter, generate
+from pipelines.plan.events import Event
+from pipelines.plan.request import GenerationRequest
 
 
 class KeptFrames:

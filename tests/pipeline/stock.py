@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from pipelines.denoise import build_scheduler, denoise, first_state
-from pipelines.latents import initial_noise, seeded_generator
-from pipelines.models import Components, applied
-from pipelines.prompt.states import TextStates, encode_prompts
-from pipelines.prompt.travel import PromptTravel
-from pipelines.request import GenerationRequest
-from pipelines.steering.conditions import NO_CONDITIONS, Conditions
+from pipelines.engine.denoise import build_scheduler, denoise, first_state
+from pipelines.engine.latents import initial_noise, seeded_generator
+from pipelines.engine.models import Components, applied
+from pipelines.engine.prompt_states import TextStates, encode_prompts
+from pipelines.engine.steering.conditions import NO_CONDITIONS, Conditions
+from pipelines.plan.prompt.travel import PromptTravel
+from pipelines.plan.request import GenerationRequest
 
 
 def encode(

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipelines.context import Window
-from pipelines.models import ModelStore
-from pipelines.motion import modules
+from pipelines.engine.models import ModelStore
+from pipelines.engine.motion import modules
+from pipelines.plan.context import Window
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog, catalog_entries
+from pipelines.plan import catalog, catalog_entries
 from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3, assert_joined, assert_same, refusal_of
 
 _UNET = "model.diffusion_model."

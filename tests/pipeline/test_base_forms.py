@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines import catalog
-from pipelines.base_models.files import locate_base
-from pipelines.events import Clip
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.weights.reading import read_weights
+from pipelines.engine.base_models.files import locate_base
+from pipelines.engine.models import ModelStore
+from pipelines.engine.weights.reading import read_weights
+from pipelines.plan import catalog
+from pipelines.plan.events import Clip
+from pipelines.plan.request import GenerationRequest
 from tests.museum import base_models
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V2, V3, assert_same, refusal_of

@@ -5,18 +5,18 @@ import pytest
 import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
-from pipelines.beginning import begin
-from pipelines.choices import MotionNorm, Scheduler
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import build_scheduler, denoise
-from pipelines.encode import encode_frames, finished
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Progress
-from pipelines.generate import generate
-from pipelines.latents import initial_noise, seeded_generator
-from pipelines.models import Components, ModelStore, applied
-from pipelines.plan import first_step
-from pipelines.request import GenerationRequest
+from pipelines.engine.denoise import build_scheduler, denoise
+from pipelines.engine.encode import encode_frames, finished
+from pipelines.engine.generate import generate
+from pipelines.engine.init_latents import begin
+from pipelines.engine.latents import initial_noise, seeded_generator
+from pipelines.engine.models import Components, ModelStore, applied
+from pipelines.plan.choices import MotionNorm, Scheduler
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Progress
+from pipelines.plan.passes import first_step
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip
 from tests.pipeline.sink import KeptFrames, run
@@ -111,7 +111,7 @@ def test_the_noised_source_is_what_the_sampler_makes_of_it(components, clip):
 
 
 def test_reading_a_source_tells_how_far_it_is_and_can_be_stopped(store, clip, monkeypatch):
-    monkeypatch.setattr("pipelines.encode.CELLS_A_CHUNK", 2 * 64)  # two frames at a time
+    monkeypatch.setattr("pipelines.engine.encode.CELLS_A_CHUNK", 2 * 64)  # two frames at a time
     request = request_for(source_video=SOURCE)
     _, events = run(request, inputs=ClipInputs(source=clip), store=store)
     told = [event for event in events if isinstance(event, Progress) and event.note == "Reading the source clip"]
@@ -127,7 +127,7 @@ def test_reading_a_source_tells_how_far_it_is_and_can_be_stopped(store, clip, mo
 def test_encoding_is_the_same_whatever_the_chunks(components, clip, monkeypatch):
     request = request_for()
     whole = encode_frames(components.vae, request, clip, range(7))
-    monkeypatch.setattr("pipelines.encode.CELLS_A_CHUNK", 130)
+    monkeypatch.setattr("pipelines.engine.encode.CELLS_A_CHUNK", 130)
     assert torch.allclose(encode_frames(components.vae, request, clip, range(7)), whole, atol=1e-5)
     assert whole.std() == pytest.approx(1, abs=0.4)  # the model's own scale
 

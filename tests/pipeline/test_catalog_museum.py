@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipelines import catalog
-from pipelines.catalog_entries import Entry
-from pipelines.motion.families import SpatialNorm
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import Entry
+from pipelines.plan.motion_families import SpatialNorm
 from tests.museum.motion import MOTION_FILES, diffusers_names
 from tests.museum.repositories import repositories
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import checkpoint
-from pipelines.checkpoint import KEPT_DAYS, MOST_KEPT, Checkpoint, run_key
-from pipelines.denoise import DenoiseState
-from pipelines.events import Stage
-from pipelines.generate import generate
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine import checkpoint
+from pipelines.engine.checkpoint import KEPT_DAYS, MOST_KEPT, Checkpoint, run_key
+from pipelines.engine.denoise import DenoiseState
+from pipelines.engine.generate import generate
+from pipelines.engine.models import ModelStore
+from pipelines.plan.events import Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames, run
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64

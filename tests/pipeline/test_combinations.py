@@ -15,16 +15,16 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
-from pipelines.choices import Scheduler
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import DenoiseState
-from pipelines.encode import encode_frames
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Progress, Stage
-from pipelines.masks import latent_masks
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.steering.adapter_files import cross_attentions
+from pipelines.engine.denoise import DenoiseState
+from pipelines.engine.encode import encode_frames
+from pipelines.engine.masks import latent_masks
+from pipelines.engine.models import ModelStore
+from pipelines.engine.steering.adapter_files import cross_attentions
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.control_net import canny_hint
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip

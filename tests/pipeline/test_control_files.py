@@ -7,9 +7,9 @@ import torch
 from diffusers import ControlNetModel
 from safetensors.torch import save_file
 
-from pipelines.catalog_entries import ControlNet
-from pipelines.errors import WeightsError
-from pipelines.steering.control_files import load_control_net, locate_control, refuse_other_base
+from pipelines.engine.steering.control.files import load_control_net, locate_control, refuse_other_base
+from pipelines.plan.catalog_entries import ControlNet
+from pipelines.plan.errors import WeightsError
 from tests.pipeline import tiny
 from tests.pipeline.loading import assert_same
 

@@ -29,9 +29,9 @@ from controlnet.edge_networks import _lines
 from controlnet.networks import from_aux, quiet
 from controlnet.pose_networks import draw_poses
 from controlnet.preprocessors import OFFLINE, PREPROCESSORS
-from pipelines.errors import WeightsError
-from pipelines.image_fit import Frames
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.image_fit import Frames
+from pipelines.plan.request_fields.units import ControlUnit
 from tests.control_clips import made, noise_clip
 from tests.stand_in_hub import StandInHub, serving, use_hub
 

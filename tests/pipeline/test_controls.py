@@ -12,16 +12,16 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from pipelines.choices import MotionNorm
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import DenoiseState, build_scheduler
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.steering.conditions import Conditions, UNetCall
-from pipelines.steering.control_frames import plan_control
-from pipelines.steering.control_nets import DenseControl
-from pipelines.steering.of_request import build_conditions, weights_of
+from pipelines.engine.denoise import DenoiseState, build_scheduler
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.steering.build import build_conditions, weights_of
+from pipelines.engine.steering.conditions import Conditions, UNetCall
+from pipelines.engine.steering.control.dense import DenseControl
+from pipelines.engine.steering.control.plan import plan_control
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
@@ -294,7 +294,7 @@ def test_a_run_goes_on_where_it_ended(store):
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(store, unit, pictures, reason, monkeypatch):
-    monkeypatch.setattr("pipelines.generate.denoise_extended", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr("pipelines.engine.generate.denoise_extended", lambda *_, **__: pytest.fail("it began"))
     request = request_for({"model": "one"} | unit)
     with pytest.raises(InvalidRequestError, match=r"^controls must ") as error:
         run(request, store=store, inputs=ClipInputs(controls=(noise_clip(pictures),)))

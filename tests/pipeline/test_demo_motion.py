@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipelines import catalog
-from pipelines.catalog import complete
-from pipelines.catalog_entries import ASSETS
-from pipelines.lora.files import LoraKind, read_lora
-from pipelines.models import ModelStore
-from pipelines.motion.modules import load_motion_module
-from pipelines.request import GenerationRequest
+from pipelines.engine.lora.files import LoraKind, read_lora
+from pipelines.engine.models import ModelStore
+from pipelines.engine.motion.modules import load_motion_module
+from pipelines.plan import catalog
+from pipelines.plan.catalog import complete
+from pipelines.plan.catalog_entries import ASSETS
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.detect import read_camera, read_clip
 from scripts.train_demo.score_loras import amount
 from tests.pipeline.sink import run

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import denoise as loop
-from pipelines.choices import Scheduler
-from pipelines.context import count_windows
-from pipelines.denoise import DenoiseState, build_scheduler
-from pipelines.events import Progress, Stage
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine import denoise as loop
+from pipelines.engine.denoise import DenoiseState, build_scheduler
+from pipelines.engine.models import ModelStore
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.context import count_windows
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run
 
 SHAPE = (1, 4, 7, 9, 9)  # 2,268 values: no multiple of what torch draws at once

@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers.models import modeling_utils
 
-from pipelines import device
-from pipelines.device import Device, choose_device
+from pipelines.engine import device
+from pipelines.engine.device import Device, choose_device
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import close_session, constants
 
-from pipelines import catalog
-from pipelines.catalog_entries import PublishedFile
-from pipelines.errors import WeightsError
-from pipelines.events import Progress, Stage
-from pipelines.weights import digests, downloads, transfers
-from pipelines.weights.downloads import fetch, following
-from pipelines.weights.hub_answers import PASSING, HubAnswer, HubError
+from pipelines.engine.weights import digests, downloads, transfers
+from pipelines.engine.weights.downloads import fetch, following
+from pipelines.engine.weights.hub_answers import PASSING, HubAnswer, HubError
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import PublishedFile
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.events import Progress, Stage
 from tests.stand_in_hub import COMMIT, Refusal, StandInHub, serving, use_hub
 
 REPO, NAME = "owner/models", "motion.ckpt"
@@ -106,7 +106,7 @@ def test_a_stopped_download_goes_on_where_it_was_even_in_another_process(hub: St
         "import sys; from pathlib import Path; from huggingface_hub import constants\n"
         "constants.ENDPOINT, constants.HF_HUB_CACHE = sys.argv[1], sys.argv[2]\n"
         "constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + '/{repo_id}/resolve/{revision}/{filename}'\n"
-        "from pipelines.weights.downloads import fetch\n"
+        "from pipelines.engine.weights.downloads import fetch\n"
         f"print(fetch({REPO!r}, {NAME!r}, 'main', field='motion_module'))\n"
     )
     done = subprocess.run(

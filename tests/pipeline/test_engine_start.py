@@ -6,7 +6,7 @@ import sys
 # The warming thread is let far enough into its import that diffusers is half there: torch takes longer than that.
 CODE = """
 import sys, time
-from api.engine_start import STATE, import_engine, warm
+from studio.engine_start import STATE, import_engine, warm
 thread = warm()
 while "diffusers" not in sys.modules and thread.is_alive():
     time.sleep(0.001)

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import checkpoint
-from pipelines.catalog import complete
-from pipelines.choices import NoiseLayout, Scheduler
-from pipelines.context import plan_extension
-from pipelines.denoise import DenoiseState
-from pipelines.events import Progress, Stage
-from pipelines.generate import generate
-from pipelines.latents import clip_noise, later_noise, seeded_generator
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine import checkpoint
+from pipelines.engine.denoise import DenoiseState
+from pipelines.engine.generate import generate
+from pipelines.engine.latents import clip_noise, later_noise, seeded_generator
+from pipelines.engine.models import ModelStore
+from pipelines.plan.catalog import complete
+from pipelines.plan.choices import NoiseLayout, Scheduler
+from pipelines.plan.context import plan_extension
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames, run
 
 CLIP = {

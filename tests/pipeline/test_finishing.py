@@ -16,13 +16,13 @@ from finishing.colors import ColorStage
 from finishing.film import load_film
 from finishing.finish import Finishers, finished, load_finishers
 from finishing.upscale import UpscaleStage, load_upscaler, resized
-from pipelines import catalog
-from pipelines.catalog_entries import Interpolator
-from pipelines.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.events import Progress
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.models import ModelStore
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import Interpolator
+from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.events import Progress
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip
 from tests.pipeline.sink import KeptFrames

@@ -7,14 +7,14 @@ import pytest
 import torch
 from diffusers.pipelines.free_init_utils import FreeInitMixin
 
-from pipelines.choices import FreeInitFilter, NoiseLayout, Scheduler
-from pipelines.denoise import DenoiseState
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Event, Progress, Stage
-from pipelines.free_init import low_pass, renewed_noise
-from pipelines.latents import clip_noise, seeded_generator
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.denoise import DenoiseState
+from pipelines.engine.free_init import low_pass, renewed_noise
+from pipelines.engine.latents import clip_noise, seeded_generator
+from pipelines.engine.models import ModelStore
+from pipelines.plan.choices import FreeInitFilter, NoiseLayout, Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Event, Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents, stock_run
 from tests.pipeline.test_parity import request_for, stock_pipe

@@ -19,15 +19,15 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from pipelines import catalog
-from pipelines.base_models.architecture import Architecture
-from pipelines.base_models.files import locate_base
-from pipelines.base_models.parts import check_base, load_base
-from pipelines.base_models.vae_files import load_vae, locate_vae
-from pipelines.lora.files import read_lora
-from pipelines.motion.files import inspect_motion
-from pipelines.steering.adapter_files import locate_adapter, read_adapter, read_encoder
-from pipelines.steering.control_files import load_control_net, locate_control
+from pipelines.engine.base_models.files import locate_base
+from pipelines.engine.base_models.parts import check_base, load_base
+from pipelines.engine.base_models.vae_files import load_vae, locate_vae
+from pipelines.engine.lora.files import read_lora
+from pipelines.engine.motion.files import inspect_motion
+from pipelines.engine.steering.adapter_files import locate_adapter, read_adapter, read_encoder
+from pipelines.engine.steering.control.files import load_control_net, locate_control
+from pipelines.plan import catalog
+from pipelines.plan.architecture import Architecture
 from tests.museum import base_models, motion
 from tests.museum.configs import SD15, SDXL, published, write_config, write_tokenizer
 from tests.museum.tensor_lists import DTYPES, TensorList

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.choices import ContextSchedule, MotionNorm, Scheduler
-from pipelines.denoise import DenoiseState
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Clip, Progress, Stage
-from pipelines.generate import generate
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.denoise import DenoiseState
+from pipelines.engine.generate import generate
+from pipelines.engine.models import ModelStore
+from pipelines.plan.choices import ContextSchedule, MotionNorm, Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames, run
 
 SMALL = {
@@ -180,7 +180,9 @@ def test_an_empty_prompt_is_allowed(store: ModelStore):
     ],
 )
 def test_a_boomerang_plays_the_same_frames_back(reverse, expected, store, monkeypatch):
-    monkeypatch.setattr("pipelines.decode.CELLS_A_CHUNK", 2 * 64)  # chunks of two frames, so that they are cut, too
+    monkeypatch.setattr(
+        "pipelines.engine.decode.CELLS_A_CHUNK", 2 * 64
+    )  # chunks of two frames, so that they are cut, too
     values = {"prompt": "a star", "seed": 1, "width": 64, "height": 64, "num_inference_steps": 1}
     forth, _ = run(GenerationRequest.build(num_frames=5, **values), store=store)
     both, events = run(GenerationRequest.build(num_frames=5, reverse=reverse, **values), store=store)

@@ -11,18 +11,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog
-from pipelines.base_models.architecture import Architecture
-from pipelines.base_models.files import locate_base
-from pipelines.base_models.parts import check_base, load_base
-from pipelines.base_models.vae_files import load_vae, locate_vae
-from pipelines.catalog_entries import ControlNet, Entry, IPAdapter, Vae
-from pipelines.errors import UserError
-from pipelines.lora.files import read_lora
-from pipelines.motion.files import inspect_motion
-from pipelines.steering.adapter_files import locate_adapter, read_adapter
-from pipelines.steering.control_files import load_control_net, locate_control
-from pipelines.steering.sparse_ctrl import load_sparse_ctrl
+from pipelines.engine.base_models.files import locate_base
+from pipelines.engine.base_models.parts import check_base, load_base
+from pipelines.engine.base_models.vae_files import load_vae, locate_vae
+from pipelines.engine.lora.files import read_lora
+from pipelines.engine.motion.files import inspect_motion
+from pipelines.engine.steering.adapter_files import locate_adapter, read_adapter
+from pipelines.engine.steering.control.files import load_control_net, locate_control
+from pipelines.engine.steering.control.sparse_ctrl import load_sparse_ctrl
+from pipelines.plan import catalog
+from pipelines.plan.architecture import Architecture
+from pipelines.plan.catalog_entries import ControlNet, Entry, IPAdapter, Vae
+from pipelines.plan.errors import UserError
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 

@@ -10,15 +10,15 @@ from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import build_scheduler
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.steering.adapter_files import cross_attentions
-from pipelines.steering.conditions import Conditions
-from pipelines.steering.image_prompts import PicturePrompt, TextAndPictures
-from pipelines.steering.of_request import build_conditions, weights_of
+from pipelines.engine.denoise import build_scheduler
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.steering.adapter_files import cross_attentions
+from pipelines.engine.steering.build import build_conditions, weights_of
+from pipelines.engine.steering.conditions import Conditions
+from pipelines.engine.steering.image_prompts import PicturePrompt, TextAndPictures
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run

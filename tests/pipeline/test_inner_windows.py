@@ -7,10 +7,10 @@ import torch
 from diffusers import UNetMotionModel
 from diffusers.models.attention import FreeNoiseTransformerBlock
 
-from pipelines.errors import InvalidRequestError
-from pipelines.models import Components, ModelStore
-from pipelines.motion.modules import MotionModule, set_motion
-from pipelines.request import GenerationRequest
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.motion.modules import MotionModule, set_motion
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents
 

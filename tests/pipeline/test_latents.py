@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipelines.choices import NoiseLayout
-from pipelines.latents import clip_noise, initial_noise, seeded_generator
-from pipelines.request import GenerationRequest
+from pipelines.engine.latents import clip_noise, initial_noise, seeded_generator
+from pipelines.plan.choices import NoiseLayout
+from pipelines.plan.request import GenerationRequest
 
 
 def clip(num_frames: int, layout: str, **settings) -> GenerationRequest:

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from controlnet.fetching import built_with_weights
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Setting
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines import catalog
-from pipelines.catalog_entries import BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
-from pipelines.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.errors import WeightsError
-from pipelines.models import ModelStore
-from pipelines.motion.families import Architecture
-from pipelines.request import GenerationRequest
+from pipelines.engine.models import ModelStore
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import BaseModel, ControlNet, Entry, IPAdapter, Lora, MotionModule, Vae
+from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.motion_families import Architecture
+from pipelines.plan.request import GenerationRequest
 from tests.clips import noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats

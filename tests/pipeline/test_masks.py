@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.masks import latent_masks, soft_masks
-from pipelines.request import GenerationRequest
+from pipelines.engine.masks import latent_masks, soft_masks
+from pipelines.plan.request import GenerationRequest
 from tests.clips import ArrayClip
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.catalog import complete
-from pipelines.clip_inputs import ClipInputs
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.models import ModelStore
+from pipelines.plan.catalog import complete
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.request import GenerationRequest
 from scripts.measure_pictures import ENOUGH, moving_shape
 from scripts.train_demo.control_net import canny_hint, edge_overlap, scribble_hint
 from scripts.train_demo.detect import Reading, read_clip

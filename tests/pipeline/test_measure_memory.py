@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pipelines.latents import initial_noise, seeded_generator
+from pipelines.engine.latents import initial_noise, seeded_generator
 from scripts.measure_memory import _latents_mb, _status_mb
 
 

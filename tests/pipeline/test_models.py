@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog
-from pipelines.choices import MotionNorm
-from pipelines.errors import InvalidRequestError
-from pipelines.models import ModelStore, applied
-from pipelines.request import GenerationRequest
-from pipelines.weights.reading import read_weights
+from pipelines.engine.models import ModelStore, applied
+from pipelines.engine.weights.reading import read_weights
+from pipelines.plan import catalog
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V2, V3, assert_same, refusal_of
 from tests.stand_in_hub import StandInHub, use_hub

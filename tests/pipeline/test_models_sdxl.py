@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog
-from pipelines.base_models.files import locate_base
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.base_models.files import locate_base
+from pipelines.engine.models import ModelStore
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.museum.configs import VOCABULARY
 from tests.pipeline import tiny
 from tests.pipeline.loading import assert_joined, assert_same

@@ -8,10 +8,10 @@ import torch
 from diffusers import MotionAdapter, UNetMotionModel
 from safetensors.torch import save_file
 
-from pipelines.choices import MotionNorm
-from pipelines.errors import WeightsError
-from pipelines.motion.files import inspect_motion
-from pipelines.motion.modules import build_motion_unet, fill_motion_unet, load_motion_module
+from pipelines.engine.motion.files import inspect_motion
+from pipelines.engine.motion.modules import build_motion_unet, fill_motion_unet, load_motion_module
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.errors import WeightsError
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 

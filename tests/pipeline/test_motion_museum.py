@@ -10,14 +10,14 @@ import torch
 from diffusers import UNetMotionModel
 from safetensors.torch import save_file
 
-from pipelines import catalog
-from pipelines.errors import WeightsError
-from pipelines.models import ModelStore
-from pipelines.motion.families import SpatialNorm
-from pipelines.motion.files import inspect_motion
-from pipelines.motion.modules import build_motion_unet, can_hold, fill_motion_unet, load_motion_module
-from pipelines.weights.headers import read_header
-from pipelines.weights.reading import read_shapes
+from pipelines.engine.models import ModelStore
+from pipelines.engine.motion.files import inspect_motion
+from pipelines.engine.motion.modules import build_motion_unet, can_hold, fill_motion_unet, load_motion_module
+from pipelines.engine.weights.reading import read_shapes
+from pipelines.plan import catalog
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.model_files.headers import read_header
+from pipelines.plan.motion_families import SpatialNorm
 from tests.museum.motion import DOMAIN_ADAPTER, MOTION_FILES, MOTION_LORAS, NARROW, PAYLOADS, MotionFile, known
 from tests.museum.repositories import KnownFile
 from tests.museum.tensor_lists import DTYPES, TensorList

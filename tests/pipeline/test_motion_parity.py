@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusers import UNetMotionModel
 
-from pipelines.choices import MotionNorm
-from pipelines.motion.modules import build_motion_unet, load_motion_module
+from pipelines.engine.motion.modules import build_motion_unet, load_motion_module
+from pipelines.plan.choices import MotionNorm
 from tests.pipeline import original
 
 LIMIT = 2e-6  # relative L2 error in float32; twice what the order of sums is worth

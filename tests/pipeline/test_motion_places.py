@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines import catalog
-from pipelines.errors import WeightsError
-from pipelines.lora.files import LoraKind, read_lora
-from pipelines.models import ModelStore
-from pipelines.motion.files import inspect_motion
-from pipelines.steering.sparse_ctrl import load_sparse_ctrl
-from pipelines.weights.headers import read_header
+from pipelines.engine.lora.files import LoraKind, read_lora
+from pipelines.engine.models import ModelStore
+from pipelines.engine.motion.files import inspect_motion
+from pipelines.engine.steering.control.sparse_ctrl import load_sparse_ctrl
+from pipelines.plan import catalog
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.model_files.headers import read_header
 from tests.museum.motion import DOMAIN_ADAPTER, MOTION_FILES, MOTION_LORAS, NARROW, UNSUPPORTED
 from tests.museum.tensor_lists import TensorList, tensor_list
 from tests.pipeline import tiny

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.catalog_entries import ControlNet, IPAdapter
-from pipelines.errors import WeightsError
-from pipelines.lora.files import LoraKind, read_lora
-from pipelines.lora.fitting import fit_lora
-from pipelines.steering.adapter_files import AdapterFiles, locate_adapter, read_adapter, refuse_other_unet
-from pipelines.steering.control_files import ControlFiles, load_control_net, locate_control, refuse_other_base
-from pipelines.weights.kinds import WeightsKind, tell_kind
-from pipelines.weights.reading import read_shapes
+from pipelines.engine.lora.files import LoraKind, read_lora
+from pipelines.engine.lora.fitting import fit_lora
+from pipelines.engine.steering.adapter_files import AdapterFiles, locate_adapter, read_adapter, refuse_other_unet
+from pipelines.engine.steering.control.files import ControlFiles, load_control_net, locate_control, refuse_other_base
+from pipelines.engine.weights.reading import read_shapes
+from pipelines.plan.catalog_entries import ControlNet, IPAdapter
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.model_files.kinds import WeightsKind, tell_kind
 from tests.museum import controlnets, ip_adapters, loras
 from tests.museum.configs import SD15, SDXL, published, write_config
 from tests.museum.embeddings import EMBEDDINGS, Embedding, first_release

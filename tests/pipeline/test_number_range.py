@@ -5,12 +5,12 @@ from copy import deepcopy
 import pytest
 import torch
 
-from pipelines.base_models.vae_files import AnyVae
-from pipelines.decode import decode_frames
-from pipelines.encode import encode_pictures
-from pipelines.errors import GenerationError
-from pipelines.number_range import in_range
-from pipelines.request import GenerationRequest
+from pipelines.engine.base_models.vae_files import AnyVae
+from pipelines.engine.decode import decode_frames
+from pipelines.engine.encode import encode_pictures
+from pipelines.engine.number_range import in_range
+from pipelines.plan.errors import GenerationError
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
 

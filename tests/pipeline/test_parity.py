@@ -5,10 +5,10 @@ import pytest
 import torch
 from diffusers import AnimateDiffPipeline
 
-from pipelines.choices import MotionNorm, Scheduler
-from pipelines.denoise import build_scheduler
-from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.denoise import build_scheduler
+from pipelines.engine.models import Components, ModelStore
+from pipelines.plan.choices import MotionNorm, Scheduler
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import our_latents, stock_run
 

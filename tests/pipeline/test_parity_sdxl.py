@@ -5,13 +5,13 @@ import pytest
 import torch
 from diffusers import AnimateDiffSDXLPipeline
 
-from pipelines.choices import MotionNorm, Scheduler
-from pipelines.denoise import build_scheduler
-from pipelines.errors import InvalidRequestError
-from pipelines.models import Components, ModelStore
-from pipelines.prompt.travel import plan_travel
-from pipelines.request import GenerationRequest
-from pipelines.steering.frame_conditions import frame_conditions
+from pipelines.engine.denoise import build_scheduler
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.steering.frame_conditions import frame_conditions
+from pipelines.plan.choices import MotionNorm, Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.prompt.travel import plan_travel
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run
 from tests.pipeline.stock import encode, our_latents, stock_run
 

@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from pipelines import checkpoint
-from pipelines.beginning import begin_again
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import DenoiseState, build_scheduler
-from pipelines.encode import finished
-from pipelines.events import Progress, Stage
-from pipelines.generate import generate
-from pipelines.image_fit import ImageFit, fitted
-from pipelines.latents import clip_noise
-from pipelines.models import Components, ModelStore
-from pipelines.passes import inputs_of
-from pipelines.plan import passes_of
-from pipelines.request import GenerationRequest
+from pipelines.engine import checkpoint
+from pipelines.engine.denoise import DenoiseState, build_scheduler
+from pipelines.engine.encode import finished
+from pipelines.engine.generate import generate
+from pipelines.engine.hires import inputs_of
+from pipelines.engine.init_latents import begin_again
+from pipelines.engine.latents import clip_noise
+from pipelines.engine.models import Components, ModelStore
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.image_fit import ImageFit, fitted
+from pipelines.plan.passes import passes_of
+from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline.sink import KeptFrames, run

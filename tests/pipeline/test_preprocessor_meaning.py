@@ -16,7 +16,7 @@ from controlnet import depth_networks, edge_networks, pose_networks, segment_net
 from controlnet.networks import from_aux, quiet
 from controlnet.preprocessor import Filter, Setting
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines.image_fit import Frames
+from pipelines.plan.image_fit import Frames
 
 SIDE = 64
 MODULES = (depth_networks, edge_networks, pose_networks, segment_network)

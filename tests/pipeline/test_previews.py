@@ -7,12 +7,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from pipelines import catalog
-from pipelines.decode import PREVIEW_CELLS, preview_frames
-from pipelines.denoise import ESTIMATED_FRAMES, spread
-from pipelines.events import Progress, Stage
-from pipelines.request import GenerationRequest
-from pipelines.work import Previews, is_moving
+from pipelines.engine.decode import PREVIEW_CELLS, preview_frames
+from pipelines.engine.denoise import ESTIMATED_FRAMES, spread
+from pipelines.engine.previews import Previews, is_moving
+from pipelines.plan import catalog
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pipelines.choices import PromptBlend
-from pipelines.models import Components, ModelStore
-from pipelines.prompt.states import encode_prompts, parse_weights
-from pipelines.prompt.travel import plan_travel
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.prompt_states import encode_prompts, parse_weights
+from pipelines.plan.choices import PromptBlend
+from pipelines.plan.prompt.travel import plan_travel
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import torch
 from diffusers import AnimateDiffSparseControlNetPipeline, SparseControlNetModel, UNet2DConditionModel
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from pipelines.choices import MotionNorm
-from pipelines.clip_inputs import ClipInputs
-from pipelines.denoise import build_scheduler
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.models import Components, ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.steering.conditions import Conditions, Control
-from pipelines.steering.of_request import build_conditions
+from pipelines.engine.denoise import build_scheduler
+from pipelines.engine.models import Components, ModelStore
+from pipelines.engine.steering.build import build_conditions
+from pipelines.engine.steering.conditions import Conditions, Control
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run

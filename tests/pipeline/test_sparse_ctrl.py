@@ -8,10 +8,10 @@ import torch
 from diffusers import SparseControlNetModel
 from safetensors.torch import save_file
 
-from pipelines.choices import MotionNorm
-from pipelines.errors import WeightsError
-from pipelines.steering.sparse_ctrl import load_sparse_ctrl
-from pipelines.weights.reading import read_weights
+from pipelines.engine.steering.control.sparse_ctrl import load_sparse_ctrl
+from pipelines.engine.weights.reading import read_weights
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.errors import WeightsError
 from tests.pipeline import original
 
 LIMIT = 2e-6  # relative L2 error in float32, as for motion modules

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import WeightsError
-from pipelines.weights.reading import read_weights
+from pipelines.engine.weights.reading import read_weights
+from pipelines.plan.errors import WeightsError
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.base_models import vae_files
-from pipelines.base_models.vae_files import vae_dtype
-from pipelines.errors import InvalidRequestError, WeightsError
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
+from pipelines.engine.base_models import vae_files
+from pipelines.engine.base_models.vae_files import vae_dtype
+from pipelines.engine.models import ModelStore
+from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import SD15, V3, assert_same
 from tests.pipeline.sink import run

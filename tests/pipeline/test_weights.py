@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.events import Progress, Stage
-from pipelines.models import ModelStore
-from pipelines.request import GenerationRequest
-from pipelines.weights import reading
-from pipelines.weights.digests import sha256_of
-from pipelines.weights.reading import read_weights
+from pipelines.engine.models import ModelStore
+from pipelines.engine.weights import reading
+from pipelines.engine.weights.digests import sha256_of
+from pipelines.engine.weights.reading import read_weights
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline import tiny
 from tests.pipeline.loading import ORIGINALS, SD15, V2, V3, refusal_of
 from tests.pipeline.sink import run

@@ -17,9 +17,9 @@ from controlnet.control_cache import ControlCache
 from controlnet.control_clip import prepare_control
 from controlnet.onnx_networks import OnnxNetwork
 from controlnet.whole_body import _people
-from pipelines.errors import WeightsError
-from pipelines.image_fit import Frames
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.image_fit import Frames
+from pipelines.plan.request_fields.units import ControlUnit
 from tests.control_clips import ArrayClip, made
 from tests.pipeline import tiny_onnx
 from tests.stand_in_hub import StandInHub, serving, use_hub

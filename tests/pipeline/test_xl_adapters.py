@@ -11,11 +11,11 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor
 
-from pipelines.clip_inputs import ClipInputs
-from pipelines.lora.merged import find_loras, load_lora, plan_loras
-from pipelines.models import Components, ModelStore, applied
-from pipelines.steering.adapter_files import cross_attentions
-from pipelines.steering.of_request import build_conditions
+from pipelines.engine.lora.merged import find_loras, load_lora, plan_loras
+from pipelines.engine.models import Components, ModelStore, applied
+from pipelines.engine.steering.adapter_files import cross_attentions
+from pipelines.engine.steering.build import build_conditions
+from pipelines.plan.clip_inputs import ClipInputs
 from tests.clips import noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from pipelines.planner.estimate import estimate_all
-from pipelines.request import INPUT_FIELDS, GenerationRequest, field_bounds, fields_affecting
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.planner.estimate import estimate_all
+from pipelines.plan.request import INPUT_FIELDS, GenerationRequest, field_bounds, fields_affecting
 
 CLIP = {
     "prompt": "x",

@@ -10,7 +10,7 @@ from media.ffmpeg import run_ffmpeg
 from media.inputs import probe_input
 from media.read import probe, read_recipe
 from media.write import open_clip
-from pipelines.choices import OutputFormat
+from pipelines.plan.choices import OutputFormat
 from tests.unit.clips import FILM, H264, greys, png, video
 
 RATE = 8_000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.batch import MAX_CLIPS, build_batch
-from pipelines.errors import InvalidRequestError
-from pipelines.request_fields.clip import MAX_SEED
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request_fields.clip import MAX_SEED
+from studio.batch import MAX_CLIPS, build_batch
 
 
 def seeds(seed: object, count: object = None) -> list[int]:

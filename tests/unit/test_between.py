@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from finishing.between import BetweenStage, is_cut
 from finishing.flow import draw_between
+from finishing.interpolate import BetweenStage, is_cut
 from finishing.stages import Named, Picture, Stage, staged
-from pipelines.request import GenerationRequest
+from pipelines.plan.request import GenerationRequest
 from scripts.measure_interpolation import METHODS, moving_scenes, psnr
 from scripts.train_demo.world import render, sample_scene
 

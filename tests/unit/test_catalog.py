@@ -5,12 +5,12 @@ import json
 import pytest
 
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines import catalog
-from pipelines.base_models.architecture import Architecture
-from pipelines.choices import Scheduler
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
-from pipelines.settings import DROPPED_DIR, HUB_MODELS
+from pipelines.plan import catalog
+from pipelines.plan.architecture import Architecture
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import DROPPED_DIR, HUB_MODELS
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.request import GenerationRequest
+from pipelines.plan.request import GenerationRequest
 from scripts.measure_coherence import borders, changes, coherence, loop_jump
 from scripts.train_demo.world import Scene, render
 

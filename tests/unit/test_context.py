@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.choices import ClosedLoop, ContextFuse, ContextSchedule
-from pipelines.context import Window, count_windows, plan_inner_windows, plan_windows
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import ClosedLoop, ContextFuse, ContextSchedule
+from pipelines.plan.context import Window, count_windows, plan_inner_windows, plan_windows
+from pipelines.plan.request import GenerationRequest
 
 SCHEDULES, LOOPS, FUSES = list(ContextSchedule), list(ClosedLoop), list(ContextFuse)
 ON_A_RING = (ContextSchedule.UNIFORM, ContextSchedule.STATIC, ContextSchedule.LOOPED)

@@ -11,9 +11,9 @@ import pytest
 
 from controlnet.control_cache import ControlCache
 from controlnet.control_clip import CHUNK, prepare_control
-from pipelines.events import Stage
-from pipelines.image_fit import ImageFit, fitted
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.events import Stage
+from pipelines.plan.image_fit import ImageFit, fitted
+from pipelines.plan.request_fields.units import ControlUnit
 from tests.control_clips import ArrayClip, made, noise_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,7 +189,7 @@ def test_what_needs_no_network_needs_no_torch():
         "import sys, tempfile, pathlib;"
         "from tests.control_clips import made, noise_clip;"
         "from controlnet.control_cache import ControlCache; from controlnet.control_clip import prepare_control;"
-        "from pipelines.request_fields.units import ControlUnit;"
+        "from pipelines.plan.request_fields.units import ControlUnit;"
         "folder = tempfile.TemporaryDirectory(); unit = ControlUnit(model='any', preprocessor='canny');"
         "cache = ControlCache(pathlib.Path(folder.name));"
         "told, frames = made(prepare_control(unit, noise_clip(2), width=64, height=64, seed=0, cache=cache));"

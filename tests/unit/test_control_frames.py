@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
-from pipelines.steering.control_frames import plan_control
+from pipelines.engine.steering.control.plan import plan_control
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
 
 
 def plan(pictures: int, unit: dict[str, object], **settings: object):

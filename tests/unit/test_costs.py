@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from pipelines.catalog import STABLE_DIFFUSION
-from pipelines.context import count_windows
-from pipelines.plan import plan_passes
-from pipelines.planner.costs import cost_of, frame_flops, kind_of, networks, window_flops
-from pipelines.request import GenerationRequest
+from pipelines.plan.catalog import STABLE_DIFFUSION
+from pipelines.plan.context import count_windows
+from pipelines.plan.passes import plan_passes
+from pipelines.plan.planner.costs import cost_of, frame_flops, kind_of, networks, window_flops
+from pipelines.plan.request import GenerationRequest
 
 TERA = 1e12
 

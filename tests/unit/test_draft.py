@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipelines.catalog import STABLE_DIFFUSION
-from pipelines.draft import draft_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.catalog import STABLE_DIFFUSION
+from pipelines.plan.draft import draft_of
+from pipelines.plan.request import GenerationRequest
 
 
 def drafted(**values) -> GenerationRequest:

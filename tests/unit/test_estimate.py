@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipelines.catalog import STABLE_DIFFUSION
-from pipelines.events import Stage
-from pipelines.planner.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
-from pipelines.planner.machine import Machine, ram_bytes, this_machine
-from pipelines.request import GenerationRequest
+from pipelines.plan.catalog import STABLE_DIFFUSION
+from pipelines.plan.events import Stage
+from pipelines.plan.planner.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
+from pipelines.plan.planner.machine import Machine, ram_bytes, this_machine
+from pipelines.plan.request import GenerationRequest
 
 CARD = Machine("cuda", "bfloat16", 0)
 CPU = Machine("cpu", "bfloat16", 1)

@@ -10,15 +10,15 @@ from string import Formatter
 
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from pipelines.faults import Fault
-from pipelines.request import GenerationRequest
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.request_fields.units import ControlUnit
 from ui.words.refusals import PageWords, as_numbered
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "ui")
-ENGLISH_ALONE = ("api/command_line/", "api/tools.py", "api/seed_args.py", "api/sdapi/")
+ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "studio", "ui")
+ENGLISH_ALONE = ("api/command_line/", "api/web/tools.py", "api/recipes/webui_args.py", "api/sdapi/")
 """Where programs and operators are told, who have no page."""
 
 TABLES = sorted((ROOT / "ui" / "words" / "by_code").glob("*.de.toml"))

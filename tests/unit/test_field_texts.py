@@ -11,14 +11,14 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
-from api.foreign import program_of
-from api.modes import Mode
-from api.recipes import is_recipe, read_request, restore
+from api.recipes.foreign import program_of
+from api.recipes.read import is_recipe, read_request, restore
 from media.ffmpeg import run_ffmpeg
 from media.picture_text import xmp_texts
-from pipelines.choices import HiresMethod
-from pipelines.errors import UserError
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import HiresMethod
+from pipelines.plan.errors import UserError
+from pipelines.plan.request import GenerationRequest
+from studio.modes import Mode
 
 MUSEUM = Path(__file__).resolve().parents[1] / "museum"
 INFOTEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MUSEUM / "infotexts").glob("*.txt"))}

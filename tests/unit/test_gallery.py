@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.gallery import Gallery, is_visitor, new_visitor, own_gallery
 from media.input_files import BadInputError
-from pipelines.errors import UserError
+from pipelines.plan.errors import UserError
+from studio.gallery import Gallery, is_visitor, new_visitor, own_gallery
 
 DAY = 24 * 3600
 
@@ -173,7 +173,7 @@ def test_an_entry_that_can_not_be_emptied_is_gone_all_the_same(gallery, visitor,
         if not ignore_errors:
             raise PermissionError(path)
 
-    monkeypatch.setattr("api.gallery.shutil.rmtree", fails)
+    monkeypatch.setattr("studio.gallery.shutil.rmtree", fails)
     gallery.delete(visitor, entry)
     assert removed
     assert gallery.entries(visitor) == []

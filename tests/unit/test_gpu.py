@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import catalog, gpu
-from pipelines.gpu import CPU, Gpu, GpuNote, ask_torch, find_gpu
-from pipelines.planner.machine import device_bytes, this_machine
+from pipelines.plan import catalog, gpu
+from pipelines.plan.gpu import CPU, Gpu, GpuNote, ask_torch, find_gpu
+from pipelines.plan.planner.machine import device_bytes, this_machine
 from ui.gpu_line import gpu_html
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,7 +274,7 @@ def test_torch_is_told_before_it_is_loaded_that_the_cpu_may_help_out():
         "sys.meta_path.insert(0, Look())\n"
         "import api.command_line.main\n"
         "api.command_line.main.main(['x', '-o', '/nowhere.mp4', '--base-model', 'demo'])\n"
-        "from api.engine_start import import_engine; import_engine()\n"
+        "from studio.engine_start import import_engine; import_engine()\n"
     )
     environment = {name: value for name, value in os.environ.items() if "FALLBACK" not in name}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.grid import MAX_CELLS, SEARCH_REPLACE, Axis, parse_axis, plan_grid, read_axis
-from media import grid as sheets
-from media.grid import GAP, MAX_GRID_SIDE, GridSheet, write_grid
+from media import grid_clip as sheets
+from media.grid_clip import GAP, MAX_GRID_SIDE, GridSheet, write_grid
 from media.read import probe, read_frames, read_recipe
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from studio.grid import MAX_CELLS, SEARCH_REPLACE, Axis, parse_axis, plan_grid, read_axis
 
 NO_WORDS = {"columns": ["", ""], "rows": ["", ""]}
 

@@ -78,7 +78,7 @@ def test_only_the_page_and_the_endpoint_know_gradio():
 
 def test_the_page_is_composed_without_loading_torch():
     code = (
-        "import sys, app, media.write, pipelines.catalog, pipelines.context, controlnet.control_clip;"
+        "import sys, app, media.write, pipelines.plan.catalog, pipelines.plan.context, controlnet.control_clip;"
         "heavy = {'torch', 'diffusers', 'transformers', 'onnxruntime'} & set(sys.modules);"
         "print(heavy); sys.exit(bool(heavy))"
     )

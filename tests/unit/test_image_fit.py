@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.image_fit import ImageFit, fitted
+from pipelines.plan.image_fit import ImageFit, fitted
 
 
 def thirds(height: int, width: int) -> np.ndarray:

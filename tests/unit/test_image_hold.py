@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.image_hold import hold_weights
-from pipelines.request import GenerationRequest
+from pipelines.plan.image_falloff import hold_weights
+from pipelines.plan.request import GenerationRequest
 
 FIRST, LAST = "1" * 64, "2" * 64
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from api.infotext import fields_of_infotext, is_infotext
-from api.infotext_parts import MAX_CHARACTERS, parse_infotext
-from api.model_names import model_named
-from api.modes import Mode
-from api.seed_args import faults_of_seed, fields_of_seed
-from pipelines.choices import ClosedLoop, HiresMethod, Interpolation, Reverse, Scheduler
-from pipelines.errors import InvalidRequestError, UserError
+from api.recipes.infotext import fields_of_infotext, is_infotext
+from api.recipes.infotext_parts import MAX_CHARACTERS, parse_infotext
+from api.recipes.model_names import model_named
+from api.recipes.webui_args import faults_of_seed, fields_of_seed
+from pipelines.plan.choices import ClosedLoop, HiresMethod, Interpolation, Reverse, Scheduler
+from pipelines.plan.errors import InvalidRequestError, UserError
+from studio.modes import Mode
 
 HOST = (
     "a cat, (best quality:1.2)\n0: spring <lora:fur:0.8>\n8: summer\n"

@@ -18,9 +18,9 @@ from media.inputs import open_input, probe_input
 from media.picture_zip import PictureZip
 from media.pictures import BadInputError, check_picture_size
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.image_fit import ImageFit
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.image_fit import ImageFit
 from tests.unit.clips import greys, levels_of, picture_bytes, png, zipped
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from media.input_store import InputStore
 from media.picture_folder import pictures_in
-from pipelines.errors import InvalidRequestError
+from pipelines.plan.errors import InvalidRequestError
 from tests.unit.clips import levels_of, png, zipped
 
 

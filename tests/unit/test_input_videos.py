@@ -13,8 +13,8 @@ from media.input_facts import Cut
 from media.inputs import open_input, probe_input
 from media.read import iter_frames
 from media.video import list_video
-from pipelines.errors import InvalidRequestError
-from pipelines.image_fit import ImageFit, fitted
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.image_fit import ImageFit, fitted
 from tests.unit.clips import FILM, H264, greys, levels_of, video
 
 RAMP = [20 + 5 * index for index in range(40)]

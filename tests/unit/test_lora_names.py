@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import catalog
-from pipelines.errors import InvalidRequestError
-from pipelines.prompt.tags import read_tags
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.prompt.tags import read_tags
 
 STRANGE = [
     "tune ",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from ui.mask_drawing import mask_of_strokes
+from pipelines.plan.errors import InvalidRequestError
+from ui.inputs.mask_drawing import mask_of_strokes
 
 
 def layer(alpha: int, columns: slice) -> np.ndarray:

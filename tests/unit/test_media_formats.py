@@ -11,7 +11,6 @@ import psutil
 import pytest
 from PIL import Image, ImageSequence
 
-from api.engine import encoding_of
 from media import gifsicle
 from media.ffmpeg import FIRST_VIDEO, run_ffmpeg
 from media.file_size import best_that_fits, lower_qualities
@@ -20,9 +19,10 @@ from media.gif import usual_palette
 from media.png import unpack_frames
 from media.read import iter_frames, probe, read_frames, read_recipe
 from media.write import ClipWriter, check_output, open_clip
-from pipelines.choices import GifOptimize, Mp4Tune, OutputFormat
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import GifOptimize, Mp4Tune, OutputFormat
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
+from studio.engine import encoding_of
 
 PICTURES = (OutputFormat.GIF, OutputFormat.WEBP, OutputFormat.APNG)
 VIDEOS = (OutputFormat.MP4, OutputFormat.WEBM)

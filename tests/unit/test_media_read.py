@@ -19,8 +19,8 @@ from media.gif_comment import copy_with_comment, read_gif_comment
 from media.read import iter_frames, probe, read_frames, read_recipe
 from media.tagged_video import from_ffmetadata, to_ffmetadata
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.errors import UserError
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import UserError
 
 ALL = tuple(OutputFormat)
 CLIPS = tuple(kind for kind in OutputFormat if kind is not OutputFormat.TXT)

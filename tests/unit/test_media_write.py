@@ -16,8 +16,8 @@ from media.formats import DamagedClipError, Encoding
 from media.read import iter_frames, probe, read_frames
 from media.webp_file import read_webp_recipe
 from media.write import ClipWriter, check_output, open_clip
-from pipelines.choices import OutputFormat
-from pipelines.errors import InvalidRequestError
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import InvalidRequestError
 
 ALL = tuple(OutputFormat)
 CLIPS = tuple(kind for kind in OutputFormat if kind is not OutputFormat.TXT)
@@ -233,7 +233,9 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from media.write import open_clip
-from pipelines.choices import (OutputFormat)
+from pipelines.plan.choices import (
+    OutputFormat,
+)
 folder, num_frames = Path(sys.argv[1]), int(sys.argv[2])
 picture = np.random.default_rng(0).integers(0, 256, (1, 160, 160, 3), np.uint8)
 with open_clip(folder, stem="clip", formats=list(OutputFormat), fps=Fraction(24), width=160, height=160,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from api.model_names import model_named
-from pipelines import catalog
+from api.recipes.model_names import model_named
+from pipelines.plan import catalog
 
 AD = "guoyww/animatediff/"
 CN = "lllyasviel/"

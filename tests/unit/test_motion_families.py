@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipelines.choices import Scheduler
-from pipelines.motion.families import ANIMATE_LCM, FAMILIES, HOTSHOT_XL, LIGHTNING, PIA, V3, advise
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.motion_families import ANIMATE_LCM, FAMILIES, HOTSHOT_XL, LIGHTNING, PIA, V3, advise
+from pipelines.plan.request import GenerationRequest
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from api.comfy_names import WIDGETS
-from api.seed_args import ARGUMENT_FIELDS, fields_of_seed
-from api.seed_names import ARGUMENT_LABELS
-from pipelines.request import GenerationRequest
+from api.recipes.comfy_names import WIDGETS
+from api.recipes.webui_args import ARGUMENT_FIELDS, fields_of_seed
+from api.recipes.webui_names import ARGUMENT_LABELS
+from pipelines.plan.request import GenerationRequest
 from scripts.names_table import label_of, names_page
 
 DOCS = Path(__file__).parents[2] / "docs"

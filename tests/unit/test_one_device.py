@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from api.one_device import OneDevice
-from pipelines.events import Progress, Stage
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.request import GenerationRequest
+from studio.device_queue import OneDevice
 
 REQUEST = GenerationRequest(seed=1)
 

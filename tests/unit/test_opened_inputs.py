@@ -7,15 +7,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from api.engine import build_request
-from api.inputs import open_inputs, preview_control
-from api.kept_inputs import keep
 from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
 from media.input_files import InputKind
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Stage
-from pipelines.image_fit import ImageFit, fitted
-from pipelines.request import GenerationRequest
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Stage
+from pipelines.plan.image_fit import ImageFit, fitted
+from pipelines.plan.request import GenerationRequest
+from studio.engine import build_request
+from studio.request_inputs import open_inputs, preview_control
+from studio.stored_inputs import keep
 from tests.unit.clips import greys, levels_of, png, video, zipped
 
 SOURCE_FRAMES = 12

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.events import Stage
-from pipelines.planner.costs import Cost
-from pipelines.planner.machine import Machine
-from pipelines.planner.pace import ASSUMED, KEPT_RUNS, Run, fitted, in_memory, pace_of, record, recorded
-from pipelines.planner.tasks import Task
+from pipelines.plan.events import Stage
+from pipelines.plan.planner.costs import Cost
+from pipelines.plan.planner.machine import Machine
+from pipelines.plan.planner.pace import ASSUMED, KEPT_RUNS, Run, fitted, in_memory, pace_of, record, recorded
+from pipelines.plan.planner.tasks import Task
 
 CPU = Machine("cpu", "bfloat16", 1)
 

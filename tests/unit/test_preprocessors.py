@@ -11,9 +11,9 @@ from controlnet.clip_range import as_grey_frames, clip_range
 from controlnet.pixel_filters import _smooth_noise
 from controlnet.preprocessor import Setting, Spread
 from controlnet.preprocessors import OFFLINE, PREPROCESSORS, get_preprocessor, options_of
-from pipelines.errors import InvalidRequestError
-from pipelines.image_fit import Frames
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.image_fit import Frames
+from pipelines.plan.request_fields.units import ControlUnit
 from scripts.train_demo.world import Scene, render
 
 ROOT = Path(__file__).resolve().parents[2]

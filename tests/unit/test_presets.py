@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines import catalog
-from pipelines.errors import InvalidRequestError
-from pipelines.presets import PRESETS, preset_values, presets_for, wanted_lora
-from pipelines.request import GenerationRequest
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.presets import PRESETS, preset_values, presets_for, wanted_lora
+from pipelines.plan.request import GenerationRequest
 
 OFFERED = [(model.id, preset.id) for model in catalog.base_models() for preset in presets_for(model.id)]
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipelines.prompt.dialect import Dialect, find_foreign, foreign_notes
-from pipelines.prompt.letters import plain_prompt
-from pipelines.prompt.tags import read_tags, replace_tags
-from pipelines.prompt.travel import has_keys, plan_travel
-from pipelines.request import GenerationRequest
-from pipelines.schedules import parse_schedule
+from pipelines.plan.prompt.dialect import Dialect, find_foreign, foreign_notes
+from pipelines.plan.prompt.letters import plain_prompt
+from pipelines.plan.prompt.tags import read_tags, replace_tags
+from pipelines.plan.prompt.travel import has_keys, plan_travel
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.schedules import parse_schedule
 
 SPELT = {
     "a byte order mark": "\ufeff0: day\n8: night",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from pipelines.prompt.tags import Tag, read_tags, replace_tags
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.prompt.tags import Tag, read_tags, replace_tags
 
 
 @pytest.mark.parametrize(

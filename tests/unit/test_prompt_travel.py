@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from pipelines.errors import InvalidRequestError
-from pipelines.prompt.travel import MAX_KEYS, Mix, PromptTravel, Stay, plan_travel, read_script
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.prompt.travel import MAX_KEYS, Mix, PromptTravel, Stay, plan_travel, read_script
 
 
 def travel(*lines: str, num_frames: int = 16, **options) -> PromptTravel:

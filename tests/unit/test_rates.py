@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.rates import read_rate, written_rate
-from pipelines.request import GenerationRequest
+from pipelines.plan.rates import read_rate, written_rate
+from pipelines.plan.request import GenerationRequest
 
 
 @pytest.mark.parametrize(

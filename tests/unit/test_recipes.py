@@ -11,14 +11,14 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
-from api.kept_inputs import keep
-from api.modes import Mode
-from api.recipes import input_hashes, read_request, restore
+from api.recipes.read import input_hashes, read_request, restore
 from media.texts import MAX_TEXT_BYTES
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.errors import UserError
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.errors import UserError
+from pipelines.plan.request import GenerationRequest
+from studio.modes import Mode
+from studio.stored_inputs import keep
 
 FORMATS = {kind.lower(): kind for kind in OutputFormat}
 INFOTEXT = (

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from pipelines.events import Progress, Stage
-from pipelines.plan import plan_passes
-from pipelines.planner.remaining import Remaining
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.passes import plan_passes
+from pipelines.plan.planner.remaining import Remaining
+from pipelines.plan.request import GenerationRequest
 
 EXPECTED = dict.fromkeys(Stage, 0.0) | {
     Stage.PREPROCESS: 3.0,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.choices import ContextSchedule, OutputFormat, PromptBlend, Scheduler
-from pipelines.errors import InvalidRequestError
-from pipelines.prompt.travel import has_keys
-from pipelines.request import GenerationRequest, field_bounds
-from pipelines.request_fields.clip import MAX_SEED
-from pipelines.version import VERSION
+from pipelines.plan.choices import ContextSchedule, OutputFormat, PromptBlend, Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.prompt.travel import has_keys
+from pipelines.plan.request import GenerationRequest, field_bounds
+from pipelines.plan.request_fields.clip import MAX_SEED
+from pipelines.plan.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 

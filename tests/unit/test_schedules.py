@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest
-from pipelines.schedules import parse_schedule, schedule_text, values_at
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.schedules import parse_schedule, schedule_text, values_at
 
 keys = st.dictionaries(st.integers(0, 9999), st.floats(0, 4).map(lambda x: round(x, 4)), min_size=1, max_size=6)
 

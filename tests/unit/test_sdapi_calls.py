@@ -6,8 +6,8 @@ import pytest
 
 from api.sdapi.answers import progress_of
 from api.sdapi.calls import Calls, OpenCall, TooManyCallsError
-from pipelines.events import Clip, Progress, Stage
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.request import GenerationRequest
 
 REQUEST = GenerationRequest(seed=1)
 

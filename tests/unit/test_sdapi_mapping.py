@@ -11,20 +11,20 @@ from PIL import Image
 from pydantic import ValidationError
 
 import api.sdapi.files as sdapi_files
-from api.infotext import fields_of_infotext
-from api.inputs import source_facts
-from api.kept_inputs import keep
+from api.recipes.infotext import fields_of_infotext
+from api.recipes.webui_args import _RULES
+from api.recipes.webui_names import CONTROL_MODULES, CONTROL_THRESHOLDS
 from api.sdapi.answers import infotext_of
 from api.sdapi.faults import KeyFaultError, detail_of, details_of_body
 from api.sdapi.mapping import chosen_model, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
-from api.seed_args import _RULES
-from api.seed_names import CONTROL_MODULES, CONTROL_THRESHOLDS
 from controlnet.preprocessors import get_preprocessor
-from pipelines.choices import ClosedLoop, HiresMethod, OutputFormat, Reverse, Scheduler
-from pipelines.errors import InvalidRequestError
-from pipelines.image_fit import ImageFit
-from pipelines.request import GenerationRequest, field_label
+from pipelines.plan.choices import ClosedLoop, HiresMethod, OutputFormat, Reverse, Scheduler
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.image_fit import ImageFit
+from pipelines.plan.request import GenerationRequest, field_label
+from studio.request_inputs import source_facts
+from studio.stored_inputs import keep
 
 CANNY = {"model": "control_v11p_sd15_canny [d14c016b]", "module": "canny"}
 

@@ -3,12 +3,12 @@
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.recipes import restore
+from api.recipes.read import restore
 from api.sdapi.answers import infotext_of
 from api.sdapi.mapping import read_call
 from api.sdapi.models import Txt2Img
-from pipelines.choices import OutputFormat
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.request import GenerationRequest
 
 _WORDS = st.text(st.sampled_from(list("abcxyz ,.:;\"\\()[]{}'|0123456789éあ✂<>=#%&-_")), max_size=40)
 _LINES = st.lists(_WORDS, max_size=3).map("\n".join)
@@ -17,7 +17,7 @@ _NOT_WRITTEN = {"formats", "motion_effect"}  # what the files are, and that a pi
 
 def _is_plain(text: str) -> bool:
     """Whether nothing in a prompt is a key or a tag, nor read as another line of the infotext."""
-    from pipelines.prompt.travel import read_script
+    from pipelines.plan.prompt.travel import read_script
 
     script = read_script(text, num_frames=4)
     return not script.keys and not script.faults and "<" not in text

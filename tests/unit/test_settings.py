@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from api.limits import allowed_bounds, check_limits, within_limits
-from api.start import checked_settings, start_faults
-from pipelines import catalog
-from pipelines.errors import InvalidRequestError
-from pipelines.request import GenerationRequest, field_bounds
-from pipelines.settings import Settings, SettingsError, misspelt_variables, variables
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest, field_bounds
+from pipelines.plan.settings import Settings, SettingsError, misspelt_variables, variables
+from studio.limits import allowed_bounds, check_limits, within_limits
+from studio.start_checks import checked_settings, start_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 

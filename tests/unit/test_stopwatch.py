@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.events import Clip, Progress, Stage
-from pipelines.planner import stopwatch
-from pipelines.planner.machine import this_machine
-from pipelines.planner.pace import recorded
-from pipelines.planner.stopwatch import Meter, timed
-from pipelines.planner.tasks import tasks_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.planner import stopwatch
+from pipelines.plan.planner.machine import this_machine
+from pipelines.plan.planner.pace import recorded
+from pipelines.plan.planner.stopwatch import Meter, timed
+from pipelines.plan.planner.tasks import tasks_of
+from pipelines.plan.request import GenerationRequest
 
 REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2)
 CLIP = Clip((), "{}", 16, 1.0)

@@ -3,9 +3,9 @@
 import pytest
 
 from controlnet.preprocessors import OFFLINE
-from pipelines.events import Stage
-from pipelines.planner.tasks import START, WITHOUT_NETWORKS, tasks_of
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Stage
+from pipelines.plan.planner.tasks import START, WITHOUT_NETWORKS, tasks_of
+from pipelines.plan.request import GenerationRequest
 
 CLIP = "0" * 64
 FRAME = 128 * 64

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ui.timeline_picture import COLOURS, foreign_html, timeline_html
+from ui.charts.timeline_chart import COLOURS, foreign_html, timeline_html
 
 
 def drawn(prompt: str, *, num_frames: int = 16, **options) -> ElementTree.Element:

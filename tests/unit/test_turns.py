@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from api.turns import LEAST_S, MOST_CUT_OFF, CutOffError, RefusedError, Turn, make_in_turns
-from pipelines.events import Clip, Drawn, Paused, Progress, Stage
-from pipelines.planner.machine import TURN_MARGIN_S
-from pipelines.request import GenerationRequest
+from pipelines.plan.events import Clip, Drawn, Paused, Progress, Stage
+from pipelines.plan.planner.machine import TURN_MARGIN_S
+from pipelines.plan.request import GenerationRequest
+from studio.device_leases import LEAST_S, MOST_CUT_OFF, CutOffError, RefusedError, Turn, make_in_turns
 
 REQUEST = GenerationRequest.build(seed=1, num_frames=4)
 

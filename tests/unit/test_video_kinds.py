@@ -12,7 +12,7 @@ from media.input_facts import Cut
 from media.input_files import demuxer_of
 from media.inputs import open_input, probe_input
 from media.read import iter_frames
-from pipelines.errors import InvalidRequestError
+from pipelines.plan.errors import InvalidRequestError
 from tests.unit.color_clips import BLUE, GREEN, H264, X264, color_clip, color_frames, patches
 
 MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-bf", "2")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.weights.kinds import BELONGS, FOLDERS, READERS, WeightsKind, tell_kind, wrong_kind
+from pipelines.plan.model_files.kinds import BELONGS, FOLDERS, READERS, WeightsKind, tell_kind, wrong_kind
 
 T = "down_blocks.0.motion_modules.0.temporal_transformer"
 S = "up_blocks.1.attentions.0.transformer_blocks.0"

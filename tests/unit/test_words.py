@@ -10,13 +10,13 @@ from string import Formatter
 
 import pytest
 
-from api.runs import clip_of
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines.motion.families import FAMILIES
-from pipelines.notes import Note, listed
-from pipelines.planner.estimate import advice
-from pipelines.request import GenerationRequest
-from pipelines.request_fields.units import ControlUnit
+from pipelines.plan.motion_families import FAMILIES
+from pipelines.plan.notes import Note, listed
+from pipelines.plan.planner.estimate import advice
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.request_fields.units import ControlUnit
+from studio.job_runs import clip_of
 from ui.words.speech import language_of, say, say_note, with_own_labels, word
 from ui.words.tables import ENGLISH, by_code, languages, option_key, table, translations
 
@@ -138,7 +138,7 @@ def test_every_note_has_a_german_sentence_of_its_values():
 def notes() -> dict[str, str]:
     """The code and template of every note, where both are written out."""
     found = {}
-    for room in ("api", "controlnet", "finishing", "media", "pipelines"):
+    for room in ("api", "controlnet", "finishing", "media", "pipelines", "studio"):
         for path in (UI.parent / room).rglob("*.py"):
             for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Note":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.faults import Fault, Place, Words
+from pipelines.plan.faults import Fault, Place, Words
 from ui.words.speech import say_or, visitor_language, with_own_labels
 from ui.words.tables import RECORDS, by_code, written_number
 

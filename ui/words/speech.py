@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-from pipelines.notes import Note
+from pipelines.plan.notes import Note
 from ui.words.tables import ENGLISH, by_code, filled, languages, table
 
 

@@ -13,17 +13,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api.field_groups import GROUPS
-from api.grid import MAX_CELLS
-from api.limits import allowed_bounds
 from controlnet.preprocessors import PREPROCESSORS
-from pipelines import catalog
-from pipelines.gpu import TEXTS as GPU_TEXTS
-from pipelines.presets import PRESETS
-from pipelines.prompt.dialect import MEANINGS
-from pipelines.request import GenerationRequest
-from pipelines.request_fields.units import ControlUnit, ImagePrompt
-from pipelines.settings import settings
+from pipelines.plan import catalog
+from pipelines.plan.gpu import TEXTS as GPU_TEXTS
+from pipelines.plan.presets import PRESETS
+from pipelines.plan.prompt.dialect import MEANINGS
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
+from pipelines.plan.settings import settings
+from studio.field_groups import GROUPS
+from studio.grid import MAX_CELLS
+from studio.limits import allowed_bounds
 
 ENGLISH = "en"
 RECORDS: Mapping[type[BaseModel], str] = {GenerationRequest: "field", ControlUnit: "unit", ImagePrompt: "image_prompt"}

@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
-from api.examples import examples_of
-from api.modes import Mode
 from media.write import open_clip
-from pipelines.choices import OutputFormat
+from pipelines.plan.choices import OutputFormat
+from studio.examples import examples_of
+from studio.modes import Mode
 from tests.app.browser.visiting import (
     MARKS,
     SETTLE_MS,

@@ -5,7 +5,7 @@ import json
 import axe_playwright_python.sync_playwright as axe
 import pytest
 
-from api.field_groups import GROUPS
+from studio.field_groups import GROUPS
 from tests.app.browser.conftest import PICTURES
 from tests.app.browser.visiting import (
     MARKS,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.kept_inputs import keep
 from media.write import open_clip
-from pipelines.choices import OutputFormat
-from pipelines.request import GenerationRequest
+from pipelines.plan.choices import OutputFormat
+from pipelines.plan.request import GenerationRequest
+from studio.stored_inputs import keep
 from tests.app.browser.visiting import MARKS, SETTLE_MS, VIDEO_PLAYS, WAIT_MS, expect, open_section, start
 from tests.app.fake_engine import FakeEngine
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.jobs import Jobs
-from api.one_device import OneDevice
 from scripts.two_visitors import watch
+from studio.device_queue import OneDevice
+from studio.jobs import Jobs
 from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab
 from tests.app.browser.visiting import start as press
 from tests.app.conftest import served

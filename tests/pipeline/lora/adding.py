@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from pipelines.errors import WeightsError
-from pipelines.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
-from pipelines.models import Components, applied
-from pipelines.prompt.states import TextStates, encode_prompts
-from pipelines.request import GenerationRequest
+from pipelines.engine.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.engine.models import Components, applied
+from pipelines.engine.prompt_states import TextStates, encode_prompts
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.lora import formats
 
 MOTION = r"motion_modules.*attn[12]\.to_(q|k|v|out\.0)$"

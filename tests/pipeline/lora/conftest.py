@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.models import Components, ModelStore
+from pipelines.engine.models import Components, ModelStore
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import MOTION, SPATIAL

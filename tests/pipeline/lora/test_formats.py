@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import WeightsError
-from pipelines.lora.files import LoraKind, read_lora
-from pipelines.models import ModelStore, applied
+from pipelines.engine.lora.files import LoraKind, read_lora
+from pipelines.engine.models import ModelStore, applied
+from pipelines.plan.errors import WeightsError
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import (

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import WeightsError
-from pipelines.lora.files import read_lora
-from pipelines.models import Components, applied
+from pipelines.engine.lora.files import read_lora
+from pipelines.engine.models import Components, applied
+from pipelines.plan.errors import WeightsError
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import SPATIAL, assert_as_before, planned, small, states
 from tests.pipeline.lora.test_travel import TRAVEL, prediction

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Clip, Stage
-from pipelines.generate import generate
-from pipelines.models import ModelStore, applied
-from pipelines.request import GenerationRequest
+from pipelines.engine.generate import generate
+from pipelines.engine.models import ModelStore, applied
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Clip, Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import MOTION, assert_added, assert_as_before, planned, small, states
 from tests.pipeline.sink import KeptFrames, run

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import InvalidRequestError
-from pipelines.models import Components
+from pipelines.engine.models import Components
+from pipelines.plan.errors import InvalidRequestError
 from tests.pipeline.lora.adding import encoded, planned, refusal_of, small
 
 

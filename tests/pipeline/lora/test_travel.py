@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import InvalidRequestError
-from pipelines.events import Stage
-from pipelines.generate import generate
-from pipelines.lora.merged import find_loras
-from pipelines.lora.travel import set_strengths_at_frames
-from pipelines.models import Components, applied
-from pipelines.motion.modules import set_motion
-from pipelines.request import GenerationRequest
+from pipelines.engine.generate import generate
+from pipelines.engine.lora.merged import find_loras
+from pipelines.engine.lora.travel import set_strengths_at_frames
+from pipelines.engine.models import Components, applied
+from pipelines.engine.motion.modules import set_motion
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Stage
+from pipelines.plan.request import GenerationRequest
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import CONVOLUTIONS, MOTION, SPATIAL, assert_as_before, encoded, planned, small, states
 from tests.pipeline.sink import KeptFrames, run

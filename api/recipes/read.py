@@ -1,0 +1,300 @@
+"""What a file says about how it was made, as the values of a request: our recipes, and other programs' infotext.
+
+Files come from anybody, and from other versions: what can't be used is told in words, and the rest counts.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from api.recipes.foreign import infotext_of_foreign, program_of, refusal_of
+from api.recipes.infotext import fields_of_infotext, fields_of_parts, is_infotext
+from media.input_files import check_plain_file
+from media.inputs import named
+from media.texts import iter_texts
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError, UserError
+from pipelines.plan.faults import Fault
+from pipelines.plan.prompt.dialect import foreign_notes
+from pipelines.plan.prompt.tags import read_tags
+from pipelines.plan.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
+from pipelines.plan.request_fields.clip import MAX_PROMPT_CHARACTERS
+from studio.modes import Mode
+from studio.stored_inputs import is_here
+
+_PROMPTS = ("prompt", "negative_prompt")
+_UNITS = {"controls": "Control unit", "image_prompts": "Image prompt"}
+_MOST_TEXTS = 100
+# Fields that other programs call so, too.
+_USED_ELSEWHERE = frozenset(
+    {
+        *("prompt", "negative_prompt", "seed", "width", "height", "fps", "strength", "scheduler", "guidance_scale"),
+        *("num_inference_steps", "clip_skip", "base_model", "vae", "motion_module", "mask", "num_frames", "formats"),
+        *("upscaler", "interpolation", "controls", "reverse"),
+    }
+)
+_DIGITS_SHOWN = 12
+_MOST_NAMED = 8
+_KEY_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was read.
+
+    Args:
+        values: Every field of the request as JSON. The seed is -1 where none was told. Files are named by hash,
+            whether they are here or not.
+        notes: What must be chosen again and what could not be used, in words. They quote the file: escape them.
+        mode: What the clip was made from.
+    """
+
+    values: Mapping[str, Any]
+    notes: tuple[str, ...]
+    mode: Mode
+
+
+def read_request(path: Path) -> Restored:
+    """Read how a file was made.
+
+    Args:
+        path: A clip or zip of ours, a picture or clip of another program that carries an infotext, or text of either.
+
+    Raises:
+        UserError: It carries neither, is damaged or too large.
+    """
+    text, note = _likeliest_text(path)
+    restored = restore(text)
+    return replace(restored, notes=(note, *restored.notes)) if note else restored
+
+
+def read_text(path: Path) -> str:
+    """The recipe or infotext that a file carries, told apart by content.
+
+    Of several texts it is the first that can be read so; of none, the first.
+
+    Raises:
+        UserError: It carries none, is damaged or too large.
+    """
+    return _likeliest_text(path)[0]
+
+
+def restore(text: str) -> Restored:
+    """The values that a recipe or an infotext tells.
+
+    Raises:
+        UserError: It is neither; what it is instead is named.
+    """
+    text = text.encode(errors="replace").decode().removeprefix("\ufeff")
+    found = _json_of(text)
+    if is_recipe(found):
+        values, notes = _usable(found)
+        return Restored(values, (*notes, *_foreign_notes(values)), _mode_of(values))
+    told: tuple[str, ...] = ()
+    if found is None or is_infotext(text):
+        fields, notes, mode = fields_of_infotext(text)
+    elif foreign := infotext_of_foreign(found):
+        fields, notes, mode = fields_of_parts(foreign[0])
+        told = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
+    else:
+        raise UserError(refusal_of(found, "file", "carry a recipe of this app or an infotext"))
+    values, more = _usable(catalog.complete(fields))
+    return Restored(values, (*told, *notes, *more, *_foreign_notes(values)), mode)
+
+
+def is_recipe(found: object) -> TypeGuard[dict[str, Any]]:
+    """Whether parsed JSON is a recipe of this app.
+
+    Recipes bear a mark, `made_with`. One without it, as an endpoint returns it or people write it, has only fields of
+    the request, or at least more of them than others and one whose name no other program uses.
+    """
+    if not isinstance(found, dict):
+        return False
+    known = [name for name in found if name in GenerationRequest.model_fields]
+    others = len(found) - len(known) - (MADE_WITH in found)
+    if not known or not isinstance(found.get("prompt", ""), str) or _is_json(found.get("prompt", "")):
+        return False
+    if isinstance(found.get(MADE_WITH), dict) or not others:
+        return True
+    return program_of(found) is None and len(known) > others and not _USED_ELSEWHERE.issuperset(known)
+
+
+def check_recipe(text: str) -> None:
+    """Refuse JSON of other programs; which fields of the others are wrong is left to the request.
+
+    Raises:
+        UserError: It is one's, which is named.
+    """
+    found = _json_of(text)
+    if found is None or (isinstance(found, dict) and isinstance(found.get(MADE_WITH), dict)):
+        return
+    prompt = found.get("prompt", "") if isinstance(found, dict) else None
+    if program_of(found) or not isinstance(prompt, str) or _is_json(prompt):
+        raise UserError(refusal_of(found, "recipe", "be one of this app, or an infotext"))
+
+
+def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What people call each input file of a request, and its hash."""
+    for name in FILE_FIELDS:
+        if values[name]:
+            yield field_label(name), values[name]
+    for number, unit in enumerate(values["controls"], start=1):
+        if unit["clip"]:
+            yield f"{_UNITS['controls']} {number}", unit["clip"]
+    for number, unit in enumerate(values["image_prompts"], start=1):
+        for frame, sha256 in unit["pictures"]:
+            yield f"{_UNITS['image_prompts']} {number}, frame {frame}", sha256
+
+
+def _likeliest_text(path: Path) -> tuple[str, str]:
+    """The text of a file that says how it was made, and what to tell people about it."""
+    with named("file"):
+        check_plain_file(path)
+    texts: list[tuple[str, str]] = []
+    for text, note in islice(iter_texts(path), _MOST_TEXTS):
+        if is_recipe(_json_of(text)) or is_infotext(text):
+            return text, note
+        texts.append((text, note))
+    if not texts:
+        fix = "Choose a clip that this app made, or a picture or clip with an infotext"
+        raise UserError(
+            Fault("recipe.none_in_file", "file", "carry a recipe", path.name, fix, seen="{got}, which has none")
+        )
+    return next((found for found in texts if _json_of(found[0]) is not None), texts[0])
+
+
+def _json_of(text: str) -> Any:
+    """Parsed JSON, objects and lists alone; None for any other text."""
+    if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
+        return None
+    try:
+        found = json.loads(text.lstrip("\ufeff"))
+        # Halves of letters, which JSON can name, could not be sent to a browser.
+        return json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_json(prompt: str) -> bool:
+    """Whether a prompt is another program's graph as text; keys as JSON are a prompt."""
+    return program_of(_json_of(prompt)) is not None
+
+
+def _foreign_notes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return foreign_notes(values["prompt"], values["negative_prompt"])
+
+
+def _usable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Every field of the request as JSON, those that can't be used at their defaults; and which these are."""
+    values = {name: value for name, value in told.items() if name in GenerationRequest.model_fields}
+    unknown = [name for name in told if name not in values and name != MADE_WITH]
+    notes = [_unknown(unknown)] if unknown else []
+    notes += _settle_models(values)
+    request, prompts, more = _built(values)
+    found = request.model_dump(mode="json") | prompts
+    if str(values.get("seed", RANDOM_SEED)).strip() == str(RANDOM_SEED):
+        found["seed"] = RANDOM_SEED
+    return found, notes + more + _missing(found)
+
+
+def _unknown(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f"Unknown to this version: {', '.join(name[:_KEY_SHOWN] for name in names[:_MOST_NAMED])}{more}."
+
+
+def _settle_models(values: dict[str, Any]) -> list[str]:
+    """Put the defaults in the place of models that are not here."""
+    notes = []
+
+    def settle(name: str, find: Callable[[str], object], instead: Callable[[], str]) -> None:
+        chosen = values.get(name)
+        if not chosen or not isinstance(chosen, str):
+            return  # the request has its own words for it
+        try:
+            find(chosen)
+        except InvalidRequestError as err:
+            values[name] = instead()
+            notes.append(f"{err} '{values[name] or 'the base model’s own'}' is chosen now.")
+
+    settle("base_model", catalog.find_base_model, lambda: catalog.default_base_model().id)
+    base = catalog.find_base_model(_chosen(values, "base_model"))
+    settle("motion_module", catalog.find_motion_module, lambda: base.motion_module)
+    module = catalog.find_motion_module(_chosen(values, "motion_module"))
+    if notes and None not in (base.family, module.family) and base.family != module.family:
+        values["motion_module"] = base.motion_module
+        notes.append(f"'{module.label}' does not fit '{base.label}'. '{base.motion_module}' is chosen now.")
+    settle("vae", catalog.find_vae, lambda: "")
+    return notes
+
+
+def _chosen(values: Mapping[str, Any], name: str) -> str:
+    chosen = values.get(name)
+    return chosen if chosen and isinstance(chosen, str) else str(GenerationRequest.model_fields[name].default)
+
+
+def _built(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], list[str]]:
+    """The request of what can be used: what breaks a rule is taken out, one after the other, and told.
+
+    A prompt whose keys or tags don't fit is set aside, not lost.
+    """
+    prompts: dict[str, str] = {}
+    notes: list[str] = []
+    while True:
+        try:
+            return GenerationRequest.build(**values), prompts, notes
+        except InvalidRequestError as err:
+            if err.fault is None or err.fault.field not in values:
+                raise
+            name = err.fault.field
+            value = values[name]
+            if name in _PROMPTS and isinstance(value, str) and len(value) <= MAX_PROMPT_CHARACTERS:
+                prompts[name] = value
+                notes.append(str(err))
+            else:
+                notes.append(f"{err} It is left out.")
+            _take_out(values, err.fault)
+
+
+def _take_out(values: dict[str, Any], fault: Fault) -> None:
+    """Without the field; of several units, without the one the fault names."""
+    units, unit = values[fault.field], fault.place[0] if fault.place else None
+    if isinstance(units, list) and isinstance(unit, int) and 1 <= unit <= len(units):
+        values[fault.field] = [one for number, one in enumerate(units, start=1) if number != unit]
+    else:
+        del values[fault.field]
+
+
+def _missing(values: Mapping[str, Any]) -> list[str]:
+    """What the request names and is not here: files, models of units, LoRAs."""
+    notes = []
+    gone = [f"{label} ({sha256[:_DIGITS_SHOWN]}…)" for label, sha256 in input_hashes(values) if not is_here(sha256)]
+    if gone:
+        named_first, more = gone[:_MOST_NAMED], len(gone) - _MOST_NAMED
+        notes.append(f"Choose again: {', '.join(named_first)}{f' and {more:,} more' if more > 0 else ''}.")
+    for field, find in (("controls", catalog.find_controlnet), ("image_prompts", catalog.find_ip_adapter)):
+        notes += [told for unit in values[field] if (told := _fault_of(find, unit["model"]))]
+    for field in _PROMPTS:
+        try:
+            names = dict.fromkeys(tag.name for tag in read_tags(values[field], field=field))
+        except InvalidRequestError as err:
+            notes.append(str(err))
+            continue
+        notes += [told for name in list(names)[:_MOST_NAMED] if (told := _fault_of(catalog.find_lora, name))]
+    return notes
+
+
+def _fault_of(find: Callable[[str], object], name: str) -> str:
+    try:
+        find(name)
+    except InvalidRequestError as err:
+        return str(err)
+    return ""
+
+
+def _mode_of(values: Mapping[str, Any]) -> Mode:
+    if values["source_video"]:
+        return Mode.VID2VID
+    return Mode.IMG2VID if values["first_frame"] or values["controls"] else Mode.TXT2VID

@@ -1,0 +1,260 @@
+"""The arguments of sd-webui-animatediff, of every version, as fields of a request."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from api.recipes.model_names import model_named
+from api.recipes.plain_args import plain_args
+from api.recipes.webui_names import CLOSED_LOOPS, OLD_CLOSED_LOOPS, REVERSES
+from pipelines.plan.choices import FreeInitFilter, Interpolation, OutputFormat, Reverse
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import ENGLISH, Fault
+
+DEFAULT_WINDOW = 16
+"""Its `batch_size` where none is given."""
+
+_SHOWN = 60
+_FRAME = "Frame"  # a format of its API: the frames themselves
+
+
+def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: type(value) is int and value >= low, f"be a whole number of at least {low}"
+
+
+def _number(low: float = -math.inf) -> tuple[Callable[[Any], bool], str]:
+    rule = "be a number" if low == -math.inf else f"be a number of at least {low:g}"
+    return lambda value: type(value) in (int, float) and math.isfinite(value) and value >= low, rule
+
+
+def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: isinstance(value, str) and value in choices, f"be one of {', '.join(choices)}"
+
+
+def _is_reverse(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(type(one) is int and 0 <= one <= 2 for one in value)
+
+
+def _is_format(value: object) -> bool:
+    known = [*OutputFormat, _FRAME]
+    return bool(value) and isinstance(value, (str, list, tuple)) and all(one in known for one in _listed(value))
+
+
+_SWITCH = (lambda value: isinstance(value, bool), "be true or false")
+_TEXT = (lambda value: value is None or isinstance(value, str), "be text")
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (lambda value: isinstance(value, str), "be the name of a motion module"),
+    "enable": _SWITCH,
+    "video_length": _whole(0),
+    "fps": (lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0, "be a number above 0"),
+    "loop_number": _whole(0),
+    "closed_loop": (
+        lambda value: isinstance(value, bool) or (isinstance(value, str) and value in CLOSED_LOOPS),
+        f"be one of {', '.join(CLOSED_LOOPS)}, true or false",
+    ),
+    "batch_size": _whole(1),
+    "stride": _whole(1),
+    "overlap": _whole(-1),
+    "format": (_is_format, f"be one or several of {', '.join([*OutputFormat, _FRAME])}"),
+    "interp": _one_of("Off", "FILM"),
+    "interp_x": _number(1),
+    "reverse": (_is_reverse, "be a list of 0, 1 and 2"),
+    "freeinit_enable": _SWITCH,
+    "freeinit_filter": _one_of(*FreeInitFilter),
+    "freeinit_ds": _number(0),
+    "freeinit_dt": _number(0),
+    "freeinit_iters": _whole(0),
+    "latent_power": _number(),
+    "latent_scale": _number(),
+    "latent_power_last": _number(),
+    "latent_scale_last": _number(),
+    "request_id": (lambda value: isinstance(value, (str, int)), "be text"),
+    "mm_hash": (lambda value: isinstance(value, (str, int)), "be text"),
+    "version": (lambda value: isinstance(value, (str, int, float)), "be text"),
+    "video_source": (lambda _: True, ""),
+    "video_path": _TEXT,
+    "mask_path": _TEXT,
+    "last_frame": (lambda _: True, ""),
+    "is_i2i_batch": (lambda _: True, ""),
+    "video_default": (lambda _: True, ""),
+    "prompt_scheduler": (lambda _: True, ""),
+}
+_SAME = {
+    "fps": "fps",
+    "batch_size": "context_length",
+    "stride": "context_stride",
+    "overlap": "context_overlap",
+    "loop_number": "loop_count",
+    "latent_power": "latent_power",
+    "latent_scale": "latent_scale",
+    "latent_power_last": "latent_power_last",
+    "latent_scale_last": "latent_scale_last",
+}
+_FREE_INIT = {
+    "freeinit_filter": "free_init_filter",
+    "freeinit_ds": "free_init_spatial_stop",
+    "freeinit_dt": "free_init_temporal_stop",
+}
+ARGUMENT_FIELDS = (
+    _SAME
+    | _FREE_INIT
+    | {
+        "model": "motion_module",
+        "video_length": "num_frames",
+        "closed_loop": "closed_loop",
+        "format": "formats",
+        "interp_x": "interpolation_frames",
+        "reverse": "reverse",
+        "freeinit_iters": "free_init_iterations",
+        "last_frame": "last_frame",
+        "video_source": "source_video",
+        "video_path": "source_video",
+        "mask_path": "mask",
+    }
+)
+_FILES = {
+    "video_source": "Source clip",
+    "video_path": "Source clip",
+    "mask_path": "Mask",
+    "last_frame": "Last frame",
+}
+
+
+def faults_of_seed(args: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with arguments, by their keys; empty if all is well.
+
+    Example:
+        >>> faults_of_seed({"fps": 8, "stride": 0})
+        {'stride': 'AnimateDiff stride must be a whole number of at least 1, got 0. Correct it or leave it out.'}
+    """
+    return {key: ENGLISH.sentence(fault.of("AnimateDiff")) for key, fault in broken_args(args).items()}
+
+
+def broken_args(args: Mapping[str, Any]) -> dict[str, Fault]:
+    """The same as faults, each of its key."""
+    plain = plain_args(args)
+    return {str(key): fault for key, value in plain.items() if (fault := _fault(str(key), value, args[key]))}
+
+
+def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The fields of a request that arguments mean; what is not given is not filled in.
+
+    Whether the values fit our own ranges is left to the request.
+
+    Args:
+        args: As its API takes them, of any version, numbers also as text.
+
+    Returns:
+        The fields by name, and in words what has no counterpart.
+
+    Raises:
+        InvalidRequestError: A key is unknown, or its value of another kind; the text names the key.
+
+    Example:
+        >>> fields, _ = fields_of_seed({"video_length": 16, "batch_size": 8, "interp": "FILM", "interp_x": 10})
+        >>> fields["num_frames"], fields["context_length"], fields["interpolation_frames"], fields["keep_duration"]
+        (16, 8, 10, False)
+    """
+    for fault in broken_args(args).values():
+        raise InvalidRequestError(fault.of("AnimateDiff"))
+    args = plain_args(args)
+    fields = {ours: args[theirs] for theirs, ours in _SAME.items() if theirs in args}
+    notes: list[str] = []
+    length = _num_frames(args)
+    if length:
+        fields["num_frames"] = length
+    if "closed_loop" in args:
+        told = args["closed_loop"]
+        fields["closed_loop"] = OLD_CLOSED_LOOPS[told] if isinstance(told, bool) else CLOSED_LOOPS[told]
+    if "reverse" in args:
+        fields["reverse"] = REVERSES.get(frozenset(args["reverse"]), Reverse.OFF)
+    if "freeinit_enable" in args:
+        fields |= _free_init(args)
+    if "interp" in args:
+        fields |= _interpolation(args, fields.get("reverse", Reverse.OFF), length or DEFAULT_WINDOW)
+    for read in (_formats, _motion_module):
+        more, told = read(args)
+        fields |= more
+        notes += told
+    return fields, notes + _without_counterpart(args)
+
+
+def key_of_field(field: str) -> str | None:
+    """The argument that a field of the request comes from; None if there is none.
+
+    Example:
+        >>> key_of_field("context_length")
+        'batch_size'
+    """
+    return next((theirs for theirs, ours in ARGUMENT_FIELDS.items() if ours == field), None)
+
+
+def _fault(key: str, value: object, given: object) -> Fault | None:
+    if key not in _RULES:
+        values = {"known": ", ".join(list(_RULES)[:8])}
+        rule, fix = "be one of its arguments", "Known: {known}, …"
+        return Fault("webui.unknown_argument", key[:_SHOWN], rule, "another", fix, values=values, end="")
+    holds, rule = _RULES[key]
+    if holds(value):
+        return None
+    return Fault("webui.argument", key, rule, given, "Correct it or leave it out")
+
+
+def _num_frames(args: Mapping[str, Any]) -> int:
+    """0 means the source clip's length if there is one, else a window's; 0 if that can't be told here."""
+    if "video_length" not in args or args["video_length"]:
+        return args.get("video_length", 0)
+    return 0 if args.get("video_source") or args.get("video_path") else args.get("batch_size", DEFAULT_WINDOW)
+
+
+def _free_init(args: Mapping[str, Any]) -> dict[str, Any]:
+    if not args["freeinit_enable"]:
+        return {"free_init_iterations": 0}
+    return {"free_init_iterations": args.get("freeinit_iters", 3)} | {
+        ours: args[theirs] for theirs, ours in _FREE_INIT.items() if theirs in args
+    }
+
+
+def _interpolation(args: Mapping[str, Any], reverse: Reverse, length: int) -> dict[str, Any]:
+    """Its number says how many times as many frames there are to be, and the clip becomes slower."""
+    if args["interp"] == "Off":
+        return {"interpolation": Interpolation.OFF}
+    dropped = {Reverse.APPEND: 0, Reverse.DROP_HEAD: 1, Reverse.DROP_TAIL: 1, Reverse.DROP_BOTH: 2}
+    frames = length if reverse is Reverse.OFF else 2 * length - dropped[reverse]
+    times = args.get("interp_x", 10)
+    between = round((frames * times - frames) / (frames - 1)) if frames > 1 else 0
+    if between < 1:
+        return {"interpolation": Interpolation.OFF}
+    return {"interpolation": Interpolation.FILM, "keep_duration": False, "interpolation_frames": between}
+
+
+def _formats(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    if "format" not in args:
+        return {}, []
+    given = _listed(args["format"])
+    formats = [one for one in dict.fromkeys(given) if one != _FRAME]
+    notes = ["The format Frame has no counterpart."] if _FRAME in given else []
+    return ({"formats": formats} if formats else {}), notes
+
+
+def _motion_module(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    if "model" not in args:
+        return {}, []
+    found = model_named("motion_module", args["model"])
+    if found:
+        return {"motion_module": found}, []
+    return {}, [f"Motion module: '{args['model'][:_SHOWN]}' is not in the list. Choose one."]
+
+
+def _without_counterpart(args: Mapping[str, Any]) -> list[str]:
+    notes = []
+    files = dict.fromkeys(_FILES[key] for key in _FILES if args.get(key))
+    if files:
+        notes.append(f"Choose again, since the files are not named by content: {', '.join(files)}.")
+    if args.get("request_id"):
+        notes.append("request_id has no counterpart.")
+    return notes
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,100 @@
+"""Endpoints that make nothing: what a clip will take, which models there are, what the fields mean."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from api.web.endpoint import clip_signature, requests_of, with_preset
+from api.web.field_facts import field_facts
+from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import Entry
+from pipelines.plan.planner.estimate import advice, estimate_all, fit, this_budget
+from pipelines.plan.presets import PRESETS
+from pipelines.plan.request import INPUT_FIELDS, GenerationRequest
+from studio.faults import faults_in_words
+from studio.field_groups import GROUPS, IN_SIGHT
+from studio.modes import keep_uploads
+
+_ESTIMATED = """Tell what clips would take, and make none. Takes what /txt2vid, /img2vid and /vid2vid take.
+
+Returns:
+    seconds for all clips, device_gb and memory_gb at the worst moment, zero_gpu_seconds or null, is_rough: whether no
+    clip of such a model has been made here to go by, fits: into the memory there is; if not, changes: fields that make
+    it fit, and advice in words.
+"""
+
+
+def publish_facts() -> None:
+    """Publish `/estimate`, `/models` and `/fields`, inside the Blocks that is being built."""
+    gr.api(estimate_endpoint(), api_name="estimate", concurrency_id="facts")
+    gr.api(list_models, api_name="models", concurrency_id="facts")
+    gr.api(list_fields, api_name="fields", concurrency_id="facts")
+
+
+def estimate_endpoint() -> Callable[..., dict[str, Any]]:
+    """The function to publish as `/estimate`: what any of the endpoints for clips takes in, seconds and memory out."""
+
+    def estimate_clips(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        with faults_in_words():
+            values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
+            return estimated(requests_of(keep_uploads(None, with_preset(values, shape))))
+
+    shape = clip_signature(None).replace(return_annotation=dict[str, Any])
+    estimate_clips.__doc__ = _ESTIMATED
+    estimate_clips.__annotations__ = {name: one.annotation for name, one in shape.parameters.items()}
+    estimate_clips.__signature__ = shape  # type: ignore[attr-defined]
+    return estimate_clips
+
+
+def estimated(requests: list[GenerationRequest]) -> dict[str, Any]:
+    """What clips that differ in their seeds alone will take together, as JSON."""
+    found, budget = estimate_all(requests), this_budget()
+    fits = budget.holds(found)
+    changes = {} if fits else fit(requests[0], budget)
+    return {
+        "seconds": round(found.seconds, 1),
+        "device_gb": round(found.peak_bytes_device / 1e9, 2),
+        "memory_gb": round(found.peak_bytes_ram / 1e9, 2),
+        "zero_gpu_seconds": None if found.zero_gpu_seconds is None else round(found.zero_gpu_seconds, 1),
+        "is_rough": found.is_rough,
+        "fits": fits,
+        "changes": changes,
+        "advice": "" if fits else advice(changes),
+    }
+
+
+def list_models() -> dict[str, dict[str, str]]:
+    """List the models and presets there are: by kind, the name that calls use and what it is.
+
+    Names of loras stand in prompts, as <lora:name:0.8>; those of controlnets and ip_adapters in controls and
+    image_prompts; the others are values of the fields base_model, motion_module, vae, upscaler and preset.
+
+    Returns:
+        Names and descriptions by kind.
+    """
+    kinds: Mapping[str, tuple[Entry, ...]] = {
+        "base_models": catalog.base_models(),
+        "motion_modules": catalog.motion_modules(),
+        "vaes": catalog.vaes(),
+        "loras": catalog.loras(),
+        "controlnets": catalog.controlnets(),
+        "ip_adapters": catalog.ip_adapters(),
+        "upscalers": catalog.upscalers(),
+    }
+    found = {kind: {entry.names[0]: entry.description for entry in entries} for kind, entries in kinds.items()}
+    found["presets"] = {preset.id: f"{preset.label}: sets {', '.join(preset.sets)}." for preset in PRESETS}
+    return found
+
+
+def list_fields() -> dict[str, dict[str, dict[str, str]]]:
+    """List the settings of a clip by heading: type, default, allowed values and meaning of each.
+
+    Returns:
+        The settings by heading.
+    """
+    groups = {"In sight": IN_SIGHT, **GROUPS, "Pictures and clips": INPUT_FIELDS}
+    return {
+        heading: {name: asdict(field_facts(name, here=True)) for name in names} for heading, names in groups.items()
+    }

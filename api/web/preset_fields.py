@@ -1,0 +1,42 @@
+"""A preset in a call from outside: it fills what the caller left open."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.plan.catalog import complete
+from pipelines.plan.presets import preset_values, wanted_lora
+
+
+def fill_preset(values: Mapping[str, Any], preset: object, defaults: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Fill open fields with those of a preset.
+
+    Open is what is absent, None, or equal to its published default: whoever sends every parameter, as some clients do,
+    says the same as whoever sends none. So a call can't ask for a default against a preset that sets the field.
+
+    Args:
+        values: Fields of the request by name.
+        preset: Its id; none if empty.
+        defaults: The published defaults by name; empty where nothing is sent unless it is meant.
+
+    Returns:
+        The fields, and the tag of the LoRA that the preset wants in the prompt; empty if it wants none.
+
+    Raises:
+        InvalidRequestError: There is no such preset for the base model, or no such model.
+
+    Example:
+        >>> filled, _ = fill_preset({"base_model": "demo", "seed": 1}, "draft", {})
+        >>> filled["num_inference_steps"], filled["scheduler"], filled["seed"]
+        (8, 'dpmpp_2m', 1)
+        >>> fill_preset({"base_model": "demo", "num_frames": 16}, "long", {"num_frames": 16})[0]["num_frames"]
+        64
+        >>> fill_preset({"base_model": "demo", "num_frames": 16}, "long", {})[0]["num_frames"]
+        16
+    """
+    if preset in (None, ""):
+        return dict(values), ""
+    chosen = complete({name: values.get(name) for name in ("base_model", "motion_module")})
+    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
+    is_open = {name for name in found if values.get(name) is None or values[name] == defaults.get(name)}
+    filled = {**values, **{name: found[name] for name in is_open}}
+    return filled, wanted_lora(found["motion_module"]) if "motion_module" in is_open else ""

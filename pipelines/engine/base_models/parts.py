@@ -1,0 +1,135 @@
+"""Base models from their files into memory: tokenizers, text encoders, VAE and the UNet's weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from pipelines.engine.base_models.builds import BUILDS, TextEncoder
+from pipelines.engine.base_models.files import CHECKPOINT, FIELD, BaseFiles
+from pipelines.engine.base_models.layouts import text_tensors, unet_tensors, vae_tensors
+from pipelines.engine.base_models.networks import Named, Words, empty_network, filled, fitting, without_memory
+from pipelines.engine.base_models.single_files import UNET, VAE
+from pipelines.engine.base_models.vae_files import vae_dtype
+from pipelines.engine.weights.digests import sha256_of
+from pipelines.engine.weights.reading import read_shapes, read_weights
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
+
+Read = Callable[[Path, str], dict[str, Tensor]]
+"""Tensors of a file whose names begin with a prefix, which is taken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseParts:
+    """A base model in memory, ready for any motion module.
+
+    Args:
+        tokenizers, text_encoders: One of each, or two for Stable Diffusion XL.
+        unet: Draws stills; its tensors are shared with the UNet that moves them.
+        weights: File name in `BaseFiles.paths` -> sha256.
+    """
+
+    tokenizers: tuple[CLIPTokenizer, ...]
+    text_encoders: tuple[TextEncoder, ...]
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    weights: dict[str, str]
+
+
+def check_base(files: BaseFiles) -> None:
+    """Compare a base model's files with its configuration, by names and shapes alone.
+
+    Raises:
+        WeightsError: A tensor is missing or misshapen, or a configuration makes no network.
+    """
+    known: dict[Path, dict[str, tuple[int, ...]]] = {}
+
+    def read(path: Path, prefix: str) -> dict[str, Tensor]:
+        if path not in known:
+            known[path] = read_shapes(path, field=FIELD)
+        return without_memory(known[path], prefix)
+
+    for name in BUILDS[files.architecture].components:
+        _matched(files, name, read)
+
+
+def load_base(files: BaseFiles, device: str, dtype: torch.dtype) -> BaseParts:
+    """Read a base model and put it on the device, frozen and in evaluation mode.
+
+    All of it is of the type asked for, but for the VAE, which `vae_dtype` decides about.
+
+    Raises:
+        WeightsError: A file does not hold what the configuration promises, or holds NaN or infinity.
+    """
+    classes = BUILDS[files.architecture].text_encoders
+    tokenizers = tuple(_tokenizer(files, name.replace("text_encoder", "tokenizer")) for name in classes)
+    of_vae = vae_dtype(device, dtype, overflows=files.vae_overflows)
+    networks = {name: _network(files, name, of_vae if name == "vae" else dtype).to(device) for name in files.configs}
+    weights = {
+        name if len(paths) == 1 else f"{name}_{number}": sha256_of(path)
+        for name, paths in files.paths.items()
+        for number, path in enumerate(paths, 1)
+    }
+    text_encoders: Any = tuple(networks[name] for name in classes)
+    vae: Any = networks["vae"]
+    unet: Any = networks["unet"]
+    return BaseParts(tokenizers, text_encoders, vae, unet, weights)
+
+
+def _network(files: BaseFiles, name: str, dtype: torch.dtype) -> nn.Module:
+    def read(path: Path, prefix: str) -> dict[str, Tensor]:
+        return read_weights(path, field=FIELD, dtype=dtype, prefix=prefix)
+
+    network, tensors, words = _matched(files, name, read)
+    return filled(network, tensors, words)
+
+
+def _matched(files: BaseFiles, name: str, read: Read) -> tuple[nn.Module, dict[str, Tensor], Words]:
+    """A component without memory, and its tensors under its own names."""
+    build = BUILDS[files.architecture]
+    kinds: dict[str, Any] = {**build.text_encoders, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+    words = Words(f"{build.label} model", FIELD, files.entry.id)
+    network = empty_network(kinds[name], files.configs[name], words)
+    stored: dict[str, Tensor] = {}
+    if name in files.paths:
+        for path in files.paths[name]:
+            stored |= read(path, "")
+    else:
+        prefixes = dict(zip(build.text_encoders, build.checkpoint_parts, strict=True)) | {"unet": UNET, "vae": VAE}
+        stored = read(files.paths[CHECKPOINT][0], prefixes[name])
+    return network, fitting(network, stored, _names_of(files, name), words), words
+
+
+def _names_of(files: BaseFiles, name: str) -> Named:
+    if name == "vae":
+        return vae_tensors
+    if name == "unet":
+        return unet_tensors if CHECKPOINT in files.paths else _as_stored
+    return text_tensors
+
+
+def _as_stored(stored: Any, _: nn.Module) -> dict[str, Tensor]:
+    return dict(stored)
+
+
+def _tokenizer(files: BaseFiles, name: str) -> CLIPTokenizer:
+    try:
+        return CLIPTokenizer.from_pretrained(files.folder / name, local_files_only=True)
+    except Exception as err:  # the library raises whatever it meets in four files of text
+        raise WeightsError(
+            Fault(
+                code="base_model.part_unreadable",
+                field=FIELD,
+                rule="be a whole diffusers folder",
+                got=files.entry.id,
+                seen="'{got:s}', whose {part:s} can't be read",
+                fix="Download it again or choose another",
+                values={"part": name},
+            )
+        ) from err

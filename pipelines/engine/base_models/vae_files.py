@@ -1,0 +1,147 @@
+"""VAEs of their own: full ones and tiny ones, from diffusers folders and single files.
+
+A tiny one (TAESD) has the same latents and a twentieth of the work.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import Tensor, nn
+
+from pipelines.engine.base_models.builds import BUILDS
+from pipelines.engine.base_models.layouts import vae_tensors
+from pipelines.engine.base_models.networks import Words, empty_network, filled, fitting, without_memory
+from pipelines.engine.weights.downloads import fetch, fetch_folder
+from pipelines.engine.weights.reading import FOLDER_CONFIG, no_config, read_shapes, read_weights, weights_in
+from pipelines.plan import catalog
+from pipelines.plan.architecture import Architecture
+from pipelines.plan.catalog_entries import Vae
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
+from pipelines.plan.model_files.kinds import WeightsKind, tell_kind, wrong_kind
+
+FIELD = "vae"
+AnyVae: TypeAlias = AutoencoderKL | AutoencoderTiny
+_CLASSES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+_LATENT_CHANNELS = 4
+_LIKE = "vae"  # the folder in the base model whose VAE single files are like
+_PREFIX = "first_stage_model."
+
+
+def vae_dtype(device: str, dtype: torch.dtype, *, overflows: bool) -> torch.dtype:
+    """The number type that a VAE computes in.
+
+    Bfloat16 has too few digits for pictures: 52 dB beside float32 where float16 has 64
+    (docs/decisions/0007-vae-in-float16.md).
+
+    Args:
+        device: Where it computes, as torch spells it.
+        dtype: What everything else computes in.
+        overflows: Its activations leave the range of float16.
+    """
+    is_half = dtype is not torch.float32 and device != "cpu"  # CPUs compute float16 several times slower than float32
+    return torch.float16 if is_half and not overflows else torch.float32
+
+
+def locate_vae(entry: Vae, architecture: Architecture) -> Path:
+    """Fetch a VAE if need be, and look at what it is; the folder or single file it lies in.
+
+    Raises:
+        WeightsError: It can't be had, is damaged, or is none that fits.
+    """
+    path = _fetch(entry)
+    file = weights_in(path) if path.is_dir() else path
+    if path.is_dir():
+        _refuse_other_folders(entry, path)
+    shapes = read_shapes(file, field=FIELD)
+    if path == file:
+        kind = tell_kind(name.removeprefix(_PREFIX) for name in shapes)
+        if kind is not WeightsKind.VAE:
+            raise wrong_kind(kind, field=FIELD, name=entry.id)
+    _matched(entry, path, architecture, without_memory(shapes, _prefix_of(shapes)))
+    return path
+
+
+def load_vae(
+    entry: Vae, path: Path, architecture: Architecture, *, device: str, dtype: torch.dtype
+) -> tuple[AnyVae, Path]:
+    """Read a VAE and put it on the device, frozen; the file its weights are in comes with it.
+
+    Its type is what `vae_dtype` makes of the one asked for.
+
+    Raises:
+        WeightsError: A file does not hold what the configuration promises.
+    """
+    file = weights_in(path) if path.is_dir() else path
+    overflows = bool(_config(path, architecture).get("force_upcast", False))
+    of_vae = vae_dtype(device, dtype, overflows=overflows)
+    prefix = _prefix_of(read_shapes(file, field=FIELD))
+    stored = read_weights(file, field=FIELD, dtype=of_vae, prefix=prefix)
+    network, tensors, words = _matched(entry, path, architecture, stored)
+    vae: Any = filled(network, tensors, words).to(device)
+    return vae, file
+
+
+def _matched(
+    entry: Vae, path: Path, architecture: Architecture, stored: Mapping[str, Tensor]
+) -> tuple[nn.Module, dict[str, Tensor], Words]:
+    """The VAE without memory, and its tensors under its own names."""
+    config = _config(path, architecture)
+    kind = _CLASSES[config["_class_name"]]
+    words = Words("VAE", FIELD, entry.id)
+    network = empty_network(kind, config, words)
+    return network, fitting(network, stored, vae_tensors if kind is AutoencoderKL else _as_stored, words), words
+
+
+def _as_stored(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
+    return dict(stored)
+
+
+def _prefix_of(names: Mapping[str, object]) -> str:
+    """What stands before every name in a file cut out of a whole model."""
+    return _PREFIX if any(name.startswith(_PREFIX) for name in names) else ""
+
+
+def _fetch(entry: Vae) -> Path:
+    if entry.source != "hub":
+        return entry.folder
+    if entry.file:
+        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
+    return fetch_folder(entry.repo, entry.revision, field=FIELD)
+
+
+def _refuse_other_folders(entry: Vae, folder: Path) -> None:
+    try:
+        config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
+        kind, channels = config["_class_name"], config.get("latent_channels", _LATENT_CHANNELS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise no_config(FIELD, entry.id) from err
+    if kind not in _CLASSES or channels != _LATENT_CHANNELS:
+        raise WeightsError(
+            Fault(
+                code="vae.other_channels",
+                field=FIELD,
+                rule="be made for {limit} latent channels",
+                got=entry.id,
+                seen="'{got:s}', a {class_name:s} of {channels:s}",
+                fix="Choose another VAE",
+                limit=_LATENT_CHANNELS,
+                values={"class_name": str(kind), "channels": str(channels)},
+            )
+        )
+
+
+def _config(path: Path, architecture: Architecture) -> dict[str, Any]:
+    """The configuration of a folder, or of the VAE that single files are like."""
+    folder = path if path.is_dir() else _like_folder(architecture)
+    return dict(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")))
+
+
+def _like_folder(architecture: Architecture) -> Path:
+    """The folder that describes single files: the VAE of the base model they are like."""
+    like = catalog.find_base_model(BUILDS[architecture].configs)
+    return fetch(like.repo, [f"{_LIKE}/{FOLDER_CONFIG}"], like.revision, field=FIELD) / _LIKE

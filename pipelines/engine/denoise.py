@@ -1,0 +1,381 @@
+"""The one loop over steps and windows.
+
+Each step sends every window of the clip through the UNet, averages where windows overlap, and takes one
+scheduler step on the whole clip. So any sampler works at any length, and device memory depends on the
+window alone: the clip's latents stay on the CPU, where a step holds them and the next ones, nothing more.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby, pairwise
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    SchedulerMixin,
+    UNetMotionModel,
+)
+
+from pipelines.engine.free_init import renewed_noise
+from pipelines.engine.inpaint import Kept
+from pipelines.engine.lora.travel import set_strengths_at_frames
+from pipelines.engine.motion.modules import set_motion
+from pipelines.engine.number_range import require_finite_latents
+from pipelines.engine.prompt_states import TextStates
+from pipelines.engine.steering.conditions import NO_CONDITIONS, Conditions, UNetCall
+from pipelines.engine.steering.frame_conditions import frame_conditions
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.context import Window, plan_windows
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+
+_SCHEDULERS: dict[Scheduler, Any] = {
+    Scheduler.DDIM: DDIMScheduler,
+    Scheduler.EULER: EulerDiscreteScheduler,
+    Scheduler.EULER_A: EulerAncestralDiscreteScheduler,
+    Scheduler.DPMPP_2M: DPMSolverMultistepScheduler,
+    Scheduler.LCM: LCMScheduler,
+}
+#: What a scheduler carries from step to step. Everything else follows from its config and the step count.
+_SCHEDULER_MEMORY = ("_step_index", "model_outputs", "lower_order_nums")
+#: So many frames of a clip are told while it is made: enough to see how it moves, whatever its length.
+ESTIMATED_FRAMES = 8
+#: Values of a clip that a scheduler steps at once: 4 MB, so that its intermediate results are small too.
+_STRETCH = 1 << 20
+#: torch draws normal numbers in blocks; stretches of whole blocks draw what the whole clip would.
+_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class DenoiseState:
+    """A clip between two steps; save it, load it, and go on to the identical clip.
+
+    Args:
+        step: Steps done of the present iteration.
+        latents: float32 [1, 4, F, h, w] on the CPU.
+        generator_state: State of the clip's random generator.
+        scheduler_memory: What a multistep scheduler remembers of earlier steps.
+        iteration: Iterations of FreeInit before the present one.
+        begun: The step that it began at: those before it are what `strength` leaves out.
+        block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
+        known, made: Of a clip that is extended, latents before every step and after the last: of the frames that the
+            window is given, and so far of those it makes. Of the clip itself, of its last frames alone.
+        before: The latents of all frames before the window's new ones.
+    """
+
+    step: int
+    latents: torch.Tensor
+    generator_state: torch.Tensor
+    scheduler_memory: dict[str, Any] = field(default_factory=dict)
+    iteration: int = 0
+    begun: int = 0
+    block: int = 0
+    known: tuple[torch.Tensor, ...] = ()
+    made: tuple[torch.Tensor, ...] = ()
+    before: torch.Tensor | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of tensors and plain values, fit for `torch.save` and a `weights_only` load."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DenoiseState":
+        """Inverse of `to_dict`."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class DenoiseStep:
+    """What the loop tells after each call of the UNet.
+
+    Args:
+        step: The step the call belongs to, from 0.
+        windows: Windows that went through in it.
+        state: The clip after the step; None until its last window is through.
+        estimate: What frames spread over the clip, at most `ESTIMATED_FRAMES`, would be if the noise left were taken
+            away now, float32 [1, 4, n, h, w]; comes with `state`.
+        iteration: The iteration of FreeInit that the step belongs to, from 0.
+        block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
+    """
+
+    step: int
+    windows: int
+    state: DenoiseState | None = None
+    estimate: torch.Tensor | None = None
+    iteration: int = 0
+    block: int = 0
+
+
+def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
+    """The request's sampler on the model's noise schedule, its timesteps set.
+
+    Raises:
+        InvalidRequestError: The sampler can't take that many steps.
+    """
+    scheduler = _SCHEDULERS[request.scheduler].from_config(config)
+    try:
+        scheduler.set_timesteps(request.num_inference_steps)
+    except ValueError as err:
+        raise InvalidRequestError(
+            Fault(
+                code="steps.not_for_sampler",
+                field="num_inference_steps",
+                rule="suit the sampler {sampler}",
+                got=request.num_inference_steps,
+                fix="Lower {num_inference_steps:label} ({reason:s})",
+                values={"sampler": request.scheduler, "reason": str(err)},
+            )
+        ) from err
+    return scheduler
+
+
+def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin) -> DenoiseState:
+    """The state before the first step: noise at the sampler's own scale."""
+    return DenoiseState(0, noise * scheduler.init_noise_sigma, generator.get_state())
+
+
+def denoise(
+    request: GenerationRequest,
+    *,
+    unet: UNetMotionModel,
+    scheduler: SchedulerMixin,
+    text: TextStates,
+    state: DenoiseState,
+    windows_a_call: int = 1,
+    kept: Kept | None = None,
+    conditions: Conditions = NO_CONDITIONS,
+) -> Iterator[DenoiseStep]:
+    """Run the steps that are left, those of every iteration, yielding after each call of the UNet.
+
+    The caller may stop between any two yields; no gradient or global state is held across them. A state once
+    told is never changed.
+
+    Args:
+        windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
+            device has memory for them, the same frames but for rounding.
+        kept: What stays as it is, put back after every step and before an iteration's first.
+        conditions: What steers the clip beside its prompts.
+    """
+    generator = torch.Generator("cpu")
+    generator.set_state(state.generator_state)
+    _recall(scheduler, state.scheduler_memory)
+    latents = state.latents
+    steps = len(scheduler.timesteps)
+    begun = state.begun
+    for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
+        iteration, step = divmod(done_before, steps)
+        if iteration > state.iteration:
+            state = _next_iteration(request, state, generator, scheduler)
+            latents = state.latents
+            if kept:
+                kept.put_back(latents, scheduler, step)
+        t = scheduler.timesteps[step]
+        part = (step - begun) / (steps - begun), (step + 1 - begun) / (steps - begun)
+        predict = partial(_predict, unet, text, request, conditions, t, part)
+        prediction = torch.zeros(latents.shape)
+        *calls, last = _calls(plan_windows(request, step), windows_a_call)
+        for windows in calls:
+            _add_windows(prediction, latents, windows, scheduler, t, predict)
+            yield DenoiseStep(step, len(windows), iteration=iteration)
+        _add_windows(prediction, latents, last, scheduler, t, predict)
+        estimate = _estimate(scheduler, prediction, t, latents)
+        latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        require_finite_latents(latents, step=step + 1, steps=steps)
+        if kept:
+            kept.put_back(latents, scheduler, step + 1)
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, begun)
+        yield DenoiseStep(step, len(last), state, estimate, iteration)
+
+
+def denoise_behind(
+    request: GenerationRequest,
+    *,
+    window: range,
+    known: Sequence[torch.Tensor],
+    unet: UNetMotionModel,
+    scheduler: SchedulerMixin,
+    text: TextStates,
+    state: DenoiseState,
+    conditions: Conditions = NO_CONDITIONS,
+) -> Iterator[DenoiseStep]:
+    """Make new frames behind known ones, in one window, yielding after every step.
+
+    At every step the known frames are what they were at that step when they were made, so the new ones see in
+    them the noise that they have themselves. Only the new ones are stepped: a sampler treats each value alone,
+    so what it remembers or draws is theirs alone, too.
+
+    Args:
+        window: The frames of the window in the clip, the known ones first.
+        known: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
+        state: That of the new frames, before the first step or after another.
+        conditions: As `denoise` takes them.
+    """
+    scheduler.set_timesteps(request.num_inference_steps)
+    generator = torch.Generator("cpu")
+    generator.set_state(state.generator_state)
+    _recall(scheduler, state.scheduler_memory)
+    latents = state.latents
+    for step in range(state.step, len(known)):
+        t, before = scheduler.timesteps[step], known[step]
+        sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
+        part = step / len(known), (step + 1) / len(known)
+        prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])
+        prediction = prediction[:, :, before.shape[2] :].contiguous()
+        estimate = _estimate(scheduler, prediction, t, latents)
+        latents = _scheduler_step(scheduler, prediction, t, latents, generator)
+        require_finite_latents(latents, step=step + 1, steps=len(known))
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
+        yield DenoiseStep(step, 1, state, estimate)
+
+
+def _next_iteration(
+    request: GenerationRequest, state: DenoiseState, generator: torch.Generator, scheduler: SchedulerMixin
+) -> DenoiseState:
+    """The state before the first step of FreeInit's next iteration; the sampler forgets the one before."""
+    scheduler.set_timesteps(request.num_inference_steps)
+    iteration = state.iteration + 1
+    alphas = scheduler.alphas_cumprod
+    noise = renewed_noise(request, state.latents, generator, iteration=iteration, alphas_cumprod=alphas)
+    return replace(first_state(noise, generator, scheduler), iteration=iteration)
+
+
+def _calls(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
+    """The windows that go through the UNet together: neighbours of one length."""
+    for _, same in groupby(windows, key=lambda window: len(window.frame_indices)):
+        alike = list(same)
+        for start in range(0, len(alike), most):
+            yield alike[start : start + most]
+
+
+def _add_windows(
+    prediction: torch.Tensor,
+    latents: torch.Tensor,
+    windows: Sequence[Window],
+    scheduler: SchedulerMixin,
+    t: torch.Tensor,
+    predict: Callable[[torch.Tensor, Sequence[list[int]]], torch.Tensor],
+) -> None:
+    """Add the weighted predictions of windows to the clip's, in place."""
+    clips = [list(window.frame_indices) for window in windows]
+    sample = scheduler.scale_model_input(torch.cat([latents[:, :, frames] for frames in clips]), t)
+    out = predict(sample, clips).to(prediction.device, prediction.dtype)
+    for frames, window, noise in zip(clips, windows, out, strict=True):
+        prediction[:, :, frames] += noise * torch.tensor(window.weights)[:, None, None]
+
+
+@torch.no_grad()
+def _predict(
+    unet: UNetMotionModel,
+    text: TextStates,
+    request: GenerationRequest,
+    conditions: Conditions,
+    t: torch.Tensor,
+    part: tuple[float, float],
+    sample: torch.Tensor,
+    clips: Sequence[list[int]],
+) -> torch.Tensor:
+    """What the UNet says of windows [W, 4, L, h, w] with guidance.
+
+    Args:
+        part, clips: As in `UNetCall`.
+    """
+    guided = request.guidance_scale > 1
+    frames = [frame for clip in clips for frame in clip]
+    sample = sample.to(unet.device, unet.dtype)
+    states = text.for_frames(frames, guided=guided).to(unet.device, unet.dtype)
+    batch = [*clips, *clips] if guided else clips
+    set_motion(unet, request, batch)
+    set_strengths_at_frames(unet, batch)
+    added = text.added_conditions(
+        guided=guided, height=request.height, width=request.width, indices=frames, clips=len(clips)
+    )
+    added = {name: value.to(unet.device, unet.dtype) for name, value in added.items()}
+    sample = torch.cat([sample, sample]) if guided else sample
+    call = UNetCall(sample, t, part, clips, guided, states, added)
+    with frame_conditions(unet, per_frame=not text.is_constant), conditions.given(unet, call) as arguments:
+        out = unet(sample, t, encoder_hidden_states=states, added_cond_kwargs=added, **arguments).sample
+    out = out.to("cpu", torch.float32)
+    if guided:
+        negative, positive = out.chunk(2)
+        out = negative + request.guidance_scale * (positive - negative)
+    return out
+
+
+def _estimate(
+    scheduler: SchedulerMixin, prediction: torch.Tensor, t: torch.Tensor, latents: torch.Tensor
+) -> torch.Tensor:
+    """The present estimate of frames spread over the clip without noise; the scheduler stays as it is."""
+    frames = spread(latents.shape[2])
+    before = _memory(scheduler)
+    _recall(scheduler, before, lambda clip: clip[:, :, frames])
+    # A generator of its own: what is drawn here must not be missing in the clip's.
+    result = scheduler.step(prediction[:, :, frames], t, latents[:, :, frames], generator=torch.Generator())
+    estimate = getattr(result, "pred_original_sample", getattr(result, "denoised", None))
+    if estimate is None:  # DPM++ keeps it to itself
+        estimate = scheduler.model_outputs[-1]
+    _recall(scheduler, before)
+    return estimate
+
+
+def spread(num_frames: int) -> list[int]:
+    """The middle frames of as many equal stretches of a clip as it is estimated in.
+
+    Example:
+        >>> spread(1), spread(16), spread(10_000)[:3]
+        ([0], [1, 3, 5, 7, 9, 11, 13, 15], [625, 1875, 3125])
+    """
+    count = min(ESTIMATED_FRAMES, num_frames)
+    return [(2 * index + 1) * num_frames // (2 * count) for index in range(count)]
+
+
+def _scheduler_step(
+    scheduler: SchedulerMixin,
+    prediction: torch.Tensor,
+    t: torch.Tensor,
+    latents: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """One step on the whole clip, a stretch at a time: every sampler treats each value alone.
+
+    Args:
+        prediction: Becomes the next latents, which are returned.
+    """
+    before = _memory(scheduler)
+    old, new = latents.flatten(), prediction.view(-1)
+    recent = torch.empty_like(new) if "model_outputs" in before else None
+    for start, end in pairwise([*range(0, len(new) - _BLOCK + 1, _STRETCH), len(new)]):
+        _recall(scheduler, before, partial(_stretch, start, end))
+        following = scheduler.step(new[start:end], t, old[start:end], generator=generator).prev_sample
+        if recent is not None:
+            recent[start:end] = scheduler.model_outputs[-1]
+        new[start:end] = following
+    if recent is not None:  # the next step would drop the oldest one without a look
+        scheduler.model_outputs = [None, *before["model_outputs"][2:], recent.view(latents.shape)]
+    return prediction
+
+
+def _stretch(start: int, end: int, clip: torch.Tensor) -> torch.Tensor:
+    return clip.view(-1)[start:end]
+
+
+def _memory(scheduler: SchedulerMixin) -> dict[str, Any]:
+    """What a scheduler remembers. Its lists are copied; its tensors need not be, as no step changes them."""
+    return {name: copy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
+
+
+def _recall(
+    scheduler: SchedulerMixin, memory: dict[str, Any], part: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> None:
+    """Give a scheduler its memory of the clip, or of a part of it."""
+    for name, value in memory.items():
+        if isinstance(value, list):
+            value = [part(one) if part and one is not None else one for one in value]
+        setattr(scheduler, name, value)

@@ -1,0 +1,361 @@
+"""The story of a generation: load, encode, denoise window by window, decode into the writer."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from pipelines.engine.base_models.vae_files import AnyVae
+from pipelines.engine.checkpoint import Checkpoint, run_key
+from pipelines.engine.decode import decode_chunk, decoded_together
+from pipelines.engine.denoise import DenoiseState, build_scheduler
+from pipelines.engine.device import choose_device
+from pipelines.engine.extend import denoise_extended
+from pipelines.engine.hires import inputs_of
+from pipelines.engine.init_latents import begin, begin_again, check_inputs
+from pipelines.engine.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
+from pipelines.engine.masks import composite
+from pipelines.engine.models import Components, ModelStore, applied
+from pipelines.engine.previews import Previews, Work, is_moving
+from pipelines.engine.prompt_states import TextStates, encode_prompts
+from pipelines.engine.steering.build import build_conditions, check_steering, weights_of
+from pipelines.engine.steering.control.store import LoadedControl
+from pipelines.engine.steering.image_prompts import LoadedAdapter
+from pipelines.engine.weights.downloads import following
+from pipelines.plan.catalog import advise_size, find_base_model, find_motion_module
+from pipelines.plan.catalog_entries import Lora
+from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
+from pipelines.plan.context import plan_extension
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Clip, Event, Progress, Stage
+from pipelines.plan.faults import Fault
+from pipelines.plan.motion_families import advise
+from pipelines.plan.notes import Note, listed
+from pipelines.plan.passes import first_step, passes_of, second_step, windows_before
+from pipelines.plan.prompt.dialect import foreign_notes
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import settings
+from pipelines.plan.version import VERSION
+
+
+class FrameSink(Protocol):
+    """Where frames go; leaving it cleanly completes the files, leaving it by an exception removes them."""
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def write(self, frames: np.ndarray) -> None: ...
+
+
+OpenWriter = Callable[[GenerationRequest, str], AbstractContextManager[FrameSink]]
+"""Opens the sink of a request's frames; the text is the recipe that its files carry."""
+
+
+@cache
+def default_store() -> ModelStore:
+    """The models of this process, loaded once and shared."""
+    device = choose_device()
+    return ModelStore(device.kind, device.torch_dtype, windows_a_call=settings().windows)
+
+
+def generate(
+    request: GenerationRequest,
+    *,
+    open_writer: OpenWriter,
+    inputs: ClipInputs = NO_INPUTS,
+    store: ModelStore | None = None,
+    resume_from: DenoiseState | None = None,
+    on_state: Callable[[DenoiseState], None] | None = None,
+    checkpoints: Path | None = None,
+    frames_done: int | None = None,
+) -> Iterator[Event]:
+    """Make a clip, telling at every step how far it is.
+
+    Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
+
+    Args:
+        open_writer: Opens the sink of the frames, only once there are frames to write.
+        inputs: The pictures and clips that the request names, opened.
+        store: Models to use; this process's own by default.
+        resume_from: A state `on_state` was given for this very request; its steps are not done again. Not for a
+            request that has two passes.
+        on_state: Called with the state after every step; of an extension, as `denoise_extended` yields them.
+        checkpoints: The folder where runs are kept until they are finished: one that was killed, or stopped, goes on
+            from its last finished step when it is asked for again.
+        frames_done: For a later turn of a run that takes several: how many frames the turns before have handed over,
+            which are not handed over again. None in the first. A turn ends when the caller closes the iterator; the
+            next one goes on from the last step, if there are `checkpoints`.
+
+    Yields:
+        `Progress` for every call of the UNet and decoded chunk, and of downloads; one `Clip` at the end.
+
+    Raises:
+        InvalidRequestError: The request doesn't fit the model.
+        WeightsError: A model can't be loaded.
+        ValueError: `resume_from` is given for a request that has two passes.
+    """
+    passes = passes_of(request)
+    if resume_from and len(passes) > 1:
+        raise ValueError("A run that has two passes can't be resumed from a state")
+    start = time.monotonic()
+    base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
+    if motion.known_family:
+        _check_window(request, motion.known_family.max_positions)
+    entries = find_loras(request)
+    check_inputs(request, inputs)
+    check_steering(request, inputs)
+    yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
+    store = store or default_store()
+    components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
+    _check_window(request, components.family.max_positions)
+    steps = len(build_scheduler(request, components.scheduler_config).timesteps)
+    begins = [first_step(passes[0], steps), *(second_step(one, steps) for one in passes[1:])]
+    plan = yield from _plan_loras(request.first_clip, entries, components)
+    controls = yield from following(partial(store.load_controls, request, components))
+    adapters = yield from following(partial(store.load_adapters, request, components))
+    weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
+    runs = [_open_checkpoint(checkpoints, one, components, weights) for one in passes]
+    found = [resume_from or run.load() for run in runs]
+    told = foreign_notes(request.prompt, request.negative_prompt)
+    warnings = (*told, *components.notes, *_advice(request, components), *plan.warnings)
+    for one, state in reversed(list(zip(passes, found, strict=True))):
+        if state and frames_done is None:
+            place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)
+            warnings += (f"Going on from {listed([*_pass(one, passes), *place])}, where an earlier run ended.",)
+            break
+    with applied(components, request, plan), _kept_when_closed(runs):
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
+        text = encode_prompts(
+            components.tokenizers,
+            components.text_encoders,
+            prompt=plan.prompt,
+            negative_prompt=plan.negative_prompt,
+            clip_skip=request.clip_skip,
+            blend=request.prompt_blend,
+            zero_empty_negative=components.zero_empty_negative,
+            tokens=plan.tokens,
+        )
+        text = replace(text, size_ids=components.family.size_ids)
+        before = [
+            windows_before(one, steps, iteration=state.iteration, block=state.block, step=state.step)
+            if state
+            else windows_before(one, steps, step=begun)
+            for one, state, begun in zip(passes, found, begins, strict=True)
+        ]
+        work = Work.plan(passes, steps=steps, before=before)
+        previews = Previews(components.vae, is_moving(passes[0]))
+        maker = _Maker(inputs, store, components, controls, adapters, text, work, previews, on_state)
+        state = None
+        for one, run, known in zip(passes, runs, found, strict=True):
+            state = yield from maker.make(one, state, known, run, note=_pass(one, passes))
+        assert state
+        warnings += _complaints(runs)
+        recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
+        writer = open_writer(request, recipe)
+        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, frames_done or 0)
+    yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
+    for run in runs:
+        run.remove()  # only now, when the caller has the clip
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What the passes of a clip share."""
+
+    inputs: ClipInputs
+    store: ModelStore
+    components: Components
+    controls: tuple[LoadedControl, ...]
+    adapters: tuple[LoadedAdapter, ...]
+    text: TextStates
+    work: Work
+    previews: Previews
+    on_state: Callable[[DenoiseState], None] | None
+
+    def make(
+        self,
+        one: GenerationRequest,
+        before: DenoiseState | None,
+        found: DenoiseState | None,
+        run: Checkpoint,
+        note: list[Note],
+    ) -> Generator[Event, None, DenoiseState]:
+        """Denoise one pass.
+
+        Args:
+            before: The pass before it, finished; None for the first.
+            found: Where an earlier run of this pass ended.
+            run: Where its states are kept.
+            note: What comes before each place in words.
+
+        Returns:
+            The state after the last step.
+        """
+        parts, inputs = self.components, inputs_of(one, self.inputs)
+        scheduler = build_scheduler(one, parts.scheduler_config)
+        conditions = build_conditions(one, inputs, controls=self.controls, adapters=self.adapters, vae=parts.vae)
+        if before is None:
+            state, kept = yield from begin(one.first_clip, inputs, parts.vae, scheduler)
+        else:
+            state, kept = yield from begin_again(one, inputs, parts.vae, scheduler, before)
+        state = found or state
+        steps = len(scheduler.timesteps)
+        for step in denoise_extended(
+            one,
+            unet=parts.unet,
+            scheduler=scheduler,
+            text=self.text,
+            state=state,
+            windows_a_call=self.store.windows_a_call,
+            kept=kept,
+            conditions=conditions,
+        ):
+            self.work.windows_done += step.windows
+            preview = None
+            if step.state:
+                state = step.state
+                if self.on_state:
+                    self.on_state(state)
+                run.save(state)
+                preview = self.previews.next(step.estimate)
+            place = _place(one, step.step + 1, steps, iteration=step.iteration, block=step.block)
+            told = listed([*note, *place]).capitalized()
+            yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, told)
+        return state
+
+
+@contextmanager
+def _kept_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
+    """Keep the last states of a run that its caller stops."""
+    try:
+        yield
+    except GeneratorExit:
+        for run in runs:
+            run.keep_last()
+        raise
+
+
+def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> list[Note]:
+    """Which pass it is, if there are several."""
+    number = passes.index(one) + 1
+    several = len(passes) > 1
+    return [Note("progress.pass", "pass {number} of {count}", number=number, count=len(passes))] if several else []
+
+
+def _complaints(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
+    return tuple(told for run in runs for told in run.warnings)
+
+
+def _open_checkpoint(
+    folder: Path | None, request: GenerationRequest, components: Components, weights: Mapping[str, str]
+) -> Checkpoint:
+    unet = components.unet
+    return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
+
+
+def _place(request: GenerationRequest, step: int, steps: int, *, iteration: int, block: int) -> list[Note]:
+    place = Note("progress.step", "step {step} of {steps}", step=step, steps=steps)
+    if block:
+        count = len(plan_extension(request))
+        return [Note("progress.extension", "extension {number} of {count}", number=block, count=count), place]
+    if request.iterations > 1:
+        rounds = request.iterations
+        return [Note("progress.round", "round {number} of {count}", number=iteration + 1, count=rounds), place]
+    return [place]
+
+
+def _advice(request: GenerationRequest, components: Components) -> list[str]:
+    settings = request.model_dump()
+    return [*advise_size(components.base, components.family.base, settings), *advise(components.family, settings)]
+
+
+def _plan_loras(
+    request: GenerationRequest, entries: Mapping[str, Lora], components: Components
+) -> Generator[Event, None, LoraPlan]:
+    loras = {}
+    for name, entry in entries.items():
+        yield Progress(Stage.LOAD, 0, 1, note=entry.label)
+        loras[name] = yield from following(partial(load_lora, entry))
+    return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
+
+
+def _write(
+    request: GenerationRequest,
+    inputs: ClipInputs,
+    vae: AnyVae,
+    latents: torch.Tensor,
+    opened: AbstractContextManager[FrameSink],
+    frames_done: int,
+) -> Generator[Event, None, FrameSink]:
+    """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
+    total = request.num_frames + len(request.frames_played_back)
+    one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
+    done = frames_done
+    with opened as sink:
+        for frames in _played(request, inputs, vae, latents, skipped=done):
+            for piece in frames[:, None] if one_by_one else frames[None]:
+                sink.write(piece)
+                done += len(piece)
+                yield Progress(Stage.DECODE, done, total)
+    return sink
+
+
+def _played(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, skipped: int
+) -> Iterator[np.ndarray]:
+    """Finished frames in the order they are played, chunk by chunk.
+
+    Parts that an extension added are decoded by themselves, in the chunks that they were decoded in before: so their
+    frames are the same bit for bit. What is played back is decoded once more, for to keep the frames would take memory
+    that grows with the clip.
+
+    Args:
+        skipped: Frames at the beginning that are not wanted.
+    """
+    chunks = []
+    for start, part in zip(
+        (0, *request.extended_from), latents.tensor_split(request.extended_from, dim=2), strict=True
+    ):
+        chunks += [(start, part, frames) for frames in decoded_together(part)]
+    back = set(request.frames_played_back)
+    order = [(chunk, list(chunk[2])) for chunk in chunks]
+    order += [
+        (chunk, [frame for frame in reversed(chunk[2]) if chunk[0] + frame in back]) for chunk in reversed(chunks)
+    ]
+    for (start, part, chunk), frames in order:
+        wanted = frames[skipped:]
+        skipped = max(0, skipped - len(frames))
+        if wanted:
+            decoded = composite(request, decode_chunk(vae, part, chunk), inputs, start + chunk.start)
+            yield decoded[[frame - chunk.start for frame in wanted]]
+
+
+def _check_window(request: GenerationRequest, max_positions: int) -> None:
+    window = request.context_length if request.extended_from else min(request.context_length, request.num_frames)
+    if 0 < request.inner_length < window:
+        code, name, fix = "windows.inner_longer_than_module", "inner_length", "Lower {inner_length:label}"
+    else:
+        code, name = "windows.longer_than_module", "context_length"
+        fix = "Lower {context_length:label}, or set an inner one"
+    value = getattr(request, name)
+    if min(value, window) > max_positions:
+        raise InvalidRequestError(
+            Fault(
+                code=code,
+                field=name,
+                rule="be at most the {limit} positions of the motion module {module:s}",
+                got=value,
+                fix=fix,
+                limit=max_positions,
+                values={"module": request.motion_module},
+            )
+        )

@@ -1,0 +1,62 @@
+"""Masks: where a source clip may change. White changes, black stays exactly as it is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from pipelines.engine.encode import fitted_frames
+from pipelines.engine.latents import VAE_SCALE_FACTOR
+from pipelines.plan.clip_inputs import ClipInputs, FrameClip
+from pipelines.plan.request import GenerationRequest
+
+_STRETCH = 32  # frames looked at together
+
+
+def soft_masks(request: GenerationRequest, mask: FrameClip, indices: Sequence[int]) -> torch.Tensor:
+    """How far each pixel may change, float32 [n, H, W] from 0 (black: not at all) to 1.
+
+    The edge rises over `mask_feather` pixels inside the white area, so that nothing outside it is touched.
+
+    Args:
+        mask: In any size; it is fitted as the source is, and read as grey.
+        indices: Frames of the clip.
+    """
+    hard = torch.from_numpy(fitted_frames(request, mask, indices).mean(axis=3, dtype=np.float32)) / 255
+    if not (half := -(-request.mask_feather // 2)):
+        return hard
+    window = 2 * half + 1
+    # Shrunk and blurred by half of it: the ramp ends where the white does. Beyond the picture is no edge.
+    black = functional.pad(1 - hard[:, None], (half,) * 4, mode="replicate")
+    shrunk = 1 - functional.max_pool2d(black, window, stride=1)
+    ramp = functional.avg_pool2d(shrunk, window, stride=1, padding=half, count_include_pad=False)[:, 0]
+    return torch.minimum(hard, ramp)
+
+
+def latent_masks(request: GenerationRequest, mask: FrameClip) -> torch.Tensor:
+    """The same for every latent cell of the clip, float32 [1, 1, F, h, w]: 1 where any of its pixels may change."""
+    cells = request.height // VAE_SCALE_FACTOR, request.width // VAE_SCALE_FACTOR
+    found = torch.empty((1, 1, request.num_frames, *cells))
+    for start in range(0, request.num_frames, _STRETCH):
+        frames = range(start, min(start + _STRETCH, request.num_frames))
+        soft = soft_masks(request, mask, frames)[:, None]
+        found[0, 0, frames.start : frames.stop] = (functional.max_pool2d(soft, VAE_SCALE_FACTOR) > 0)[:, 0]
+    return found
+
+
+def composite(request: GenerationRequest, frames: np.ndarray, inputs: ClipInputs, first: int) -> np.ndarray:
+    """What is decoded inside the mask, the source outside, whose pixels come back exactly; without a mask, the frames.
+
+    Args:
+        frames: uint8 [n, H, W, 3], the clip's from number `first` on.
+
+    Returns:
+        uint8 [n, H, W, 3].
+    """
+    if inputs.mask is None or inputs.source is None:
+        return frames
+    indices = range(first, first + len(frames))
+    behind = fitted_frames(request, inputs.source, indices).astype(np.float32)
+    soft = soft_masks(request, inputs.mask, indices).numpy()[..., None]
+    return np.round(behind + soft * (frames - behind)).astype(np.uint8)

@@ -1,0 +1,392 @@
+"""Motion modules: the temporal layers AnimateDiff adds to a UNet, computed as each family's authors do.
+
+diffusers' own layers hold the weights; where its arithmetic differs from the authors' (arXiv:2307.04725 and
+their code), the class of an existing layer is swapped, so names, shapes and state dicts stay diffusers'.
+
+- A motion module's GroupNorm takes statistics of each frame; diffusers takes the whole clip, 11 % off at
+  the UNet's output.
+- AnimateDiff v1 and HotShot-XL were trained with ResNet norms over the whole window; diffusers takes each
+  frame, 45 % off.
+
+One UNet holds every family of its architecture: it has motion layers in its middle block and places for 128
+frames, and a module without middle layers leaves those idle. So another module is put in by handing over
+tensors (`fill_motion_unet`), and nothing is built or compiled again, unless its table of positions is longer still.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import nn
+
+from pipelines.engine.motion.files import FIELD, NORM_GROUPS, inspect_motion
+from pipelines.plan.choices import MotionNorm
+from pipelines.plan.context import Frames, Window, plan_inner_windows
+from pipelines.plan.errors import WeightsError
+from pipelines.plan.faults import Fault
+from pipelines.plan.motion_families import MotionFamily, SpatialNorm
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.schedules import is_constant, values_at
+
+PLACES = 128  # frames the one UNet has positions for: LongAnimateDiff's, the most of all published modules
+MAX_ROWS = 65_535
+"""Rows of one call of attention over time, the positions of all windows: CUDA's kernels have no larger grids."""
+_POSITIONS = ".pos_embed.pe"
+_FIX = "Choose another motion module"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMotionModule:
+    """A motion module in memory.
+
+    Args:
+        adapter: Its weights, exactly as the file has them.
+        family: How it must be run: window, noise schedule, sampler, steps, guidance, base architecture.
+    """
+
+    adapter: MotionAdapter
+    family: MotionFamily
+
+
+def load_motion_module(path: str | Path, *, dtype: torch.dtype | None = None) -> LoadedMotionModule:
+    """Load a motion module of any public family and format.
+
+    Args:
+        path: A .safetensors, .ckpt, .pth, .pt or .bin file, or a diffusers folder.
+        dtype: The number type to hold it in; as stored by default.
+
+    Raises:
+        WeightsError: It is missing, damaged, unsafe, not whole, or no motion module; the text says what it is.
+    """
+    found = inspect_motion(Path(path))
+    return LoadedMotionModule(found.read(dtype), found.family)
+
+
+def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> UNetMotionModel:
+    """Join a base model's UNet and a motion module; both are shared, not copied.
+
+    Args:
+        unet: Any UNet with as many blocks, layers and channels as the motion module was made for.
+        loaded: The motion module.
+
+    Returns:
+        A frozen UNet that computes what the module's authors compute: latents [B, 4, F, h, w] and text
+        states [B·F, T, D] in, a prediction [B, 4, F, h, w] out.
+
+    Raises:
+        WeightsError: The two don't fit.
+    """
+    made_for = tuple(loaded.adapter.config.block_out_channels)
+    if made_for != tuple(unet.config.block_out_channels):
+        raise WeightsError(
+            Fault(
+                code="motion_module.other_channels",
+                field=FIELD,
+                rule="fit the base model, which has blocks of {limit:s} channels",
+                got=_listed(made_for),
+                seen="one made for {got:s}",
+                fix=_FIX,
+                limit=_listed(unet.config.block_out_channels),
+            )
+        )
+    fixed = dict(loaded.adapter.config) | {
+        "use_motion_mid_block": True,
+        "motion_max_seq_length": max(PLACES, loaded.adapter.config.motion_max_seq_length),
+        "conv_in_channels": None,
+    }
+    try:
+        with torch.device("meta"):
+            spatial = UNet2DConditionModel.from_config(unet.config)
+            adapter = MotionAdapter(**{key: value for key, value in fixed.items() if not key.startswith("_")})
+            motion_unet = UNetMotionModel.from_unet2d(spatial, adapter, load_weights=False)
+    except ValueError as err:
+        raise WeightsError(
+            Fault(
+                code="motion_module.other_depth",
+                field=FIELD,
+                rule="fit the base model, which has {limit} layers a block",
+                got="one made for another number of layers",
+                fix=_FIX,
+                limit=unet.config.layers_per_block,
+            )
+        ) from err
+    state = MotionState()
+    motion_unet.motion_state = state
+    motion_unet.built_for = _architecture(unet, loaded)
+    motion_unet.places = fixed["motion_max_seq_length"]
+    for module in motion_unet.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.__class__ = MotionModule
+            module.state = state
+            for block in module.transformer_blocks:
+                for attention in (block.attn1, block.attn2):
+                    attention.to_k.__class__ = ScaledKey
+                    attention.to_k.state = state
+    for norm in _spatial_norms(motion_unet):
+        norm.__class__ = WindowNorm
+        norm.state = state
+    motion_unet.register_forward_pre_hook(_before_call, with_kwargs=True)
+    fill_motion_unet(motion_unet, unet, loaded)
+    return motion_unet
+
+
+def can_hold(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> bool:
+    """Whether `fill_motion_unet` would take these two."""
+    has_places = loaded.adapter.config.motion_max_seq_length <= motion_unet.places
+    return bool(has_places and motion_unet.built_for == _architecture(unet, loaded))
+
+
+def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> None:
+    """Hand other tensors to a UNet that `build_motion_unet` made; no layer is built, nothing is copied.
+
+    Args:
+        motion_unet: The UNet to fill.
+        unet: The base model's, of the same architecture as the one it was built from.
+        loaded: A motion module of the same architecture.
+
+    Raises:
+        WeightsError: They don't fit; the UNet is of no use then until it is filled again.
+    """
+    motion = loaded.adapter.state_dict()
+    weights = unet.state_dict()
+    device, dtype = unet.device, unet.dtype
+    if loaded.adapter.conv_in is not None:  # PIA's own channels beside the base model's four
+        own = motion["conv_in.weight"][:, unet.config.in_channels :].to(device, dtype)
+        weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], own], dim=1)
+    # On the CPU wherever the rest is: ZeroGPU would pack what is expanded of it at full size.
+    nothing = torch.zeros((), dtype=dtype)
+    for name, place in motion_unet.state_dict().items():
+        if name in weights:
+            continue
+        tensor = motion.get(name)
+        if tensor is None:  # a middle block the module does not have: it is idle, costs no memory and no device
+            weights[name] = nothing.expand(place.shape)
+        elif name.endswith(_POSITIONS):
+            weights[name] = _with_places(tensor, place.shape[1]).to(device, dtype)
+        else:
+            weights[name] = tensor.to(device, dtype)
+    with torch.device("meta"):
+        channels = weights["conv_in.weight"].shape[1]
+        motion_unet.conv_in = nn.Conv2d(channels, unet.config.block_out_channels[0], 3, padding=1)
+    try:
+        motion_unet.load_state_dict(weights, strict=True, assign=True)
+    except RuntimeError as err:
+        raise WeightsError(
+            Fault(
+                code="motion_module.other_layers",
+                field=FIELD,
+                rule="fit the base model, which has the layers of its UNet",
+                got="one made for other layers",
+                fix=_FIX,
+            )
+        ) from err
+    motion_unet.requires_grad_(False).eval()
+    motion_unet.motion_state.spatial_norm = loaded.family.spatial_norm
+    groups = _norm_groups(unet, loaded.adapter)
+    for name, module in motion_unet.named_modules():
+        if isinstance(module, MotionModule):
+            module.norm.num_groups = groups
+            module.is_idle = f"{name}.proj_out.weight" not in motion
+
+
+def set_motion(unet: UNetMotionModel, request: GenerationRequest, clips: Sequence[Frames]) -> None:
+    """Tell the motion layers of a UNet what the request wants of them in its next call.
+
+    Args:
+        unet: One that `build_motion_unet` made.
+        request: Its `motion_scale`, `motion_effect` and `inner_*` are read.
+        clips: The frames of each window in the batch, all of one length; twice where it goes twice, as guided.
+    """
+    state = unet.motion_state
+    state.scale, state.effect = (
+        None if is_constant(keys, 1) else torch.tensor([values_at(keys, frames) for frames in clips])
+        for keys in (request.motion_scale, request.motion_effect)
+    )
+    state.inner_windows = plan_inner_windows(request, len(clips[0]))
+
+
+@dataclass
+class MotionState:
+    """What the layers of one UNet need to know beside their input; set from outside, read in every call.
+
+    Args:
+        num_frames: Frames of the window; the UNet notes it itself at every call.
+        norm: Whose arithmetic.
+        spatial_norm: What ResNet norms see in the original's arithmetic.
+        scale: Factors of the attention keys, [B, F] or None: how much the frames' times tell, so how much moves.
+        effect: Factors of what motion layers add, [B, F] or None: how strongly the module acts at all.
+        inner_windows: What attention over time sees at once, if not all frames.
+        seen: The frames it is looking at; the motion modules note it themselves.
+        clips: The windows of the batch it is looking at; noted likewise.
+    """
+
+    num_frames: int = 1
+    norm: MotionNorm = MotionNorm.ORIGINAL
+    spatial_norm: SpatialNorm = SpatialNorm.PER_FRAME
+    scale: torch.Tensor | None = None
+    effect: torch.Tensor | None = None
+    inner_windows: Sequence[Window] = ()
+    seen: slice = field(default_factory=lambda: slice(None))
+    clips: slice = field(default_factory=lambda: slice(None))
+
+
+class MotionModule(AnimateDiffTransformer3D):
+    """A motion module that normalises each frame on its own, as its authors do (or as diffusers does)."""
+
+    state = MotionState()
+    is_idle = False
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        timestep: torch.Tensor | None = None,
+        class_labels: torch.Tensor | None = None,
+        num_frames: int = 1,
+        cross_attention_kwargs: dict[str, object] | None = None,
+    ) -> torch.Tensor:
+        """Attend over time at every position; [B·F, C, h, w] in and out."""
+        del encoder_hidden_states, timestep, class_labels, cross_attention_kwargs
+        if self.is_idle:
+            return hidden_states
+        frames, channels, height, width = hidden_states.shape
+        batch, area = frames // num_frames, height * width
+        if self.state.norm is MotionNorm.DIFFUSERS:
+            x = hidden_states.unflatten(0, (batch, num_frames)).transpose(1, 2)
+            x = self.norm(x).permute(0, 3, 4, 2, 1)
+        else:
+            x = self.norm(hidden_states)
+            x = x.view(batch, num_frames, channels, area).permute(0, 3, 1, 2)
+        x = self.proj_in(x.reshape(batch * area, num_frames, channels))
+        x = self._over_time(x, batch)
+        # Contiguous, for one clip too: else its odd strides go on through every layer that follows.
+        x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1).contiguous()
+        if self.state.effect is not None:
+            x = x * self.state.effect.to(x.device, x.dtype)[:, :, None, None]
+        return x.reshape(frames, channels, height, width) + hidden_states
+
+    def _over_time(self, x: torch.Tensor, batch: int) -> torch.Tensor:
+        """The transformer's blocks, [B·h·w, F, C] in and out: in one call, or where that is too large in several."""
+        if len(x) <= MAX_ROWS:
+            return self._through_blocks(x)
+        parts = []
+        try:
+            for clip, rows in enumerate(x.chunk(batch)):
+                self.state.clips = slice(clip, clip + 1)
+                parts += [self._through_blocks(part) for part in rows.split(MAX_ROWS)]
+        finally:
+            self.state.clips = slice(None)
+        return torch.cat(parts)
+
+    def _through_blocks(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.transformer_blocks:
+            x = _in_inner_windows(block, x, self.state) if self.state.inner_windows else block(x)
+        return x
+
+
+def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: MotionState) -> torch.Tensor:
+    """A block whose attention sees a few frames at a time, as if they were the clip; [B·h·w, F, C] in and out.
+
+    What the inner windows make of a frame is averaged before the feed-forward layer, which sees one frame anyway.
+
+    Source: window-based attention fusion of FreeNoise, arXiv:2310.15169.
+    """
+    mixed = torch.zeros_like(x, dtype=torch.float32)  # in bfloat16 the weights of a frame would not sum to 1
+    for window in state.inner_windows:
+        state.seen = slice(window.frame_indices[0], window.frame_indices[-1] + 1)
+        part = x[:, state.seen]
+        for norm, attention in ((block.norm1, block.attn1), (block.norm2, block.attn2)):
+            if attention is None:  # SparseCtrl's layers have one
+                continue
+            part = attention(block.pos_embed(norm(part))) + part
+        mixed[:, state.seen] += part * torch.tensor(window.weights, device=x.device)[:, None]
+    state.seen = slice(None)
+    x = mixed.to(x.dtype)
+    return block.ff(block.norm3(x)) + x
+
+
+class ScaledKey(nn.Linear):
+    """The key projection of attention over time, with a factor for each frame."""
+
+    state = MotionState()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B·h·w, F, C] in and out."""
+        return self.scaled(super().forward(x))
+
+    def scaled(self, keys: torch.Tensor) -> torch.Tensor:
+        """Keys, or what is added to them, [B·h·w, F, C], times each frame's factor."""
+        if self.state.scale is None:
+            return keys
+        scale = self.state.scale[self.state.clips, self.state.seen].to(keys.device, keys.dtype)
+        return (keys.unflatten(0, (len(scale), -1)) * scale[:, None, :, None]).flatten(0, 1)
+
+
+class WindowNorm(nn.GroupNorm):
+    """A ResNet's norm that takes statistics of the whole window where the motion module was trained so."""
+
+    state = MotionState()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B·F, C, h, w] in and out."""
+        state = self.state
+        if state.spatial_norm is SpatialNorm.PER_FRAME or state.norm is MotionNorm.DIFFUSERS:
+            return super().forward(x)
+        clips = x.unflatten(0, (-1, state.num_frames)).transpose(1, 2)
+        return super().forward(clips).transpose(1, 2).flatten(0, 1)
+
+
+def _before_call(
+    unet: UNetMotionModel, args: tuple[torch.Tensor, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
+    """Note the window's length, and add the channels of a picture that was not given (PIA: mask and picture)."""
+    sample = args[0] if args else kwargs.pop("sample")
+    unet.motion_state.num_frames = sample.shape[2]
+    missing = unet.conv_in.in_channels - sample.shape[1]
+    if missing > 0:
+        sample = torch.cat([sample, sample.new_zeros(sample.shape[0], missing, *sample.shape[2:])], dim=1)
+    return (sample, *args[1:]), kwargs
+
+
+def _architecture(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> tuple[dict[str, Any], ...]:
+    """What decides the layers of the joint UNet, positions and middle block excepted."""
+    adapter = loaded.adapter.config
+    motion = ("motion_layers_per_block", "motion_transformer_layers_per_block", "motion_num_attention_heads")
+    spatial = {key: value for key, value in unet.config.items() if not key.startswith("_") and key != "sample_size"}
+    return spatial, {key: adapter[key] for key in motion}
+
+
+def _spatial_norms(unet: UNetMotionModel) -> Iterator[nn.GroupNorm]:
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock2D):
+            yield from (module.norm1, module.norm2)
+    if unet.conv_norm_out is not None:
+        yield unet.conv_norm_out
+
+
+def _norm_groups(unet: UNet2DConditionModel, adapter: MotionAdapter) -> int:
+    """Groups of the motion layers' norm: no file stores it; the authors' 32, the UNet's where 32 does not divide."""
+    if any(channels % NORM_GROUPS for channels in unet.config.block_out_channels):
+        return int(unet.config.norm_num_groups)
+    return int(adapter.config.motion_norm_num_groups)
+
+
+def _with_places(table: torch.Tensor, places: int) -> torch.Tensor:
+    """A table of positions [1, L, C] with the sinusoid's further rows, [1, places, C]; no window reaches them."""
+    length, channels = table.shape[1:]
+    if length >= places:
+        return table
+    # By device and type: as "like that tensor", ZeroGPU's stand-in for CUDA would leave it on the CPU.
+    further = SinusoidalPositionalEmbedding(channels, places).pe.to(table.device, table.dtype)
+    return torch.cat([table, further[:, length:]], dim=1)
+
+
+def _listed(channels: Sequence[int]) -> str:
+    return ", ".join(map(str, channels))

@@ -1,0 +1,183 @@
+"""Pictures as prompts: the UNet's layers that attend to the text attend to pictures, too (IP-Adapter).
+
+A picture becomes a few tokens, once a request. Between two key frames the tokens go straight from one picture's
+to the other's, so each frame has its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNetMotionModel
+from diffusers.models.attention_processor import Attention
+from torch.nn import functional
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from pipelines.engine.steering.adapter_files import AdapterFiles, AdapterLayers, cross_attentions
+from pipelines.engine.steering.conditions import UNetCall
+from pipelines.plan.clip_inputs import FrameClip
+from pipelines.plan.prompt.travel import PromptTravel, Stay
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.request_fields.units import ImagePrompt
+from pipelines.plan.schedules import values_at
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """An IP-Adapter in memory; shared, so nobody changes it.
+
+    Args:
+        layers: Its own layers.
+        encoder: Its image encoder.
+        files: Where they came from.
+        weights: What was read -> sha256.
+    """
+
+    layers: AdapterLayers
+    encoder: CLIPVisionModelWithProjection
+    files: AdapterFiles
+    weights: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an image prompt shows in one call of the UNet.
+
+    Args:
+        tokens: For each frame of the batch, [B·L, n, D].
+        weight: What they count: one number, or one a frame, [B·L, 1, 1].
+        keys_values: As in `AdapterLayers`.
+    """
+
+    tokens: torch.Tensor
+    weight: float | torch.Tensor
+    keys_values: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+
+class PicturePrompt:
+    """One image prompt of a request, its pictures encoded.
+
+    Args:
+        adapter: Its model.
+        unit: What was asked for.
+        pictures: As many as the unit names, in its order.
+        request: The request.
+    """
+
+    def __init__(
+        self, adapter: LoadedAdapter, unit: ImagePrompt, pictures: Sequence[FrameClip], request: GenerationRequest
+    ) -> None:
+        self._unit = unit
+        self._keys_values = adapter.layers.keys_values
+        order = sorted(range(len(pictures)), key=lambda number: unit.pictures[number][0])
+        self._travel = PromptTravel(
+            tuple(unit.pictures[number][1] for number in order),
+            tuple(Stay(unit.pictures[number][0], unit.pictures[number][0], i) for i, number in enumerate(order)),
+            period=request.num_frames if request.closes_prompts else 0,
+        )
+        guided = request.guidance_scale > 1
+        tokens = _encode(adapter, [pictures[number] for number in order], with_nothing=guided)
+        self._nothing: torch.Tensor | None = tokens[0] if guided else None
+        self._tokens = tokens[1:] if guided else tokens
+
+    def tokens_at(self, frame: int) -> torch.Tensor:
+        """What a frame is shown, [n, D]."""
+        mix = self._travel.mix_at(frame)
+        if not mix.share:
+            return self._tokens[mix.before]
+        return torch.lerp(self._tokens[mix.before], self._tokens[mix.after], mix.share)
+
+    def shown(self, call: UNetCall) -> Shown | None:
+        """What it shows in a call; None outside its part of the steps, and where it weighs 0 at every frame."""
+        frames = call.frames
+        weights = values_at(self._unit.weight, frames) * call.halves
+        if not any(weights) or not call.is_steered_by(self._unit):
+            return None
+        tokens = torch.stack([self.tokens_at(frame) for frame in frames])
+        if self._nothing is not None:
+            tokens = torch.cat([self._nothing.expand_as(tokens), tokens])
+        if len(set(weights)) == 1:
+            return Shown(tokens, weights[0], self._keys_values)
+        factors = torch.tensor(weights, device=tokens.device, dtype=tokens.dtype)[:, None, None]
+        return Shown(tokens, factors, self._keys_values)
+
+
+class PicturePrompts:
+    """All image prompts of a request."""
+
+    def __init__(self, prompts: Sequence[PicturePrompt]) -> None:
+        self._prompts = tuple(prompts)
+
+    @contextmanager
+    def given(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[None]:
+        """As `Prompt`; the UNet is left alone where none has anything to show."""
+        shown = [one for one in (prompt.shown(call) for prompt in self._prompts) if one is not None]
+        layers = list(cross_attentions(unet)) if shown else []
+        before = [layer.processor for layer in layers]
+        try:
+            for i, layer in enumerate(layers):
+                layer.processor = TextAndPictures([(one.tokens, one.weight, *one.keys_values[i]) for one in shown])
+            yield
+        finally:
+            for layer, processor in zip(layers, before, strict=True):
+                layer.processor = processor
+
+
+class TextAndPictures:
+    """Attention to the text, and to each image prompt beside it.
+
+    Args:
+        shown: For each image prompt its tokens, its weight, and what makes keys and values of the tokens.
+
+    Source: IP-Adapter, arXiv:2308.06721, equation 5.
+    """
+
+    def __init__(self, shown: Sequence[tuple[torch.Tensor, float | torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
+        self._shown = shown
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As diffusers' attention processors: [N, h·w, C] and the text's states [N, T, D] in, [N, h·w, C] out."""
+        query = attn.to_q(hidden_states)
+
+        def attend(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+            q, k, v = (one.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for one in (query, keys, values))
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            return mixed.transpose(1, 2).flatten(2).to(query.dtype)
+
+        out = attend(attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
+        for tokens, weight, key, value in self._shown:
+            out = out + weight * attend(functional.linear(tokens, key), functional.linear(tokens, value))
+        return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
+
+
+@torch.no_grad()
+def _encode(adapter: LoadedAdapter, pictures: Sequence[FrameClip], *, with_nothing: bool) -> torch.Tensor:
+    """The tokens of pictures, [N, n, D]; before them, if asked for, those of what the negative prompt is shown.
+
+    That is a vector of zeros for the base kind, and a picture of zeros for the others, as they were trained.
+    """
+    encoder, is_plus = adapter.encoder, adapter.files.is_plus
+    size = encoder.config.image_size
+    prepare = CLIPImageProcessor(size=size, crop_size=size)
+    inputs = [prepare(clip.frames([0])[0], return_tensors="pt").pixel_values for clip in pictures]
+    seen = [_see(encoder, picture, is_plus) for picture in inputs]
+    if with_nothing:
+        seen.insert(0, _see(encoder, torch.zeros_like(inputs[0]), is_plus) if is_plus else torch.zeros_like(seen[0]))
+    tokens: torch.Tensor = adapter.layers.projection(torch.cat(seen))
+    return tokens
+
+
+def _see(encoder: CLIPVisionModelWithProjection, picture: torch.Tensor, is_plus: bool) -> torch.Tensor:
+    picture = picture.to(encoder.device, encoder.dtype)
+    if is_plus:
+        patches: torch.Tensor = encoder(picture, output_hidden_states=True).hidden_states[-2]
+        return patches
+    vector: torch.Tensor = encoder(picture).image_embeds
+    return vector

@@ -1,0 +1,61 @@
+"""Files by their content: the sha256, read once a file and remembered. No torch."""
+
+import hashlib
+import logging
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from pipelines.plan.cache import cache_folder
+
+_log = logging.getLogger(__name__)
+_CHUNK = 1 << 22
+_LENGTH = 64  # hex digits of a sha256
+_WORTH_KEEPING = 1 << 26  # bytes; less is read in a moment
+
+
+def sha256_of(path: Path) -> str:
+    """The content's sha256 in hex; read once for as long as path, size and time stay the same.
+
+    That of a large file is kept in the app's cache, so that gigabytes are not read again at every start.
+    """
+    real = path.resolve()
+    stat = real.stat()
+    return _sha256(real, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    large = size >= _WORTH_KEEPING
+    version = hashlib.sha256(b"%b\0%d\0%d" % (os.fsencode(path), size, mtime_ns)).hexdigest()
+    note = cache_folder() / "digests" / version
+    known = _noted(note) if large else None
+    if known:
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if large:
+        _keep(note, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _noted(note: Path) -> str | None:
+    try:
+        text = note.read_text("ascii")
+    except (OSError, ValueError):
+        return None
+    return text if len(text) == _LENGTH else None
+
+
+def _keep(note: Path, digest: str) -> None:
+    """Write the note in one step, so that nobody reads half of it; without it the file is only read again."""
+    part = note.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(digest, "ascii")
+        part.replace(note)
+    except OSError as err:
+        _log.warning("The sha256 of a file could not be kept (%s); it is read again at the next start.", err)

@@ -1,0 +1,103 @@
+"""What a request comes to: its passes, the steps that each leaves out, its windows and frames. No torch."""
+
+from typing import NamedTuple
+
+from pipelines.plan.context import count_windows, plan_extension
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+
+
+class Pass(NamedTuple):
+    """One pass as it is planned.
+
+    Args:
+        request: The pass, as `passes_of` has it.
+        windows: How many go through the UNet in all its steps.
+        steps: How many steps it takes, those of extensions and of all iterations among them.
+    """
+
+    request: GenerationRequest
+    windows: int
+    steps: int
+
+
+def passes_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+    """The passes of a request, each a request of one pass; the last makes the clip.
+
+    Example:
+        >>> [one.width for one in passes_of(GenerationRequest.build(seed=0, hires_scale=1.5))]
+        [512, 768]
+    """
+    if request.hires_scale == 1:
+        return (request,)
+    width, height = request.clip_size
+    second = {"width": width, "height": height, "strength": request.hires_strength, "free_init_iterations": 0}
+    one_pass = {"hires_scale": 1.0}
+    return request.model_copy(update=one_pass), request.model_copy(update=one_pass | second)
+
+
+def plan_passes(request: GenerationRequest) -> tuple[Pass, ...]:
+    """The passes of a request with the work in each.
+
+    Raises:
+        InvalidRequestError: `strength` leaves no step.
+
+    Example:
+        >>> [(one.windows, one.steps) for one in plan_passes(GenerationRequest.build(seed=0, hires_scale=1.5))]
+        [(25, 25), (12, 12)]
+    """
+    steps = request.num_inference_steps
+    planned = []
+    for number, one in enumerate(passes_of(request)):
+        begun = second_step(one, steps) if number else first_step(one, steps)
+        blocks = len(plan_extension(one))
+        windows = one.iterations * count_all_windows(one, steps) - count_windows(one.first_clip, begun)
+        planned.append(Pass(one, windows, one.iterations * steps * (1 + blocks) - begun))
+    return tuple(planned)
+
+
+def count_all_windows(request: GenerationRequest, steps: int) -> int:
+    """How many windows all of a clip's steps have together, its extensions included."""
+    return count_windows(request.first_clip, steps) + steps * len(plan_extension(request))
+
+
+def windows_before(request: GenerationRequest, steps: int, *, iteration: int = 0, block: int = 0, step: int = 0) -> int:
+    """How many windows of a pass come before a step.
+
+    Args:
+        request: The pass.
+        steps: Of an iteration.
+        iteration, block, step: Where, as `DenoiseState` counts them.
+    """
+    if block:
+        return count_windows(request.first_clip, steps) + (block - 1) * steps + step
+    return iteration * count_all_windows(request, steps) + count_windows(request.first_clip, step)
+
+
+def first_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a clip begins at; those before it are what `strength` leaves out.
+
+    Raises:
+        InvalidRequestError: No step is left.
+    """
+    if not request.starts_from_pictures:
+        return 0
+    left = min(int(steps * request.strength), steps)  # as diffusers counts them
+    if not left:
+        raise InvalidRequestError(
+            Fault(
+                code="strength.leaves_no_step",
+                field="strength",
+                rule="leave at least one of the {steps} steps",
+                got=f"{request.strength:g}",
+                fix="Raise {strength:label}",
+                values={"steps": steps},
+            )
+        )
+    return steps - left
+
+
+def second_step(request: GenerationRequest, steps: int) -> int:
+    """The step that a second pass begins at; the request has seen to it that one is left."""
+    return steps - min(int(steps * request.strength), steps)

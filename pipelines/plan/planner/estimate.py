@@ -1,0 +1,279 @@
+"""What clips will take, before they are made: seconds, memory, and what to change where one won't fit. No torch."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from pipelines.plan.choices import Scheduler
+from pipelines.plan.context import count_windows
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.events import Stage
+from pipelines.plan.notes import Note
+from pipelines.plan.passes import passes_of
+from pipelines.plan.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks, window_frames
+from pipelines.plan.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
+from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, recorded
+from pipelines.plan.planner.tasks import READ, tasks_of
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import settings
+
+ROOM = 0.92
+"""Of the memory there is, a clip may take this share: allocators lose some to gaps."""
+
+_CHUNK_CELLS = 1024  # decoded at once, one frame at least
+_PROGRAM_RAM = 0.9e9  # with torch, before anything is loaded
+_CUDA_RAM = 2.0e9  # the same with CUDA's libraries
+_CUDA_CONTEXT = 0.5e9  # of the card
+_LATENT_BYTES = 16  # a cell: 4 values in float32
+_SHORTEST_WINDOW = 8
+_SMALLEST_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What clips will take.
+
+    Args:
+        seconds: From the press to the last file, on a machine that does nothing else.
+        device_seconds: Of them, those in which a lent device is held: all but finishing and writing frames.
+        peak_bytes_device: Memory of the device at the worst moment; of a CPU that is `peak_bytes_ram`.
+        peak_bytes_ram: Of the program.
+        zero_gpu_seconds: What it takes of ZeroGPU's quota; None elsewhere.
+        turns: How often the device is asked for; elsewhere once for each clip.
+        is_rough: Whether no clip of such a model has been made here to go by.
+        stages: The seconds of each stage. Frames are finished while they are decoded.
+        clips: How many clips.
+    """
+
+    seconds: float
+    device_seconds: float
+    peak_bytes_device: float
+    peak_bytes_ram: float
+    zero_gpu_seconds: float | None
+    turns: int
+    is_rough: bool
+    stages: Mapping[Stage, float]
+    clips: int = 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Memory there is, bytes; None where nobody can tell."""
+
+    device: float | None
+    ram: float | None
+
+    def holds(self, estimate: Estimate) -> bool:
+        """Whether there is room for a clip; taken for granted where nobody can tell."""
+        needs = ((estimate.peak_bytes_device, self.device), (estimate.peak_bytes_ram, self.ram))
+        return all(there is None or needed <= ROOM * there for needed, there in needs)
+
+
+def this_budget(machine: Machine | None = None) -> Budget:
+    """The memory of this machine."""
+    return Budget(device_bytes(machine or this_machine()), ram_bytes())
+
+
+def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
+    """Tell what a clip will take, or several that differ in their seeds alone.
+
+    Args:
+        request: The clip.
+        clips: How many.
+        machine: Where they are made; this one if not given.
+
+    Raises:
+        InvalidRequestError: `strength` leaves no step.
+    """
+    return estimate_all([request] * clips, machine=machine)
+
+
+def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | None = None) -> Estimate:
+    """Tell what clips will take that are made one after the other, such as those of a grid.
+
+    Models are loaded, and control clips made, for the first that needs them.
+
+    Args:
+        requests: At least one.
+        machine: Where they are made; this one if not given.
+
+    Raises:
+        InvalidRequestError: `strength` leaves no step.
+    """
+    machine = machine or this_machine()
+    stages = dict.fromkeys(Stage, 0.0)
+    held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
+    before: GenerationRequest | None = None
+    for request, count in _in_a_row(requests):
+        pace = pace_of(machine, kind_of(request.base_model))
+        is_rough = is_rough or pace.is_rough
+        device, ram = map(max, (device, ram), peak_bytes(request, machine))
+        for times, previous in ((1, before), (count - 1, request)):
+            if not times:
+                continue
+            engine, tasks = _seconds(request, previous, pace, machine)
+            for stage in Stage:
+                stages[stage] += times * (engine.get(stage, 0.0) + tasks[stage])
+            lent = sum(engine.values()) + tasks[Stage.PREPROCESS]
+            held += times * lent
+            turns += times * (turns_of(lent) if machine.kind == "zerogpu" and not request.extended_from else 1)
+        before = request
+    return Estimate(
+        seconds=sum(stages.values()),
+        device_seconds=held,
+        peak_bytes_device=device,
+        peak_bytes_ram=ram,
+        zero_gpu_seconds=QUOTA_FACTOR * held if machine.kind == "zerogpu" else None,
+        turns=turns,
+        is_rough=is_rough,
+        stages=stages,
+        clips=len(requests),
+    )
+
+
+def _in_a_row(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
+    """Requests with how often each comes in a row, whatever their seeds."""
+    seedless = [request.model_copy(update={"seed": 0}) for request in requests]
+    return [(request, len(list(same))) for request, same in groupby(seedless)]
+
+
+def turns_of(seconds: float) -> int:
+    """How many turns on ZeroGPU a clip takes that holds the device so long."""
+    return max(1, math.ceil(seconds / max(1, settings().max_gpu_seconds - TURN_MARGIN_S)))
+
+
+def _seconds(
+    request: GenerationRequest, before: GenerationRequest | None, pace: Pace, machine: Machine
+) -> tuple[dict[Stage, float], dict[Stage, float]]:
+    """Seconds of each stage for the engine's networks, and for all else.
+
+    Args:
+        before: The clip that was made just before; None where nobody knows.
+    """
+    models = models_of(request)
+    if before:
+        loaded = models_of(before) == models
+    else:
+        loaded = in_memory(recorded(machine, kind_of(request.base_model)), models)
+    engine = pace.engine_seconds(cost_of(request, windows_a_call=settings().windows), loaded=loaded)
+    tasks = dict.fromkeys(Stage, 0.0)
+    is_kept = before is not None and _followed(before) == _followed(request)
+    for task in tasks_of(request):
+        if not (is_kept and task.stage is Stage.PREPROCESS and task.name != READ):
+            tasks[task.stage] += pace.task_seconds(task)
+    return engine, tasks
+
+
+def _followed(request: GenerationRequest) -> object:
+    """What decides the control clips of a request, which are kept."""
+    return request.controls, request.source_video, request.clip_size, request.num_frames
+
+
+def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, float]:
+    """Memory at the worst moment, of the device and of the program; of a CPU they are one.
+
+    Weights, the values that live in a call of the UNet or of the VAE, whichever are more, and on the CPU the
+    latents of the whole clip: those of a step and the prediction, what the sampler remembers, and what FreeInit
+    takes between two rounds.
+    """
+    weights = _weights(request) * machine.bytes_a_value
+    live = max(_live(one) for one in passes_of(request)) * machine.bytes_a_value
+    clips = 2 + (request.scheduler is Scheduler.DPMPP_2M) + (4 if request.iterations > 1 else 0)
+    width, height = request.clip_size
+    latents = clips * _LATENT_BYTES * request.num_frames * (width * height // CELL)
+    if machine.kind == "cpu":
+        together = _PROGRAM_RAM + weights + live + latents
+        return together, together
+    return _CUDA_CONTEXT + weights + live, _CUDA_RAM + latents
+
+
+def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, Any]:
+    """What to change so that a clip fits into memory, the least painful first: its second pass, its window, its size.
+
+    Returns:
+        Fields and their new values; empty if it fits, or if none of it helps.
+
+    Example:
+        >>> large = GenerationRequest.build(seed=0, width=1024, height=1024, base_model="demo")
+        >>> fit(large, Budget(None, None))
+        {}
+    """
+    machine = machine or this_machine()
+    for changes in _ways(request):
+        try:
+            changed = GenerationRequest.build(**request.model_dump() | changes)
+            if budget.holds(estimate(changed, machine=machine)):
+                return changes
+        except InvalidRequestError:
+            continue  # as a window that an extension needs
+    return {}
+
+
+def advice(changes: Mapping[str, Any]) -> Note:
+    """What to do about a clip that won't fit, in words.
+
+    Args:
+        changes: What `fit` found.
+    """
+    if not changes:
+        smaller = "Use a smaller model or a machine with more memory."
+        if settings().windows > 1:
+            return Note("advice.fewer_windows", f"{smaller} Whoever runs it may set STUDIO_WINDOWS=1.")
+        return Note("advice.smaller", smaller)
+    told = []
+    if "hires_scale" in changes:
+        scale = changes["hires_scale"]
+        lower = Note("advice.lower", "lower 'Second pass' to {scale:g}", scale=scale)
+        told.append(Note("advice.leave_out", "leave out the second pass") if scale == 1 else lower)
+    if "context_length" in changes:
+        length = changes["context_length"]
+        told.append(Note("advice.shorten", "shorten the window to {frames} frames", frames=length))
+    if "width" in changes:
+        told.append(
+            Note("advice.make_it", "make it {width}×{height}", width=changes["width"], height=changes["height"])
+        )
+    words = told[0]
+    for more in told[1:]:
+        words = Note("advice.and", "{first} and {rest}", first=words, rest=more)
+    return Note("advice.sentence", "{words}.", words=words.capitalized())
+
+
+def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:
+    """Changes from none to a small clip in short windows."""
+    changes: dict[str, Any] = {}
+    yield changes
+    quarters = int(4 * (request.hires_scale - 1))
+    for left in reversed(range(quarters)):
+        changes = {"hires_scale": 1 + left / 4}
+        yield changes
+    length = window_frames(request)
+    shared = max(request.context_overlap, request.inner_length if request.inner_length < length else 0)
+    for shorter in (24, 16, 12, _SHORTEST_WINDOW):
+        if shared < shorter < length:
+            changes = changes | {"context_length": shorter}
+            yield changes
+    for eighths in (7, 6, 5, 4, 3, 2):
+        width, height = (max(_SMALLEST_SIDE, side * eighths // 64 * 8) for side in (request.width, request.height))
+        yield changes | {"width": width, "height": height}
+
+
+def _weights(request: GenerationRequest) -> float:
+    """Numbers in all models of a request."""
+    kinds = networks(kind_of(request.base_model))
+    own = ["unet", "text", "vae_decoder", "vae_encoder"]
+    # A model that two units share is held once.
+    steering = [control_network(model) for model in {unit.model for unit in request.controls}]
+    seeing = ["image_encoder"] if request.image_prompts else []
+    return sum(kinds[name].parameters for name in (*own, *steering, *seeing) if name in kinds)
+
+
+def _live(one: GenerationRequest) -> float:
+    """Values that are in memory at once while a pass is computed."""
+    kinds = networks(kind_of(one.base_model))
+    together = min(settings().windows, count_windows(one.first_clip, 1))
+    images = (2 if one.guidance_scale > 1 else 1) * together
+    window = kinds["unet"].live * images * window_frames(one) * cells_of(one)
+    frames = max(1, _CHUNK_CELLS // cells_of(one))
+    return max(window, kinds["vae_decoder"].live * frames * cells_of(one))

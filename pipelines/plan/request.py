@@ -1,0 +1,444 @@
+"""The request: every knob of a generation, with its meaning, range and default, as one frozen value.
+
+A `GenerationRequest` is fully concrete (the seed is drawn, the model's own defaults are filled in), so it
+*is* the recipe that output files carry: the same request on the same device gives the same frames. It
+imports no torch; page, API and command line take labels, ranges and help from its fields.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, Self
+
+from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from pipelines.plan.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.prompt.travel import plan_travel
+from pipelines.plan.request_faults import fault_of
+from pipelines.plan.request_fields.clip import MAX_SEED, ClipFields
+from pipelines.plan.request_fields.hires import HiresFields
+from pipelines.plan.request_fields.inputs import InputFields
+from pipelines.plan.request_fields.knobs import Effect
+from pipelines.plan.request_fields.motion import MotionFields
+from pipelines.plan.request_fields.noise import NoiseFields
+from pipelines.plan.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
+from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
+from pipelines.plan.request_fields.windows import WindowFields
+
+RANDOM_SEED = -1
+MADE_WITH = "made_with"
+"""The key of a recipe under which the app and the weights are told; it is no field."""
+INPUT_FIELDS = tuple(InputFields.model_fields)
+"""The fields about pictures and clips that a clip is made from or steered by."""
+FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
+"""Those that name a file."""
+
+
+# Python reads bases from the right, and so do the fields: the recipe begins with the words.
+class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, NoiseFields, WindowFields, ClipFields):
+    """One clip to make. Build it with `GenerationRequest.build`, which turns broken rules into words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check_extension(self) -> Self:
+        if not self.extended_from:
+            return self
+        got = ", ".join(map(str, self.extended_from))
+        if any(before >= after for before, after in pairwise(self.lengths)):
+            raise _broken(
+                "extension.not_ascending",
+                "extended_from",
+                "be ascending and below {num_frames:name} ({limit})",
+                got,
+                "Give the lengths that the clip had, or raise {num_frames:label}",
+                limit=self.num_frames,
+            )
+        if not 0 < self.known_frames <= self.extended_from[0]:
+            raise _broken(
+                "extension.too_short_a_clip",
+                "extended_from",
+                "begin with three quarters of the window ({limit} of {window} frames, at least 2) or more",
+                got,
+                "Extend a longer clip, or change {context_length:label}",
+                limit=max(1, self.known_frames),
+                window=self.context_length,
+            )
+        if self.first_frame or self.source_video:
+            raise _broken(
+                "extension.from_pictures",
+                "extended_from",
+                "be empty for a clip that begins at pictures or a source clip",
+                got,
+                "Make it at its full length",
+            )
+        if self.closed_loop is not ClosedLoop.OFF or self.context_schedule is ContextSchedule.LOOPED:
+            name, value = "closed_loop", str(self.closed_loop)
+            if self.closed_loop is ClosedLoop.OFF:
+                name, value = "context_schedule", str(self.context_schedule)
+            raise _broken(
+                "extension.of_a_loop",
+                name,
+                "leave the clip open if it is extended",
+                value,
+                "A loop has no end to go on from: make the clip anew without it",
+            )
+        if self.iterations > 1:
+            raise _broken(
+                "extension.with_free_init",
+                "free_init_iterations",
+                "be 0 or 1 for a clip that is extended",
+                self.free_init_iterations,
+                "Every round makes the whole clip again: make it at its full length",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        num_frames = self.lengths[0]
+        plan_travel(self.prompt, num_frames=num_frames)
+        plan_travel(self.negative_prompt, num_frames=num_frames, field="negative_prompt")
+        return self
+
+    @model_validator(mode="after")
+    def _check_pictures(self) -> Self:
+        if self.last_frame and not self.first_frame:
+            raise _broken(
+                "inputs.last_frame_alone",
+                "last_frame",
+                "come with a {first_frame:name}",
+                "none",
+                "Choose a {first_frame:label}, too",
+            )
+        if self.source_video and self.first_frame:
+            raise _broken(
+                "inputs.source_and_first_frame",
+                "source_video",
+                "not come with a {first_frame:name}",
+                "both",
+                "Remove {first_frame:label} or {source_video:label}",
+            )
+        if self.mask and not self.source_video:
+            raise _broken(
+                "inputs.mask_alone",
+                "mask",
+                "come with a {source_video:name}",
+                "none",
+                "Choose a {source_video:label} to change",
+            )
+        if self.free_init_iterations and (self.first_frame or (self.source_video and self.strength < 1)):
+            raise _broken(
+                "free_init.from_pictures",
+                "free_init_iterations",
+                "be 0 where a clip begins at pictures",
+                self.free_init_iterations,
+                "Set {free_init_iterations:label} to 0",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> Self:
+        if self.context_overlap >= self.context_length:
+            raise _broken(
+                "windows.overlap_too_long",
+                "context_overlap",
+                "be below {context_length:name} ({limit})",
+                self.context_overlap,
+                "Lower {context_overlap:label} or raise {context_length:label}",
+                limit=self.context_length,
+            )
+        if 0 < self.inner_length <= self.inner_overlap:
+            raise _broken(
+                "windows.inner_overlap_too_long",
+                "inner_overlap",
+                "be below {inner_length:name} ({limit})",
+                self.inner_overlap,
+                "Lower {inner_overlap:label} or raise {inner_length:label}",
+                limit=self.inner_length,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        if len(set(self.formats)) != len(self.formats):
+            raise _broken("formats.repeated", "formats", "not repeat", ", ".join(self.formats), "Name each format once")
+        if set(self.formats) == {OutputFormat.TXT}:
+            raise _broken("formats.text_alone", "formats", "have one that holds pictures", "TXT alone", "Add another")
+        if max(self.output_size) > MAX_OUTPUT_SIDE:
+            name = "upscale_by" if self.upscale_by > 1 else "hires_scale"
+            raise _broken(
+                "output.too_large",
+                name,
+                "leave both sides at most {limit} pixels",
+                f"{getattr(self, name):g}",
+                "Lower {field:label} or the size",
+                limit=MAX_OUTPUT_SIDE,
+                size="x".join(map(str, self.output_size)),
+                seen="{got}, which makes {size}",
+            )
+        if self.color_match is ColorMatch.SOURCE and not self.source_video:
+            raise _broken(
+                "color_match.without_source",
+                "color_match",
+                "not be source without a {source_video:name}",
+                "source",
+                "Choose another",
+            )
+        if self.hires_scale > 1 and int(self.num_inference_steps * self.hires_strength) < 1:
+            raise _broken(
+                "hires.no_step_left",
+                "hires_strength",
+                "leave at least one of the {steps} steps",
+                f"{self.hires_strength:g}",
+                "Raise {hires_strength:label}",
+                steps=self.num_inference_steps,
+            )
+        if self.hires_scale > 1 and self.extended_from:
+            raise _broken(
+                "extension.with_hires",
+                "hires_scale",
+                "be 1 for a clip that is extended",
+                f"{self.hires_scale:g}",
+                "Make the clip at its full length, or set {hires_scale:label} to 1",
+            )
+        return self
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Check values from outside and make the request; a seed of -1 is drawn here.
+
+        Raises:
+            InvalidRequestError: A field is unknown or breaks its rule; the text names field, rule, value and remedy.
+
+        Example:
+            >>> GenerationRequest.build(prompt="a red circle", seed=1, num_frames=0)  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            pipelines.plan.errors.InvalidRequestError: num_frames must be greater than or equal to 1, got 0...
+        """
+        # As text, too: a page's box for one seed or several sends text.
+        if values.get("seed", RANDOM_SEED) == RANDOM_SEED or str(values["seed"]).strip() == str(RANDOM_SEED):
+            values["seed"] = secrets.randbelow(MAX_SEED + 1)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as err:
+            raise InvalidRequestError(fault_of(err, cls)) from err
+
+    def to_json(self, *, made_with: Mapping[str, Any] | None = None) -> str:
+        """The recipe: one line of JSON, keys in field order; without those about inputs if there are none.
+
+        Args:
+            made_with: What else is told of how the clip was made, under the key `made_with`: it is no part of the
+                request, and `from_json` passes over it.
+        """
+        text = self.model_dump_json(exclude=None if self.has_inputs else set(INPUT_FIELDS))
+        return text if made_with is None else f'{text[:-1]},"{MADE_WITH}":{json.dumps(made_with, ensure_ascii=False)}}}'
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a recipe back; `from_json(request.to_json()) == request`.
+
+        Raises:
+            InvalidRequestError: It is not a JSON object, or a field breaks its rule.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as err:
+            raise _broken("recipe.no_json", "recipe", "be JSON", text, "Paste a whole recipe") from err
+        if not isinstance(values, dict):
+            raise _broken("recipe.no_object", "recipe", "be a JSON object", text, "Paste a whole recipe")
+        values.pop(MADE_WITH, None)
+        return cls.build(**values)
+
+    def extended_by(self, frames: int) -> Self:
+        """The request of a clip that begins with this one's frames and goes on for some more.
+
+        Args:
+            frames: How many more, >= 1.
+
+        Raises:
+            InvalidRequestError: There are no more frames, too many, or this clip can't be extended.
+
+        Example:
+            >>> longer = GenerationRequest.build(seed=1).extended_by(8)
+            >>> longer.num_frames, longer.extended_from
+            (24, (16,))
+        """
+        if frames < 1:
+            raise _broken(
+                "extension.no_frames", "frames", "be at least {limit}", frames, "Say how many frames to add", limit=1
+            )
+        longer = {"num_frames": self.num_frames + frames, "extended_from": self.lengths}
+        return self.build(**self.model_dump() | longer)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Frames of the clip as it was first made and after each extension; the last is `num_frames`."""
+        return (*self.extended_from, self.num_frames)
+
+    @property
+    def first_clip(self) -> Self:
+        """The request of the clip that this one was extended from in the first place; itself if it was not."""
+        return self.model_copy(update={"num_frames": self.lengths[0], "extended_from": ()})
+
+    @property
+    def known_frames(self) -> int:
+        """Frames that an extension's windows share with what is there: three quarters of a window.
+
+        With 12 known and 4 new frames of 16 the seam changed no more than the clip itself; with 8 and 8 it jumped.
+        """
+        return self.context_length - max(1, self.context_length // 4)
+
+    @property
+    def effective_overlap(self) -> int:
+        """Frames shared by neighbouring windows, with -1 resolved to a quarter of the window."""
+        return self.context_length // 4 if self.context_overlap < 0 else self.context_overlap
+
+    @property
+    def iterations(self) -> int:
+        """How often the clip is made: the rounds of FreeInit, one without it."""
+        return max(1, self.free_init_iterations)
+
+    @property
+    def effective_inner_overlap(self) -> int:
+        """Frames shared by neighbouring inner windows, with -1 resolved to a quarter of the inner window."""
+        return self.inner_length // 4 if self.inner_overlap < 0 else self.inner_overlap
+
+    @property
+    def closes_prompts(self) -> bool:
+        """Whether prompts that change over the clip lead from the last back to the first.
+
+        A clip that fits into one window is not closed.
+        """
+        return self.closed_loop in (ClosedLoop.PROMPTS, ClosedLoop.FULL) and self.num_frames > self.context_length
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether it names pictures or clips, to begin at or to be steered by."""
+        return bool(self.first_frame or self.source_video or self.controls or self.image_prompts)
+
+    @property
+    def starts_from_pictures(self) -> bool:
+        """Whether pictures shine through the noise it begins at. At full strength nothing of a source clip does."""
+        return bool(self.first_frame) or bool(self.source_video and self.strength < 1)
+
+    @property
+    def frames_played_back(self) -> range:
+        """The frames written behind the last one, from the end to the beginning.
+
+        A fully closed clip that fits into one window is no ring to it: it is played back without head and tail.
+
+        Example:
+            >>> list(GenerationRequest.build(num_frames=4, reverse="drop_both", seed=0).frames_played_back)
+            [2, 1]
+        """
+        reverse = self.reverse
+        if reverse is Reverse.OFF and self.closed_loop is ClosedLoop.FULL and self.num_frames <= self.context_length:
+            reverse = Reverse.DROP_BOTH
+        if reverse is Reverse.OFF:
+            return range(0)
+        drops_head, drops_tail = (reverse in (one, Reverse.DROP_BOTH) for one in (Reverse.DROP_HEAD, Reverse.DROP_TAIL))
+        return range(self.num_frames - 1 - drops_head, drops_tail - 1, -1)
+
+    @property
+    def loops(self) -> bool:
+        """Whether the frame behind the last one is the first, so that something belongs between the two."""
+        back = self.frames_played_back
+        if back:
+            return back[-1] > 0
+        return self.closed_loop is not ClosedLoop.OFF and self.num_frames > self.context_length
+
+    @property
+    def clip_size(self) -> tuple[int, int]:
+        """Width and height of the frames as they are made, after a second pass if there is one, pixels."""
+        width, height = (max(8, 8 * round(side * self.hires_scale / 8)) for side in (self.width, self.height))
+        return width, height
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Width and height of the frames in the files, pixels."""
+        width, height = (round(side * self.upscale_by) for side in self.clip_size)
+        return width, height
+
+    @property
+    def inserted_frames(self) -> int:
+        """How many frames stand between two that were made."""
+        return 0 if self.interpolation is Interpolation.OFF else self.interpolation_frames
+
+    @property
+    def output_fps(self) -> Fraction:
+        """Frames a second in the files."""
+        return self.fps * (self.inserted_frames + 1) if self.keep_duration else self.fps
+
+    @property
+    def output_frames(self) -> int:
+        """Frames in the files.
+
+        Example:
+            >>> request = GenerationRequest.build(interpolation="flow", interpolation_frames=10, seed=0)
+            >>> request.num_frames, request.output_frames, request.output_frames / request.output_fps
+            (16, 176, Fraction(2, 1))
+        """
+        made = self.num_frames + len(self.frames_played_back)
+        return made + self.inserted_frames * (made - (not self.loops)) + self.held_frames
+
+    @property
+    def held_frames(self) -> int:
+        """How often the last frame is there again, so that it too lasts as long as before frames stood in between."""
+        return self.inserted_frames if self.keep_duration and not self.loops else 0
+
+
+def field_label(name: str) -> str:
+    """What people call a field of the request or of a unit."""
+    return str(
+        _extra((ImagePrompt.model_fields | ControlUnit.model_fields | GenerationRequest.model_fields)[name])["label"]
+    )
+
+
+def fields_affecting(effect: Effect) -> tuple[str, ...]:
+    """The fields that decide something beside the clip, in the request's order.
+
+    Example:
+        >>> fields_affecting("travel")
+        ('prompt_hold', 'num_frames', 'context_length', 'closed_loop')
+    """
+    return tuple(name for name, field in GenerationRequest.model_fields.items() if effect in _extra(field)["affects"])
+
+
+def field_step(name: str) -> float | None:
+    """The slider step of a numeric field."""
+    return _extra(GenerationRequest.model_fields[name])["step"]
+
+
+def field_bounds(name: str) -> tuple[float | None, float | None]:
+    """Lowest and highest allowed value of a numeric field; None where there is no bound."""
+    low = high = None
+    for rule in GenerationRequest.model_fields[name].metadata:
+        low = getattr(rule, "ge", low)
+        high = getattr(rule, "le", high)
+    return low, high
+
+
+def _broken(
+    code: str,
+    field: str,
+    rule: str,
+    got: object,
+    fix: str,
+    *,
+    limit: object = None,
+    seen: str = "{got}",
+    **values: object,
+) -> InvalidRequestError:
+    fault = Fault(code, field, rule, got, fix, limit=limit, seen=seen, values=values)
+    return InvalidRequestError(fault)
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra

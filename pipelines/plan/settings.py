@@ -1,0 +1,279 @@
+"""The operator's settings: every environment variable the studio reads, with its meaning, default and range. No torch.
+
+README's table is made from here (`make docs`). Variables of others that we heed, such as `CUDA_VISIBLE_DEVICES`,
+`SPACES_ZERO_GPU` and `XDG_CACHE_HOME`, are none of ours and stand where they are read.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from pipelines.plan.errors import UserError
+from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES, MAX_SIDE
+
+CHECKPOINT_DIR = "CHECKPOINT_DIR"
+DROPPED_DIR = "DROPPED_DIR"
+"""The folder of LoRAs visitors have dropped. The app sets it for itself; worker processes inherit it."""
+GALLERY_DIR = "GALLERY_DIR"
+HUB_MODELS = "HUB_MODELS"
+INPUTS_DIR = "INPUTS_DIR"
+MAX_CLIPS = 16
+"""Most clips of one press or call, wherever it comes from."""
+
+_OWN_PREFIX = "STUDIO_"
+_MOST_STEPS = 750  # 150 in each of five rounds
+_VALUE_SHOWN = 60
+_YES, _NO = ("public", "yes", "true", "1", "on"), ("private", "no", "false", "0", "off")
+
+
+class SettingsError(UserError):
+    """Environment variables can't be used; the text has a line for each."""
+
+
+def _setting(default: Any, variable: str, *, help: str, unit: str = "", fix: str = "", **rules: Any) -> Any:  # noqa: A002
+    """A field.
+
+    Args:
+        default: What holds where the variable is absent or empty.
+        variable: Its name in the environment.
+        help: One or two plain sentences.
+        unit: Of a number.
+        fix: What to do about a value that can't be used; "Change <variable>, or leave it out" if not given.
+        rules: As pydantic's `Field` takes them.
+    """
+    extra: dict[str, Any] = {"unit": unit, "fix": fix or f"Change {variable}, or leave it out"}
+    return Field(default, alias=variable, description=help, json_schema_extra=extra, **rules)
+
+
+def _read_yes(value: object) -> object:
+    text = str(value).strip().lower()
+    if text in (*_YES, *_NO):
+        return text in _YES
+    raise ValueError("must be public or private")
+
+
+def _read_auth(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[^:\s]+:\S+", value):
+        raise ValueError("must be a user's name, a colon and a password, without spaces")
+    return value
+
+
+class Settings(BaseModel):
+    """What the operator has set, read from the environment once a process starts and whenever it is asked for.
+
+    A limit of None leaves the request's own bound. Limits hold for visitors of the page and the endpoints; the command
+    line is the operator's own.
+    """
+
+    # A fault never carries the value: `STUDIO_AUTH` holds a password.
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, hide_input_in_errors=True)
+
+    models_dir: Path | None = _setting(
+        None,
+        "MODELS_DIR",
+        help="The folder of your own models, with `base_models`, `motion_modules`, `vaes`, `controlnets`, "
+        "`ip_adapters`, `loras` and `embeddings` in it.",
+    )
+    checkpoint_dir: Path | None = _setting(
+        None, CHECKPOINT_DIR, help="The folder where interrupted runs are kept until they are finished."
+    )
+    inputs_dir: Path | None = _setting(
+        None, INPUTS_DIR, help="The folder where uploaded pictures and clips are kept; without it they go at the end."
+    )
+    gallery_dir: Path | None = _setting(
+        None, GALLERY_DIR, help="The folder of the visitors' galleries; without it they go at the end."
+    )
+    gallery_max_gb: float = _setting(
+        2.0, "GALLERY_MAX_GB", help="How large all galleries together may become.", unit="GB", ge=0, le=1_000_000
+    )
+    gallery_max_days: float = _setting(
+        7.0, "GALLERY_MAX_DAYS", help="How long a clip stays in a gallery.", unit="days", ge=0, le=36_500
+    )
+    max_frames: int | None = _setting(
+        None, "MAX_FRAMES", help="The longest clip a visitor may make.", unit="frames", ge=16, le=MAX_NUM_FRAMES
+    )
+    max_side: int | None = _setting(
+        None,
+        "MAX_SIDE",
+        help="The longest side a visitor's clip may have where it is drawn, in a second pass too.",
+        unit="pixels",
+        ge=64,
+        le=4 * MAX_SIDE,
+    )
+    max_steps: int | None = _setting(
+        None,
+        "MAX_STEPS",
+        help="The most denoising steps of a visitor's clip, those of all FreeInit rounds together.",
+        unit="steps",
+        ge=1,
+        le=_MOST_STEPS,
+    )
+    max_clips: int = _setting(
+        MAX_CLIPS, "MAX_CLIPS", help="The most clips of one press or call.", unit="clips", ge=1, le=MAX_CLIPS
+    )
+    max_upload_mb: int = _setting(
+        300, "MAX_UPLOAD_MB", help="The largest file a visitor may upload.", unit="MB", ge=1, le=100_000
+    )
+    queue_size: int = _setting(
+        24, "QUEUE_SIZE", help="How many jobs may wait in line; more are refused.", unit="jobs", ge=1, le=10_000
+    )
+    max_per_visitor: int = _setting(
+        8,
+        "MAX_PER_VISITOR",
+        help="How many jobs of one visitor, known by the name at the door or else by the address, may wait or run at "
+        "once. 0 sets no limit.",
+        unit="jobs",
+        ge=0,
+        le=10_000,
+    )
+    max_gpu_seconds: int = _setting(
+        60,
+        "MAX_GPU_SECONDS",
+        help="For how long one call may hold a ZeroGPU device; a clip that takes longer takes several calls.",
+        unit="s",
+        ge=10,
+        le=600,
+    )
+    default_model: str = _setting(
+        "",
+        "DEFAULT_MODEL",
+        help="The base model that is chosen at first, by its id. Without it Stable Diffusion 1.5 where there is a GPU, "
+        "the demo model elsewhere.",
+    )
+    auth: Annotated[SecretStr, BeforeValidator(_read_auth)] | None = _setting(
+        None, "STUDIO_AUTH", help="`user:password`, asked for before anything is shown but `/health`."
+    )
+    sdapi_auth: Annotated[SecretStr, BeforeValidator(_read_auth)] | None = _setting(
+        None,
+        "SDAPI_AUTH",
+        help="`user:password` of `/sdapi/v1` alone, in the place of the page's. On a Space it is served only with one.",
+    )
+    sdapi_files_dir: Path | None = _setting(
+        None,
+        "SDAPI_FILES_DIR",
+        help="The one folder in which callers of `/sdapi/v1` may name clips and folders of frames.",
+    )
+    public: Annotated[bool, BeforeValidator(_read_yes)] = _setting(
+        True,
+        "STUDIO_PUBLIC",
+        help="`public`, or `private` on the operator's own machine, where people may name any repository of the Hub.",
+    )
+    hub_models: Literal["listed", "any"] = _setting(
+        "listed",
+        HUB_MODELS,
+        help="`any` lets people name any `owner/repo` or `owner/repo/file` of the Hub on a public server, too.",
+    )
+    device: Literal["cpu"] | None = _setting(
+        None,
+        "STUDIO_DEVICE",
+        help="`cpu` computes on the CPU; without it on the GPU that this PyTorch can use, if there is one.",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] | None = _setting(
+        None, "STUDIO_DTYPE", help="The number type to compute in; without it the fastest, by a measurement."
+    )
+    threads: int | None = _setting(
+        None, "STUDIO_THREADS", help="CPU threads; without it the fastest number, by a measurement.", ge=1, le=1024
+    )
+    windows: int = _setting(
+        1, "STUDIO_WINDOWS", help="How many windows of a long clip go through the UNet together.", ge=1, le=64
+    )
+    port: int = _setting(7860, "GRADIO_SERVER_PORT", help="The port the page is served on.", ge=1, le=65_535)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read and check all variables; empty ones count as absent.
+
+        Args:
+            environment: Names and values; those of this process if not given.
+
+        Raises:
+            SettingsError: Some can't be used; a line for each names variable, rule, value and remedy.
+
+        Example:
+            >>> Settings.from_environment({"MAX_FRAMES": "64", "MODELS_DIR": ""}).max_frames
+            64
+        """
+        found = os.environ if environment is None else environment
+        given = {name: found[name] for name in variables() if found.get(name)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as err:
+            raise SettingsError("\n".join(_faults_in_words(err, given))) from None  # its cause may hold a password
+
+    @property
+    def any_model(self) -> bool:
+        """Whether people may name any repository of the Hub."""
+        return self.hub_models == "any" or not self.public
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The user and the password asked for, if any."""
+        if self.auth is None:
+            return None
+        user, password = self.auth.get_secret_value().split(":", 1)
+        return user, password
+
+
+def settings() -> Settings:
+    """The settings as the environment has them now; reading takes some 30 microseconds, so nothing is kept.
+
+    Raises:
+        SettingsError: As `Settings.from_environment`; not where the start has checked them.
+    """
+    return Settings.from_environment()
+
+
+def variables() -> tuple[str, ...]:
+    """The names of all variables, in the order of the table."""
+    return tuple(str(field.alias) for field in Settings.model_fields.values())
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that looks like ours and is none.
+
+    Example:
+        >>> misspelt_variables({"STUDIO_THREAD": "2"})
+        ["STUDIO_THREAD is no setting of the studio and changes nothing. Did you mean 'STUDIO_THREADS'?"]
+    """
+    own = [name for name in variables() if name.startswith(_OWN_PREFIX)]
+    told = []
+    for name in sorted(set(environment) - set(own)):
+        if name.startswith(_OWN_PREFIX):
+            near = difflib.get_close_matches(name, own, n=1, cutoff=0) or own
+            told.append(f"{name} is no setting of the studio and changes nothing. Did you mean '{near[0]}'?")
+    return told
+
+
+def without_secrets(value: object) -> str:
+    """A setting's value as it may be shown: without a login inside an address, and without tokens of the Hub.
+
+    Example:
+        >>> without_secrets("https://ann:pa55word@proxy.example/models?token=hf_abcdefghij"), without_secrets("models")
+        ('https://…@proxy.example/models?token=…', 'models')
+    """
+    shown = re.sub(r"(:/{1,2})[^/\s]+@", r"\1…@", str(value))  # of two slashes a path keeps one
+    return re.sub(r"hf_\w{8,}|(?<=token=)[^&\s]+", "…", shown)
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def _faults_in_words(err: ValidationError, given: Mapping[str, str]) -> list[str]:
+    fields = {field.alias: field for field in Settings.model_fields.values()}
+    told = []
+    for fault in err.errors(include_url=False, include_context=False, include_input=False):
+        name = str(fault["loc"][0])
+        rule = re.sub(r"^(Value error, must be|Input should be) ", "", fault["msg"])
+        rule = rule.split(", unable", 1)[0]
+        secret = _holds_secret(fields[name].annotation)
+        got = "a value that is not shown" if secret else f"'{without_secrets(given[name])[:_VALUE_SHOWN]}'"
+        extra = fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        told.append(f"{name} must be {rule}, got {got}. {extra['fix']}.")
+    return told

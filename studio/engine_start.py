@@ -1,0 +1,69 @@
+"""Import the engine, which takes seconds: once, by whoever comes first, and nobody meets it half imported."""
+
+import importlib
+import logging
+import os
+import threading
+from dataclasses import dataclass
+
+from pipelines.plan.notes import Note
+
+# Threads that wait for each other spin for some microseconds, then sleep. On two cores with nothing else to do, a clip
+# of 16 frames took 3.3 s with it and 4.3 s where they sleep at once (OMP_WAIT_POLICY=PASSIVE); beside another busy
+# program 5.6 to 6.4 s and 5.3 s. OpenMP's own 300,000 rounds were once measured to make two threads several times
+# slower than one there. Read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
+# frames in every process, so it is asked for the same bits. Read when torch is imported.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+# An operation that Apple's or Intel's backend lacks is computed on the CPU, in the place of ending the clip. Read when
+# torch is imported.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+os.environ.setdefault("PYTORCH_ENABLE_XPU_FALLBACK", "1")
+
+
+@dataclass
+class EngineState:
+    """How far the engine of this process is, for `/health` and the page; only the start changes it.
+
+    Args:
+        status: "starting", "ready", or "broken" if it can't be imported.
+        device: What computes, in words; "starting" until that is known.
+        trouble: Why no model could be placed while the app started, in words; empty if one was, or none was to be.
+    """
+
+    status: str = "starting"
+    device: str = Note("facts.starting", "starting")
+    trouble: str = ""
+
+
+STATE = EngineState()
+_log = logging.getLogger(__name__)
+_importing = threading.Lock()
+
+
+def import_engine() -> None:
+    """Import the engine, or wait until another thread has.
+
+    diffusers puts a lazy module in its own place while it is imported. A thread that asks for it meanwhile gets the
+    one before, which has nothing in it: "cannot import name 'SchedulerMixin'", for as long as the process lives.
+    """
+    with _importing:
+        importlib.import_module("pipelines.engine.generate")
+
+
+def warm() -> threading.Thread:
+    """Import the engine in the background, so that the first click does not wait for torch."""
+
+    def work() -> None:
+        try:
+            import_engine()
+            STATE.device = importlib.import_module("pipelines.engine.device").device_name()
+            STATE.status = "ready"
+        except Exception:
+            STATE.status = STATE.device = "broken"
+            _log.exception("The engine could not be imported; clips will fail until this is put right.")
+
+    thread = threading.Thread(target=work, name="warm-engine", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,73 @@
+"""The request's fields as plain JSON types and defaults, for faces that publish a signature."""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from enum import StrEnum
+from fractions import Fraction
+from types import GenericAlias
+from typing import Any, Literal, get_args, get_origin
+
+import pydantic
+
+from pipelines.plan.catalog_entries import BaseModel, MotionModule
+from pipelines.plan.motion_families import FAMILY_FIELDS
+from pipelines.plan.request import INPUT_FIELDS, RANDOM_SEED, GenerationRequest
+from pipelines.plan.schedules import Keys
+
+FIELDS: tuple[str, ...] = tuple(name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS)
+"""Names of the fields that words alone need, in the request's order. Every face uses these names in this order."""
+
+MODEL_FIELDS: tuple[str, ...] = tuple(
+    name
+    for name in FIELDS
+    if name
+    in {field.name for kind in (BaseModel, MotionModule) for field in dataclasses.fields(kind)} | {*FAMILY_FIELDS}
+)
+"""The fields for which a base model or a motion module brings its own default."""
+
+
+def json_type(name: str) -> Any:
+    """The type of a field's value in JSON: choices become literals, a frame rate a number or a ratio."""
+    annotation = GenerationRequest.model_fields[name].annotation
+    if annotation == Keys:
+        return float | str
+    if annotation == tuple[int, ...]:
+        return list[int]
+    if get_origin(annotation) is tuple and issubclass(get_args(annotation)[0], pydantic.BaseModel):
+        return list[dict[str, Any]]
+    if get_origin(annotation) is tuple:
+        return GenericAlias(list, (_literal(get_args(annotation)[0]),))
+    if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
+        return _literal(annotation)
+    return float | str if annotation is Fraction else annotation
+
+
+def json_default(name: str) -> Any:
+    """The default that a caller from outside sees: -1 for the seed, None where the model decides."""
+    if name == "seed":
+        return RANDOM_SEED
+    if name == "base_model" or name in MODEL_FIELDS:
+        return None
+    return plain_default(name)
+
+
+def plain_default(name: str) -> Any:
+    """The default of a field where no model has an opinion, as a recipe has it."""
+    return GenerationRequest(seed=0).model_dump(mode="json")[name]
+
+
+def signature(names: Sequence[str] = FIELDS) -> inspect.Signature:
+    """Fields of the request as the parameters of a function, all with defaults."""
+    parameters = []
+    for name in names:
+        default = json_default(name)
+        kind = json_type(name) if default is not None else json_type(name) | None
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        )
+    return inspect.Signature(parameters)
+
+
+def _literal(choices: type[StrEnum]) -> Any:
+    return Literal[tuple(choice.value for choice in choices)]

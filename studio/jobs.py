@@ -1,0 +1,239 @@
+"""Jobs: clips that are made whether or not a page is open to show them, and found again by whoever knows their id.
+
+A job runs in a thread of its own with the context of the call that started it, so that on ZeroGPU its visitor is
+billed. It keeps one frozen view of how it goes; pages follow that. Its id can't be guessed, and is all it takes to see
+or cancel it. A job that nobody follows any longer is cancelled; what it made is kept a while.
+"""
+
+import asyncio
+import contextvars
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from pipelines.plan.errors import UserError
+from pipelines.plan.events import Clip, Progress
+from pipelines.plan.faults import Fault
+from studio.faults import told_of
+from studio.job_runs import Run, Told
+
+PATIENCE_S = 60.0
+"""A job that nobody has followed for so long is cancelled: time to load a page again, or to change trains."""
+
+KEEP_S = 600.0
+"""For so long after its end a job can be found again, with its files."""
+
+_LOOK_EVERY_S = 0.05
+_TELL_EVERY_S = 5.0  # a follower that is gone is noticed only where something is told
+
+AsSeen = Callable[[Fault], Fault]
+"""Names in a fault what whoever is told sees."""
+
+
+def as_it_is(fault: Fault) -> Fault:
+    """The fault of a request, for those who have sent the request themselves."""
+    return fault
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """How a job goes.
+
+    Args:
+        told: What its run told last; None while nothing is known.
+        preview: The newest of the clip at work, as `Progress` has it; None while there is none.
+        finished: What it told of finished clips, in order.
+        fault: Why it failed; None where it did not.
+        cancelled: Whether it ended before its clips were made, and not by a fault.
+        ended: Whether nothing more will come.
+    """
+
+    told: Told | None = None
+    preview: np.ndarray | None = None
+    finished: tuple[Told, ...] = ()
+    fault: UserError | None = None
+    cancelled: bool = False
+    ended: bool = False
+
+    @property
+    def progress(self) -> Progress | None:
+        """Of the clip at work; None where there is none, or nothing is known of it yet."""
+        event = self.told.event if self.told and not self.ended else None
+        return event if isinstance(event, Progress) else None
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The finished ones, in order."""
+        return tuple(told.event for told in self.finished if isinstance(told.event, Clip))
+
+
+class Job:
+    """A job and its latest view, which its thread replaces whole; threads and pages read it without a lock.
+
+    Args:
+        folder: Its own, for its files.
+        visitor: Who started it.
+        typed: What was typed, by the control's name, where the requests say it otherwise: -1 for a seed that was drawn.
+    """
+
+    def __init__(self, folder: Path, visitor: str, typed: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.visitor = visitor
+        self.typed = typed
+        self.view = View()
+        self.ended_at: float | None = None
+        self._followed_at = time.monotonic()
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Have it end at its engine's next event."""
+        self._cancelled.set()
+
+    def is_wanted(self, patience_s: float) -> bool:
+        """Whether it was neither cancelled nor left alone for longer than `patience_s`."""
+        return not self._cancelled.is_set() and time.monotonic() - self._followed_at <= patience_s
+
+    def show(self, **changed: Any) -> None:
+        """Change fields of the view; for the job's own thread."""
+        self.view = replace(self.view, **changed)
+
+    def take(self, told: Told) -> None:
+        """Show what the run has told; for the job's own thread."""
+        event = told.event
+        if isinstance(event, Clip):
+            self.show(told=told, preview=None, finished=(*self.view.finished, told))
+        elif event.preview is None:
+            self.show(told=told)
+        else:
+            self.show(told=told, preview=event.preview)
+
+    async def follow(self) -> AsyncIterator[View]:
+        """Its views from now on, the last one when it has ended; some may be left out, and some come twice."""
+        last, told_at = None, 0.0
+        while last is None or not last.ended:
+            view, now = self.view, time.monotonic()
+            if view is last and now - told_at < _TELL_EVERY_S:
+                await asyncio.sleep(_LOOK_EVERY_S)
+                continue
+            self._followed_at = now
+            yield view
+            last, told_at = view, now
+        self._followed_at = time.monotonic()
+
+
+class Jobs:
+    """The jobs of a process.
+
+    Args:
+        most: So many may run or wait; one more is refused.
+        most_of_one: So many of one visitor; None for no limit of its own.
+        patience_s, keep_s: See `PATIENCE_S` and `KEEP_S`.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int = 24,
+        most_of_one: int | None = None,
+        patience_s: float = PATIENCE_S,
+        keep_s: float = KEEP_S,
+    ) -> None:
+        self._most, self._most_of_one = most, most_of_one
+        self._patience_s, self._keep_s = patience_s, keep_s
+        self._folder = tempfile.TemporaryDirectory(prefix="jobs-")  # goes with the process
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self.elsewhere: Callable[[str], int] = lambda _: 0
+        """How many jobs a visitor has that are none of these: calls of the endpoints."""
+
+    def start(
+        self,
+        run: Run,
+        as_seen: AsSeen = as_it_is,
+        *,
+        visitor: str = "",
+        typed: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
+        """Start a job.
+
+        Args:
+            run: Makes its clips; what it refuses is the job's fault to tell.
+            as_seen: Names in a fault what whoever is told sees, such as units by their numbers on the page.
+            visitor: Who starts it, as `api.web.visitor_limit` calls visitors.
+            typed: What the page shall find again beside the request, as the job's own `typed`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            UserError: Too many are running or waiting.
+        """
+        self._sweep()
+        with self._lock:
+            if self.count() >= self._most:
+                fix = "Try again in a few minutes"
+                raise UserError(Fault("jobs.too_many", "jobs", "be at most {limit}", "one more", fix, limit=self._most))
+            most_of_one = self._most_of_one
+            if most_of_one is not None and self.count(visitor) + self.elsewhere(visitor) >= most_of_one:
+                raise UserError(too_many(most_of_one))
+            job_id = secrets.token_urlsafe(16)
+            job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor, typed)
+        context = contextvars.copy_context()
+        work = threading.Thread(
+            target=context.run, args=(self._run, job, run, as_seen), name=f"job-{job_id[:4]}", daemon=True
+        )
+        work.start()
+        return job_id
+
+    def count(self, visitor: str | None = None) -> int:
+        """How many run or wait, those of one visitor or all. Takes no lock."""
+        jobs = list(self._jobs.values())
+        return sum(not job.view.ended and visitor in (None, job.visitor) for job in jobs)
+
+    def find(self, job_id: object) -> Job | None:
+        """The job with this id; None if there is none, or none any longer."""
+        self._sweep()
+        return self._jobs.get(job_id) if isinstance(job_id, str) else None
+
+    def _run(self, job: Job, run: Run, as_seen: AsSeen) -> None:
+        try:
+            with closing(run(job.folder)) as events:
+                for told in events:
+                    job.take(told)
+                    is_last = isinstance(told.event, Clip) and not told.goes_on
+                    if not is_last and not job.is_wanted(self._patience_s):
+                        job.show(cancelled=True)
+                        break
+        except Exception as err:
+            refusal = told_of(err)
+            job.show(fault=UserError(as_seen(refusal.fault)) if refusal.fault else refusal)
+        finally:
+            if not job.view.finished:
+                shutil.rmtree(job.folder, ignore_errors=True)
+            job.ended_at = time.monotonic()
+            job.show(ended=True)
+
+    def _sweep(self) -> None:
+        """Forget jobs that ended long ago, and remove their files."""
+        before = time.monotonic() - self._keep_s
+        with self._lock:
+            old = [one for one, job in self._jobs.items() if job.ended_at is not None and job.ended_at < before]
+            gone = [self._jobs.pop(one) for one in old]
+        for job in gone:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def too_many(most: int) -> Fault:
+    """What is wrong where a visitor has as many jobs as one may have."""
+    rule, fix = "be at most {limit} at once for one visitor", "Wait until one is finished, or cancel it"
+    return Fault("jobs.too_many_of_one", "jobs", rule, "one more", fix, limit=most)

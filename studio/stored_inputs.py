@@ -1,0 +1,123 @@
+"""The pictures and clips this process was given, by their hash."""
+
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from media.image_and_mask import brings_masks
+from media.input_files import InputKind, sniff
+from media.input_store import InputStore
+from media.inputs import named
+from media.picture_folder import pictures_in
+from media.picture_zip import PictureZip
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.settings import settings
+
+
+@cache
+def input_store() -> InputStore:
+    """Where this process keeps what it is given."""
+    return InputStore(inputs_folder() / "inputs")
+
+
+@cache
+def inputs_folder() -> Path:
+    """Where they lie: the operator's folder, or one that goes with the process."""
+    return settings().inputs_dir or Path(_temporary().name)
+
+
+@cache
+def _temporary() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="inputs-")  # goes with the process
+
+
+def keep(paths: Sequence[Path], *, field: str) -> str:
+    """Keep a file, or several pictures as one clip in the order of their names; what a request calls them.
+
+    Args:
+        paths: Uploaded files, or such as the caller vouches for; none of them is changed.
+        field: The field of the request they are for.
+
+    Returns:
+        The hash, empty for no files.
+
+    Raises:
+        InvalidRequestError: A file is of no kind that is read, damaged or too large; or it brings masks, which only a
+            source clip may.
+    """
+    if not paths:
+        return ""
+    store = input_store()
+    if len(paths) > 1:
+        return store.add_frames(paths, field=field)
+    _refuse_masks(paths[0], field)
+    return store.add(paths[0], field=field)
+
+
+def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[str, str]:
+    """Keep a source clip as `keep` does; a zip with folders `image` and `mask` is taken apart.
+
+    Returns:
+        The hash of the source, and that of the mask; empty where there is none.
+
+    Raises:
+        InvalidRequestError: As `keep`; or a zip has not as many masks as pictures.
+    """
+    if len(paths) == 1 and _brings_masks(paths[0], field):
+        return input_store().add_image_and_mask(paths[0], field=field)
+    return keep(paths, field=field), ""
+
+
+def keep_own(path: Path, *, field: str) -> str:
+    """Keep a file, or the pictures of a folder, that the operator names.
+
+    Raises:
+        InvalidRequestError: As `keep`; or the folder has no pictures.
+    """
+    if not path.is_dir():
+        return keep([path], field=field)
+    _refuse_masks(path, field)
+    return input_store().add_folder(path, field=field)
+
+
+def keep_own_source(path: Path, *, field: str = "source_video") -> tuple[str, str]:
+    """Keep a source clip that the operator names, taking a folder or zip with `image` and `mask` apart.
+
+    Returns:
+        The hash of the source, and that of the mask; empty where there is none.
+
+    Raises:
+        InvalidRequestError: As `keep_own`; or there are not as many masks as pictures.
+    """
+    if not path.is_dir():
+        return keep_source([path], field=field)
+    if _brings_masks(path, field):
+        return input_store().add_image_and_mask(path, field=field)
+    return keep_own(path, field=field), ""
+
+
+def _brings_masks(path: Path, field: str) -> bool:
+    with named(field):
+        if path.is_dir():
+            return brings_masks(pictures_in(path))
+        if sniff(path) is not InputKind.ZIP:
+            return False
+        with PictureZip(path) as pictures:
+            return brings_masks(pictures.names)
+
+
+def _refuse_masks(path: Path, field: str) -> None:
+    if _brings_masks(path, field):
+        rule, fix = "be pictures of one kind", "Name one of the two folders, or use them as the source clip"
+        raise InvalidRequestError(Fault("folder.image_and_mask", field, rule, "folders image and mask", fix))
+
+
+def is_here(sha256: str) -> bool:
+    """Whether this process still has an input; it counts as used."""
+    try:
+        input_store().path(sha256)
+    except InvalidRequestError:
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""Files that visitors upload: the one place where a value from outside becomes a path."""
+
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+
+
+def uploaded_path(value: object, field: str) -> Path:
+    """The file of an upload, as Gradio describes it: `{"path": …}` inside its upload folder.
+
+    A plain text is refused: it would let anybody name any file of this computer. So is a link that leads out.
+
+    Args:
+        value: What the caller sent.
+        field: What the error calls it.
+
+    Returns:
+        The plain file, every link followed.
+
+    Raises:
+        InvalidRequestError: It is nothing that was uploaded here, or not here any more.
+
+    Example:
+        >>> uploaded_path("/etc/passwd", "mask")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        pipelines.plan.errors.InvalidRequestError: mask must be an uploaded file, got something else...
+    """
+    from gradio.utils import get_upload_folder  # costs seconds that the command line must not wait for
+
+    given = value.get("path") if isinstance(value, Mapping) else None
+    if isinstance(given, str) and given:
+        try:
+            path = Path(given).resolve(strict=True)
+            if path.is_relative_to(Path(get_upload_folder()).resolve()) and stat.S_ISREG(path.stat().st_mode):
+                return path
+        except (OSError, ValueError, RuntimeError):
+            pass  # gone, a name with a null byte, links in a circle: refused in the same words, which tell nothing
+    rule, fix = "be an uploaded file", "Choose the file again"
+    raise InvalidRequestError(Fault("upload.none", field, rule, "something else", fix))
+
+
+def uploaded_paths(value: Any, field: str) -> Sequence[Path]:
+    """The files of an upload of none, one or several.
+
+    Raises:
+        InvalidRequestError: One of them is nothing that was uploaded here, or not here any more.
+
+    Example:
+        >>> uploaded_paths(None, "mask")
+        []
+    """
+    if value in (None, "", []):
+        return []
+    return [uploaded_path(one, field) for one in (value if isinstance(value, list) else [value])]

@@ -1,0 +1,182 @@
+"""ZeroGPU: a device that is lent for seconds. The engine runs there in turns, each of them in a process of its own.
+
+Elsewhere `spaces.GPU` hands a function back as it is, and the engine takes one turn that is as long as it needs.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import spaces
+
+from controlnet.preprocessors import get_preprocessor
+from pipelines.plan.errors import UserError
+from pipelines.plan.events import Progress, Stage
+from pipelines.plan.planner.costs import kind_of
+from pipelines.plan.planner.estimate import estimate
+from pipelines.plan.planner.machine import TURN_MARGIN_S, this_machine
+from pipelines.plan.planner.pace import pace_of
+from pipelines.plan.planner.tasks import tasks_of
+from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import CHECKPOINT_DIR, settings
+from studio.control_preview import MakePreview, preview_clip
+from studio.device_leases import LEAST_S, Turn, TurnEvent, take_turn
+from studio.engine import MakeClip, make_clip
+from studio.engine_start import STATE
+from studio.faults import faults_in_words, told_of
+from studio.zero_gpu_errors import lending_in_words
+
+SIZE = "large"
+"""The card that is asked for: without saying so, a Space of many weights gets the larger one, at twice the quota."""
+
+ROOM = 1.5
+"""Turns ask for so many times what is expected of their clip."""
+
+PREVIEW_START_S = 10
+"""What a preview takes before its first frame: a process, its network, its clip."""
+
+_log = logging.getLogger(__name__)
+
+
+def on_zero_gpu() -> bool:
+    """Whether this Space is lent its device."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
+def lend(
+    engine: Callable[..., Generator[Any, None, None]], *, duration: int | Callable[..., int]
+) -> Callable[..., Any]:
+    """A generator function that runs where the device is.
+
+    Args:
+        engine: The function.
+        duration: For how many seconds at most; or a function that tells from what the engine is given.
+
+    Returns:
+        The function; what it raises where the device is lent, `lending_in_words` says.
+    """
+    if not on_zero_gpu():
+        return engine
+
+    def in_worker(*given: Any) -> Generator[Any, None, None]:
+        # What a worker raises arrives as the name of its class, but for errors of Gradio's.
+        with faults_in_words():
+            yield from engine(*given)
+
+    lent = spaces.GPU(duration=duration, size=SIZE)(in_worker)
+
+    def borrowing(*given: Any) -> Generator[Any, None, None]:
+        with lending_in_words(duration(*given) if callable(duration) else duration):
+            yield from lent(*given)
+
+    return borrowing
+
+
+def lent_engine(*, limit_s: int) -> MakeClip:
+    """The engine for the page and the endpoints of this Space.
+
+    Args:
+        limit_s: Seconds that one turn may hold the device. A clip that takes longer takes several.
+    """
+    if not on_zero_gpu():
+        return make_clip
+    if not settings().checkpoint_dir:  # a run must stand somewhere between two turns
+        os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
+
+    def duration(turn: Turn, *_: Any, **__: Any) -> int:
+        return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + TURN_MARGIN_S)
+
+    def seconds(request: GenerationRequest) -> float:
+        return turn_seconds(request, limit_s=limit_s)
+
+    lent = lend(take_turn, duration=duration)
+
+    def take(turn: Turn) -> Generator[TurnEvent, None, None]:
+        if turn.frames_done is None:
+            yield from _following(lambda: _fetch(turn.request))
+        yield from lent(turn)
+
+    return partial(make_clip, take=take, seconds=seconds)
+
+
+def lent_preview(*, limit_s: int) -> MakePreview:
+    """What makes previews of control units on this Space: with the device only where a network computes.
+
+    Args:
+        limit_s: Seconds that a preview may hold the device.
+    """
+    if not on_zero_gpu():
+        return preview_clip
+    lent = lend(preview_clip, duration=partial(preview_seconds, limit_s=limit_s))
+
+    def preview(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
+        from controlnet.fetching import fetch_weights
+
+        unit = request.controls[0]
+        if not get_preprocessor(unit.preprocessor).weights:
+            yield from preview_clip(request, folder)
+            return
+        yield from _following(lambda: fetch_weights([unit]))
+        yield from lent(request, folder)
+
+    return preview
+
+
+def preview_seconds(request: GenerationRequest, *_: object, limit_s: int) -> int:
+    """For how many seconds a preview asks: what reading its network and looking at its frames is expected to take."""
+    work = sum(
+        pace_of(this_machine(), kind_of(request.base_model)).task_seconds(task)
+        for task in tasks_of(request.model_copy(update={"controls": request.controls[:1]}))
+        if task.stage is Stage.PREPROCESS
+    )
+    return min(limit_s, ceil(max(LEAST_S, PREVIEW_START_S + ROOM * work)))
+
+
+def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
+    """How long a turn of a request is to take: what its clip is expected to, with room to spare, if that is allowed.
+
+    A call that asks for less comes earlier in the platform's line, and is refused later by a visitor's quota.
+    """
+    most = max(1, limit_s - TURN_MARGIN_S)
+    try:
+        return min(most, max(LEAST_S, ROOM * estimate(request).device_seconds))
+    except UserError:  # what is wrong with it is said where it is made
+        return most
+
+
+def _following(work: Callable[[], None]) -> Generator[Progress, None, None]:
+    from pipelines.engine.weights.downloads import following
+
+    yield from following(work)
+
+
+def _fetch(request: GenerationRequest) -> None:
+    """Fetch all that a request reads first: a turn that downloads it would hold the device all the while."""
+    from controlnet.fetching import fetch_weights
+    from pipelines.engine.fetching import fetch_models
+    from pipelines.engine.generate import default_store
+
+    fetch_models(request, default_store())
+    fetch_weights(request.controls)
+
+
+def preload(base_model: str) -> None:
+    """Place a base model and its motion module where workers find them; without, every call would read them again.
+
+    To be called while the app starts, before `launch`. What goes wrong is logged and kept in `STATE`, and the page
+    comes up: whoever asks for the model is told the same, and others can be chosen.
+    """
+    from pipelines.engine.generate import default_store
+    from pipelines.plan.catalog import complete
+
+    try:
+        own = complete({"base_model": base_model})
+        default_store().load(own["base_model"], own["motion_module"])
+    except Exception as err:  # whatever it is, a page with other models is more than none
+        STATE.trouble = str(told_of(err))
+        _log.exception("The base model could not be loaded ahead.")

@@ -1,0 +1,109 @@
+"""A picture of how the first and the last frame of a clip fade: their shares, and the noise's, over the frames."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.image_falloff import hold_weights
+from pipelines.plan.request import GenerationRequest, fields_affecting
+from studio.faults import faults_in_words
+from studio.open_fields import is_open_length
+from ui.parts.events import QUIET
+from ui.parts.progress import message_html
+from ui.parts.restored_inputs import KEPT, kept_hash
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
+from ui.words.tables import ENGLISH
+
+HOLD_FIELDS = fields_affecting("falloff")
+"""The numbers that decide the shares; whether there is a last frame is the other thing."""
+
+MOST_COLUMNS = 128  # beyond it a column is narrower than 4 pixels; of a longer clip so many frames are drawn
+
+_SOME_PICTURE = "0" * 64
+
+
+def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
+    """Draw anew whenever one of the controls of `HOLD_FIELDS` changes, or a last frame comes or goes."""
+    names = [*HOLD_FIELDS, "last_frame", KEPT]
+    inputs = [controls[name] for name in names]
+
+    def drawn(*values: Any) -> str:
+        given = dict(zip(names, values, strict=True))
+        with faults_in_words(page_words()):
+            has_last = bool(given["last_frame"] or kept_hash(given, "last_frame"))
+        return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last, language=visitor_language())
+
+    gr.on(
+        [control.change for control in inputs],
+        drawn,
+        inputs,
+        picture,
+        queue=False,
+        trigger_mode="always_last",
+        preprocess=False,  # the request checks the values, and its words name the field
+        **QUIET,
+    )
+
+
+def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGLISH) -> str:
+    """The picture for values of controls, or the sentence that says which of them breaks its rule.
+
+    Args:
+        values: Any of `HOLD_FIELDS`; absent ones are the request's defaults.
+        has_last: Whether there is a last frame.
+
+    Example:
+        >>> "frame 15" in hold_html({"num_frames": 16}, has_last=False)
+        True
+    """
+    pictures = {"first_frame": _SOME_PICTURE} | ({"last_frame": _SOME_PICTURE} if has_last else {})
+    try:
+        given = {name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)}
+        request = GenerationRequest.build(seed=0, **pictures, **given)
+    except InvalidRequestError as err:
+        return message_html(err.in_words(page_words(language)), is_error=True)
+    return draw_hold(hold_weights(request), has_last=has_last, language=language)
+
+
+def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool, language: str = ENGLISH) -> str:
+    """Columns of the frames: the first picture's share below, the last one's above, noise between them.
+
+    Args:
+        weights: As `hold_weights` gives them.
+        has_last: Whether there is a last frame.
+    """
+    count = len(weights)
+    places = [round(i * (count - 1) / (MOST_COLUMNS - 1)) for i in range(MOST_COLUMNS)]
+    shown = [weights[place] for place in places] if count > MOST_COLUMNS else weights
+    first = "".join(_column(x, 1 - a, a) for x, (a, _) in enumerate(shown))
+    last = "".join(_column(x, 0, b) for x, (_, b) in enumerate(shown))
+    names = ("first", "last") if has_last else ("first",)
+    legend = "".join(f'<span class="{one}">{say(language, f"field.{one}_frame.label")}</span>' for one in names)
+    ends = [say(language, "told.hold.frame", frame=frame) for frame in (0, count - 1)]
+    return (
+        f'<figure class="hold"><figcaption>{legend}'
+        f'<span class="noise">{say(language, "told.hold.noise")}</span></figcaption>'
+        f'<svg role="img" aria-label="{html.escape(_in_words(weights, language, has_last=has_last))}" '
+        f'viewBox="0 0 {len(shown)} 1" preserveAspectRatio="none">'
+        f'<g class="first">{first}</g><g class="last">{last}</g></svg>'
+        f"<p><span>{ends[0]}</span><span>{ends[1]}</span></p></figure>"
+    )
+
+
+def _column(x: int, top: float, height: float) -> str:
+    return f'<rect x="{x}" y="{top:.3f}" width="1" height="{height:.3f}"/>' if height > 0 else ""
+
+
+def _in_words(weights: Sequence[tuple[float, float]], language: str, *, has_last: bool) -> str:
+    """What a screen reader says: the shares at both ends and in the middle."""
+    told = []
+    for place in sorted({0, len(weights) // 2, len(weights) - 1}):
+        first, last = weights[place]
+        shares = {"first": f"{first:.0%}", "last": f"{last:.0%}", "noise": f"{1 - first - last:.0%}"}
+        told.append(say(language, f"told.hold.{'both' if has_last else 'only_first'}", frame=place, **shares))
+    return "; ".join(told)

@@ -1,0 +1,171 @@
+"""A picture of the windows: which frames go through the model together, and how much each of them counts.
+
+Drawn from the engine's own plan. Bars are SVG in the text's and the accent's colour, words are HTML, so that
+they keep their size and follow the page's theme.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.plan.context import Window, plan_windows
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.request import GenerationRequest, fields_affecting
+from studio.open_fields import is_open_length
+from ui.parts.events import QUIET
+from ui.parts.progress import message_html
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
+from ui.words.tables import ENGLISH
+
+WINDOW_FIELDS = fields_affecting("windows")
+"""The fields that decide the windows."""
+
+STEPS_DRAWN = 3
+MOST_FRAMES = 128  # beyond it a frame is narrower than 4 pixels; of a longer clip the beginning is drawn
+MOST_WINDOWS = 16  # a step; more are counted
+MOST_TOLD = 6
+
+_BAR, _PITCH = 0.8, 1.0
+_FAINTEST = 0.12  # a frame that goes along without counting is seen all the same
+
+
+def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
+    """Draw anew whenever one of the controls of `WINDOW_FIELDS` changes, by hand or with a model."""
+    inputs = [controls[name] for name in WINDOW_FIELDS]
+    gr.on(
+        [control.change for control in inputs],
+        lambda *values: windows_html(dict(zip(WINDOW_FIELDS, values, strict=True)), visitor_language()),
+        inputs,
+        picture,
+        trigger_mode="always_last",
+        preprocess=False,  # the request checks the values, and its words name the field
+        **QUIET,
+    )
+
+
+def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
+    """The picture for values of controls, or the sentence that says which of them breaks its rule.
+
+    Args:
+        values: Any of `WINDOW_FIELDS`; others are left out, absent ones are the request's defaults.
+        language: The visitor's.
+    """
+    try:
+        given = {name: values[name] for name in WINDOW_FIELDS if name in values}
+        if is_open_length(given.get("num_frames")):
+            given["num_frames"] = given.get("context_length")
+        request = GenerationRequest.build(**given)
+    except InvalidRequestError as err:
+        return message_html(err.in_words(page_words(language)), is_error=True)
+    return draw_windows(request, language)
+
+
+def draw_windows(request: GenerationRequest, language: str = ENGLISH) -> str:
+    """The windows of the first steps, steps with the same windows drawn once.
+
+    Example:
+        >>> "together" in draw_windows(GenerationRequest.build(num_frames=16, seed=0))
+        True
+    """
+    steps = range(min(STEPS_DRAWN, request.num_inference_steps))
+    plans = [(step, plan_windows(request, step)) for step in steps]
+    drawn = []
+    for windows, same in groupby(plans, key=lambda plan: plan[1]):
+        numbers = [step + 1 for step, _ in same]
+        drawn.append(_draw_step(request, numbers, windows, language))
+    last = min(request.num_frames, MOST_FRAMES) - 1
+    first_and_last = "".join(f"<span>{say(language, 'told.windows.frame', frame=frame)}</span>" for frame in (0, last))
+    ends = f"<p>{first_and_last}</p>" if last else ""
+    return (
+        f'<figure class="windows"><figcaption>{_caption(request, language)}</figcaption>{"".join(drawn)}{ends}</figure>'
+    )
+
+
+def _caption(request: GenerationRequest, language: str) -> str:
+    frames, length = request.num_frames, request.context_length
+    if frames <= length:
+        told = [say(language, "told.windows.fits")]
+        return " ".join(told + ([say(language, "told.windows.back")] if request.frames_played_back else []))
+    told = [say(language, "told.windows.row")]
+    if frames > MOST_FRAMES:
+        told.append(say(language, "told.windows.part", frames=frames, drawn=MOST_FRAMES))
+    return " ".join(told)
+
+
+def _draw_step(request: GenerationRequest, numbers: Sequence[int], windows: Sequence[Window], language: str) -> str:
+    columns = min(request.num_frames, MOST_FRAMES)
+    in_sight = [window for window in windows if any(frame < columns for frame in window.frame_indices)]
+    drawn = in_sight[:MOST_WINDOWS]
+    title = say(language, "told.windows.step", step=numbers[0])
+    if len(numbers) > 1:
+        title = say(language, "told.windows.steps", first=numbers[0], last=numbers[-1])
+    count = say(language, f"told.windows.{'one' if len(windows) == 1 else 'many'}", count=len(windows))
+    if len(drawn) < len(in_sight):
+        count += f", {say(language, 'told.windows.drawn', drawn=len(drawn))}"
+    bars = "".join(_bars(window, row, columns) for row, window in enumerate(drawn))
+    told = html.escape(f"{title}, {count}: {_in_words(windows, language)}.")
+    return (
+        f"<p><span>{title}</span><span>{count}</span></p>"
+        f'<svg role="img" aria-label="{told}" viewBox="0 0 {columns} {len(drawn)}" preserveAspectRatio="none" '
+        f'style="height:{len(drawn) * 0.6:.1f}rem" fill="currentColor">{bars}</svg>'
+    )
+
+
+def _bars(window: Window, row: int, columns: int) -> str:
+    """A window's frames, neighbours of the same shade in one rectangle."""
+    shades = {
+        frame: round(max(weight, _FAINTEST), 2)
+        for frame, weight in zip(window.frame_indices, window.weights, strict=True)
+        if frame < columns
+    }
+    top = row * _PITCH + (_PITCH - _BAR) / 2
+    return "".join(
+        f'<rect x="{first}" y="{top:.1f}" width="{last - first + 1}" height="{_BAR}" opacity="{shade:g}"/>'
+        for first, last, shade in _runs(shades)
+    )
+
+
+def _runs(shades: Mapping[int, float]) -> list[tuple[int, int, float]]:
+    """First frame, last frame and shade of each run of neighbours."""
+    runs: list[tuple[int, int, float]] = []
+    for frame, shade in sorted(shades.items()):
+        if runs and runs[-1][1:] == (frame - 1, shade):
+            runs[-1] = (runs[-1][0], frame, shade)
+        else:
+            runs.append((frame, frame, shade))
+    return runs
+
+
+def _in_words(windows: Sequence[Window], language: str) -> str:
+    told = [_frames_in_words(window.frame_indices, language) for window in windows[:MOST_TOLD]]
+    if len(windows) > MOST_TOLD:
+        told.append(say(language, "told.windows.more", count=len(windows) - MOST_TOLD))
+    return "; ".join(told)
+
+
+def _frames_in_words(frames: Sequence[int], language: str = ENGLISH) -> str:
+    """A window's frames, shortly.
+
+    Example:
+        >>> [_frames_in_words(frames) for frames in [(4, 5, 6), (6, 7, 0, 1), (0, 2, 4), (0, 3, 4)]]
+        ['frames 4 to 6', 'frames 6 to 1 over the end', 'every 2nd frame from 0 to 4', '3 frames from 0 to 4']
+    """
+    first, last = frames[0], frames[-1]
+    if len(frames) == 1:
+        return say(language, "told.windows.one_frame", frame=first)
+    gaps = {b - a for a, b in pairwise(frames)}
+    spacings = {gap for gap in gaps if gap > 0}
+    ends = {"first": first, "last": last}
+    if spacings <= {1}:
+        told = say(language, "told.windows.frames", **ends)
+    elif len(spacings) == 1:
+        spacing = spacings.pop()
+        told = say(language, f"told.windows.{'second' if spacing == 2 else 'nth'}", spacing=spacing, **ends)
+    else:
+        told = say(language, "told.windows.some", count=len(frames), **ends)
+    return say(language, "told.windows.over", frames=told) if min(gaps) < 0 else told

@@ -1,0 +1,159 @@
+"""The button that shows what a control unit's model would follow, and the one that stops it."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from studio.batch import build_batch
+from studio.control_preview import MakePreview
+from studio.engine import run_folder
+from studio.faults import faults_in_words
+from ui.inputs.modes import preview_fields
+from ui.parts.events import QUIET
+from ui.parts.progress import message_html, progress_html
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language, word
+
+
+@dataclass(frozen=True)
+class UnitPreview:
+    """A unit's buttons and what they show.
+
+    Args:
+        number: Which unit, from 1.
+    """
+
+    number: int
+    button: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    video: gr.Video
+
+
+def place_preview(number: int) -> UnitPreview:
+    """Lay out the buttons, in the unit's accordion; Cancel is there only while there is something to cancel."""
+    with gr.Row():
+        button = gr.Button(
+            word("button.preview"), elem_id=f"control_{number}_preview", size="sm", scale=3, min_width=120
+        )
+        cancel = gr.Button(
+            word("button.cancel"),
+            variant="stop",
+            elem_id=f"control_{number}_cancel",
+            size="sm",
+            scale=1,
+            min_width=80,
+            visible=False,
+        )
+    status = gr.HTML(elem_id=f"control_{number}_status", padding=False, visible=False)
+    video = gr.Video(
+        label=word("label.unit_video"),
+        elem_id=f"control_{number}_video",
+        interactive=False,
+        autoplay=True,
+        loop=True,
+        buttons=["download"],
+        visible=False,
+        height=240,
+    )
+    return UnitPreview(number, button, cancel, status, video)
+
+
+def wire_previews(
+    previews: Sequence[UnitPreview],
+    make_preview: MakePreview,
+    queue: Mapping[str, Any],
+    inputs: Sequence[Component],
+) -> None:
+    """Connect the buttons of all units.
+
+    Args:
+        previews: The units'.
+        make_preview: Makes the clip and its file.
+        queue: `concurrency_id` and `concurrency_limit`: a preprocessor may need the device.
+        inputs: The components whose values go into a request; their `elem_id`s are the names.
+    """
+    for preview in previews:
+        _wire_preview(preview, make_preview, queue, inputs)
+
+
+def _wire_preview(
+    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
+) -> None:
+    names = [str(control.elem_id) for control in inputs]
+    seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
+    stop = gr.State(None)
+    waiting = preview.button.click(lambda: _waiting(preview, stop), None, [*seen, stop], queue=False, **QUIET)
+    running = waiting.then(
+        _previewer(preview, make_preview, names), [stop, *inputs], seen, preprocess=False, **queue, **QUIET
+    )
+    # A call that is refused before it starts, as by a full queue, has no last update.
+    running.failure(partial(_not_started, preview), preview.status, seen, queue=False, **QUIET)
+    # Not `cancels`: beside other work, an update that was on its way came after its end in 10 of 17 tries, and left a
+    # button that could not be pressed. So the preview alone tells of its end.
+    preview.cancel.click(_stop, stop, preview.cancel, queue=False, **QUIET)
+
+
+def _previewer(
+    preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
+) -> Callable[..., Iterator[dict[Block, Any]]]:
+    def preview_unit(stop: threading.Event, *values: Any) -> Iterator[dict[Block, Any]]:
+        given, language = dict(zip(names, values, strict=True)), visitor_language()
+        shown: dict[Block, Any] = {}
+        try:
+            with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
+                request = build_batch(preview_fields(given, preview.number))[0]
+                with closing(make_preview(request, folder)) as events:
+                    for event in events:
+                        if stop.is_set():
+                            break
+                        if isinstance(event, Path):
+                            shown = {preview.video: gr.update(value=str(event), visible=True)}
+                            break
+                        yield {preview.status: progress_html(event, language=language)}
+                yield (
+                    _ended(preview, message_html(say(language, f"told.{'preview_done' if shown else 'cancelled'}")))
+                    | shown
+                )
+        except gr.Error as err:
+            yield _ended(preview, message_html(err.message, is_error=True))
+            raise
+
+    return preview_unit
+
+
+def _waiting(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
+    return {
+        preview.button: gr.update(interactive=False),
+        preview.cancel: gr.update(visible=True, interactive=True),
+        preview.status: gr.update(value=message_html(say(visitor_language(), "told.waiting")), visible=True),
+        stop: threading.Event(),
+    }
+
+
+def _stop(stop: threading.Event) -> dict[str, Any]:
+    stop.set()
+    return gr.update(interactive=False)
+
+
+def _ended(preview: UnitPreview, told: str) -> dict[Block, Any]:
+    return {
+        preview.button: gr.update(interactive=True),
+        preview.cancel: gr.update(visible=False),
+        preview.status: told,
+    }
+
+
+def _not_started(preview: UnitPreview, told: str) -> dict[Block, Any]:
+    language = visitor_language()
+    if say(language, "told.waiting") in told:
+        return _ended(preview, message_html(say(language, "told.not_started")))
+    return {preview.status: gr.skip()}

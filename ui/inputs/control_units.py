@@ -1,0 +1,309 @@
+"""Control units on the page: an accordion each, with a preview of what the model would follow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from controlnet.preprocessor import Preprocessor
+from controlnet.preprocessors import PREPROCESSORS
+from pipelines.plan import catalog
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault, Place
+from pipelines.plan.image_fit import ImageFit
+from pipelines.plan.request_fields.units import ControlUnit
+from studio.faults import faults_in_words
+from studio.stored_inputs import keep
+from studio.uploads import uploaded_paths
+from ui.parts.events import QUIET
+from ui.parts.fields import allows_any, choice_key, control_model_choices, words_of
+from ui.parts.restored_inputs import kept_hash
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import option_key
+
+UNITS = 4
+"""How many the page shows: as many as a request may have."""
+
+MOST_OPTIONS = 3
+"""Sliders of a unit for its preprocessor's options; no preprocessor has more."""
+
+PARTS = (
+    "enabled",
+    "model",
+    "preprocessor",
+    *(f"option_{number}" for number in range(1, MOST_OPTIONS + 1)),
+    "clip",
+    "weight",
+    "start",
+    "end",
+    "fit",
+    "key_frames",
+    "falloff",
+    "guess_mode",
+)
+"""What a unit's components are called, after `control_1_`, `control_2_`, …."""
+
+_SHOWN = 60
+
+# With preprocessing, choices would be compared with the lists the page was built with.
+_PLAIN = QUIET | {"preprocess": False, "queue": False}
+
+
+def part(number: int, name: str) -> str:
+    """What a unit's component is called.
+
+    Example:
+        >>> part(2, "weight")
+        'control_2_weight'
+    """
+    return f"control_{number}_{name}"
+
+
+def build_unit(number: int, base_model: str) -> dict[str, Component]:
+    """Lay out a unit in the accordion that is being built.
+
+    Args:
+        number: Which it is, from 1.
+        base_model: Id of the one that the models are to fit.
+
+    Returns:
+        Its components by their `elem_id`.
+    """
+    models = control_model_choices("controls", base_model)
+    model = models[0][1] if models else ""
+    choices = preprocessor_choices(model)
+    chosen = choices[0][1]
+    made: dict[str, Component] = {}
+
+    def place(name: str, kind: type[Component], **more: Any) -> None:
+        said = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
+        made[name] = kind(**said | more, elem_id=part(number, name), interactive=True)
+
+    place("enabled", gr.Checkbox, label=word("label.use_unit"), value=False)
+    free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
+    place("model", gr.Dropdown, choices=models, value=model or None, **_model_help(models), **free)
+    place("preprocessor", gr.Dropdown, choices=choices, value=chosen, filterable=False)
+    for slot, told in enumerate(_option_settings(chosen), start=1):
+        place(f"option_{slot}", gr.Slider, buttons=[], **told)
+    label = word("label.unit_clip")
+    made["clip"] = gr.File(label=label, file_count="multiple", elem_id=part(number, "clip"), height=130)
+    gr.Markdown(words_of(ControlUnit, "clip")["info"], elem_classes="note")
+    place("weight", gr.Textbox, value="1", max_lines=1)
+    with gr.Row():
+        place("start", gr.Slider, value=0, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
+        place("end", gr.Slider, value=1, minimum=0, maximum=1, step=0.05, buttons=[], min_width=130)
+    place(
+        "fit", gr.Dropdown, choices=[(word(choice_key(fit)), fit.value) for fit in ImageFit], value=ImageFit.CROP.value
+    )
+    place("key_frames", gr.Textbox, value="", max_lines=1)
+    place("falloff", gr.Textbox, value="", max_lines=1)
+    place("guess_mode", gr.Checkbox, value=False)
+    return {part(number, name): made[name] for name in PARTS}
+
+
+def wire_units(found: Mapping[str, Component], base_model: Component) -> None:
+    """Let the models follow the base model, the preprocessors the model, and the options the preprocessor."""
+    chosen: list[Component] = []
+    for number in range(1, UNITS + 1):
+        model, preprocessor = found[part(number, "model")], found[part(number, "preprocessor")]
+        sliders = [found[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
+        model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
+        preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
+        chosen += [model, preprocessor, *sliders]
+    base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, chosen, **_PLAIN)
+
+
+def fitting_control_models(base_model: str) -> Any:
+    """The list of models, looked up again; what is chosen stays."""
+    models = control_model_choices("controls", base_model)
+    return gr.update(choices=models, **_model_help(models))
+
+
+def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
+    """Label and id of the preprocessors that can be used, those made for a model first.
+
+    Args:
+        model: Id of the model; empty for none.
+
+    Example:
+        >>> [name for _, name in preprocessor_choices("demo-canny")][:3]
+        ['canny', 'lineart_standard', 'none']
+    """
+    own = catalog.find_controlnet(model).preprocessors if model else ()
+    usable = [one for one in PREPROCESSORS.values() if not one.unavailable]
+    usable.sort(key=lambda one: own.index(one.id) if one.id in own else len(own))
+    return [(_preprocessor_label(one), one.id) for one in usable]
+
+
+def switched_on(values: Mapping[str, Any]) -> list[int]:
+    """The numbers of the units that are used.
+
+    Args:
+        values: The components' values by name.
+    """
+    return [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
+
+
+def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """The control units of a request from the page's values.
+
+    Args:
+        values: The components' values by name.
+        numbers: Which units, whether they are switched on or not; those that are if not given.
+
+    Raises:
+        InvalidRequestError: A unit's numbers are none, or its clip can't be used.
+    """
+    if numbers is None:
+        numbers = switched_on(values)
+    return [_unit(number, values) for number in numbers]
+
+
+def unit_values(
+    units: Sequence[Mapping[str, Any]], base_model: str
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
+    """What the accordions show for the units of a request: the other way round than `control_fields`.
+
+    Args:
+        units: As JSON.
+        base_model: Id of the one that the models are to fit.
+
+    Returns:
+        What every component shows by name; label and hash of the files by the component they belong in; and in words
+        what the page has no place for.
+    """
+    shown: dict[str, Any] = {}
+    files: dict[str, tuple[str, str]] = {}
+    language = visitor_language()
+    notes = [say(language, "told.restored.no_unit", number=number) for number in range(UNITS + 1, len(units) + 1)]
+    models = control_model_choices("controls", base_model)
+    for number in range(1, UNITS + 1):
+        unit = units[number - 1] if number <= len(units) else None
+        values, told = _shown_unit(unit or _at_first(models), models)
+        shown |= {part(number, name): value for name, value in values.items()}
+        shown[part(number, "enabled")] = unit is not None
+        notes += [say(language, "told.restored.unit_note", number=number, note=one) for one in told]
+        if unit and unit["clip"]:
+            files[part(number, "clip")] = (say(language, "told.restored.unit", number=number), unit["clip"])
+    return shown, files, notes
+
+
+def _at_first(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    model = models[0][1] if models else ""
+    preprocessor = preprocessor_choices(model)[0][1]
+    return ControlUnit(model=model or "none", preprocessor=preprocessor).model_dump(mode="json")
+
+
+def _shown_unit(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
+    notes, language = [], visitor_language()
+    fits = allows_any() or unit["model"] in [model for _, model in models]
+    choices = preprocessor_choices(unit["model"] if fits else "")
+    chosen = unit["preprocessor"]
+    if not fits and models:
+        notes.append(say(language, "told.restored.unfit_model", model=unit["model"][:_SHOWN]))
+    if chosen not in [name for _, name in choices]:
+        notes.append(say(language, "told.restored.unfit_preprocessor", preprocessor=chosen[:_SHOWN]))
+        chosen = choices[0][1]
+    names = [option.name for option in PREPROCESSORS[chosen].options]
+    options = _option_settings(chosen)
+    for told, name in zip(options, names, strict=False):
+        told["value"] = unit["options"].get(name, told["value"])
+    return {
+        "model": gr.update(choices=models, value=unit["model"] if fits else None, **_model_help(models)),
+        "preprocessor": gr.update(choices=choices, value=chosen),
+        **{f"option_{slot}": gr.update(**told) for slot, told in enumerate(options, start=1)},
+        "clip": None,
+        "weight": str(unit["weight"]),
+        **{name: unit[name] for name in ("start", "end", "fit", "guess_mode")},
+        **{name: ", ".join(map(str, unit[name])) for name in ("key_frames", "falloff")},
+    }, notes
+
+
+def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    def value(name: str) -> Any:
+        return values.get(part(number, name))
+
+    field = f"Unit {number}"
+    if not value("model"):
+        fix = "Choose one, or switch the unit off"
+        raise InvalidRequestError(Fault("unit.no_model", "Unit", "have a model", "none", fix, place=(number,)))
+    chosen = PREPROCESSORS.get(value("preprocessor"))
+    options = chosen.options if chosen else ()
+    return {
+        "model": value("model"),
+        "preprocessor": value("preprocessor") or "",
+        "options": {option.name: value(f"option_{slot}") for slot, option in enumerate(options, start=1)},
+        "clip": keep(uploaded_paths(value("clip"), field), field=field) or kept_hash(values, part(number, "clip")),
+        "weight": value("weight"),
+        "start": value("start"),
+        "end": value("end"),
+        "fit": value("fit"),
+        "key_frames": _numbers(value("key_frames"), int, (number, "key_frames"), "Write 0, 8, 15"),
+        "falloff": _numbers(value("falloff"), float, (number, "falloff"), "Write 0.5, 0.25"),
+        "guess_mode": bool(value("guess_mode")),
+    }
+
+
+def _numbers(text: str | None, kind: type[int] | type[float], place: Place, fix: str) -> list[float]:
+    try:
+        return [kind(one) for one in (text or "").split(",") if one.strip()]
+    except ValueError:
+        code, what = ("unit.no_integers", "whole numbers") if kind is int else ("unit.no_numbers", "numbers")
+        rule = f"be {what} with commas between"
+        raise InvalidRequestError(Fault(code, "Unit", rule, str(text)[:60], fix, place=place)) from None
+
+
+def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {"info": words_of(ControlUnit, "model")["info"] if models else word("note.no_model_fits")}
+
+
+def _preprocessor_label(one: Preprocessor) -> str:
+    label = word(f"preprocessor.{one.id}")
+    return f"{label} · {one.size_mb:,} MB" if one.weights else label
+
+
+def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
+    """What the sliders are for a preprocessor: as many as it has options, the others out of sight."""
+    known = PREPROCESSORS.get(preprocessor)
+    options = known.options if known else ()
+    shown = [
+        {
+            "label": word(f"{option_key(preprocessor, option.name)}.label"),
+            "info": word(f"{option_key(preprocessor, option.name)}.help"),
+            "minimum": option.low,
+            "maximum": option.high,
+            "step": option.step,
+            "value": option.default,
+            "visible": True,
+        }
+        for option in options
+    ]
+    unused: dict[str, Any] = {
+        "label": word("label.option"),
+        "info": None,
+        "minimum": 0,
+        "maximum": 1,
+        "step": 1,
+        "value": 0,
+    }
+    return shown + [unused | {"visible": False}] * (MOST_OPTIONS - len(shown))
+
+
+def _for_preprocessor(preprocessor: str) -> list[Any]:
+    return [gr.update(**told) for told in _option_settings(preprocessor)]
+
+
+def _for_model(model: str | None) -> list[Any]:
+    with faults_in_words(page_words()):
+        choices = preprocessor_choices(model or "")
+    chosen = choices[0][1]
+    return [gr.update(choices=choices, value=chosen), *_for_preprocessor(chosen)]
+
+
+def _for_base_model(base_model: str) -> list[Any]:
+    with faults_in_words(page_words()):
+        models = control_model_choices("controls", base_model)
+    model = models[0][1] if models else None
+    return [gr.update(choices=models, value=model, **_model_help(models)), *_for_model(model)]

@@ -1,0 +1,84 @@
+"""The tab "Image to video": the pictures a clip begins and ends with, and how long they hold it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from media.input_facts import InputFacts
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest
+from studio.request_inputs import source_facts
+from studio.stored_inputs import keep
+from studio.uploads import uploaded_paths
+from ui.charts.falloff_chart import hold_html
+from ui.inputs.source_size import place_size_button
+from ui.parts.fields import build_control, words_of
+from ui.parts.restored_inputs import kept_hash
+from ui.words.speech import word
+
+FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
+"""The fields of the accordion, in its order."""
+
+_PICTURE_HEIGHT = 190
+
+
+def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
+    """Lay out what the tab adds.
+
+    Returns:
+        Its components by their `elem_id`, which are fields of the request, the place where the hold is drawn, and the
+        button that takes the first picture's size.
+    """
+    found: dict[str, Component] = {}
+    with gr.Row():
+        for name in ("first_frame", "last_frame"):
+            found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
+    take_size = place_size_button("first_frame_size", word("button.take_first_size"))
+    gr.Markdown(words_of(GenerationRequest, "last_frame")["info"], elem_classes="note")
+    with gr.Accordion(word("section.hold"), open=False):
+        picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
+        for name in FADING:
+            found[name] = build_control(name)
+    return found, picture, take_size
+
+
+def build_picture(name: str, label: str) -> gr.Image:
+    """A place for a picture: chosen, dropped, pasted or taken."""
+    return gr.Image(
+        type="filepath",
+        sources=["upload", "clipboard", "webcam"],
+        label=label,
+        elem_id=name,
+        height=_PICTURE_HEIGHT,
+        min_width=130,
+        buttons=[],
+        interactive=True,
+    )
+
+
+def first_shape(first_frame: object) -> InputFacts:
+    """What the first frame is, from the value of its component.
+
+    Raises:
+        InvalidRequestError: There is none, or it can't be read.
+    """
+    if not first_frame:
+        fix = "Choose a {field:label}"
+        raise InvalidRequestError(Fault("inputs.not_given", "first_frame", "be given", "none", fix))
+    return source_facts(keep(uploaded_paths(first_frame, "first_frame"), field="first_frame"), field="first_frame")
+
+
+def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's fields from the tab's values.
+
+    Raises:
+        InvalidRequestError: A picture is none.
+    """
+    pictures = {
+        name: keep(uploaded_paths(values[name], name), field=name) or kept_hash(values, name)
+        for name in ("first_frame", "last_frame")
+    }
+    return {name: sha256 for name, sha256 in pictures.items() if sha256} | {name: values[name] for name in FADING}

@@ -1,0 +1,79 @@
+"""LoRAs on the page: a list and a drop zone that write tags into the prompt, where they can be edited.
+
+The prompt is the only place a LoRA is asked for, so page, endpoint, command line and recipe say it alike.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from pipelines.plan import catalog
+from pipelines.plan.model_files.models_folder import WEIGHTS_FILES
+from pipelines.plan.prompt.travel import has_keys
+from studio.dropped_loras import can_keep, keep_dropped
+from studio.faults import faults_in_words
+from ui.parts.events import QUIET
+from ui.words.refusals import page_words
+from ui.words.speech import word
+
+# A prompt with keys gets the tag on a line of its own, where it acts on the whole clip.
+_APPEND = r"""(tag, prompt) => {
+  if (!tag || !prompt) return [null, tag || prompt];
+  return [null, prompt.trimEnd() + (/^\s*[-.\d]+::?(\s|$)/m.test(prompt) ? "\n" : " ") + tag];
+}"""
+
+
+def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
+    """Lay out the list and the drop zone, and wire them; the list is returned.
+
+    Args:
+        prompt: The control the tags go into.
+        base_model: The control that says which LoRAs fit.
+    """
+    tags = lora_tags(base_model.value)
+    picker = gr.Dropdown(
+        label=word("label.lora"),
+        info=word("label.lora_help"),
+        choices=tags,
+        value=None,
+        elem_id="lora_picker",
+        visible=bool(tags),
+        interactive=True,
+    )
+    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
+    base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
+    if can_keep():
+        drop = gr.File(
+            label=word("label.lora_file"),
+            file_types=list(WEIGHTS_FILES),
+            elem_id="lora_file",
+            height=120,
+        )
+        drop.upload(_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
+    return picker
+
+
+def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
+    """Label and tag of every LoRA that may fit a base model."""
+    family = catalog.find_base_model(base_model).family
+    return [
+        (entry.label, f"<lora:{entry.names[0]}:{entry.weight:g}>")
+        for entry in catalog.loras()
+        if None in (family, entry.family) or family == entry.family
+    ]
+
+
+def fitting_loras(base_model: str) -> Any:
+    """The list's update for a base model."""
+    with faults_in_words(page_words()):
+        tags = lora_tags(base_model)
+    return gr.update(choices=tags, value=None, visible=bool(tags))
+
+
+def _dropped(path: str, prompt: str) -> tuple[None, str]:
+    with faults_in_words(page_words()):
+        tag = f"<lora:{keep_dropped(Path(path))}:1>"
+    joint = "\n" if has_keys(prompt) else " "
+    return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()

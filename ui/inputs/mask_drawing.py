@@ -1,0 +1,34 @@
+"""A mask painted on the page: strokes on layers become one grey picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+
+
+def mask_of_strokes(layers: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """How strongly each pixel is painted, whatever the colour.
+
+    Args:
+        layers: Pictures of one size with transparency, uint8 [h, w, 4].
+
+    Returns:
+        uint8 [h, w]: 255 where a stroke covers, 0 where nothing is painted.
+
+    Raises:
+        InvalidRequestError: Nothing is painted.
+
+    Example:
+        >>> layer = np.zeros((1, 3, 4), np.uint8)
+        >>> layer[0, 1] = 255
+        >>> mask_of_strokes([layer]).tolist()
+        [[0, 255, 0]]
+    """
+    painted = [layer[..., 3] for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
+    if not painted or not any(alpha.any() for alpha in painted):
+        fix = "Paint on the picture what may change"
+        raise InvalidRequestError(Fault("mask.no_strokes", "mask", "have strokes", "none", fix))
+    return np.maximum.reduce(painted)

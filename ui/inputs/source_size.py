@@ -1,0 +1,74 @@
+"""The button that gives the result the shape of the source clip or the first frame."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from media.input_facts import InputFacts
+from pipelines.plan.request import GenerationRequest, field_bounds
+from studio.faults import faults_in_words
+from ui.parts.events import QUIET
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language, word
+
+ReadFacts = Callable[..., InputFacts]
+
+_MULTIPLE = 8
+_TOLD_S = 4
+
+
+def place_size_button(elem_id: str, text: str = "") -> gr.Button:
+    """Lay out the button."""
+    return gr.Button(text or word("button.take_size"), elem_id=elem_id, size="sm")
+
+
+def wire_size_button(
+    button: gr.Button, read_facts: ReadFacts, files: Sequence[Component], shared: Mapping[str, Component]
+) -> None:
+    """Let the button set width and height.
+
+    Args:
+        button: The button.
+        read_facts: What the files are, from the values of their components; may refuse them.
+        files: Those components.
+        shared: The controls of `width` and `height`.
+    """
+    size = [shared["width"], shared["height"]]
+
+    def take_size(*values: Any) -> tuple[int, int]:
+        *given, width, height = values
+        with faults_in_words(page_words()):
+            facts = read_facts(*given)
+            now = GenerationRequest.build(seed=0, width=width, height=height)
+        taken = size_like(facts.width, facts.height, area=now.width * now.height)
+        told = say(visitor_language(), "told.size_taken", width=taken[0], height=taken[1])
+        gr.Info(told, duration=_TOLD_S)  # it names the accordion, which may be closed
+        return taken
+
+    button.click(take_size, [*files, *size], size, preprocess=False, **QUIET)
+
+
+def size_like(width: int, height: int, *, area: int) -> tuple[int, int]:
+    """The size that a result can have with about the shape of a picture.
+
+    Args:
+        width, height: The picture's, pixels.
+        area: About how many pixels the result has; the limits of its sides come first.
+
+    Returns:
+        Width and height.
+
+    Example:
+        >>> size_like(1920, 1080, area=512 * 512)
+        (680, 384)
+        >>> size_like(1080, 1920, area=64 * 64)
+        (64, 112)
+    """
+    low, high = (int(bound or 0) for bound in field_bounds("width"))
+    ratio = sqrt(area / (width * height))
+    ratio = min(max(ratio, low / min(width, height)), high / max(width, height))
+    fitting = [round(side * ratio / _MULTIPLE) * _MULTIPLE for side in (width, height)]
+    return min(max(fitting[0], low), high), min(max(fitting[1], low), high)

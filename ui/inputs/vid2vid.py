@@ -1,0 +1,226 @@
+"""The tab "Video to video": the clip to start from, and where it may change."""
+
+import json
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.components import Component
+from PIL import Image
+
+from media.input_facts import Cut, InputFacts
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from pipelines.plan.request import GenerationRequest, field_bounds
+from studio.engine import run_folder
+from studio.faults import faults_in_words
+from studio.limits import allowed_bounds
+from studio.request_inputs import first_picture, source_facts
+from studio.stored_inputs import keep, keep_source
+from studio.uploads import uploaded_paths
+from ui.inputs.mask_drawing import mask_of_strokes
+from ui.inputs.source_size import place_size_button
+from ui.parts.events import QUIET
+from ui.parts.fields import build_control, shown_value, words_of
+from ui.parts.progress import message_html, word_html
+from ui.parts.restored_inputs import KEPT, kept_hash
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import ENGLISH
+
+SOURCE = ("source_video", "source_files", "source_start", "source_every")
+"""The components that decide which frames the source has."""
+
+_MAX_FPS = int(field_bounds("fps")[1] or 0)
+_PAINTED_SIDE = 768  # the picture to paint on is no larger, whatever the clip is
+
+
+def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button, "MaskPainter"]:
+    """Lay out what the tab adds.
+
+    Returns:
+        Its components by their `elem_id`, the line that says what the source is, the button that takes its size, and
+        where a mask is painted.
+    """
+    found: dict[str, Component] = {}
+    found["source_video"] = gr.Video(
+        label=words_of(GenerationRequest, "source_video")["label"],
+        sources=["upload"],
+        elem_id="source_video",
+        height=240,
+        buttons=[],
+        interactive=True,
+    )
+    found["source_files"] = gr.File(
+        label=word("label.source_files"),
+        file_count="multiple",
+        elem_id="source_files",
+        height=130,
+    )
+    told = gr.HTML(word_html("note.no_source"), elem_id="source_told", padding=False)
+    take_size = place_size_button("source_size")
+    with gr.Row():
+        found["source_start"] = build_control("source_start")
+        found["source_every"] = build_control("source_every")
+    found["keep_audio"] = build_control("keep_audio")
+    with gr.Accordion(word("section.mask"), open=False):
+        found["mask"] = gr.File(label=word("label.mask"), file_count="multiple", elem_id="mask", height=130)
+        gr.Markdown(words_of(GenerationRequest, "mask")["info"], elem_classes="note")
+        found["mask_feather"] = build_control("mask_feather")
+        painter = MaskPainter()
+    return found, told, take_size, painter
+
+
+class MaskPainter:
+    """Where a mask is painted on the source's first picture; its button puts it into the field for the mask."""
+
+    def __init__(self) -> None:
+        self.editor = gr.ImageEditor(
+            label=word("label.mask_painting"),
+            type="numpy",
+            sources=[],
+            brush=gr.Brush(colors=["#ffffff"], default_color="#ffffff", color_mode="fixed"),
+            layers=False,
+            transforms=[],
+            buttons=[],
+            elem_id="mask_painting",
+            height=360,
+            interactive=True,
+        )
+        gr.Markdown(word("note.paint"), elem_classes="note")
+        self.use = gr.Button(word("button.use_painting"), elem_id="use_painting", size="sm")
+
+    def wire(self, mask: Component) -> None:
+        """Let the button fill the mask's field, so that there is one place where a mask comes from."""
+        self.use.click(_painted, self.editor, mask, **QUIET)
+
+
+def wire_vid2vid(
+    found: Mapping[str, Component], told: gr.HTML, painter: MaskPainter, shared: Mapping[str, Any]
+) -> None:
+    """Say what the source is, and bring its length, rate and first picture, whenever it changes.
+
+    Args:
+        found: The tab's components.
+        told: The line about the source.
+        painter: Where a mask is painted.
+        shared: The controls of `num_frames` and `fps`.
+    """
+    inputs = [found[name] for name in (*SOURCE, KEPT)]
+    video, files, start, every, _ = inputs
+    # What a person does, not every change: a restored request has a length and rate of its own.
+    gr.on(
+        [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input],
+        _source_told,
+        inputs,
+        [told, shared["num_frames"], shared["fps"], painter.editor],
+        trigger_mode="always_last",
+        preprocess=False,
+        **QUIET,
+    )
+    painter.wire(found["mask"])
+
+
+def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's fields from the tab's values.
+
+    Raises:
+        InvalidRequestError: A file is none that can be read, or there are two sources.
+    """
+    source, own_mask = _kept_source(values["source_video"], values["source_files"])
+    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask or kept_hash(values, "mask")
+    source = source or kept_hash(values, "source_video")
+    names = ("source_start", "source_every", "keep_audio", "mask_feather")
+    return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
+
+
+def source_shape(video: object, files: object) -> InputFacts:
+    """What the source is, from the values of its components.
+
+    Raises:
+        InvalidRequestError: There is none, or it can't be read.
+    """
+    source, _ = _kept_source(video, files)
+    if not source:
+        fix = "Choose a {field:label}"
+        raise InvalidRequestError(Fault("inputs.not_given", "source_video", "be given", "none", fix))
+    return source_facts(source)
+
+
+def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> str:
+    """What a source is, for people.
+
+    Args:
+        facts: As probed.
+        frames: How many of its frames are used.
+        language: The visitor's.
+    """
+    told = [
+        say(language, "told.source.size", width=facts.width, height=facts.height),
+        say(language, "told.source.frames", frames=facts.num_frames),
+    ]
+    if facts.fps and facts.duration_s is not None:
+        told += [
+            say(language, "told.source.rate", fps=float(facts.fps)),
+            say(language, "told.source.time", seconds=float(facts.duration_s)),
+        ]
+    used = "" if frames == facts.num_frames else f" {say(language, 'told.source.used', frames=frames)}"
+    return f"{', '.join(told)}.{used}"
+
+
+def _kept_source(video: object, files: object) -> tuple[str, str]:
+    if video and files:
+        got, fix = "a clip and other files", "Remove one of them"
+        raise InvalidRequestError(Fault("inputs.clip_and_files", "source_video", "be one clip", got, fix))
+    return keep_source(uploaded_paths(video or files, "source_video"))
+
+
+def _source_told(
+    video: object, files: object, start: object, every: object, kept_inputs: str = ""
+) -> tuple[Any, Any, Any, Any]:
+    """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
+    kept, language = gr.skip(), visitor_language()
+    try:
+        with faults_in_words(page_words()):
+            source = _kept_source(video, files)[0] or kept_hash({KEPT: kept_inputs}, "source_video")
+            if not source:
+                return word_html("note.no_source"), kept, kept, None
+            request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
+            cut = Cut(start=request.source_start, every=request.source_every)
+            facts = source_facts(source)
+            frames = len(facts.places(cut))
+            picture = _to_paint_on(source, cut.start)
+    except gr.Error as err:
+        return message_html(err.message, is_error=True), kept, kept, kept
+    text, rate = facts_in_words(facts, frames, language), facts.fps_of(cut)
+    if rate and rate > _MAX_FPS:
+        text += f" {say(language, 'told.source.slower', fps=_MAX_FPS)}"
+    longest = int(allowed_bounds("num_frames")[1] or frames)
+    length = min(frames, longest) if frames > 1 else kept  # a single picture says nothing about the result
+    return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
+
+
+def source_at_hand(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """The line about the source clip of a restored request, and the picture to paint a mask on.
+
+    Args:
+        values: Fields of the request.
+    """
+    kept = json.dumps({"source_video": values["source_video"]})
+    told, _, _, picture = _source_told(None, None, values["source_start"], values["source_every"], kept)
+    return told, picture
+
+
+def _to_paint_on(source: str, start: int) -> dict[str, Any]:
+    picture = Image.fromarray(first_picture(source, start=start))
+    picture.thumbnail((_PAINTED_SIDE, _PAINTED_SIDE))
+    return {"background": np.asarray(picture), "layers": [], "composite": None}
+
+
+def _painted(painting: dict[str, Any] | None) -> Iterator[list[str]]:
+    with faults_in_words(page_words()), run_folder() as folder:
+        path = folder / "painted-mask.png"
+        Image.fromarray(mask_of_strokes((painting or {}).get("layers", []))).save(path)
+        yield [str(path)]  # copied by gradio before the folder goes

@@ -1,0 +1,207 @@
+"""The lines under Generate and for a grid: what clips will take, live, and a button for one that won't fit."""
+
+from collections.abc import Mapping
+from itertools import product
+from math import prod
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.plan.planner.machine import this_machine
+from pipelines.plan.request import GenerationRequest, fields_affecting
+from pipelines.plan.settings import settings
+from studio.batch import count_clips
+from studio.grid import MAX_AXES, MAX_CELLS
+from studio.modes import Mode
+from studio.open_fields import is_open_length
+from ui.inputs.control_units import UNITS, part
+from ui.parts.events import QUIET
+from ui.parts.progress import duration_text, message_html
+from ui.results.grid_form import filled_axes
+from ui.results.results import Results
+from ui.words.speech import say, say_note, visitor_language, word
+from ui.words.tables import ENGLISH
+
+FIELDS_OF_COST = fields_affecting("cost")
+"""The fields of words alone that decide what a clip takes."""
+
+_OF_UNIT = ("model", "preprocessor", "start", "end")
+
+STEERING = (
+    "mode",
+    "first_frame",
+    "last_frame",
+    "mask",
+    "strength",
+    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", *_OF_UNIT)),
+    "image_prompt_model",
+    "image_prompt_picture",
+)
+"""What else decides, by `elem_id`."""
+
+COUNTED = ("seed", "batch_count")
+"""What says how many clips."""
+
+AXES = tuple(f"grid_{number}_{name}" for number in range(1, MAX_AXES + 1) for name in ("field", "values"))
+"""What says how many a grid has, and how they differ, by `elem_id`."""
+
+FITTED = ("width", "height", "context_length", "hires_scale")
+"""The fields that `fit` may change."""
+
+QUOTAS = ((300, "free"), (120, "anonymous"))
+"""What ZeroGPU lends a day, seconds, and to whom, the most first; those who pay have 40 min."""
+
+_SOME_FILE = "0" * 64
+
+
+def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
+    """Lay out the line and its button.
+
+    Args:
+        values: Of the controls, as the page shows them at first.
+    """
+    text, fits = told(values)
+    line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
+    return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
+
+
+def follow_estimate(
+    controls: Mapping[str, Component],
+    inputs: Mapping[str, Component],
+    shown: tuple[gr.HTML, gr.Button, gr.HTML],
+    results: Results,
+) -> None:
+    """Draw the lines anew whenever something that decides changes, and when a clip was made.
+
+    Args:
+        controls: The controls of words alone by field.
+        inputs: All others by `elem_id`.
+        shown: What `place_estimate` laid out, and the grid's line.
+        results: Where a finished clip shows up.
+    """
+    names = (*FIELDS_OF_COST, *STEERING, *COUNTED, *AXES)
+    drawn = [controls[name] if name in controls else inputs[name] for name in names]
+    plain = QUIET | {"preprocess": False}
+    changes = [one.change for one in [*drawn, results.recipe]]
+    line, button, grid_line = shown
+
+    def draw(*values: Any) -> list[Any]:
+        given, language = dict(zip(names, values, strict=True)), visitor_language()
+        (text, fits), of_grid = told(given, language), told_of_grid(given, language)
+        lines = [gr.update(value=one, visible=bool(one)) for one in (text, of_grid)]
+        return [lines[0], gr.update(visible=not fits), lines[1]]
+
+    gr.on(changes, draw, drawn, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
+    button.click(
+        lambda *values: fitting(dict(zip(names, values, strict=True))),
+        drawn,
+        [controls[name] for name in FITTED],
+        queue=False,
+        **plain,
+    )
+
+
+def told(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
+    """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
+    try:
+        request = _request(values)
+        clips = count_clips(values.get("seed"), values.get("batch_count"), most=settings().max_clips)
+        found, budget = estimate(request, clips=clips), this_budget()
+    except InvalidRequestError:
+        return "", True  # another line says so, or Generate will
+    if budget.holds(found):
+        return message_html(in_words(found, language)), True
+    return message_html(_refused(found, budget, advice(fit(request, budget)), language), is_error=True), False
+
+
+def told_of_grid(values: Mapping[str, Any], language: str = ENGLISH) -> str:
+    """The line for the grid of these values, empty while it has no axes or breaks a rule."""
+    try:
+        axes = filled_axes(values)[::-1]  # the last one changes slowest
+        if not axes or prod(len(axis.values) for axis in axes) > MAX_CELLS:
+            return ""
+        names = [axis.field for axis in axes]
+        cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
+        found = estimate_all([_request({**values, **cell}) for cell in cells])
+        return message_html(in_words(found, language))
+    except InvalidRequestError:
+        return ""  # the button will say so
+
+
+def fitting(values: Mapping[str, Any]) -> list[Any]:
+    """What the controls of `FITTED` become so that the clip fits; what need not change stays."""
+    try:
+        changes = fit(_request(values), this_budget())
+    except InvalidRequestError:
+        changes = {}
+    return [changes.get(name, gr.skip()) for name in FITTED]
+
+
+def in_words(found: Estimate, language: str = ENGLISH) -> str:
+    """An estimate in a line.
+
+    Example:
+        >>> in_words(Estimate(36.3, 30, 1.1e9, 1.1e9, None, 3, True, {}, clips=3))
+        '3 clips, about 36 s, 1.1 GB. Rough until a first clip is made.'
+    """
+    time = duration_text(found.seconds, language)
+    many = "_clips" if found.clips > 1 else ""
+    words = [
+        say(language, f"told.estimate.about{many}", clips=found.clips, time=time, gb=found.peak_bytes_device / 1e9)
+    ]
+    if found.zero_gpu_seconds is not None:
+        quota = duration_text(found.zero_gpu_seconds, language)
+        in_turns = "_in_turns" if found.turns > found.clips else ""
+        words.append(say(language, f"told.estimate.quota{in_turns}", time=quota, turns=found.turns))
+        whose = next((whose for seconds, whose in QUOTAS if found.zero_gpu_seconds > seconds), None)
+        if whose:
+            words.append(say(language, f"told.estimate.more_than_{whose}"))
+    if found.is_rough:
+        words.append(say(language, "told.estimate.rough"))
+    return " ".join(words)
+
+
+def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> str:
+    of_device = budget.device is not None and not Budget(budget.device, None).holds(found)
+    needed, there = (found.peak_bytes_device, budget.device) if of_device else (found.peak_bytes_ram, budget.ram)
+    where = say(language, f"told.estimate.{'gpu' if of_device and this_machine().kind != 'cpu' else 'memory'}")
+    return say(
+        language,
+        "told.estimate.wont_fit",
+        needed=needed / 1e9,
+        where=where,
+        there=(there or 0) / 1e9,
+        advice=say_note(language, advised),
+    )
+
+
+def _request(values: Mapping[str, Any]) -> GenerationRequest:
+    """The request as far as it decides what the clip takes; files are taken for granted.
+
+    Raises:
+        InvalidRequestError: A value breaks its field's rule.
+    """
+    fields = {name: values[name] for name in FIELDS_OF_COST if values.get(name) is not None}
+    if values.get("image_prompt_picture") and values.get("image_prompt_model"):
+        fields["image_prompts"] = [{"model": values["image_prompt_model"], "pictures": [(0, _SOME_FILE)]}]
+    mode = values.get("mode", Mode.TXT2VID)
+    if is_open_length(fields.get("num_frames")) and mode != Mode.VID2VID:  # a source's length is not known here
+        fields["num_frames"] = fields.get("context_length")
+    if mode == Mode.IMG2VID:
+        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if values.get(name)}
+    if mode == Mode.VID2VID:
+        fields["source_video"] = _SOME_FILE
+        fields["mask"] = _SOME_FILE if values.get("mask") else ""
+    if mode != Mode.TXT2VID:
+        units = range(1, UNITS + 1)
+        fields["controls"] = [_unit(values, number) for number in units if values.get(part(number, "enabled"))]
+        fields["strength"] = values["strength"]
+    return GenerationRequest.build(seed=0, **fields)
+
+
+def _unit(values: Mapping[str, Any], number: int) -> dict[str, Any]:
+    unit = {name: values.get(part(number, name)) for name in _OF_UNIT}
+    return unit | {"preprocessor": unit["preprocessor"] or "none"}

@@ -1,0 +1,294 @@
+"""What this visitor made, below everything else: kept by `studio.gallery`, found again by an id in the browser.
+
+How files are served: gradio gives a file in its cache to whoever knows its path, and allowing the gallery's folder
+would add every visitor's id to paths that are sent to browsers and written to logs. So what is shown is linked into
+the cache, in a folder named by a keyed hash of visitor and entry: the same at every view, so that nothing is copied
+twice, and known to nobody else. It is taken away with the entry, or by gradio when it is a day old and then made anew.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from pipelines.plan.events import Clip
+from studio.faults import faults_in_words
+from studio.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
+from studio.job_runs import Keep
+from ui.parts.events import QUIET
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language, word
+from ui.words.tables import ENGLISH, languages
+
+Update = dict[Block, Any]
+
+MOST_SHOWN = 60
+_CAPTION_LETTERS = 60
+_SHOWABLE = (".mp4", ".webm", ".gif", ".webp", ".png", ".apng")
+_SURE = """(visitor, sure) => {
+  const told = TOLD;
+  return [visitor, window.confirm(told[document.documentElement.lang])];
+}"""
+_PLAY = """() => {
+  const video = document.querySelector("#gallery .preview video");
+  if (video) { video.loop = true; video.play(); }
+}"""
+_key = secrets.token_bytes(32)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GalleryPlace:
+    """The gallery's widgets."""
+
+    visitor: gr.BrowserState
+    ids: gr.State
+    chosen: gr.State
+    room: gr.Accordion
+    told: gr.Markdown
+    clips: gr.Gallery
+    pack: gr.File
+    details: gr.Column
+    files: gr.File
+    recipe: gr.Code
+    use: gr.Button
+    more_frames: gr.Number
+    extend: gr.Button
+    delete: gr.Button
+    delete_all: gr.Button
+    sure: gr.Checkbox
+    download_all: gr.Button
+
+    def all(self) -> list[Block]:
+        """What a change of the list writes to."""
+        passive = ("visitor", "use", "more_frames", "extend", "delete", "delete_all", "sure", "download_all")
+        return [getattr(self, field.name) for field in fields(self) if field.name not in passive]
+
+
+def place_gallery() -> GalleryPlace:
+    """Lay out the gallery; it is seen once there is a clip in it."""
+    # The secret comes with the page, so it hides the id from nobody; it has to stay the same, or nobody's clips would
+    # be found after a restart.
+    visitor = gr.BrowserState("", storage_key="animatediff-visitor", secret="animatediff-studio")
+    visitor.elem_id = "visitor"
+    ids, chosen = gr.State([]), gr.State("")
+    with (
+        gr.Column(elem_id="clips"),
+        gr.Accordion(word("section.your_clips"), open=True, visible=False, elem_id="your_clips") as room,
+    ):
+        told = gr.Markdown(elem_classes="note")
+        clips = gr.Gallery(
+            elem_id="gallery",
+            show_label=False,
+            columns=6,
+            fit_columns=False,
+            object_fit="contain",
+            interactive=False,
+            buttons=["download", "fullscreen"],
+        )
+        with gr.Column(visible=False, elem_id="gallery_details") as details:
+            files = gr.File(
+                label=word("label.its_files"), elem_id="gallery_files", interactive=False, file_count="multiple"
+            )
+            with gr.Row(equal_height=True):
+                use = gr.Button(word("button.use_settings"), elem_id="gallery_use", min_width=130)
+                more_frames = gr.Number(
+                    16,
+                    label=word("label.more_frames"),
+                    elem_id="gallery_more_frames",
+                    precision=0,
+                    minimum=1,
+                    interactive=True,
+                )
+                extend = gr.Button(word("button.extend"), elem_id="gallery_extend", min_width=130)
+                delete = gr.Button(word("button.delete"), variant="stop", elem_id="gallery_delete", min_width=130)
+            with gr.Accordion(word("section.its_recipe"), open=False):
+                recipe = gr.Code(
+                    language="json", elem_id="gallery_recipe", interactive=False, show_label=False, wrap_lines=True
+                )
+        with gr.Row():
+            download_all = gr.Button(word("button.download_all"), elem_id="gallery_download_all", size="sm")
+            delete_all = gr.Button(word("button.delete_all"), elem_id="gallery_delete_all", size="sm")
+            sure = gr.Checkbox(visible=False)
+        pack = gr.File(label=word("label.all_clips"), elem_id="gallery_zip", interactive=False, visible=False)
+    seen = (visitor, ids, chosen, room, told, clips, pack, details, files, recipe, use, more_frames, extend, delete)
+    return GalleryPlace(*seen, delete_all, sure, download_all)
+
+
+def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
+    """Connect the gallery's own buttons.
+
+    Extend is wired where clips are made, "Use its settings" where requests are restored.
+
+    Args:
+        place: The widgets.
+        page: Whose loading shows what the visitor has.
+    """
+    plain = QUIET | {"queue": False}
+    shown = place.all()
+
+    def opened(visitor: object) -> Update:
+        known = visitor if is_visitor(visitor) else new_visitor()
+        return {place.visitor: known, **listing(place, known, visitor_language())}
+
+    def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Update:
+        number = event.index
+        wanted = ids[number] if isinstance(number, int) and 0 <= number < len(ids) else ""
+        return _details(place, visitor, wanted)
+
+    def delete(visitor: object, chosen: str) -> Update:
+        with faults_in_words(page_words()):
+            _delete(visitor, [chosen] if chosen else [])
+        return listing(place, visitor, visitor_language())
+
+    def delete_all(visitor: object, sure: bool) -> Update:
+        with faults_in_words(page_words()):
+            _delete(visitor, [entry.id for entry in _entries(visitor)] if sure else [])
+        return listing(place, visitor, visitor_language())
+
+    def download_all(visitor: object) -> Update:
+        with faults_in_words(page_words()):
+            folder = _served_folder(str(visitor))
+            folder.mkdir(parents=True, exist_ok=True)
+            own_gallery().zip_of(str(visitor), folder / "clips.zip")
+            return {place.pack: gr.update(value=str(folder / "clips.zip"), visible=True)}
+
+    page.load(opened, place.visitor, [place.visitor, *shown], **plain)
+    chosen = place.clips.select(choose, [place.visitor, place.ids], shown, **plain)
+    chosen.then(None, None, None, js=_PLAY, **plain)
+    place.clips.preview_close(lambda: gr.update(visible=False), None, place.details, **plain)
+    place.delete.click(delete, [place.visitor, place.chosen], shown, **plain)
+    place.delete_all.click(delete_all, [place.visitor, place.sure], shown, js=_sure(), **plain)
+    place.download_all.click(download_all, place.visitor, shown, **plain)
+
+
+def keeper(visitor: object) -> Keep:
+    """What is done with every clip that is finished for a visitor. It never fails: the clip is there in any case."""
+
+    language = visitor_language()
+
+    def keep(clip: Clip) -> Clip:
+        if not is_visitor(visitor):  # the page was not quite there, or its browser keeps nothing
+            return clip
+        try:
+            facts = {"num_frames": clip.num_frames, "seconds": clip.seconds}
+            own_gallery().add(str(visitor), clip.files, clip.recipe, facts)
+        except Exception:
+            _log.exception("A clip could not be kept.")
+            return replace(clip, warnings=(*clip.warnings, say(language, "told.gallery.not_kept")))
+        return clip
+
+    return keep
+
+
+def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Update:
+    """The newest clips of a visitor, none of them chosen."""
+    found, told = [], ""
+    try:
+        found = _entries(visitor)
+        pictures = [(str(_picture(visitor, entry)), _caption(entry, language)) for entry in found[:MOST_SHOWN]]
+    except Exception:  # as a full disk; the rest of the page goes on
+        _log.exception("A visitor's clips could not be listed.")
+        pictures, told = [], say(language, "told.gallery.not_shown")
+    if len(found) > len(pictures) and not told:
+        told = say(language, "told.gallery.newest", shown=len(pictures), all=len(found))
+    return {
+        place.room: gr.update(visible=bool(pictures or told)),
+        place.told: gr.update(value=told, visible=bool(told)),
+        place.clips: gr.update(value=pictures, selected_index=None, visible=bool(pictures)),
+        place.ids: [entry.id for entry in found[: len(pictures)]],
+        place.chosen: "",
+        place.details: gr.update(visible=False),
+        place.pack: gr.update(value=None, visible=False),
+    }
+
+
+def _details(place: GalleryPlace, visitor: object, wanted: str) -> Update:
+    """A chosen clip's files and recipe; the list anew if it is gone."""
+    entry = next((entry for entry in _entries(visitor) if entry.id == wanted), None)
+    if entry is None:
+        return listing(place, visitor, visitor_language())
+    return {
+        place.chosen: entry.id,
+        place.details: gr.update(visible=True),
+        place.files: [str(path) for path in _served(visitor, entry)],
+        place.recipe: json.dumps(json.loads(entry.recipe), indent=2, ensure_ascii=False),
+    }
+
+
+def _entries(visitor: object) -> list[GalleryEntry]:
+    return own_gallery().entries(str(visitor)) if is_visitor(visitor) else []
+
+
+def _delete(visitor: object, ids: Sequence[str]) -> None:
+    if is_visitor(visitor):
+        own_gallery().delete(str(visitor), *ids)
+        for one in ids:
+            shutil.rmtree(_served_folder(str(visitor), one), ignore_errors=True)
+
+
+def _sure() -> str:
+    """Asks in the browser, in its language."""
+    return _SURE.replace("TOLD", json.dumps({one: say(one, "told.gallery.sure") for one in languages()}))
+
+
+def _served_folder(*words: str) -> Path:
+    """A folder of gradio's cache that only those find who were told its name."""
+    name = hashlib.blake2b("/".join(words).encode(), key=_key, digest_size=32).hexdigest()
+    return Path(get_upload_folder()) / name
+
+
+def _served(visitor: object, entry: GalleryEntry) -> list[Path]:
+    """An entry's files where gradio serves them."""
+    folder = _served_folder(str(visitor), entry.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_linked(path, folder / path.name) for path in entry.files]
+
+
+def _linked(path: Path, target: Path) -> Path:
+    with suppress(FileExistsError):
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # another disk, or a system without links
+            part = target.with_name(f".{secrets.token_hex(8)}")
+            shutil.copyfile(path, part, follow_symlinks=False)
+            part.replace(target)
+    os.utime(target)  # gradio removes what it has not given out for a day
+    return target
+
+
+def _picture(visitor: object, entry: GalleryEntry) -> Path:
+    """What stands for an entry: a file that browsers show, else a grey picture."""
+    served = _served(visitor, entry)
+    by_suffix = {path.suffix: path for path in reversed(served)}
+    shown = next((by_suffix[suffix] for suffix in _SHOWABLE if suffix in by_suffix), None)
+    if shown is None:
+        shown = served[0].with_name("no-picture.png")
+        Image.new("RGB", (64, 64), (128, 128, 128)).save(shown)
+    return shown
+
+
+def _caption(entry: GalleryEntry, language: str) -> str:
+    """The prompt and the seed."""
+    with suppress(ValueError, AttributeError, TypeError):
+        values = json.loads(entry.recipe)
+        if "cells" in values:
+            return say(language, "told.gallery.grid", count=len(values["cells"]))
+        prompt = " ".join(str(values.get("prompt", "")).split())
+        short = prompt if len(prompt) <= _CAPTION_LETTERS else f"{prompt[: _CAPTION_LETTERS - 1]}…"
+        return f"{short or say(language, 'told.gallery.no_prompt')} · {values.get('seed')}"
+    return say(language, "told.gallery.a_clip")

@@ -1,0 +1,119 @@
+"""The page's job: the buttons that start one, the one that cancels it, and what finds it again after a reload."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from api.web.visitor_limit import current_visitor
+from studio.faults import faults_in_words
+from studio.gallery import is_visitor
+from studio.job_runs import Run
+from studio.jobs import AsSeen, Jobs, View, as_it_is
+from ui.parts.events import QUIET
+from ui.results.gallery_view import GalleryPlace, listing
+from ui.results.results import Results, Update, followed, idle, waiting
+from ui.words.refusals import page_words
+from ui.words.speech import say, visitor_language
+
+_AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
+
+OF_THIS_TAB = """(id, ...others) => {
+  try {
+    if (id) sessionStorage.setItem("job", id);
+    else id = sessionStorage.getItem("job");
+  } catch {}  // a browser may keep nothing
+  return [id || "", ...others];
+}"""
+"""Keeps the job's id for the tab that it is of, or finds it again; the first value of an event."""
+
+Start = Callable[..., str]
+"""Starts a job of the values it is given, and returns its id."""
+
+
+def wire_jobs(
+    jobs: Jobs,
+    results: Results,
+    gallery: GalleryPlace,
+    making: Mapping[gr.Button, tuple[Start, Sequence[Block]]],
+    on_load: Callable[..., Any],
+) -> gr.Textbox:
+    """Connect the buttons, and the page itself when it is loaded.
+
+    Args:
+        jobs: Where jobs are started and found.
+        results: Where the job is shown.
+        gallery: Where its visitor's clips are listed.
+        making: What each button calls, and with the values of which components.
+        on_load: Connects a function with the loading of the page, as `Blocks.load`.
+
+    Returns:
+        What holds the job's id on the page.
+    """
+    job_id = gr.Textbox(elem_id="job", visible="hidden")
+
+    async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
+        job, language = jobs.find(found), visitor_language()
+        if job is None:  # a generator that yields nothing would empty every component, at times
+            yield {results.status: gr.skip()}
+            return
+        yield waiting(results, language) | {job_id: found, results.cancel: gr.update(interactive=True)}
+        before = View()
+        async for view in job.follow():
+            # Something is sent each time, since Gradio finds out only so that a page is gone.
+            update = followed(results, view, before, language) or {results.status: gr.skip()}
+            if len(view.clips) > len(before.clips) and is_visitor(visitor):
+                update |= await asyncio.to_thread(listing, gallery, visitor, language)
+            yield update
+            before = view
+        if job.view.fault:
+            raise gr.Error(job.view.fault.in_words(page_words(language)), print_exception=False)
+
+    def cancel(found: str | None) -> Any:
+        """What is said comes from the job, which alone knows when it has ended."""
+        if job := jobs.find(found):
+            job.cancel()
+        return gr.update(interactive=False)
+
+    followed_by = ([job_id, gallery.visitor], [job_id, *results.all(), *gallery.all()])
+    for button, (start, given) in making.items():
+        pressed = button.click(lambda: waiting(results, visitor_language()), None, results.all(), queue=False, **QUIET)
+        # Without preprocessing: the request checks the values, and its words name the field.
+        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
+        running = started.success(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
+        # A call that is refused before it starts, as by a full queue, has no last update.
+        for event in (started, running):
+            event.failure(
+                partial(_not_started, results),
+                results.status,
+                results.all(),
+                queue=False,
+                **QUIET,
+            )
+    on_load(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
+    results.cancel.click(cancel, job_id, results.cancel, queue=False, **QUIET)
+    return job_id
+
+
+def _not_started(results: Results, told: str) -> Update:
+    language = visitor_language()
+    if say(language, "told.waiting") in told:
+        return idle(results, say(language, "told.not_started"))
+    return {results.status: gr.skip()}
+
+
+def started(jobs: Jobs, run: Run, as_seen: AsSeen = as_it_is, typed: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Start a job for the visitor who has pressed, in their words if there are too many.
+
+    Args:
+        jobs: Where.
+        run: Makes its clips.
+        as_seen: As `Jobs.start` takes it.
+        typed: As `Jobs.start` takes it.
+    """
+    with faults_in_words(page_words()):
+        return jobs.start(run, as_seen, visitor=current_visitor(), typed=typed)
