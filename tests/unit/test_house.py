@@ -11,15 +11,29 @@ import pytest
 from scripts.settings_table import with_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {
-    "pipelines": {"pipelines"},
-    "controlnet": {"controlnet", "pipelines"},
-    "media": {"media", "pipelines"},
-    "finishing": {"finishing", "pipelines"},
-    "api": {"api", "controlnet", "finishing", "media", "pipelines"},
-    "ui": {"ui", "api", "controlnet", "media", "pipelines"},
+BELOW = {
+    "pipelines.plan": (),
+    "pipelines.engine": ("pipelines.plan",),
+    "controlnet": ("pipelines",),
+    "media": ("pipelines.plan",),
+    "finishing": ("pipelines",),
+    "studio": ("pipelines", "controlnet", "finishing", "media"),
+    "api.recipes": ("pipelines.plan", "media", "studio"),
+    "api.web": ("pipelines.plan", "studio"),
+    "api.sdapi": ("pipelines.plan", "controlnet", "media", "studio", "api.recipes"),
+    "api.command_line": ("pipelines.plan", "controlnet", "media", "studio", "api.recipes"),
+    "ui.words": ("pipelines.plan", "controlnet", "studio"),
+    "ui.parts": ("pipelines.plan", "studio", "ui.words"),
+    "ui.charts": ("pipelines.plan", "studio", "ui.words", "ui.parts"),
+    "ui.inputs": ("pipelines.plan", "controlnet", "media", "studio", "ui.words", "ui.parts", "ui.charts"),
+    "ui.results": ("pipelines.plan", "studio", "api.recipes", "api.web", "ui.words", "ui.parts", "ui.inputs"),
+    "ui": ("pipelines.plan", "studio", "api.web"),
 }
-EVERY_ROOM = {"app", "ui", "api", "controlnet", "finishing", "pipelines", "media", "scripts", "tests"}
+"""What each room may import: these, and itself. A floor's own files may import all its rooms."""
+HEAVY = {"torch", "diffusers", "transformers", "safetensors", "accelerate", "peft"}
+TORCH_IN_PLAN = {"pipelines/plan/gpu.py"}
+"""Asks torch whether it can use a GPU, inside a function: what a clip will take, depends on it."""
+PRODUCT = {room.split(".")[0] for room in BELOW}
 
 
 def test_the_space_runs_the_gradio_we_pin():
@@ -54,20 +68,51 @@ def test_links_between_pages_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(path), target
 
 
-def imported_rooms(path: Path) -> set[str]:
-    names = set()
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports anywhere, functions included; of `from a import b` both `a` and `a.b`."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
-    return names & EVERY_ROOM
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
-@pytest.mark.parametrize("room", ROOMS)
+def is_in(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+def files_of(room: str) -> list[Path]:
+    """A room's files, without those of rooms inside it."""
+    inside = [ROOT / other.replace(".", "/") for other in BELOW if other.startswith(f"{room}.")]
+    folder = ROOT / room.replace(".", "/")
+    return [path for path in folder.rglob("*.py") if not any(path.is_relative_to(other) for other in inside)]
+
+
+@pytest.mark.parametrize("room", BELOW)
 def test_a_room_imports_only_what_stands_below_it(room: str):
-    for path in (ROOT / room).rglob("*.py"):
-        assert imported_rooms(path) <= ROOMS[room], path
+    assert files_of(room)
+    for path in files_of(room):
+        modules = {name for name in imported(path) if name.split(".")[0] in PRODUCT | {"app", "scripts", "tests"}}
+        strangers = {name for name in modules if not any(is_in(name, below) for below in (room, *BELOW[room]))}
+        assert strangers - {room.split(".")[0]} == set(), path
+
+
+def test_every_file_stands_in_a_room():
+    files = {path for top in PRODUCT for path in (ROOT / top).rglob("*.py")}
+    held = {path for room in BELOW for path in files_of(room)}
+    outside = {ROOT / "api/__init__.py", ROOT / "api/__main__.py", ROOT / "pipelines/__init__.py"}
+    assert files - held == outside
+
+
+def test_the_plan_imports_no_torch():
+    with_torch = {
+        path.relative_to(ROOT).as_posix()
+        for path in files_of("pipelines.plan")
+        if {name.split(".")[0] for name in imported(path)} & HEAVY
+    }
+    assert with_torch == TORCH_IN_PLAN
 
 
 def test_only_the_page_and_the_endpoint_know_gradio():
