@@ -49,6 +49,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.api_docs docs/api.md
 	$(BIN)/python -m scripts.settings_table README.md
 	$(BIN)/python -m scripts.names_table docs/names.md
+	$(BIN)/python -m scripts.rooms_table ARCHITECTURE.md
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -8,28 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.rooms_table import ROOMS, with_rooms
 from scripts.settings_table import with_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-BELOW = {
-    "pipelines.plan": (),
-    "pipelines.engine": ("pipelines.plan",),
-    "controlnet": ("pipelines",),
-    "media": ("pipelines.plan",),
-    "finishing": ("pipelines",),
-    "studio": ("pipelines", "controlnet", "finishing", "media"),
-    "api.recipes": ("pipelines.plan", "media", "studio"),
-    "api.web": ("pipelines.plan", "studio"),
-    "api.sdapi": ("pipelines.plan", "controlnet", "media", "studio", "api.recipes"),
-    "api.command_line": ("pipelines.plan", "controlnet", "media", "studio", "api.recipes"),
-    "ui.words": ("pipelines.plan", "controlnet", "studio"),
-    "ui.parts": ("pipelines.plan", "studio", "ui.words"),
-    "ui.charts": ("pipelines.plan", "studio", "ui.words", "ui.parts"),
-    "ui.inputs": ("pipelines.plan", "controlnet", "media", "studio", "ui.words", "ui.parts", "ui.charts"),
-    "ui.results": ("pipelines.plan", "studio", "api.recipes", "api.web", "ui.words", "ui.parts", "ui.inputs"),
-    "ui": ("pipelines.plan", "studio", "api.web"),
-}
-"""What each room may import: these, and itself. A floor's own files may import all its rooms."""
+BELOW = {name: room.below for name, room in ROOMS.items()}
 HEAVY = {"torch", "diffusers", "transformers", "safetensors", "accelerate", "peft"}
 TORCH_IN_PLAN = {"pipelines/plan/gpu.py"}
 """Asks torch whether it can use a GPU, inside a function: what a clip will take, depends on it."""
@@ -45,6 +28,16 @@ def test_the_space_runs_the_gradio_we_pin():
 def test_readme_lists_the_operator_s_settings_as_they_are():
     text = (ROOT / "README.md").read_text()
     assert with_settings(text) == text, "run `make docs`"
+
+
+def test_architecture_names_rooms_and_files_that_are_there():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    assert with_rooms(text) == text, "run `make docs`"
+    folders = [ROOT / name for name in ("assets", "docs", "scripts", "tests", *PRODUCT)]
+    paths = [*ROOT.glob("*.*"), *folders, *(path for folder in folders for path in folder.rglob("*"))]
+    files = {path.relative_to(ROOT).as_posix() for path in paths}
+    for name in re.findall(r"[\w/]+\.(?:py|toml|md)\b|\b[\w/]+/(?=[`\s,])", text):
+        assert any(f"/{file}".endswith(f"/{name}") or f"/{file}/".endswith(f"/{name}") for file in files), name
 
 
 def anchors(page: Path) -> set[str]:
