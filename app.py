@@ -18,7 +18,7 @@ from api.web.routes import serve
 from api.web.visitor_limit import open_line
 from pipelines.plan.catalog import default_base_model
 from pipelines.plan.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.engine_start import warm
 from studio.jobs import Jobs
 from studio.limits import within_limits
@@ -31,13 +31,13 @@ _ROOT = Path(__file__).resolve().parent
 
 
 def launch_options() -> dict[str, Any]:
-    """Arguments for `launch`: looks, port, login, and what a public server must not give away."""
-    found = settings()
+    """Build arguments for `launch`: looks, port, login, privacy."""
+    config = settings()
     return {
         **page_looks(),
-        "server_port": found.port,
-        "auth": found.login,
-        "max_file_size": f"{found.max_upload_mb}mb",
+        "server_port": config.port,
+        "auth": config.login,
+        "max_file_size": f"{config.max_upload_mb}mb",
         "allowed_paths": [],
         "blocked_paths": private_paths(),
         "enable_monitoring": False,
@@ -50,11 +50,13 @@ def launch_options() -> dict[str, Any]:
 
 
 def private_paths() -> list[str]:
-    """Everything beside this file, never served; but folders with gradio's own files must stay readable."""
+    """List paths beside this file that must not be served.
+
+    Folders with gradio's own files stay readable.
+    """
     served = [Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir())), _ROOT / ".gradio"]
-    return [
-        str(path) for path in sorted(_ROOT.iterdir()) if not any(kept.resolve().is_relative_to(path) for kept in served)
-    ]
+    served = [folder.resolve() for folder in served]
+    return [str(path) for path in sorted(_ROOT.iterdir()) if not any(folder.is_relative_to(path) for folder in served)]
 
 
 _settings = checked_settings()
@@ -66,10 +68,10 @@ _gallery = tempfile.TemporaryDirectory(prefix="gallery-", ignore_cleanup_errors=
 os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
 os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
 os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
-_limit_s, _device = _settings.max_gpu_seconds, OneDevice()
-_make_clip = _device.alone(lent_engine(limit_s=_limit_s))
+_limit_s, _device = _settings.max_gpu_seconds, DeviceQueue()
+_make_clip = _device.exclusive(lent_engine(limit_s=_limit_s))
 _jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
-demo = build_page(_make_clip, _device.alone(lent_preview(limit_s=_limit_s)), _jobs)
+demo = build_page(_make_clip, _device.exclusive(lent_preview(limit_s=_limit_s)), _jobs)
 open_line(demo, _settings, _jobs)
 
 if on_zero_gpu():

@@ -1,4 +1,7 @@
-"""One range of grey for a whole clip of depth, however long: two looks at a file of raw maps. No torch."""
+"""Normalise depth over the whole clip in two passes over maps.
+
+The raw maps lie on disk. One range for all frames: they do not flicker.
+"""
 
 from collections.abc import Iterator
 
@@ -16,7 +19,7 @@ _TINY = 1e-12
 
 
 def clip_range(maps: Maps, spread: Spread) -> tuple[float, float]:
-    """What becomes black and what white in a clip.
+    """Find the values of a clip that become black and white.
 
     Percentiles are exact to a 65,536th of the clip's whole range; only a few maps are in memory at a time.
 
@@ -32,14 +35,16 @@ def clip_range(maps: Maps, spread: Spread) -> tuple[float, float]:
         >>> [round(value, 2) for value in clip_range(maps, Spread(low=2, high=98))]
         [0.2, 9.8]
     """
-    chunks = [float(bound) for chunk in _counted(maps, spread) if chunk.size for bound in (chunk.min(), chunk.max())]
+    chunks = [
+        float(bound) for chunk in _counted_values(maps, spread) if chunk.size for bound in (chunk.min(), chunk.max())
+    ]
     if not chunks:
         return 0.0, max(spread.least, _TINY)
     least, most = min(chunks), max(chunks)
     narrowest = max(spread.least, _ROUNDING * max(abs(least), abs(most)), _TINY)
     counts = np.zeros(_BINS, np.int64)
     span = max(most - least, _TINY)
-    for chunk in _counted(maps, spread):
+    for chunk in _counted_values(maps, spread):
         places = ((chunk.astype(np.float64) - least) * ((_BINS - 1) / span)).astype(np.int64)
         counts += np.bincount(places, minlength=_BINS)
     shares = np.cumsum(counts) / counts.sum() * 100
@@ -52,7 +57,9 @@ def clip_range(maps: Maps, spread: Spread) -> tuple[float, float]:
 
 
 def as_grey_frames(maps: Maps, black: float, white: float, *, is_inverted: bool) -> Frames:
-    """Maps as grey frames, cut beyond black and white. A clip without differences gets one shade.
+    """Render maps as grey frames, clipped to black and white.
+
+    A clip without differences gets one shade.
 
     Returns:
         uint8 [n, h, w, 3].
@@ -62,7 +69,7 @@ def as_grey_frames(maps: Maps, black: float, white: float, *, is_inverted: bool)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _counted(maps: Maps, spread: Spread) -> Iterator[Maps]:
+def _counted_values(maps: Maps, spread: Spread) -> Iterator[Maps]:
     for start in range(0, len(maps), _CHUNK):
         chunk = np.asarray(maps[start : start + _CHUNK])
         yield chunk.ravel() if spread.above is None else chunk[chunk > spread.above]

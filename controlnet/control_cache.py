@@ -1,4 +1,4 @@
-"""Control clips that were made already, in a folder of bounded size. No torch."""
+"""Cache of finished control clips in a folder of bounded size."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ _ABANDONED_S = 24 * 3600  # a file still unfinished after a day was left by a pr
 
 
 class ControlClip:
-    """A finished control clip in a file: a `FrameClip`.
+    """Finished control clip in a file: a `FrameClip`.
 
     The file stays readable for as long as this lives, even where the cache has removed it meanwhile.
     """
@@ -45,12 +45,12 @@ class ControlClip:
         return int(self._frames.shape[1])
 
     def frames(self, indices: Sequence[int]) -> Frames:
-        """The frames at these places, uint8 [n, height, width, 3]."""
+        """Read the frames at these places, uint8 [n, height, width, 3]."""
         return np.stack([self._frames[index] for index in indices])
 
 
 class RawMaps:
-    """Maps of one size in a file: appended one after another, then read."""
+    """Raw float32 maps of one size, appended to a file, then read."""
 
     def __init__(self, path: Path, file: BinaryIO, *, height: int, width: int) -> None:
         self._path = path
@@ -69,7 +69,7 @@ class RawMaps:
 
 @dataclass(frozen=True, slots=True)
 class ControlCache:
-    """A folder of control clips, named by all that they were made from.
+    """Folder of control clips, named by a hash of their inputs.
 
     Args:
         folder: Where they lie; made when it is needed.
@@ -80,7 +80,7 @@ class ControlCache:
     limit: int = 4 * _GIGABYTE
 
     def open(self, key: str, fps: Fraction | None) -> ControlClip | None:
-        """The clip of this key, which counts as used now; None if there is none."""
+        """Open and mark as used the clip of this key, or None."""
         path = self._path(key)
         try:
             clip = ControlClip(path, fps)
@@ -92,7 +92,10 @@ class ControlCache:
 
     @contextlib.contextmanager
     def adding(self, key: str, shape: tuple[int, int, int, int]) -> Iterator[BinaryIO]:
-        """Write a clip's frames in their order, uint8; it is there when the block has ended well, else nothing is."""
+        """Write a clip's frames in order, uint8.
+
+        The clip exists once the block has ended without an error; otherwise nothing is left.
+        """
         with self._scratch() as (path, file):
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
@@ -106,13 +109,13 @@ class ControlCache:
 
     @contextlib.contextmanager
     def raw_maps(self, *, height: int, width: int) -> Iterator[RawMaps]:
-        """Room for maps of any number, gone after the block."""
+        """Open a file for any number of maps, removed after the block."""
         with self._scratch() as (path, file):
             yield RawMaps(path, file, height=height, width=width)
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[tuple[Path, BinaryIO]]:
-        """A file in the folder that is gone after the block, unless it was renamed."""
+        """Open a temporary file in the folder, removed unless it was renamed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Written by `write`: over a memory map, a full disk would end the process.
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
@@ -124,7 +127,7 @@ class ControlCache:
                 _remove(path)
 
     def trim(self) -> None:
-        """Remove what was used longest ago until the rest is within the limit, but not the last one."""
+        """Trim the least recently used clips, always keeping the newest."""
         files = []
         for path in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another process trims, too
@@ -136,11 +139,11 @@ class ControlCache:
                 finished.append((stat.st_mtime_ns, stat.st_size, path))
             elif now - stat.st_mtime > _ABANDONED_S:
                 _remove(path)
-        finished.sort(reverse=True, key=lambda one: one[0])
-        taken = 0
+        finished.sort(reverse=True, key=lambda entry: entry[0])
+        total_size = 0
         for place, (_, size, path) in enumerate(finished):
-            taken += size
-            if place and taken > self.limit:
+            total_size += size
+            if place and total_size > self.limit:
                 _remove(path)
 
     def _path(self, key: str) -> Path:
@@ -148,6 +151,9 @@ class ControlCache:
 
 
 def _remove(path: Path) -> None:
-    """Delete a file; what is being read stays on Windows until it is trimmed another time."""
+    """Delete a file.
+
+    On Windows one that is being read stays until the next trim.
+    """
     with contextlib.suppress(PermissionError):
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A unit's clip, made ready to follow: fitted, preprocessed, and kept in a file. No torch by itself.
+"""Fit and preprocess a control unit's clip into a cached file.
 
-It is made in chunks, so a clip of any length takes the memory of one of them. A clip that was made before
-from the same frames in the same way is taken from the cache: preview and generation share it.
+It is made in chunks, so memory does not depend on the clip's length. A clip made before from the same frames in
+the same way comes from the cache, which preview and generation share. Torch is imported only for networks.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def prepare_control(
     device: str = "cpu",
     digest: str = "",
 ) -> Generator[Progress, None, ControlClip]:
-    """Make what a unit's model follows.
+    """Make the control clip that a unit's model follows.
 
     Closing the generator between two events cancels: nothing half-written stays.
 
@@ -63,31 +63,31 @@ def prepare_control(
     preprocessor = get_preprocessor(unit.preprocessor)
     options = options_of(unit)
     looks = 1 + (not digest) + (preprocessor.spread is not None)
-    told = _Told(preprocessor, looks * clip.num_frames)
-    content = digest or (yield from _content_of(clip, told))
-    drawn = seed if preprocessor.uses_seed else 0
-    setting = Setting(options, width, height, drawn, device)
-    key = _key(preprocessor, setting, unit.fit, content=content, num_frames=clip.num_frames)
-    kept = cache.open(key, clip.fps)
-    if kept:
-        return kept
-    made = yield from _ready(preprocessor, setting)
-    pictures = _fitted_chunks(clip, setting, unit.fit)
+    progress = _FrameProgress(preprocessor, looks * clip.num_frames)
+    content_digest = digest or (yield from _hash_frames(clip, progress))
+    seed_used = seed if preprocessor.uses_seed else 0
+    setting = Setting(options, width, height, seed_used, device)
+    key = _cache_key(preprocessor, setting, unit.fit, content=content_digest, num_frames=clip.num_frames)
+    cached_clip = cache.open(key, clip.fps)
+    if cached_clip:
+        return cached_clip
+    apply = yield from _build_filter(preprocessor, setting)
+    fitted_chunks = _fit_chunks(clip, setting, unit.fit)
     with cache.adding(key, (clip.num_frames, height, width, 3)) as file:
         if preprocessor.spread is None:
-            yield from _write_pictures(made, pictures, file, told)
+            yield from _write_frames(apply, fitted_chunks, file, progress)
         else:
             with cache.raw_maps(height=height, width=width) as raw:
-                yield from _write_spread(made, pictures, preprocessor.spread, raw, file, told)
-    found = cache.open(key, clip.fps)
-    if found is None:
+                yield from _write_normalised(apply, fitted_chunks, preprocessor.spread, raw, file, progress)
+    control_clip = cache.open(key, clip.fps)
+    if control_clip is None:
         raise FileNotFoundError(f"The control clip of {preprocessor.id} was removed from the cache at once.")
     cache.trim()
-    return found
+    return control_clip
 
 
-class _Told:
-    """Progress in frames looked at, however often each is."""
+class _FrameProgress:
+    """Progress in processed frames, over all passes of the clip."""
 
     def __init__(self, preprocessor: Preprocessor, total: int) -> None:
         self._label = preprocessor.label
@@ -95,13 +95,13 @@ class _Told:
         self._total = total
         self._done = 0
 
-    def more(self, frames: int) -> Progress:
+    def advance(self, frames: int) -> Progress:
         self._done += frames
         return Progress(Stage.PREPROCESS, self._done, self._total, note=self._label, task=self._task)
 
 
-def _key(preprocessor: Preprocessor, setting: Setting, fit: ImageFit, *, content: str, num_frames: int) -> str:
-    """A name for all that decides the frames."""
+def _cache_key(preprocessor: Preprocessor, setting: Setting, fit: ImageFit, *, content: str, num_frames: int) -> str:
+    """Hash everything that decides the frames."""
     decides = {
         "version": [_VERSION, preprocessor.version],
         "preprocessor": preprocessor.id,
@@ -115,52 +115,52 @@ def _key(preprocessor: Preprocessor, setting: Setting, fit: ImageFit, *, content
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _content_of(clip: FrameClip, told: _Told) -> Generator[Progress, None, str]:
+def _hash_frames(clip: FrameClip, progress: _FrameProgress) -> Generator[Progress, None, str]:
     digest = hashlib.sha256(f"{clip.num_frames} {clip.height} {clip.width}".encode())
     for indices in _chunks(clip.num_frames):
         digest.update(np.ascontiguousarray(clip.frames(indices)).data)
-        yield told.more(len(indices))
+        yield progress.advance(len(indices))
     return digest.hexdigest()
 
 
-def _ready(preprocessor: Preprocessor, setting: Setting) -> Generator[Progress, None, Filter]:
-    """Fetch what it needs, and make it."""
+def _build_filter(preprocessor: Preprocessor, setting: Setting) -> Generator[Progress, None, Filter]:
+    """Download the preprocessor's weights and build its filter."""
     if not preprocessor.weights:
         return preprocessor.build(setting)
     # Imported here: what needs no weights needs no torch either.
     from controlnet.fetching import built_with_weights
-    from pipelines.engine.weights.downloads import following
+    from pipelines.engine.weights.downloads import track_downloads
 
-    return (yield from following(partial(built_with_weights, preprocessor, setting)))
+    return (yield from track_downloads(partial(built_with_weights, preprocessor, setting)))
 
 
-def _fitted_chunks(clip: FrameClip, setting: Setting, fit: ImageFit) -> Iterator[Frames]:
+def _fit_chunks(clip: FrameClip, setting: Setting, fit: ImageFit) -> Iterator[Frames]:
     for indices in _chunks(clip.num_frames):
-        pictures = clip.frames(indices)
-        yield np.stack([fitted(one, width=setting.width, height=setting.height, fit=fit) for one in pictures])
+        frames = clip.frames(indices)
+        yield np.stack([fitted(frame, width=setting.width, height=setting.height, fit=fit) for frame in frames])
 
 
-def _write_pictures(
-    apply: Filter, pictures: Iterator[Frames], file: BinaryIO, told: _Told
+def _write_frames(
+    apply: Filter, chunks: Iterator[Frames], file: BinaryIO, progress: _FrameProgress
 ) -> Generator[Progress, None, None]:
-    for chunk in pictures:
+    for chunk in chunks:
         file.write(np.ascontiguousarray(apply(chunk)).data)
-        yield told.more(len(chunk))
+        yield progress.advance(len(chunk))
 
 
-def _write_spread(
-    apply: Filter, pictures: Iterator[Frames], spread: Spread, raw: RawMaps, file: BinaryIO, told: _Told
+def _write_normalised(
+    apply: Filter, chunks: Iterator[Frames], spread: Spread, raw: RawMaps, file: BinaryIO, progress: _FrameProgress
 ) -> Generator[Progress, None, None]:
-    """Keep the maps raw at first: the range of a clip is known only when all of it was seen."""
-    for chunk in pictures:
+    """Store raw maps, then write them over the clip's range."""
+    for chunk in chunks:
         raw.append(apply(chunk))
-        yield told.more(len(chunk))
+        yield progress.advance(len(chunk))
     maps = raw.maps()
     black, white = clip_range(maps, spread)
     for start in range(0, len(maps), CHUNK):
         grey = as_grey_frames(maps[start : start + CHUNK], black, white, is_inverted=spread.is_inverted)
         file.write(grey.data)
-        yield told.more(len(grey))
+        yield progress.advance(len(grey))
 
 
 def _chunks(num_frames: int) -> Iterator[range]:

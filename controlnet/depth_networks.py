@@ -1,4 +1,4 @@
-"""Preprocessors that see depth and surfaces with networks. Depth comes out raw; the clip gives it its range."""
+"""Preprocessors with networks for raw depth and for normals."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -27,7 +27,9 @@ def zoe(setting: Setting) -> Filter:
 
 
 def leres(setting: Setting) -> Filter:
-    """Depth without a scale. Source: arXiv:2012.09365. Colours are BGR, as ControlNet was trained.
+    """Depth without a scale. Source: arXiv:2012.09365.
+
+    Colours are BGR, as ControlNet was trained.
 
     There the network is shown 0 to 255 less the mean of pictures from 0 to 1: the published detector makes floats
     of its bytes before a step that only scales bytes.

@@ -24,19 +24,19 @@ _PEAK = 5  # pixels of M-LSD's map within which only the surest line counts
 def hed(setting: Setting) -> Filter:
     """Holistically nested edges. Source: arXiv:1504.06375, in ControlNet's own training."""
     network = load_network(from_aux("hed", "ControlNetHED_Apache2"), setting.files[0], setting.device)
-    return _greys(setting, lambda pictures: _mean_edge(network(pictures)))
+    return _grey_filter(setting, lambda pictures: _mean_edge(network(pictures)))
 
 
 def teed(setting: Setting) -> Filter:
     """Tiny and efficient edges. Source: arXiv:2308.06468."""
     network = load_network(from_aux("teed", "TED"), setting.files[0], setting.device)
-    return _greys(setting, lambda pictures: _mean_edge(network(pictures)))
+    return _grey_filter(setting, lambda pictures: _mean_edge(network(pictures)))
 
 
 def pidinet(setting: Setting) -> Filter:
     """Pixel difference networks. Source: arXiv:2108.07009. Colours are BGR, as ControlNet was trained."""
     network = load_network(from_aux("pidi.model", "pidinet"), setting.files[0], setting.device)
-    return _greys(setting, lambda pictures: network(pictures.flip(1) / 255)[-1])
+    return _grey_filter(setting, lambda pictures: network(pictures.flip(1) / 255)[-1])
 
 
 def scribble(setting: Setting) -> Filter:
@@ -56,7 +56,7 @@ def lineart(setting: Setting) -> Filter:
     generator = from_aux("lineart", "Generator")
     path = setting.files[1 if setting.options["coarse"] else 0]
     network = load_network(partial(generator, 3, 1, 3), path, setting.device)
-    return _greys(setting, lambda pictures: 1 - network(pictures / 255))
+    return _grey_filter(setting, lambda pictures: 1 - network(pictures / 255))
 
 
 def lineart_anime(setting: Setting) -> Filter:
@@ -64,7 +64,7 @@ def lineart_anime(setting: Setting) -> Filter:
     generator = from_aux("lineart_anime", "UnetGenerator")
     norm = partial(nn.InstanceNorm2d, affine=False, track_running_stats=False)
     network = load_network(partial(generator, 3, 1, 8, 64, norm_layer=norm), setting.files[0], setting.device)
-    return _greys(setting, lambda pictures: (1 - network(pictures / 127.5 - 1)) / 2, multiple=256)
+    return _grey_filter(setting, lambda pictures: (1 - network(pictures / 127.5 - 1)) / 2, multiple=256)
 
 
 def mlsd(setting: Setting) -> Filter:
@@ -79,7 +79,7 @@ def mlsd(setting: Setting) -> Filter:
         ones = torch.ones_like(pictures[:, :1])
         return network(torch.cat([pictures, ones], 1) / 127.5 - 1)
 
-    raw = _raw_maps(look, setting)
+    raw = _unresized_maps(look, setting)
 
     def draw(frame: Frames) -> npt.NDArray[np.uint8]:
         canvas = np.zeros((setting.height, setting.width), np.uint8)
@@ -91,8 +91,11 @@ def mlsd(setting: Setting) -> Filter:
     return lambda frames: as_rgb(np.stack([draw(frame) for frame in frames]))
 
 
-def _greys(setting: Setting, look: Callable[[Tensor], Tensor], *, multiple: int = 64) -> Filter:
-    """A filter of a network that gives [n, 1, h, w] from 0 to 1, in few shades if asked for."""
+def _grey_filter(setting: Setting, look: Callable[[Tensor], Tensor], *, multiple: int = 64) -> Filter:
+    """Build a grey filter from a network with one output channel.
+
+    The network gives [n, 1, h, w] from 0 to 1; the option `safe` reduces them to a few shades.
+    """
     maps = on_frames(look, setting, multiple=multiple)
     if not setting.options.get("safe"):
         return lambda frames: as_rgb(maps(frames) * 255)
@@ -100,13 +103,13 @@ def _greys(setting: Setting, look: Callable[[Tensor], Tensor], *, multiple: int 
 
 
 def _mean_edge(sides: tuple[Tensor, ...]) -> Tensor:
-    """One map of the maps that a network gives at several sizes, before their sigmoid."""
+    """Merge a network's multi-scale logits into one edge map."""
     size = sides[0].shape[-2:]
     return torch.stack([interpolate(side, size, mode="bilinear") for side in sides]).mean(0).sigmoid()
 
 
-def _raw_maps(look: Callable[[Tensor], Tensor], setting: Setting) -> Callable[[Frames], Tensor]:
-    """M-LSD's maps as they are: what they hold are places, which no resizing may touch."""
+def _unresized_maps(look: Callable[[Tensor], Tensor], setting: Setting) -> Callable[[Frames], Tensor]:
+    """Build M-LSD's maps unresized, since their values are coordinates."""
     high, wide = working_size(setting, multiple=64)
 
     @torch.inference_mode()
@@ -118,7 +121,9 @@ def _raw_maps(look: Callable[[Tensor], Tensor], setting: Setting) -> Callable[[F
 
 
 def _lines(maps: Tensor, score: float, length: float) -> npt.NDArray[np.float32]:
-    """The ends of the surest lines, [lines, (x0, y0, x1, y1)] in pixels of the network's picture.
+    """Decode the most certain line segments, [lines, (x0, y0, x1, y1)].
+
+    They are in pixels of the network's picture.
 
     Args:
         maps: Of one frame, [1, 9, h, w]: the first channel says whether a line's middle is here, the four after

@@ -1,4 +1,4 @@
-"""A preprocessor's weights from the Hub, by the same checked way as all models."""
+"""Download preprocessors' weights from the Hub through the checked loader."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +13,9 @@ _INSTEAD = f"Choose a preprocessor that needs no download ({', '.join(OFFLINE)})
 
 
 def fetch_weights(units: Iterable[ControlUnit]) -> None:
-    """Have the weights of the units' preprocessors on this disk, for where they must be there before a device is lent.
+    """Download the weights of the units' preprocessors.
+
+    For where they must be on this disk before a device is leased.
 
     Raises:
         InvalidRequestError: A preprocessor or its options can't be used.
@@ -21,22 +23,25 @@ def fetch_weights(units: Iterable[ControlUnit]) -> None:
     """
     for unit in units:
         for weights in filter(None, weights_wanted(get_preprocessor(unit.preprocessor), options_of(unit))):
-            _fetched(weights)
+            _fetch(weights)
 
 
 def built_with_weights(preprocessor: Preprocessor, setting: Setting) -> Filter:
-    """Fetch what it needs with these options, and make it.
+    """Download the weights that these options need, and build the filter.
 
     Raises:
         WeightsError: A file can't be had, is damaged, or is another network's.
     """
-    wanted = weights_wanted(preprocessor, setting.options)
-    files = tuple(_fetched(weights) if weights else None for weights in wanted)
+    needed = weights_wanted(preprocessor, setting.options)
+    files = tuple(_fetch(weights) if weights else None for weights in needed)
     return preprocessor.build(replace(setting, files=files))
 
 
-def _fetched(weights: Weights) -> Path:
-    """The file, or the folder with a model's configuration and weights; its pickle only if there is nothing else."""
+def _fetch(weights: Weights) -> Path:
+    """Download a file, or a model's folder with configuration and weights.
+
+    A pickle is fetched only if there are no safetensors.
+    """
     if weights.name:
         return fetch(weights.repo, weights.name, "main", field="controls", instead=_INSTEAD)
     safe, pickled = MODEL_WEIGHTS

@@ -1,4 +1,4 @@
-"""What all networks share: their classes from controlnet_aux, their weights by our door, frames in, maps out.
+"""Helpers for networks: classes from controlnet_aux, checked weights, frames to maps.
 
 controlnet_aux brings the architectures and nothing else. Its detectors read pickles by a bare `torch.load`,
 bring pictures to a size of their own and give depth a new range in every frame, so none of that is used.
@@ -26,15 +26,15 @@ _FIELD = "controls"
 
 
 def from_aux(module: str, *names: str) -> Any:
-    """The named classes of a module of controlnet_aux, imported without its warnings and prints."""
+    """Import named classes of a controlnet_aux module, without its output."""
     with quiet():
-        found = import_module(f"controlnet_aux.{module}")
-    return getattr(found, names[0]) if len(names) == 1 else tuple(getattr(found, name) for name in names)
+        imported = import_module(f"controlnet_aux.{module}")
+    return getattr(imported, names[0]) if len(names) == 1 else tuple(getattr(imported, name) for name in names)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep libraries from warning and printing while they are imported or build a network."""
+    """Silence warnings and prints while libraries import or build."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
@@ -47,7 +47,7 @@ def load_network(
     *,
     rename: Callable[[str], str] = lambda name: name,
 ) -> Any:
-    """Build a network and fill it with a file's tensors.
+    """Build a network and load a file's tensors into it.
 
     Args:
         build: Makes the network with any numbers.
@@ -61,16 +61,16 @@ def load_network(
         network = build()
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     tensors = read_weights(path, field=_FIELD)
-    wanted = {name: tensors[rename(name)] for name in expected if rename(name) in tensors}
-    found = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    state_dict = {name: tensors[rename(name)] for name in expected if rename(name) in tensors}
+    layout = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
     # Buffers that newer versions of the libraries compute are still in the files: more than is needed is fine.
-    require_layout(found, expected, what=type(network).__name__, field=_FIELD, name=path.name)
-    network.load_state_dict(wanted)
+    require_layout(layout, expected, what=type(network).__name__, field=_FIELD, name=path.name)
+    network.load_state_dict(state_dict)
     return network.requires_grad_(False).eval().to(device)
 
 
 def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
-    """Read a model of transformers from its folder.
+    """Load a transformers model from its folder.
 
     Args:
         kind: Its class.
@@ -93,7 +93,7 @@ def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
 
 
 def on_frames(look: Callable[[Tensor], Tensor], setting: Setting, *, multiple: int = 64) -> Filter:
-    """Let a network look at frames in its own size, and bring what it sees back into theirs.
+    """Wrap a network as a filter, resizing frames in and maps out.
 
     Args:
         look: RGB float32 [n, 3, h, w] from 0 to 255 -> [n, c, h', w'].
@@ -115,14 +115,14 @@ def on_frames(look: Callable[[Tensor], Tensor], setting: Setting, *, multiple: i
 
 
 def working_size(setting: Setting, *, multiple: int) -> tuple[int, int]:
-    """Height and width at which a network looks: its shorter side is the option `resolution`."""
+    """Compute height and width from the shorter side, option `resolution`."""
     ratio = setting.options["resolution"] / min(setting.height, setting.width)
     high, wide = (max(multiple, round(side * ratio / multiple) * multiple) for side in (setting.height, setting.width))
     return high, wide
 
 
 def as_imagenet(pictures: Tensor) -> Tensor:
-    """Pictures [n, 3, h, w] from 0 to 255 as networks trained on ImageNet expect them."""
+    """Normalise pictures from 0 to 255 [n, 3, h, w] for ImageNet."""
     mean, std = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (_MEAN, _STD))
     return (pictures / 255 - mean) / std
 

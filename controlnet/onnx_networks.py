@@ -1,4 +1,4 @@
-"""Networks that are published as ONNX files: opened without trusting them, run by onnxruntime.
+"""ONNX networks, checked before onnxruntime opens and runs them.
 
 An ONNX file is data and can't ask to run code, but it may name other files to read tensors from, and it may be
 any network at all. Neither is followed: all of it must be in the one file, and its pictures and maps have the
@@ -34,7 +34,7 @@ _REFUSALS = (  # they have no base in common but Exception
 
 
 class OnnxNetwork:
-    """One picture in, maps out.
+    """Network of one ONNX file: a picture in, maps out.
 
     Args:
         path: The file.
@@ -52,12 +52,12 @@ class OnnxNetwork:
         assert path is not None, "what is always needed is fetched before"
         self._name = path.name
         self._gives = list(gives)
-        self._session = self._opened(path, device)
+        self._session = self._open_session(path, device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        found = [value.shape for value in (*inputs, *outputs)]
+        declared = [value.shape for value in (*inputs, *outputs)]
         expected = [takes, *gives]
-        if len(inputs) != 1 or len(found) != len(expected) or not all(map(_may_be, found, expected)):
-            raise self._not_whole(f"its pictures and maps are {found} where {expected} are needed")
+        if len(inputs) != 1 or len(declared) != len(expected) or not all(map(_fits_shape, declared, expected)):
+            raise self._not_whole(f"its pictures and maps are {declared} where {expected} are needed")
         self._input = inputs[0].name
 
     def __call__(self, picture: Maps) -> list[Maps]:
@@ -70,10 +70,10 @@ class OnnxNetwork:
             maps: list[Maps] = self._session.run(None, {self._input: np.ascontiguousarray(picture)})
         except _REFUSALS as err:
             raise self._not_whole("it can't be run") from err
-        shapes = [one.shape for one in maps]
+        shapes = [values.shape for values in maps]
         if shapes != self._gives:
             raise self._not_whole(f"its maps are {shapes} where {self._gives} are needed")
-        if not all(np.isfinite(one).all() for one in maps):
+        if not all(np.isfinite(values).all() for values in maps):
             raise WeightsError(
                 Fault(
                     code="preprocessor.no_finite_numbers",
@@ -86,7 +86,7 @@ class OnnxNetwork:
             )
         return maps
 
-    def _opened(self, path: Path, device: str) -> Any:
+    def _open_session(self, path: Path, device: str) -> Any:
         if path.stat().st_size > _MOST_MB * 1e6:
             raise self._not_whole(f"it has more than {_MOST_MB} MB")
         options = onnxruntime.SessionOptions()
@@ -96,9 +96,9 @@ class OnnxNetwork:
         # Where a file says that its tensors are in others, those are looked for in this folder. There is nothing
         # in it, as it is a file. Without this, what is in the working directory would be read.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
-        wanted = ["CUDAExecutionProvider"] * (device == "cuda") + ["CPUExecutionProvider"]
-        there = onnxruntime.get_available_providers()
-        providers = [name for name in wanted if name in there]
+        preferred = ["CUDAExecutionProvider"] * (device == "cuda") + ["CPUExecutionProvider"]
+        available = onnxruntime.get_available_providers()
+        providers = [name for name in preferred if name in available]
         try:
             # By its fallback it would print what is wrong and try the same again.
             return onnxruntime.InferenceSession(path.read_bytes(), options, providers, enable_fallback=False)
@@ -109,8 +109,11 @@ class OnnxNetwork:
         return not_whole(why, what="ONNX network", field=_FIELD, name=self._name)
 
 
-def _may_be(found: Sequence[Any], expected: tuple[int, ...]) -> bool:
-    """Whether a declared shape leaves room for this one; a side that is free has a name instead of a number."""
-    if len(found) != len(expected):
+def _fits_shape(declared: Sequence[Any], expected: tuple[int, ...]) -> bool:
+    """Tell whether a declared shape allows this one.
+
+    A free side has a name instead of a number.
+    """
+    if len(declared) != len(expected):
         return False
-    return all(not isinstance(here, int) or here == there for here, there in zip(found, expected, strict=True))
+    return all(not isinstance(side, int) or side == size for side, size in zip(declared, expected, strict=True))

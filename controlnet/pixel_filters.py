@@ -1,6 +1,6 @@
-"""Preprocessors that need no network: a few lines of arithmetic on pixels each.
+"""Preprocessors without networks: a few lines of pixel arithmetic each.
 
-Each takes every frame alone, with nothing drawn or measured from a frame, so a clip does not flicker.
+Each filters every frame alone, with nothing random or measured per frame, so a clip does not flicker.
 """
 
 import cv2
@@ -14,7 +14,7 @@ _NEAR, _FAR = 0.5, 5.0  # pixels; the two blurs whose difference is a stroke
 
 
 def none(setting: Setting) -> Filter:
-    """The frames as they are."""
+    """Pass the frames through unchanged."""
     del setting
     return lambda frames: frames
 
@@ -32,7 +32,7 @@ def canny(setting: Setting) -> Filter:
 
 
 def lineart_standard(setting: Setting) -> Filter:
-    """How much darker each pixel is than its surroundings, 0 to 255 as float32 [n, h, w]."""
+    """Darkness of pixels against their surroundings, float32 [n, h, w]."""
     sigma = setting.options["sigma"]
 
     def apply(frames: Frames) -> npt.NDArray[np.float32]:
@@ -44,12 +44,15 @@ def lineart_standard(setting: Setting) -> Filter:
 
 
 def scribble_xdog(setting: Setting) -> Filter:
-    """White where the difference of two blurs says dark. Source: extended DoG, doi:10.1016/j.cag.2012.03.004."""
+    """Strokes by extended difference of Gaussians, white on black.
+
+    Source: doi:10.1016/j.cag.2012.03.004.
+    """
     threshold = setting.options["threshold"]
 
     def apply(frames: Frames) -> Frames:
         pictures = frames.astype(np.float32)
-        darker = np.stack([(_blurred(one, _FAR) - _blurred(one, _NEAR)).min(axis=-1) for one in pictures])
+        darker = np.stack([(_blurred(picture, _FAR) - _blurred(picture, _NEAR)).min(axis=-1) for picture in pictures])
         return as_rgb(np.where(darker > threshold, 255, 0))
 
     return apply
@@ -58,9 +61,9 @@ def scribble_xdog(setting: Setting) -> Filter:
 def shuffle(setting: Setting) -> Filter:
     """Warp every frame by one and the same smooth random flow."""
     width, height = setting.width, setting.height
-    drawn = np.random.default_rng(setting.seed)
+    rng = np.random.default_rng(setting.seed)
     cell = int(setting.options["cell"])
-    x, y = (_smooth_noise(drawn, width=width, height=height, cell=cell) for _ in range(2))
+    x, y = (_smooth_noise(rng, width=width, height=height, cell=cell) for _ in range(2))
     flow = np.stack([x * (width - 1), y * (height - 1)], axis=-1)
     return lambda frames: np.stack([cv2.remap(frame, flow, None, cv2.INTER_LINEAR) for frame in frames])
 
@@ -98,9 +101,13 @@ def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(picture, (0, 0), sigma)
 
 
-def _smooth_noise(drawn: np.random.Generator, *, width: int, height: int, cell: int) -> npt.NDArray[np.float32]:
-    """Noise of waves as long as a cell, float32 [height, width] from 0 to 1."""
-    grid = drawn.random((height // cell + 2, width // cell + 2), dtype=np.float32)
+def _smooth_noise(rng: np.random.Generator, *, width: int, height: int, cell: int) -> npt.NDArray[np.float32]:
+    """Draw smooth noise with waves as long as a cell.
+
+    Returns:
+        float32 [height, width] from 0 to 1.
+    """
+    grid = rng.random((height // cell + 2, width // cell + 2), dtype=np.float32)
     # A cell more on every side, so that the picture lies where the waves are free of the grid's border.
     size = width + 2 * cell, height + 2 * cell
     waves = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)[cell : cell + height, cell : cell + width]

@@ -20,9 +20,9 @@ def openpose(setting: Setting) -> Filter:
     networks = from_aux("open_pose.model", "bodypose_model", "handpose_model")
     body_class, detector_class = from_aux("open_pose", "Body", "OpenposeDetector")
     parts = [
-        _part(body_class, networks[0], setting, place=0),
-        _part(from_aux("open_pose.hand", "Hand"), networks[1], setting, place=1),
-        _part(from_aux("open_pose.face", "Face"), from_aux("open_pose.face", "FaceNet"), setting, place=2),
+        _load_estimator(body_class, networks[0], setting, place=0),
+        _load_estimator(from_aux("open_pose.hand", "Hand"), networks[1], setting, place=1),
+        _load_estimator(from_aux("open_pose.face", "Face"), from_aux("open_pose.face", "FaceNet"), setting, place=2),
     ]
     detector = detector_class(*parts)
     hands, face = parts[1] is not None, parts[2] is not None
@@ -56,7 +56,10 @@ def draw_poses(poses: Iterable[Any], *, height: int, width: int) -> Frames:
 
 
 def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
-    """Five fingers from the wrist, in the colours of the rainbow; controlnet_aux's own asks for matplotlib."""
+    """Draw five fingers from the wrist in rainbow colours.
+
+    controlnet_aux's own function needs matplotlib.
+    """
     height, width = canvas.shape[:2]
     places = [(int(point.x * width), int(point.y * height)) for point in points]
     bones = [(finger + joint - 1 if joint else 0, finger + joint) for finger in _FINGERS for joint in range(_JOINTS)]
@@ -70,10 +73,10 @@ def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
             cv2.circle(canvas, place, 4, (0, 0, 255), thickness=-1)
 
 
-def _part(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:
-    """One of controlnet_aux's three estimators with its network, None where its file isn't wanted.
+def _load_estimator(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:
+    """Build one of controlnet_aux's three estimators, None without its file.
 
-    Their constructors read a file by themselves; all they do beside that is done here.
+    Their constructors read the file by themselves; the rest of what they do is done here.
     """
     path = setting.files[place]
     if path is None:
@@ -84,5 +87,5 @@ def _part(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:
 
 
 def _name_in_file(name: str) -> str:
-    """The files know a layer's name and not the stage it is in."""
+    """Map a tensor's name to the file's, which lacks the stage."""
     return name.split(".", 1)[1]

@@ -1,4 +1,4 @@
-"""What a preprocessor is: one record, which says what may be set and which files it needs. No torch, no OpenCV."""
+"""Record type of preprocessors; imports no OpenCV."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Filter = Callable[["Frames"], "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A number that may be set.
+    """Number that may be set.
 
     Args:
         name: Its key in a unit's `options`.
@@ -39,7 +39,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A file, or a model, of a repository on the Hub.
+    """File, or model, of a repository on the Hub.
 
     Args:
         repo: "owner/name".
@@ -56,7 +56,9 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How maps without a scale of their own become grey: by one range for the whole clip, so they don't flicker.
+    """Range by which raw maps become grey, over the whole clip.
+
+    One range for all frames: they do not flicker.
 
     Args:
         low, high: Percentiles of the clip's values that become black and white; `low` None: zero becomes black.
@@ -74,7 +76,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a preprocessor is made with.
+    """Arguments with which a preprocessor is built.
 
     Args:
         options: All its options, by name.
@@ -125,11 +127,11 @@ class Preprocessor:
         return sum(files.size_mb for files in self.weights)
 
     def build(self, setting: Setting) -> Filter:
-        """Make it ready to use; its code is imported now and its weights are read.
+        """Import the code and build the filter, reading its weights.
 
         Raises:
             WeightsError: A file is damaged or another network's.
         """
         module, function = self.code.split(":")
-        made: Filter = getattr(import_module(module), function)(setting)
-        return made
+        built_filter: Filter = getattr(import_module(module), function)(setting)
+        return built_filter

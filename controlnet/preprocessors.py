@@ -1,4 +1,4 @@
-"""What turns a clip into what a ControlNet follows: the registry of preprocessors. No torch, no OpenCV.
+"""Registry of preprocessors and their options; imports no OpenCV.
 
 A record says what a preprocessor is, what may be set, and which files it needs. The code behind it is
 imported when it is used: half of these need torch, and controlnet_aux alone takes seconds to import.
@@ -19,7 +19,7 @@ _NAMES_SHOWN = 12
 
 
 def get_preprocessor(name: str, *, number: int = 0) -> Preprocessor:
-    """The preprocessor of this id.
+    """Look up a preprocessor by its id.
 
     Args:
         number: Which of the request's control units asks, from 1; 0 where nobody counts.
@@ -27,8 +27,8 @@ def get_preprocessor(name: str, *, number: int = 0) -> Preprocessor:
     Raises:
         InvalidRequestError: There is none, or it can't be used.
     """
-    found = PREPROCESSORS.get(name)
-    if found is None:
+    preprocessor = PREPROCESSORS.get(name)
+    if preprocessor is None:
         alike = get_close_matches(name, PREPROCESSORS, n=_NAMES_SHOWN) or list(PREPROCESSORS)[:_NAMES_SHOWN]
         raise InvalidRequestError(
             _of_unit(
@@ -44,25 +44,25 @@ def get_preprocessor(name: str, *, number: int = 0) -> Preprocessor:
                 number,
             )
         )
-    if found.unavailable:
+    if preprocessor.unavailable:
         raise InvalidRequestError(
             _of_unit(
                 Fault(
-                    code=f"preprocessor.no_{found.id}",
+                    code=f"preprocessor.no_{preprocessor.id}",
                     field="controls",
                     rule="have a preprocessor that can be used",
                     got=f"'{name}'",
                     fix="{why:s}",
-                    values={"name": name, "why": found.unavailable.removesuffix(".")},
+                    values={"name": name, "why": preprocessor.unavailable.removesuffix(".")},
                 ),
                 number,
             )
         )
-    return found
+    return preprocessor
 
 
 def options_of(unit: ControlUnit, *, number: int = 0) -> dict[str, float]:
-    """All options of a unit's preprocessor: what it says, and for the rest what is usual.
+    """Complete a unit's preprocessor options with the defaults.
 
     Args:
         number: Which of the request's control units it is, from 1; 0 where nobody counts.
@@ -71,24 +71,24 @@ def options_of(unit: ControlUnit, *, number: int = 0) -> dict[str, float]:
         InvalidRequestError: Its preprocessor can't be used or has no such option, or a number is out of its range.
     """
     preprocessor = get_preprocessor(unit.preprocessor, number=number)
-    known = {option.name: option for option in preprocessor.options}
+    available = {option.name: option for option in preprocessor.options}
     for name, value in unit.options.items():
-        if name not in known:
+        if name not in available:
             raise InvalidRequestError(
                 _of_unit(
                     Fault(
-                        code="preprocessor.unknown_option" if known else "preprocessor.without_options",
+                        code="preprocessor.unknown_option" if available else "preprocessor.without_options",
                         field="controls",
                         rule="have options of '{preprocessor}'",
                         got=f"'{name}'",
-                        fix="It has {names:s}" if known else "It has none",
-                        limit=tuple(known),
-                        values={"preprocessor": preprocessor.id, "name": name, "names": ", ".join(known)},
+                        fix="It has {names:s}" if available else "It has none",
+                        limit=tuple(available),
+                        values={"preprocessor": preprocessor.id, "name": name, "names": ", ".join(available)},
                     ),
                     number,
                 )
             )
-        option = known[name]
+        option = available[name]
         if not option.low <= value <= option.high:
             raise InvalidRequestError(
                 _of_unit(
@@ -111,16 +111,19 @@ def options_of(unit: ControlUnit, *, number: int = 0) -> dict[str, float]:
                     number,
                 )
             )
-    return {name: float(unit.options.get(name, option.default)) for name, option in known.items()}
+    return {name: float(unit.options.get(name, option.default)) for name, option in available.items()}
 
 
 def weights_wanted(preprocessor: Preprocessor, options: Mapping[str, float]) -> tuple[Weights | None, ...]:
-    """The record's weights, with None for those that these options leave unused."""
+    """Select the record's weights, None for those these options leave unused."""
     return tuple(files if not files.wanted_by or options[files.wanted_by] else None for files in preprocessor.weights)
 
 
 def _of_unit(fault: Fault, number: int) -> Fault:
-    """The same, saying which unit it is about where units are counted; the rule then has another code."""
+    """Name the unit in a fault where units are counted.
+
+    The rule then has another code.
+    """
     if not number:
         return fault
     values = {**fault.values, "unit": number}
@@ -382,8 +385,8 @@ _ALL = (
     ),
 )
 
-PREPROCESSORS: Mapping[str, Preprocessor] = MappingProxyType({one.id: one for one in _ALL})
+PREPROCESSORS: Mapping[str, Preprocessor] = MappingProxyType({preprocessor.id: preprocessor for preprocessor in _ALL})
 """All preprocessors by id, in the order in which they are offered."""
 
-OFFLINE = tuple(one.id for one in _ALL if not one.weights and not one.unavailable)
+OFFLINE = tuple(preprocessor.id for preprocessor in _ALL if not preprocessor.weights and not preprocessor.unavailable)
 """Those that need no weights."""

@@ -8,7 +8,10 @@ from pipelines.plan.image_fit import Frames
 
 
 def segment(setting: Setting) -> Filter:
-    """The 150 kinds of things of ADE20K, in the colours ControlNet was trained with. Source: arXiv:1807.10221."""
+    """Segmentation into the 150 classes of ADE20K. Source: arXiv:1807.10221.
+
+    Colours are those ControlNet was trained with.
+    """
     from transformers import UperNetForSemanticSegmentation
 
     network = load_transformer(UperNetForSemanticSegmentation, setting.files[0], setting.device)

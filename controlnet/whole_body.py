@@ -1,4 +1,4 @@
-"""The preprocessor that finds whole bodies: a detector looks for people, an estimator for 133 points of each.
+"""DWPose: whole-body poses by a person detector and a keypoint estimator.
 
 Source: arXiv:2307.15880 (DWPose); its detector is YOLOX, arXiv:2107.08430, and its estimator reads places off two
 axes, arXiv:2107.03332 (SimCC). The points are those of COCO-WholeBody, arXiv:2007.11858.
@@ -66,7 +66,7 @@ def dwpose(setting: Setting) -> Filter:
 
 
 def _people(detector: OnnxNetwork, frame: Frames) -> Maps:
-    """Boxes around people [n, 4]: middle x, y, width, height in the frame's pixels."""
+    """Detect people as boxes [n, 4], middle and size in pixels."""
     height, width = frame.shape[:2]
     ratio = _SIDE / max(height, width)
     wide, high = (max(1, int(side * ratio)) for side in (width, height))
@@ -80,13 +80,13 @@ def _people(detector: OnnxNetwork, frame: Frames) -> Maps:
     middles = (seen[0, likely, :2] + cells) * strides
     sizes = np.exp(seen[0, likely, 2:4]) * strides
     corners = np.hstack([middles - sizes / 2, sizes])
-    kept = cv2.dnn.NMSBoxes(corners.tolist(), scores[likely].tolist(), _LEAST_PERSON, _OVERLAP)
-    boxes: Maps = np.hstack([middles, sizes])[np.array(kept, int)] / ratio
+    indices = cv2.dnn.NMSBoxes(corners.tolist(), scores[likely].tolist(), _LEAST_PERSON, _OVERLAP)
+    boxes: Maps = np.hstack([middles, sizes])[np.array(indices, int)] / ratio
     return boxes
 
 
 def _grids() -> tuple[Maps, Maps]:
-    """Of every cell of the detector's three grids its column and row [n, 2], and its stride [n, 1]."""
+    """List columns and rows [n, 2] and strides [n, 1] of cells."""
     cells, strides = [], []
     for stride in _STRIDES:
         count = _SIDE // stride
@@ -97,7 +97,7 @@ def _grids() -> tuple[Maps, Maps]:
 
 
 def _points(estimator: OnnxNetwork, frame: Frames, box: Maps) -> tuple[Maps, Maps]:
-    """Places [133, 2] of a person's points in the frame's pixels, and how sure they are [133]."""
+    """Estimate a person's keypoints [133, 2] in pixels, and scores [133]."""
     middle = box[:2]
     scale = (box[2:] * _MARGIN / _CROP).max()  # pixels of the frame to one of the crop
     shift = _CROP / 2 - middle / scale
@@ -110,18 +110,18 @@ def _points(estimator: OnnxNetwork, frame: Frames, box: Maps) -> tuple[Maps, Map
 
 
 def _pose(places: Maps, sure: Maps, *, setting: Setting, hands: bool, face: bool) -> Any:
-    """A person's points as a `PoseResult` of controlnet_aux, with places as shares of the picture's sides."""
+    """Build controlnet_aux's `PoseResult`, with points as shares of the sides."""
     point, body_result, pose_result = from_aux("open_pose", "Keypoint", "BodyResult", "PoseResult")
     shares = np.vstack([places, places[_SHOULDERS].mean(axis=0)]) / (setting.width, setting.height)
     is_found = np.append(sure, sure[_SHOULDERS].min()) > _LEAST_POINT
 
-    def found(numbers: Iterable[int], lost: Any) -> list[Any]:
+    def keypoints(numbers: Iterable[int], lost: Any) -> list[Any]:
         return [point(*shares[number]) if is_found[number] else lost for number in numbers]
 
-    body = found(_BODY, None)
-    part = partial(found, lost=point(_NOWHERE, _NOWHERE))
+    body = keypoints(_BODY, None)
+    part = partial(keypoints, lost=point(_NOWHERE, _NOWHERE))
     return pose_result(
-        body_result(body, float(sure.sum()), sum(one is not None for one in body)),
+        body_result(body, float(sure.sum()), sum(keypoint is not None for keypoint in body)),
         part(_LEFT_HAND) if hands else None,
         part(_RIGHT_HAND) if hands else None,
         part(_FACE) if face else None,

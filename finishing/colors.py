@@ -1,4 +1,4 @@
-"""Colours that do not drift: every frame takes on the mean and spread of another one's.
+"""Colour matching: give frames another frame's mean and spread of colours.
 
 After Reinhard, Ashikhmin, Gooch and Shirley, "Color Transfer between Images" (IEEE CG&A 21(5), 2001), whose
 decorrelated space is CIE Lab here: it, too, has light apart from colour, and OpenCV knows it.
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finishing.stages import Picture
-from pipelines.engine.encode import fitted_frames
+from pipelines.engine.encode import read_fitted
 from pipelines.engine.masks import soft_masks
 from pipelines.plan.choices import ColorMatch
 from pipelines.plan.clip_inputs import ClipInputs
@@ -25,7 +25,7 @@ MAX_GAIN = 3.0
 
 
 class ColorStage:
-    """Gives every frame the colours of the clip's first one, or of the source's frame of the same number.
+    """Match frames' colours to the first frame or the source's frame.
 
     With a mask, only what may change is measured, in both frames, and only that is changed, softly at the mask's
     edge: what the mask keeps is the source's own pixels and stays so exactly.
@@ -40,14 +40,14 @@ class ColorStage:
         self._first: tuple[int, _Moments] | None = None
 
     def take(self, frame: Picture) -> Iterator[Picture]:
-        """The frame in the colours it should have."""
+        """Yield the frame in the colours it should have."""
         number = next(self._numbers)
         weights = self._weights(number)
         if weights is not None and not weights.any():
             yield frame
         elif self._by_source:
             assert self._inputs.source is not None, "the request checks it"
-            source = fitted_frames(self._sized, self._inputs.source, [number])[0]
+            source = read_fitted(self._sized, self._inputs.source, [number])[0]
             yield matched(frame, _moments(_to_lab(source), weights), weights)
         else:
             self._first = self._first or (number, _moments(_to_lab(frame), weights))
@@ -58,14 +58,18 @@ class ColorStage:
         return iter(())
 
     def _weights(self, number: int) -> _Weights | None:
-        """How far each pixel may change, float32 [H, W] from 0 to 1; None where all may."""
+        """Read how far each pixel may change, None where all may.
+
+        Returns:
+            float32 [H, W] from 0 to 1.
+        """
         if self._inputs.mask is None or self._inputs.source is None:
             return None
         return soft_masks(self._sized, self._inputs.mask, [number])[0].numpy()
 
 
 def matched(frame: Picture, target: _Moments, weights: _Weights | None = None) -> Picture:
-    """A frame with another mean and spread of colours.
+    """Match a frame to another mean and spread of colours.
 
     Args:
         frame: RGB uint8 [H, W, 3].
@@ -81,7 +85,7 @@ def matched(frame: Picture, target: _Moments, weights: _Weights | None = None) -
 
 
 def _moments(lab: npt.NDArray[np.float32], weights: _Weights | None) -> _Moments:
-    """Mean and standard deviation of each channel of [H, W, 3]."""
+    """Compute mean and standard deviation of each channel of [H, W, 3]."""
     values = lab.reshape(-1, 3).astype(np.float64)
     counted = None if weights is None else weights.ravel()
     mean = np.average(values, axis=0, weights=counted)

@@ -1,4 +1,4 @@
-"""Frames between two frames, drawn by FILM, a network that was trained to.
+"""Frame interpolation with the FILM network.
 
 Reda et al., "FILM: Frame Interpolation for Large Motion" (ECCV 2022, arXiv:2202.04901), in its PyTorch form, a
 TorchScript archive. Such an archive is a program that TorchScript's interpreter runs, so it is never a visitor's: it
@@ -27,7 +27,7 @@ _MULTIPLE = 64  # of its coarsest pictures, pixels
 
 
 class Film:
-    """Draws frames; make it by `load_film`.
+    """FILM network on a device; create it by `load_film`.
 
     Args:
         network: (before, after, time) -> the frame then; RGB [1, 3, H, W] from 0 to 1, the sides multiples of 64, and
@@ -74,14 +74,14 @@ class Film:
     @torch.inference_mode()
     def _draw(self, before: Tensor, after: Tensor, time: float) -> Tensor:
         try:
-            drawn = self._network(before, after, before.new_full((1, 1), time))
+            picture = self._network(before, after, before.new_full((1, 1), time))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as err:  # also whatever its program raises
-            raise WeightsError(_no_film("film.program_fails", "its program fails")) from err
-        if not isinstance(drawn, Tensor) or drawn.shape != before.shape or not torch.isfinite(drawn).all():
-            raise WeightsError(_no_film("film.no_picture", "what it draws is no picture"))
-        return drawn
+            raise WeightsError(_bad_archive("film.program_fails", "its program fails")) from err
+        if not isinstance(picture, Tensor) or picture.shape != before.shape or not torch.isfinite(picture).all():
+            raise WeightsError(_bad_archive("film.no_picture", "what it draws is no picture"))
+        return picture
 
     def _padded(self, frame: Picture) -> Tensor:
         picture = torch.from_numpy(frame.copy()).to(self._device, self._dtype).permute(2, 0, 1)[None] / 255
@@ -90,7 +90,7 @@ class Film:
 
 
 def load_film(entry: Interpolator, device: str) -> Film:
-    """Fetch FILM if need be and read it; the last one read stays in memory.
+    """Download and load FILM, caching the last one.
 
     Raises:
         WeightsError: It can't be had, or is no such archive.
@@ -106,18 +106,18 @@ def load_film(entry: Interpolator, device: str) -> Film:
 def _read(path: Path, changed_ns: int, device: str) -> Film:
     del changed_ns  # a file that has changed is another one
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise WeightsError(_no_film("film.too_large", "it is far too large"))
+        raise WeightsError(_bad_archive("film.too_large", "it is far too large"))
     try:
         network = torch.jit.load(path, map_location="cpu").eval()  # straight to "mps" it can't be read
     except (RuntimeError, ValueError, OSError) as err:
-        raise WeightsError(_no_film("film.damaged", "it is cut off or not one at all")) from err
+        raise WeightsError(_bad_archive("film.damaged", "it is cut off or not one at all")) from err
     dtype = next((weight.dtype for weight in network.parameters()), torch.float32)
     if device == "cpu":  # where half-precision convolutions are missing or slow
         network, dtype = network.float(), torch.float32
     return Film(network.to(device), device, dtype)
 
 
-def _no_film(code: str, why: str) -> Fault:
+def _bad_archive(code: str, why: str) -> Fault:
     return Fault(
         code=code,
         field=FIELD,

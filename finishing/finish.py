@@ -1,4 +1,4 @@
-"""The one entry: what a request asks to be done to its finished frames, between the engine and the writers."""
+"""Entry point of finishing: the stages that a request asks for."""
 
 import os
 from collections.abc import Callable, Generator
@@ -14,7 +14,7 @@ from finishing.stages import Named, StagedSink, staged
 from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upscaler
 from pipelines.engine.generate import OpenWriter, default_store
 from pipelines.engine.models import ModelStore
-from pipelines.engine.weights.downloads import following
+from pipelines.engine.weights.downloads import track_downloads
 from pipelines.plan import catalog
 from pipelines.plan.choices import ColorMatch, Interpolation
 from pipelines.plan.clip_inputs import ClipInputs
@@ -28,14 +28,16 @@ OpenFinished = Callable[[GenerationRequest, str], AbstractContextManager[StagedS
 
 @dataclass(frozen=True, slots=True)
 class Finishers:
-    """The networks that one request's frames pass, read; None where it asks for none."""
+    """Loaded networks for one request; None for those it does not need."""
 
     film: Film | None = None
     upscaler: SuperResolution | None = None
 
 
 def load_finishers(request: GenerationRequest, store: ModelStore | None = None) -> Generator[Progress, None, Finishers]:
-    """Fetch and read what finishing needs, telling how downloads go; before the clip is paid for.
+    """Download and load the networks that finishing needs.
+
+    It yields the progress of downloads, and runs before the clip is paid for.
 
     Args:
         store: Whose device they compute on; this process's own by default.
@@ -51,10 +53,10 @@ def load_finishers(request: GenerationRequest, store: ModelStore | None = None) 
     if request.interpolation is Interpolation.FILM:
         entry = catalog.film()
         yield Progress(At.LOAD, 0, 1, note=entry.label)
-        film = yield from following(partial(load_film, entry, _device(store)))
+        film = yield from track_downloads(partial(load_film, entry, _device(store)))
     if enlarger and request.upscale_by > 1:
         yield Progress(At.LOAD, 0, 1, note=enlarger.label)
-        upscaler = yield from following(partial(load_upscaler, enlarger, _device(store)))
+        upscaler = yield from track_downloads(partial(load_upscaler, enlarger, _device(store)))
     return Finishers(film, upscaler)
 
 
@@ -70,7 +72,9 @@ def finished(
     finishers: Finishers,
     measure: Measure = unmeasured,
 ) -> OpenFinished:
-    """What opens the writer behind all that the request asks for: colours, frames in between, size, in this order.
+    """Build a function that opens the writer behind the request's stages.
+
+    Their order is colours, frames in between, size.
 
     The way back (`reverse`) is the engine's: its frames pass here like others.
 
@@ -82,9 +86,9 @@ def finished(
         measure: Counts the time of each stage.
     """
 
-    def open_finished(asked: GenerationRequest, recipe: str) -> AbstractContextManager[StagedSink]:
+    def open_finished(written_request: GenerationRequest, recipe: str) -> AbstractContextManager[StagedSink]:
         stages = _stages(request, inputs, finishers)
-        return staged(open_writer(asked, recipe), stages, total=request.output_frames, measure=measure)
+        return staged(open_writer(written_request, recipe), stages, total=request.output_frames, measure=measure)
 
     return open_finished
 

@@ -1,8 +1,8 @@
-"""Frames between two frames, drawn by following how pixels move. Needs no weights.
+"""Frame interpolation by optical flow; needs no weights.
 
 Dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) finds where every pixel of one frame lies in the other,
 from both sides. What both sides agree on is trusted: trusted pixels carry their motion to where they are at the
-wanted time, and there both frames are fetched back along it. A pixel that only one frame shows, because something
+new time, and there both frames are fetched back along it. A pixel that only one frame shows, because something
 covers it in the other, comes from that one.
 """
 
@@ -47,7 +47,7 @@ def draw_between(before: Picture, after: Picture, count: int) -> Iterator[Pictur
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of the two frames: float32 RGB, how its pixels move towards the other, and how far that is trusted."""
+    """Frame in float32 RGB, with its motion and how reliable that is."""
 
     picture: Field
     motion: Field
@@ -55,25 +55,25 @@ class _Side:
 
     @classmethod
     def of(cls, picture: Picture, other: Picture, motion: Field, back: Field) -> "_Side":
-        own = picture.astype(np.float32)
+        colours = picture.astype(np.float32)
         miss = np.square(motion + _fetch(back, motion)).sum(axis=2) / AGREEMENT**2
-        change = np.abs(own - _fetch(other.astype(np.float32), motion)).mean(axis=2) / LIKENESS
-        return cls(own, motion, np.exp(-miss - change) + DOUBT)
+        change = np.abs(colours - _fetch(other.astype(np.float32), motion)).mean(axis=2) / LIKENESS
+        return cls(colours, motion, np.exp(-miss - change) + DOUBT)
 
 
 def _draw(first: _Side, last: _Side, time: float) -> Picture:
-    """The frame at a time from 0 (`first`) to 1 (`last`)."""
+    """Blend the frame at a time from 0 (`first`) to 1 (`last`)."""
     seen_first, carried_first = _carry(first, time)
     seen_last, carried_last = _carry(last, 1 - time)
     motion = _fill(carried_first - carried_last, seen_first + seen_last)
     of_first, of_last = (1 - time) * seen_first + 1e-12, time * seen_last + 1e-12
     share = (of_last / (of_first + of_last))[..., None]
-    drawn = (1 - share) * _fetch(first.picture, -time * motion) + share * _fetch(last.picture, (1 - time) * motion)
-    return np.clip(np.round(drawn), 0, 255).astype(np.uint8)
+    blended = (1 - share) * _fetch(first.picture, -time * motion) + share * _fetch(last.picture, (1 - time) * motion)
+    return np.clip(np.round(blended), 0, 255).astype(np.uint8)
 
 
 def _carry(side: _Side, share: float) -> tuple[Field, Field]:
-    """Move every pixel by a share of its motion, as splats over the four pixels around where it arrives.
+    """Splat every pixel over four pixels, moved by a share of motion.
 
     Returns:
         The trust that arrived at every pixel, and the motion that it brought, times that trust.
@@ -95,19 +95,22 @@ def _carry(side: _Side, share: float) -> tuple[Field, Field]:
 
 
 def _fill(weighted: Field, weight: Field) -> Field:
-    """Weighted motion over its weights; where there is none, what is around, from ever smaller pictures."""
-    known = np.dstack([weighted, weight])
+    """Divide weighted motion by its weights, filling holes from coarser levels."""
+    stacked = np.dstack([weighted, weight])
     if min(weight.shape) > 2:
-        half = cv2.resize(known, (-(-weight.shape[1] // 2), -(-weight.shape[0] // 2)), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(stacked, (-(-weight.shape[1] // 2), -(-weight.shape[0] // 2)), interpolation=cv2.INTER_AREA)
         coarse = cv2.resize(_fill(half[..., :2], half[..., 2]), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
     else:
         coarse = np.zeros_like(weighted)
     faint = np.float32(DOUBT / 10)
-    return (known[..., :2] + faint * coarse) / (known[..., 2:] + faint)
+    return (stacked[..., :2] + faint * coarse) / (stacked[..., 2:] + faint)
 
 
 def _greys(before: Picture, after: Picture) -> tuple[Picture, Picture]:
-    """Both frames in the one mixture of their colours that varies most: red on blue may be of one brightness."""
+    """Reduce both frames to the mixture of colours that varies most.
+
+    Brightness alone may not tell red from blue.
+    """
     pixels = np.concatenate([before.reshape(-1, 3), after.reshape(-1, 3)]).astype(np.float32)
     middle = pixels.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov((pixels - middle).T))
@@ -118,20 +121,20 @@ def _greys(before: Picture, after: Picture) -> tuple[Picture, Picture]:
 
 
 def _motion(before: Picture, after: Picture) -> Field:
-    """How every pixel of `before` moves until `after`, [H, W, 2]."""
+    """Compute how every pixel of `before` moves until `after`, [H, W, 2]."""
     high, wide = before.shape
     scale = max(1.0, SEARCH_SIDE / min(high, wide))
     size = (round(wide * scale), round(high * scale))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
     large = [cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC) for grey in (before, after)]
-    found = search.calc(large[0], large[1], None)
-    own = cv2.resize(found, (wide, high), interpolation=cv2.INTER_AREA)
-    return own * np.array([wide / size[0], high / size[1]], np.float32)
+    flow = search.calc(large[0], large[1], None)
+    motion = cv2.resize(flow, (wide, high), interpolation=cv2.INTER_AREA)
+    return motion * np.array([wide / size[0], high / size[1]], np.float32)
 
 
 def _fetch(picture: Field, motion: Field) -> Field:
-    """The picture at every pixel's place plus its motion; beyond the border its last pixel."""
+    """Sample the picture, edges extended, at every pixel plus its motion."""
     high, wide = motion.shape[:2]
     y, x = np.mgrid[0:high, 0:wide].astype(np.float32)
     return cv2.remap(

@@ -1,4 +1,4 @@
-"""Frames between those that were made: how many, where, and where none must be drawn."""
+"""Frame interpolation: how many frames where, and none across cuts."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,7 +20,7 @@ _GRID = 16  # cells a side: what moves within a cell is no change
 
 
 class BetweenStage:
-    """Puts frames between every two, in a loop also between the last and the first.
+    """Insert frames between every two, in loops around the end, too.
 
     Args:
         draw: What draws them.
@@ -38,7 +38,7 @@ class BetweenStage:
         self._last: Picture | None = None
 
     def take(self, frame: Picture) -> Iterator[Picture]:
-        """The frames before it, then the frame."""
+        """Yield the frames before it, then the frame."""
         if self._last is not None:
             yield from self._between(self._last, frame)
         elif self._loops:
@@ -47,7 +47,10 @@ class BetweenStage:
         yield frame
 
     def end(self) -> Iterator[Picture]:
-        """In a loop, the frames that lead back to the first; else the last frame for as long as every other."""
+        """Yield what follows the last frame.
+
+        In a loop these are the frames that lead back to the first; else the last frame, held as long as every other.
+        """
         if self._last is None:
             return
         if self._first is not None:
@@ -64,7 +67,7 @@ class BetweenStage:
 
 
 def is_cut(before: Picture, after: Picture) -> bool:
-    """Whether two frames differ so much that nothing can have moved from one to the other."""
+    """Detect a cut: the frames differ too much for motion."""
     cells = [
         cv2.resize(frame, (_GRID, _GRID), interpolation=cv2.INTER_AREA).astype(np.float32) for frame in (before, after)
     ]

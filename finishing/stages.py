@@ -1,4 +1,4 @@
-"""What all finishing has in common: frames go in one by one, and other frames come out."""
+"""Protocol of finishing stages, and the sink that runs them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,22 +20,22 @@ Picture = npt.NDArray[np.uint8]
 
 
 class Stage(Protocol):
-    """One thing done to the frames of one clip, which come in the order they are played.
+    """Transformation of one clip's frames, in the order they are played.
 
     It may hold back a few frames, never a number that grows with the clip.
     """
 
     def take(self, frame: Picture) -> Iterator[Picture]:
-        """What comes out when the next frame goes in."""
+        """Yield the frames that come out when this one goes in."""
         ...
 
     def end(self) -> Iterator[Picture]:
-        """What still comes out behind the last frame."""
+        """Yield the frames held back behind the last one."""
         ...
 
 
 class Named(NamedTuple):
-    """A stage with the name of its task."""
+    """Stage with the name of its task."""
 
     task: str
     stage: Stage
@@ -43,18 +43,18 @@ class Named(NamedTuple):
 
 @runtime_checkable
 class Completes(Protocol):
-    """A sink that may take long behind its last frame."""
+    """Sink that may take long behind its last frame."""
 
     def completing(self) -> Iterator[tuple[int, int, str]]:
-        """Do what is left, telling steps, their number and what is done."""
+        """Finish the work, yielding step, number of steps and a description."""
         ...
 
 
 class StagedSink:
-    """A sink whose frames pass stages on their way into another, telling of each that arrives.
+    """Sink that passes frames through stages into an inner sink.
 
     Args:
-        inner: The other.
+        inner: The sink behind the stages.
         stages: In their order.
         total: How many frames will arrive.
         measure: Counts the time of each stage.
@@ -71,7 +71,7 @@ class StagedSink:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The inner sink's."""
+        """Files of the inner sink."""
         return self._inner.files
 
     @property
@@ -80,16 +80,16 @@ class StagedSink:
         return self._inner.num_frames
 
     def write(self, frames: npt.NDArray[np.uint8]) -> None:
-        """Take the next frames, uint8 [n, H, W, 3], and hand on what becomes of them, one by one."""
+        """Process the next frames, uint8 [n, H, W, 3], one by one."""
         for _ in self.writing(frames):
             pass
 
     def writing(self, frames: npt.NDArray[np.uint8]) -> Iterator[Progress]:
-        """The same, telling of every frame that arrives; between two it can be stopped."""
+        """Process frames as `write`, yielding progress for each."""
         yield from self._pass(frames, self._stages)
 
     def ending(self) -> Iterator[Progress]:
-        """Hand on what the stages have held back and complete the inner sink, telling how far that is."""
+        """Flush the stages and complete the inner sink, yielding progress."""
         if self._has_ended:
             return
         for number, (task, stage) in enumerate(self._stages, start=1):
@@ -101,17 +101,17 @@ class StagedSink:
 
     def _pass(self, frames: Iterable[Picture], stages: Sequence[Named]) -> Iterator[Progress]:
         for task, stage in stages:
-            frames = self._taken(task, stage, frames)
+            frames = self._apply_stage(task, stage, frames)
         for frame in frames:
             self._inner.write(frame[None])
             yield Progress(At.DECODE, self.num_frames, self._total)
 
-    def _taken(self, task: str, stage: Stage, frames: Iterable[Picture]) -> Iterator[Picture]:
+    def _apply_stage(self, task: str, stage: Stage, frames: Iterable[Picture]) -> Iterator[Picture]:
         for frame in frames:
             yield from self._measured(task, stage.take(frame))
 
     def _measured(self, task: str, frames: Iterator[Picture]) -> Iterator[Picture]:
-        """Frames as they come, with the time that each took."""
+        """Yield frames as they come, measuring the time of each."""
         while True:
             with self._measure(task):
                 frame = next(frames, None)
@@ -128,7 +128,9 @@ def staged(
     total: int = 0,
     measure: Measure = unmeasured,
 ) -> Iterator[StagedSink]:
-    """Open a sink behind stages: left cleanly it ends them and completes the files, by an exception it removes them.
+    """Open a sink behind stages.
+
+    Leaving the context completes the files; an exception removes them.
 
     Args:
         opened: The sink, unopened.

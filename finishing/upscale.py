@@ -29,7 +29,7 @@ _INSTEAD = f"Choose '{LANCZOS}', which needs no model"
 
 
 class UpscaleStage:
-    """Brings every frame to a size.
+    """Stage that resizes every frame.
 
     Args:
         size: Width and height, pixels.
@@ -41,7 +41,7 @@ class UpscaleStage:
         self._network = network
 
     def take(self, frame: Picture) -> Iterator[Picture]:
-        """The frame in its new size."""
+        """Yield the frame in its new size."""
         yield resized(self._network.enlarge(frame) if self._network else frame, self._size)
 
     def end(self) -> Iterator[Picture]:
@@ -50,7 +50,7 @@ class UpscaleStage:
 
 
 def resized(frame: Picture, size: tuple[int, int]) -> Picture:
-    """A frame in another size, width and height in pixels.
+    """Resize a frame to a width and height in pixels.
 
     Enlarged by OpenCV's Lanczos over eight pixels: on the procedural world, made small and enlarged to 1024×1024, it
     was as near to the original as Pillow's over six (42.1 and 42.1 dB at 2×, 36.9 and 36.9 at 4×) and no slower.
@@ -60,12 +60,12 @@ def resized(frame: Picture, size: tuple[int, int]) -> Picture:
     if frame.shape[1::-1] == size:
         return frame
     grows = width >= frame.shape[1] and height >= frame.shape[0]
-    made = cv2.resize(frame, size, interpolation=cv2.INTER_LANCZOS4 if grows else cv2.INTER_AREA)
-    return np.asarray(made, np.uint8).reshape(height, width, 3)
+    scaled = cv2.resize(frame, size, interpolation=cv2.INTER_LANCZOS4 if grows else cv2.INTER_AREA)
+    return np.asarray(scaled, np.uint8).reshape(height, width, 3)
 
 
 class SuperResolution:
-    """A network that draws pictures a fixed number of times as large; make it by `load_upscaler`.
+    """Super-resolution network with a fixed scale; create it by `load_upscaler`.
 
     Args:
         network: RGB [1, 3, h, w] from 0 to 1 -> [1, 3, scale · h, scale · w].
@@ -94,22 +94,22 @@ class SuperResolution:
         for top, left in product(range(0, height, TILE), range(0, width, TILE)):
             bottom, right = min(top + TILE, height), min(left + TILE, width)
             above, before = min(MARGIN, top), min(MARGIN, left)
-            seen = frame[top - above : bottom + MARGIN, left - before : right + MARGIN]
-            drawn = self._draw(seen)[above * self.scale :, before * self.scale :]
+            context = frame[top - above : bottom + MARGIN, left - before : right + MARGIN]
+            enlarged = self._draw(context)[above * self.scale :, before * self.scale :]
             tile = large[top * self.scale : bottom * self.scale, left * self.scale : right * self.scale]
-            tile[:] = drawn[: tile.shape[0], : tile.shape[1]]
+            tile[:] = enlarged[: tile.shape[0], : tile.shape[1]]
         return large
 
     @torch.inference_mode()
     def _draw(self, frame: Picture) -> Picture:
         picture = torch.from_numpy(frame.copy()).to(self._device, self._dtype).permute(2, 0, 1)[None] / 255
-        drawn: Tensor = self._network(picture)[0].float().clamp(0, 1)
-        pixels: Picture = (drawn * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        enlarged: Tensor = self._network(picture)[0].float().clamp(0, 1)
+        pixels: Picture = (enlarged * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return pixels
 
 
 def load_upscaler(entry: Upscaler, device: str) -> SuperResolution:
-    """Fetch a network if need be and read it; the last one read stays in memory.
+    """Download and load a network, caching the last one.
 
     Raises:
         WeightsError: It can't be had, is damaged, unsafe, or no super-resolution network for colour pictures.
@@ -129,16 +129,19 @@ def _read(path: Path, changed_ns: int, device: str) -> SuperResolution:
 
     tensors = read_weights(path, field=FIELD)
     try:
-        found = ModelLoader().load_from_state_dict(tensors)
+        descriptor = ModelLoader().load_from_state_dict(tensors)
     except Exception as err:  # each architecture reads sizes off shapes in its own way, and raises whatever it meets
         raise WeightsError(_refused(path, "upscaler.unknown_network", "which holds no network that is known")) from err
-    if not isinstance(found, ImageModelDescriptor) or (found.input_channels, found.output_channels) != (3, 3):
+    if not isinstance(descriptor, ImageModelDescriptor) or (descriptor.input_channels, descriptor.output_channels) != (
+        3,
+        3,
+    ):
         raise WeightsError(_refused(path, "upscaler.other_network", "which is a network for something else"))
-    dtype = torch.float16 if device != "cpu" and found.supports_half else torch.float32
-    found.model.requires_grad_(False).eval().to(device, dtype)
-    require_finite(found.model.state_dict(), field=FIELD, name=path.name)  # in half, too
-    found.to(device, dtype)
-    return SuperResolution(found, found.scale, device, dtype)
+    dtype = torch.float16 if device != "cpu" and descriptor.supports_half else torch.float32
+    descriptor.model.requires_grad_(False).eval().to(device, dtype)
+    require_finite(descriptor.model.state_dict(), field=FIELD, name=path.name)  # in half, too
+    descriptor.to(device, dtype)
+    return SuperResolution(descriptor, descriptor.scale, device, dtype)
 
 
 def _refused(path: Path, code: str, why: str) -> Fault:

@@ -1,4 +1,4 @@
-"""APNG: an animation without loss that browsers show as a picture, with the recipe as a text in it."""
+"""APNG writer and reader, lossless; the recipe is a text chunk."""
 
 import shutil
 import struct
@@ -48,12 +48,12 @@ class ApngWriter(FedWriter):
 
 
 def text_chunk(text: str) -> bytes:
-    """The chunk of a PNG that holds a recipe, in UTF-8."""
+    """Build the PNG chunk that holds a recipe, in UTF-8."""
     return _chunk(b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + text.encode())
 
 
 def read_apng_recipe(path: Path) -> str | None:
-    """The recipe in a PNG, animated or not, None when it has none.
+    """Read the recipe of a PNG, animated or not; None without one.
 
     Raises:
         DamagedClipError: It is cut off before its pixels.
@@ -63,12 +63,12 @@ def read_apng_recipe(path: Path) -> str | None:
             if kind in (b"iTXt", b"tEXt") and size <= _MAX_TEXT_BYTES:
                 key, _, value = file.read(size).partition(b"\0")
                 if key == RECIPE_KEY.encode():
-                    return _text(kind, value)
+                    return _decode_text(kind, value)
     return None
 
 
 def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Fraction]]:
-    """Width, height and how long each frame is shown, in s, of an animation; it is not decoded.
+    """Read an animation's width, height and durations in s, without decoding.
 
     Args:
         path: The file, which may come from anybody.
@@ -94,7 +94,7 @@ def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Frac
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield kind and size of each chunk, the file being at its content; the last is the one that says so.
+    """Yield each chunk's kind and size, up to IEND, before its content.
 
     Raises:
         DamagedClipError: The file is cut off.
@@ -110,7 +110,7 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         at += 12 + size
 
 
-def _text(kind: bytes, value: bytes) -> str | None:
+def _decode_text(kind: bytes, value: bytes) -> str | None:
     if kind == b"tEXt":
         return value.decode("latin-1")
     compressed, _method, rest = value[:1], value[1:2], value[2:]
@@ -123,7 +123,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _only_frame(spec: ClipSpec) -> bytes:
-    """What makes a picture an animation of one frame."""
+    """Build the chunks that make a picture an animation of one frame."""
     lasts = (1 / spec.fps).limit_denominator(max(1, min(_MAX_U16, int(_MAX_U16 * spec.fps))))
     frame = struct.pack(">IIIIIHHBB", 0, spec.width, spec.height, 0, 0, *lasts.as_integer_ratio(), 0, 0)
     return _chunk(b"acTL", struct.pack(">II", 1, spec.encoding.loop_count)) + _chunk(b"fcTL", frame)

@@ -1,4 +1,4 @@
-"""The sound of a source clip, put under a clip that was made from it."""
+"""Add the sound of a source clip to a generated MP4."""
 
 import re
 from fractions import Fraction
@@ -13,7 +13,9 @@ _AAC = ("-c:a", "aac", "-b:a", "192k")
 
 
 def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames: int, fps: Fraction) -> bool:
-    """Write a clip again with the sound of the part of the source that it shows; pictures and recipe stay as they are.
+    """Copy a clip, adding the sound of its part of the source.
+
+    Pictures and recipe stay as they are.
 
     The sound plays at its own speed. It begins where the source's frame `start` does and ends with the clip, or
     where the source does. From the very beginning, sound that MP4 can hold is copied, to within a packet
@@ -52,7 +54,7 @@ def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames:
 
 
 def _codec(source: Path) -> str:
-    """The codec of the first sound, as ffmpeg names it, from its packets' list cut off after the first."""
+    """Read the first audio codec from ffmpeg's list of packets."""
     done = run_ffmpeg(
         *safe_input(source),
         *("-map", "0:a:0", "-c", "copy", "-frames:a", "1", "-f", "framecrc", "pipe:1"),

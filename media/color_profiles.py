@@ -1,4 +1,4 @@
-"""ICC colour profiles of pictures: a Display P3 photo, a ProPhoto scan or a CMYK print, made sRGB."""
+"""Convert pictures with ICC colour profiles to sRGB."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -16,9 +16,10 @@ _LEVELS = (0, 1, 16, 64, 128, 192, 254, 255)
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
-    """Convert a picture's colours to sRGB by its profile; without a usable one they count as sRGB already.
+    """Convert a picture's colours to sRGB by its profile.
 
-    Browsers and painting programs also leave out profiles that are damaged or of another kind of picture.
+    Without a usable one they count as sRGB already: browsers and painting programs also leave out profiles that are
+    damaged or of another kind of picture.
 
     Args:
         picture: Of any mode but 16 bits; an alpha channel stays as it is.
@@ -52,7 +53,10 @@ def _kind(picture: Image.Image) -> str:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, kind: str) -> ImageCms.ImageCmsTransform | None:
-    """Build a profile's conversion; None where there is none, or none that changes more than rounding does."""
+    """Build a profile's conversion to sRGB, None if nothing changes.
+
+    None also for unusable profiles, and for those that change no more than rounding does.
+    """
     if len(profile) > MAX_PROFILE_BYTES:
         return None
     try:
@@ -68,7 +72,10 @@ def _transform(profile: bytes, kind: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_colors(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether sRGB colours come out different: most profiles are sRGB's own, by many hands."""
+    """Tell whether a conversion changes sRGB colours.
+
+    Most profiles are sRGB's own, by many hands.
+    """
     colors = np.array(list(product(_LEVELS, repeat=3)), np.uint8)[None]
     after = np.asarray(transform.apply(Image.fromarray(colors)))
     return int(np.abs(after.astype(int) - colors).max()) > 1

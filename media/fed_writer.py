@@ -1,11 +1,11 @@
-"""What all writers share that stream their frames into ffmpeg."""
+"""Base class of writers that stream frames into ffmpeg."""
 
 from media.ffmpeg import FrameFeed, Frames
 from media.formats import ClipSpec
 
 
 class FedWriter:
-    """Streams frames into ffmpeg, counting them; what comes of them is for its children to say.
+    """Streams frames into ffmpeg and counts them; subclasses add `finish`.
 
     Args:
         spec: What is known of the clip.

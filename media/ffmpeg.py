@@ -1,4 +1,4 @@
-"""The one place that runs ffmpeg: frames into it, frames and text out of it, and never left running."""
+"""Run ffmpeg on frames and files, never leaving it running."""
 
 import os
 import subprocess
@@ -25,16 +25,16 @@ MAX_PIXELS = 4096 * 4096
 FIRST_VIDEO = "0:V:0"
 """The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
 
-_ERROR_SHOWN = 600
-_SAID_BYTES = 1 << 16
+_ERROR_CHARACTERS = 600
+_MESSAGE_BYTES = 1 << 16
 # The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
 _PIPE_BYTES = 1 << 20
 
 
 class FFmpegError(RuntimeError):
-    """ffmpeg has failed; the text ends with what it said last, `said` is all of it."""
+    """ffmpeg failed; `messages` has all of its output."""
 
-    said = ""
+    messages = ""
 
 
 def _command(*args: str) -> list[str]:
@@ -42,7 +42,7 @@ def _command(*args: str) -> list[str]:
 
 
 def safe_input(path: Path, *, decoder: str = "") -> tuple[str, ...]:
-    """Arguments that open a file from anybody.
+    """Build the arguments that open a file from anybody.
 
     A "video" may be a playlist that names other people's files. Whitelisting protocols does not stop that (they are
     all `file`); naming the demuxer does. `file:` keeps the name from being read as a URL.
@@ -64,7 +64,7 @@ def safe_input(path: Path, *, decoder: str = "") -> tuple[str, ...]:
 
 
 def raw_video(pixel_format: str, width: int, height: int, fps: Fraction) -> tuple[str, ...]:
-    """Arguments that say what the raw pictures on the next input are."""
+    """Build the arguments that describe raw pictures on the next input."""
     return (
         "-f",
         "rawvideo",
@@ -99,20 +99,20 @@ def run_ffmpeg(
     return done
 
 
-def run_bounded(*args: str, max_said: int, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg on a file from anybody, as `run_ffmpeg`, but end it once it has complained enough.
+def run_bounded(*args: str, max_message_bytes: int, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg on an untrusted file, killing it after many messages.
 
     A clip without one good picture is complained about at every packet: a few megabytes of it held ffmpeg for 23 s.
 
     Args:
         args: Everything after the general options.
-        max_said: Bytes of messages after which ffmpeg is killed and counts as failed.
+        max_message_bytes: Bytes of messages after which ffmpeg is killed and counts as failed.
         timeout_s: After this many seconds, too.
 
     Raises:
         FFmpegError: It failed, said too much or took too long.
     """
-    said = b""
+    messages = b""
     with TemporaryFile() as output:  # not a pipe: only messages are read while it runs
         process = subprocess.Popen(_command(*args), stdout=output, stderr=subprocess.PIPE)
         too_late = Timer(timeout_s, process.kill)
@@ -120,20 +120,22 @@ def run_bounded(*args: str, max_said: int, timeout_s: float) -> subprocess.Compl
         try:
             with process:
                 assert process.stderr is not None
-                while len(said) <= max_said and (more := os.read(process.stderr.fileno(), _SAID_BYTES)):
-                    said += more
-                if len(said) > max_said:
+                while len(messages) <= max_message_bytes and (
+                    chunk := os.read(process.stderr.fileno(), _MESSAGE_BYTES)
+                ):
+                    messages += chunk
+                if len(messages) > max_message_bytes:
                     process.kill()
         finally:
             too_late.cancel()
         if process.returncode:
-            raise _failure(process.returncode, said)
+            raise _failure(process.returncode, messages)
         output.seek(0)
-        return subprocess.CompletedProcess(process.args, 0, output.read(), said)
+        return subprocess.CompletedProcess(process.args, 0, output.read(), messages)
 
 
 class FrameFeed:
-    """An ffmpeg process that eats raw frames; memory does not depend on how many.
+    """ffmpeg process that reads raw frames, in constant memory.
 
     Its messages go to a file, not a pipe: a pipe that nobody reads would stop both sides once it is full.
 
@@ -160,7 +162,9 @@ class FrameFeed:
         )
 
     def write(self, frames: Frames) -> None:
-        """Hand over frames, uint8 [n, H, W, 3 or 4]; returns when ffmpeg has taken them.
+        """Write frames, returning when ffmpeg has taken them.
+
+        They are uint8 [n, H, W, 3 or 4].
 
         Raises:
             FFmpegError: ffmpeg has stopped.
@@ -172,7 +176,7 @@ class FrameFeed:
             raise self._end() from err
 
     def finish(self) -> None:
-        """Tell ffmpeg that this was all and wait until its files are complete.
+        """Close the input and wait until the files are complete.
 
         Raises:
             FFmpegError: It failed.
@@ -200,7 +204,9 @@ class FrameFeed:
 
 
 class FrameReader:
-    """The frames of a file as an iterator that holds one frame; a context manager that ends ffmpeg.
+    """Iterator over a file's frames, holding one; a context manager.
+
+    Leaving the context ends ffmpeg.
 
     Args:
         path: The file, which may come from anybody.
@@ -268,13 +274,13 @@ class FrameReader:
             yield np.frombuffer(data, np.uint8).reshape(self._shape)
         self._process.wait()
         self._messages.seek(0)
-        said = self._messages.read()
-        if data or said or self._process.returncode:
-            raise _failure(self._process.returncode, said)
+        messages = self._messages.read()
+        if data or messages or self._process.returncode:
+            raise _failure(self._process.returncode, messages)
 
 
-def _failure(returncode: int, said: bytes) -> FFmpegError:
-    text = said.decode(errors="replace").strip()
-    failure = FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_SHOWN:] or 'it said nothing'}")
-    failure.said = text
+def _failure(returncode: int, messages: bytes) -> FFmpegError:
+    text = messages.decode(errors="replace").strip()
+    failure = FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_CHARACTERS:] or 'it said nothing'}")
+    failure.messages = text
     return failure

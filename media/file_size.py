@@ -1,4 +1,4 @@
-"""Files no larger than wished: the best quality that fits, found by encoding again."""
+"""Search the best quality that fits a maximum file size."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ ADJUSTABLE = frozenset({OutputFormat.MP4, OutputFormat.WEBM, OutputFormat.WEBP, 
 MAX_TRIES = 6
 """Encodes that a search takes at most: half of what is left goes with each."""
 
-Told = TypeVar("Told")
+Event = TypeVar("Event")
 
 _WORST_MP4_CRF, _WORST_WEBM_CRF = 51, 63
 _GIF_LOSSINESS = (20, 40, 80, 120, 200)
@@ -25,7 +25,9 @@ _GIF_SCALES = (Fraction(3, 4), Fraction(1, 2), Fraction(3, 8), Fraction(1, 4))
 
 
 def lower_qualities(kind: OutputFormat, now: Encoding) -> list[Encoding]:
-    """What a search chooses from, best first: at most 63 encodings, which bisection decides in six tries.
+    """List lower-quality encodings, best first.
+
+    At most 63, which bisection decides in six tries.
 
     A GIF first lets pixels change a little, where gifsicle is there; then it has fewer colours, and in the end
     it becomes smaller.
@@ -57,17 +59,17 @@ def _smaller_gifs(now: Encoding) -> list[Encoding]:
 
 
 def best_that_fits(
-    levels: Sequence[Encoding], max_bytes: int, encode: Callable[[Encoding], Generator[Told, None, Path]]
-) -> Generator[Told, None, tuple[Encoding, Path]]:
-    """The first level whose file is small enough, by bisection; the last one if none is.
+    levels: Sequence[Encoding], max_bytes: int, encode: Callable[[Encoding], Generator[Event, None, Path]]
+) -> Generator[Event, None, tuple[Encoding, Path]]:
+    """Find the best level that is small enough, else the last.
 
     Args:
         levels: Ever smaller files; at least one.
         max_bytes: Largest file that is small enough.
-        encode: Writes the file of a level, telling how far it is. Files that are not wanted are deleted.
+        encode: Writes the file of a level, yielding progress. Files of other levels are deleted.
 
     Yields:
-        What `encode` tells.
+        As `encode`.
     """
     low, high = 0, len(levels)
     best: tuple[Encoding, Path] | None = None
@@ -90,7 +92,7 @@ def best_that_fits(
 
 
 def size_warning(kind: OutputFormat, first: Encoding, last: Encoding, num_bytes: int) -> str:
-    """What people should know of a file that was too large at first; empty if nothing.
+    """Describe how a file that was too large ended up.
 
     Args:
         kind: The format.
@@ -107,7 +109,7 @@ def size_warning(kind: OutputFormat, first: Encoding, last: Encoding, num_bytes:
 
 
 def _quality(kind: OutputFormat, encoding: Encoding) -> str:
-    """How a file is encoded, in words."""
+    """Describe how a file is encoded, in words."""
     match kind:
         case OutputFormat.MP4:
             return f"CRF {encoding.mp4_crf}"

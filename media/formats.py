@@ -1,4 +1,4 @@
-"""What every writer is given and must do, whatever it writes."""
+"""Interface of all format writers, and their settings."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,11 +13,11 @@ from pipelines.plan.faults import Fault
 
 
 class DamagedClipError(RuntimeError):
-    """A file is not a whole clip of its kind; the text says what is wrong with it."""
+    """File that is not a whole clip; the text says why."""
 
 
 def damaged_clip(path: Path) -> Fault:
-    """What people are told of it."""
+    """Build the fault that people see for a damaged clip."""
     return Fault(
         code="clip.damaged",
         field="file",
@@ -30,7 +30,7 @@ def damaged_clip(path: Path) -> Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How files are encoded; the names and defaults of a request's fields, which say what each means.
+    """Encoding settings, with a request's field names and defaults.
 
     Args:
         max_bytes: Largest file; 0 sets no limit. Formats without loss keep their size.
@@ -58,7 +58,7 @@ USUAL = Encoding()
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What is known of a clip before its first frame.
+    """Properties of a clip that are fixed before its first frame.
 
     Args:
         folder: Private working directory of this writer, on the same disk as the target.
@@ -84,7 +84,7 @@ class ClipSpec:
 
 
 class FormatWriter(Protocol):
-    """One format. Built with a `ClipSpec`; then `write`s, then either `finish` or `abort`.
+    """Writer of one format: `write`, then either `finish` or `abort`.
 
     Attributes:
         suffix: The ending of the file's name, with its dot.
@@ -95,17 +95,19 @@ class FormatWriter(Protocol):
     def __init__(self, spec: ClipSpec) -> None: ...
 
     def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels], n >= 1, and keep none of them in memory."""
+        """Write frames, uint8 [n, H, W, channels], without keeping them."""
 
     def finish(self) -> Path:
-        """Complete the file and say where in the working directory it is."""
+        """Complete the file and return its path in the working directory."""
 
     def abort(self) -> None:
-        """Let go of processes and open files; must be harmless at any time, even twice."""
+        """Release processes and files; harmless at any time, even twice."""
 
 
 def start_in_ticks(frame: int, fps: Fraction, ticks_per_s: int) -> int:
-    """When a frame starts by a clock that coarse. Rounding starts, not durations, keeps the clip's length.
+    """Round a frame's start to a coarse clock.
+
+    Rounding starts, not durations, keeps the clip's length.
 
     Example:
         >>> [start_in_ticks(frame, Fraction(8), 100) for frame in range(4)]

@@ -1,4 +1,7 @@
-"""Frames on the disk: as many as there is room for, at the price of those that are looked at."""
+"""Random-access frame store in an unnamed temporary file.
+
+Memory holds only the frames read.
+"""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,13 +15,13 @@ from media.ffmpeg import Frames
 
 
 class FrameFile:
-    """Frames of one size in a file without a name, which is gone once nobody holds it. A `FrameClip`.
+    """Frames of one size in an unnamed temporary file. A `FrameClip`.
 
     It is read, not mapped: pages of a mapped file count as the process's memory.
 
     Attributes:
         width, height: Pixels.
-        fps: Exact; None where nobody said.
+        fps: Exact; None if unknown.
         num_frames: Frames so far.
         complaint: What is wrong with the file they came from, though it could be used; empty if nothing.
 
@@ -45,20 +48,23 @@ class FrameFile:
             self.num_frames += 1
 
     def frames(self, indices: Sequence[int]) -> Frames:
-        """The frames at these places, in this order and as often as named, uint8 [n, height, width, 3].
+        """Read the frames at these places, in this order.
+
+        Returns:
+            uint8 [n, height, width, 3]; a place named twice is there twice.
 
         Raises:
             IndexError: There is no such place; those before the first do not count from the end.
         """
-        found = np.empty((len(indices), *self._shape), np.uint8)
-        for row, index in zip(found, indices, strict=True):
+        stacked = np.empty((len(indices), *self._shape), np.uint8)
+        for row, index in zip(stacked, indices, strict=True):
             if not 0 <= index < self.num_frames:
                 raise IndexError(f"frame must be 0 to {self.num_frames - 1}, got {index}")
             with self._lock:
                 self._file.seek(index * self._num_bytes)
                 self._file.readinto(row.data)
-        return found
+        return stacked
 
     def close(self) -> None:
-        """Let go of the file at once; harmless twice."""
+        """Close the file at once; harmless twice."""
         self._file.close()

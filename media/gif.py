@@ -1,4 +1,4 @@
-"""GIF: one palette for the whole clip, exact timing, the recipe as its comment.
+"""GIF writer: one palette per clip, exact timing, recipe as comment.
 
 A good palette needs all frames before the first can be written. ffmpeg's one-pass recipe therefore keeps the
 clip in memory; a palette per frame streams, but flickers. So frames go to a lossless file on disk while the
@@ -27,7 +27,7 @@ _USE_PALETTE = "paletteuse=dither=bayer:bayer_scale=3:diff_mode=rectangle"
 
 
 class GifWriter(FedWriter):
-    """Stream frames to disk and their colours into a palette, then make the GIF."""
+    """Stream frames to disk, collect a palette, then write the GIF."""
 
     suffix: ClassVar[str] = ".gif"
 
@@ -74,14 +74,20 @@ class GifWriter(FedWriter):
 
 
 def usual_palette() -> bytes:
-    """Colours that serve any clip, BGRA: six shades of red and blue, seven of green, three greys, and none at all."""
+    """Build a palette for any clip, BGRA.
+
+    Six shades of red and blue, seven of green, three greys, and one transparent.
+    """
     greens = [round(level * 255 / 6) for level in range(7)]
-    others = range(0, 256, 51)
-    colours = [bytes((blue, green, red, 255)) for red, green, blue in product(others, greens, others)]
+    shades = range(0, 256, 51)
+    colours = [bytes((blue, green, red, 255)) for red, green, blue in product(shades, greens, shades)]
     greys = [bytes((level, level, level, 255)) for level in (64, 128, 192)]
     return b"".join([*colours, *greys, bytes(4)])
 
 
 def _times_again(plays: int) -> int:
-    """What GIF counts is how often a clip is repeated; ffmpeg's -1 leaves the count out, which means once."""
+    """Convert plays to GIF's number of repeats.
+
+    ffmpeg's -1 leaves the number out, which means once.
+    """
     return {0: 0, 1: -1}.get(plays, plays - 1)

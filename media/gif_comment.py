@@ -1,4 +1,4 @@
-"""Comments of GIF files, by the GIF89a layout: header, colour table, then blocks."""
+"""Comments of GIF files, by the GIF89a block layout."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ _MAX_COMMENT_BYTES = 4 << 20
 
 
 def copy_with_comment(source: BinaryIO, target: BinaryIO, comment: str) -> None:
-    """Copy a GIF that has no comment and put one before its first frame, without decoding anything.
+    """Copy a GIF undecoded, adding a comment before the first frame.
 
     It goes behind the loop count, which some players look for right after the colour table.
     """
@@ -33,12 +33,15 @@ def copy_with_comment(source: BinaryIO, target: BinaryIO, comment: str) -> None:
 
 
 def read_gif_comment(path: Path) -> str | None:
-    """The first comment of a GIF, None when it has none or the file is damaged before it."""
+    """Read the first comment of a GIF.
+
+    None when it has none or the file is damaged before it.
+    """
     return next(iter_gif_comments(path), None)
 
 
 def iter_gif_comments(path: Path) -> Iterator[str]:
-    """Yield the comments of a GIF, before its frames and behind them, up to where the file is damaged.
+    """Yield the comments of a GIF, up to any damage.
 
     Comments that fill their blocks are parts of one that was too long for its writer.
     """

@@ -1,4 +1,4 @@
-"""The one place that runs gifsicle, which makes GIFs smaller."""
+"""Run gifsicle, which makes GIFs smaller; nothing else does."""
 
 import shutil
 import subprocess
@@ -10,12 +10,12 @@ from pipelines.plan.choices import GifOptimize
 
 
 class GifsicleError(RuntimeError):
-    """gifsicle has failed; the text ends with what it said."""
+    """gifsicle failed; the text ends with its messages."""
 
 
 @cache
 def gifsicle_path() -> str | None:
-    """Where the program is: in the package that ships it, else wherever the system has it; None if nowhere.
+    """Find the program in its package or on the path; None without.
 
     The package is asked first, because the folder of an environment's programs need not be on the path.
     """
@@ -31,7 +31,7 @@ def gifsicle_path() -> str | None:
 
 
 def optimize(source: Path, target: Path, how: GifOptimize, lossiness: int) -> None:
-    """Make a GIF smaller. Frames, times and the loop count stay.
+    """Make a GIF smaller; frames, times and the loop count stay.
 
     It is the one step whose memory grows with the clip: with the bytes of the GIF, not those of its frames.
 

@@ -1,4 +1,4 @@
-"""Clips side by side in one clip and one picture, with words above the columns and beside the rows."""
+"""Write clips side by side, with labels, as clip and picture."""
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
@@ -28,7 +28,7 @@ _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 
 
 class GridSheet:
-    """The paper that cells are put on.
+    """Sheet that holds the cells of a grid.
 
     Args:
         columns: Words above each column, all empty for none.
@@ -53,12 +53,15 @@ class GridSheet:
         self.size = self._left + len(columns) * (self.cell[0] + GAP), self._top + len(rows) * (self.cell[1] + GAP)
 
     def corner(self, number: int) -> tuple[int, int]:
-        """Where the upper left pixel of a cell is: x and y. Cells are counted along the rows, from 0."""
+        """Compute x and y of a cell's upper left pixel.
+
+        Cells are counted along the rows, from 0.
+        """
         row, column = divmod(number, len(self._columns))
         return self._left + column * (self.cell[0] + GAP), self._top + row * (self.cell[1] + GAP)
 
     def blank(self) -> Frames:
-        """The sheet with its words and no clip, uint8 [H, W, 3]."""
+        """Draw the sheet without clips, uint8 [H, W, 3]."""
         picture = Image.new("RGB", self.size, _PAPER)
         draw = ImageDraw.Draw(picture)
         for number, text in enumerate(self._columns):
@@ -69,7 +72,7 @@ class GridSheet:
         return np.array(picture)
 
     def put(self, sheet: Frames, number: int, frame: Frames) -> None:
-        """Put a frame, uint8 [h, w, 3], into its cell: as large as fits, in the middle."""
+        """Fit a frame, uint8 [h, w, 3], centred into its cell."""
         picture = Image.fromarray(frame)
         width, height = self.cell
         scale = min(width / picture.width, height / picture.height)
@@ -91,7 +94,7 @@ def write_grid(
     formats: Sequence[OutputFormat],
     recipe: str,
 ) -> Generator[tuple[int, int], None, tuple[Path, ...]]:
-    """Write the clips side by side, and a PNG of the moment in the middle.
+    """Write clips side by side, and a PNG of the middle moment.
 
     One frame of every clip is in memory, however long they are, and for every video a process decodes. All play at
     the highest of their rates; a clip that ends before the others holds its last frame.
@@ -141,13 +144,16 @@ def write_grid(
 
 
 def _resampled(frames: Generator[Frames, None, None], step: Fraction) -> Generator[Frames | None, None, None]:
-    """The frame to show at each moment, None where it is the one before; `step` <= 1 frames go by between two."""
-    place, shown = Fraction(0), -1
+    """Yield the frame of each moment, None where it is unchanged.
+
+    Between two moments `step` <= 1 frames go by.
+    """
+    place, last_number = Fraction(0), -1
     with closing(frames):
         for number, frame in enumerate(frames):
             while int(place) == number:
-                yield frame if shown != number else None
-                shown = number
+                yield frame if last_number != number else None
+                last_number = number
                 place += step
 
 
@@ -163,7 +169,10 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _wrapped(text: str, width: int, most: int = _MOST_LINES) -> list[str]:
-    """Text in lines that fit, broken within words only where it must be; the last may end with an ellipsis."""
+    """Wrap text into lines that fit.
+
+    Words break only where they must; the last line may end with an ellipsis.
+    """
     lines: list[str] = []
     for letter in " ".join(text.split()):
         if lines and _font().getlength(lines[-1] + letter) <= width:

@@ -1,4 +1,4 @@
-"""Pictures and their masks in folders `image` and `mask` of a zip or a folder, as sd-webui-animatediff takes them."""
+"""Split sequences in sd-webui-animatediff's folders `image` and `mask`."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _FOLDERS = ("image", "mask")
 
 
 def brings_masks(names: Sequence[str]) -> bool:
-    """Whether there are pictures in a folder `mask`, which must then have theirs in a folder `image`.
+    """Tell whether there are pictures in a folder `mask`.
 
     Example:
         >>> brings_masks(["take/image/1.png", "take/mask/1.png"]), brings_masks(["image/1.png"])

@@ -1,4 +1,4 @@
-"""What an input is, told before its frames are read, and which of them are wanted."""
+"""Properties of an input, and cuts that choose its frames."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +13,7 @@ from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Which frames of an input are wanted, and how.
+    """Choice of an input's frames, and of their size.
 
     Args:
         start: Frames to leave out at the beginning.
@@ -38,12 +38,12 @@ WHOLE = Cut()
 
 @dataclass(frozen=True, slots=True)
 class InputFacts:
-    """What an input is, before its frames are read.
+    """Properties of an input, read before its frames.
 
     Args:
         kind: Picture, video or zip; an animated picture is a picture with more than one frame.
         width, height: As seen, pixels.
-        fps: Frames per second, exact; None where nobody said.
+        fps: Frames per second, exact; None if unknown.
         num_frames: Frames there are at that rate. A damaged file may turn out to have fewer.
         even: Whether those are the frames of the file; if not, they are taken by time.
         has_audio: Whether there is sound.
@@ -63,7 +63,7 @@ class InputFacts:
         return self.num_frames / self.fps if self.fps else None
 
     def places(self, cut: Cut) -> range:
-        """Which frames a cut takes.
+        """List the places of the frames that a cut takes.
 
         Raises:
             InvalidRequestError: There are none.
@@ -83,12 +83,12 @@ class InputFacts:
         return range(cut.start, self.num_frames, cut.every)[: cut.max_frames]
 
     def fps_of(self, cut: Cut) -> Fraction | None:
-        """The rate at which the frames of a cut take as long as in the clip: a second frame left out halves it."""
+        """Compute the rate at which a cut keeps its duration."""
         return self.fps / cut.every if self.fps else None
 
 
 def cut_beside(source: InputFacts, cut: Cut, beside: InputFacts, *, num_frames: int, field: str) -> Cut:
-    """How a mask, or whatever goes frame by frame with a source clip, is cut to stay beside it.
+    """Choose the cut of a clip that follows a source framewise.
 
     One of the whole source's length is cut as the source is. One that has a frame for each that is left of the
     source, or for each of the clip that is made, was cut before and serves as it is; so does a single picture.

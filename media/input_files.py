@@ -1,4 +1,4 @@
-"""Files from anybody: what kind they are by their first bytes, and what is refused before anything reads on."""
+"""Detect untrusted files by their first bytes, refusing unsafe ones."""
 
 import re
 import stat
@@ -66,7 +66,7 @@ _REFUSED = {
 
 
 class InputKind(StrEnum):
-    """What a file holds."""
+    """Kind of an input file."""
 
     PICTURE = "picture"
     VIDEO = "video"
@@ -74,9 +74,11 @@ class InputKind(StrEnum):
 
 
 class BadInputError(RuntimeError):
-    """A file cannot be used. Its text is `must <rule>, got <value>. <What to do>.`
+    """File that cannot be used, with the broken rule.
 
-    Whoever knows the field it was given for raises a `UserError` of its fault of that field.
+    The text is `must <rule>, got <value>. <Action>.`
+
+    Whoever knows the field it was meant for raises a `UserError` of its fault of that field.
 
     Args:
         fault: The broken rule, without a field.
@@ -88,19 +90,19 @@ class BadInputError(RuntimeError):
 
 
 def sniff(path: Path) -> InputKind:
-    """The kind of a file by its first bytes; names say nothing about files from outside.
+    """Detect the kind of a file by its first bytes.
 
     Raises:
         BadInputError: It is no plain file, empty, or of a kind that is not read.
     """
     check_plain_file(path)
     start = _start(path)
-    for pattern, (kind, got) in _REFUSED.items():
+    for pattern, (code, got) in _REFUSED.items():
         if re.match(pattern, start.removeprefix(b"\xef\xbb\xbf"), re.DOTALL):
-            raise BadInputError(_of_no_kind(f"file.{kind}", got))
-    for known, pattern in ((InputKind.PICTURE, _PICTURE), (InputKind.ZIP, _ZIP)):
+            raise BadInputError(_of_no_kind(f"file.{code}", got))
+    for input_kind, pattern in ((InputKind.PICTURE, _PICTURE), (InputKind.ZIP, _ZIP)):
         if re.match(pattern, start, re.DOTALL):
-            return known
+            return input_kind
     if demuxer_of(path):
         return InputKind.VIDEO
     raise BadInputError(
@@ -113,7 +115,7 @@ def _of_no_kind(code: str, got: str) -> Fault:
 
 
 def demuxer_of(path: Path) -> str:
-    """The one demuxer of ffmpeg that may read a clip, by its first bytes; empty for what is no clip.
+    """Choose the ffmpeg demuxer by the first bytes; empty without.
 
     Left to itself ffmpeg would guess from all it knows, playlists and scripts that name other files among them.
     """
@@ -137,7 +139,9 @@ def _is_text(start: bytes) -> bool:
 
 
 def check_plain_file(path: Path) -> int:
-    """Refuse what is no file with something in it; links are not followed, and pipes would never end.
+    """Refuse everything but a plain file with content.
+
+    Links are not followed, and pipes would never end.
 
     Returns:
         Its size in bytes.
@@ -146,16 +150,16 @@ def check_plain_file(path: Path) -> int:
         BadInputError: It is missing, empty, a folder, a link, a pipe or a device.
     """
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError as err:
         raise BadInputError(_no_file("file.missing", "nothing")) from err
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise BadInputError(_no_file("file.folder", "a folder"))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise BadInputError(_no_file("file.special", "a link, a pipe or a device"))
-    if found.st_size == 0:
+    if status.st_size == 0:
         raise BadInputError(Fault(code="file.empty", rule=f"be {KINDS_READ}", got="an empty file", fix=CHOOSE_ANOTHER))
-    return found.st_size
+    return status.st_size
 
 
 def _no_file(code: str, got: str) -> Fault:
@@ -163,7 +167,7 @@ def _no_file(code: str, got: str) -> Fault:
 
 
 def natural_order(name: str) -> list[tuple[str, int, str]]:
-    """Sorts names as people count.
+    """Build a sort key that orders names as people count.
 
     Example:
         >>> sorted(["frame10.png", "Frame2.png", "frame1.png"], key=natural_order)

@@ -1,4 +1,4 @@
-"""A folder of inputs, each under the SHA-256 of its bytes: what a recipe names, wherever it came from."""
+"""Content-addressed folder of inputs, which recipes name by hash."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from media.frame_file import FrameFile
 from media.image_and_mask import split_image_and_mask
 from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
-from media.inputs import Decoded, decoding, named, open_input, probe_input
+from media.inputs import Decoded, decoding, naming_field, open_input, probe_input
 from media.named_faults import about
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
@@ -30,7 +30,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class InputStore:
-    """Keeps inputs by content; a recipe's hash finds them as long as there is room.
+    """Store of inputs under the SHA-256 of their bytes.
 
     Files are copied, not linked, so that nobody can change them any more. They appear complete or not at all.
     When there is no room left, those go that have not been used for longest.
@@ -49,7 +49,7 @@ class InputStore:
                 shutil.rmtree(left, ignore_errors=True)
 
     def add(self, path: Path, *, field: str = "file") -> str:
-        """Keep a file, whatever it is called.
+        """Store a file, whatever it is called.
 
         Returns:
             Its SHA-256, in hexadecimal.
@@ -57,7 +57,7 @@ class InputStore:
         Raises:
             InvalidRequestError: It is no plain file, too large, or of a kind that is not read.
         """
-        with named(field):
+        with naming_field(field):
             size = check_plain_file(path)
             if size > MAX_FILE_BYTES:
                 raise BadInputError(
@@ -74,7 +74,7 @@ class InputStore:
             return self._keep(path)
 
     def add_frames(self, paths: Iterable[Path], *, field: str = "file") -> str:
-        """Keep single pictures as one sequence, in the order of their names as people count.
+        """Store single pictures as one sequence, in natural name order.
 
         Returns:
             The SHA-256 of the sequence; the same pictures in the same order have the same.
@@ -82,7 +82,7 @@ class InputStore:
         Raises:
             InvalidRequestError: There is none, one is no picture, or there are too many.
         """
-        with named(field):
+        with naming_field(field):
             ordered = sorted(paths, key=lambda path: natural_order(path.name))
             if not ordered:
                 raise BadInputError(
@@ -97,7 +97,7 @@ class InputStore:
             return self._keep_bundle(map(read_picture, ordered))
 
     def add_folder(self, folder: Path, *, field: str = "file") -> str:
-        """Keep the pictures of a folder, and of the folders inside, as one sequence.
+        """Store the pictures of a folder, recursively, as one sequence.
 
         Returns:
             Its SHA-256.
@@ -105,11 +105,11 @@ class InputStore:
         Raises:
             InvalidRequestError: There is none, one is no picture, or there are too many.
         """
-        with named(field):
+        with naming_field(field):
             return self._keep_bundle(read_picture(folder / name) for name in pictures_in(folder))
 
     def add_image_and_mask(self, path: Path, *, field: str = "file") -> tuple[str, str]:
-        """Take a zip or a folder with folders `image` and `mask` apart.
+        """Split and store a zip or a folder with `image` and `mask`.
 
         Returns:
             The SHA-256 of the pictures and that of the masks.
@@ -117,7 +117,7 @@ class InputStore:
         Raises:
             InvalidRequestError: It is no such thing, or has not as many of one as of the other.
         """
-        with named(field):
+        with naming_field(field):
             if path.is_dir():
                 parts = split_image_and_mask(pictures_in(path))
                 images, masks = (self._keep_bundle(read_picture(path / name) for name in part) for part in parts)
@@ -137,7 +137,7 @@ class InputStore:
                 return images, masks
 
     def probe(self, sha256: str, *, field: str = "file") -> InputFacts:
-        """What an input is.
+        """Read the properties of an input.
 
         Raises:
             InvalidRequestError: It is not here (any more), or cannot be used.
@@ -145,7 +145,7 @@ class InputStore:
         return probe_input(self.path(sha256, field=field), field=field)
 
     def open(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> FrameFile:
-        """An input's frames, decoded once.
+        """Decode an input's frames once.
 
         Args:
             sha256: As `add` gave it.
@@ -158,11 +158,13 @@ class InputStore:
         return open_input(self.path(sha256, field=field), cut, field=field, folder=self._folder)
 
     def decoding(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> Generator[Decoded, None, FrameFile]:
-        """The same, telling how far it is; closing the generator ends it."""
+        """Decode as `open`, yielding progress; closing the generator ends it."""
         return decoding(self.path(sha256, field=field), cut, field=field, folder=self._folder)
 
     def path(self, sha256: str, *, field: str = "file") -> Path:
-        """Where an input is, to be read at once: it may go when others come.
+        """Look up the path of an input.
+
+        It is to be read at once: the file may go when others come.
 
         Raises:
             InvalidRequestError: It is no hash, or not here (any more).
@@ -211,10 +213,13 @@ class InputStore:
         with suppress(OSError):
             os.utime(self._folder / sha256)  # in use
             return sha256
-        return self._copied(path)
+        return self._copy(path)
 
-    def _copied(self, path: Path) -> str:
-        """Copy a file and name the copy by its own bytes: the file may have changed since it was looked at."""
+    def _copy(self, path: Path) -> str:
+        """Copy a file, named by the copy's own bytes.
+
+        The file may have changed since it was checked.
+        """
         digest = hashlib.sha256()
         with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
             part = Path(folder) / "part"
@@ -227,10 +232,10 @@ class InputStore:
         return digest.hexdigest()
 
     def _make_room(self, num_bytes: int) -> None:
-        kept = [(path, path.stat()) for path in self._folder.iterdir() if _SHA256.fullmatch(path.name)]
-        total = num_bytes + sum(found.st_size for _, found in kept)
-        for path, found in sorted(kept, key=lambda one: one[1].st_mtime_ns):
+        entries = [(path, path.stat()) for path in self._folder.iterdir() if _SHA256.fullmatch(path.name)]
+        total = num_bytes + sum(status.st_size for _, status in entries)
+        for path, status in sorted(entries, key=lambda entry: entry[1].st_mtime_ns):
             if total <= self._max_bytes:
                 return
             path.unlink(missing_ok=True)
-            total -= found.st_size
+            total -= status.st_size

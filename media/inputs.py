@@ -1,4 +1,4 @@
-"""The one door for pictures, clips and sequences from anybody: what they are, and their frames as asked for."""
+"""Open pictures, clips and sequences from anybody, and decode frames."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -24,12 +24,12 @@ from pipelines.plan.image_fit import ImageFit, fitted
 MAX_STORED_BYTES = 8 << 30
 """Most that the frames of one input take on the disk: 10,000 of 512 × 512 pixels."""
 
-_TOLD_EVERY = 8  # frames; 8 of 4096 x 4096 pixels take about a second
+_PROGRESS_INTERVAL = 8  # frames; 8 of 4096 x 4096 pixels take about a second
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Decoded(NamedTuple):
-    """How many frames of an input are decoded, and how many are wanted."""
+    """Progress of decoding an input, in frames."""
 
     done: int
     total: int
@@ -48,7 +48,7 @@ class _Reader(Protocol):
 
 
 def probe_input(path: Path, *, field: str = "file") -> InputFacts:
-    """Say what a file is: a picture, an animated one, a video, a zip of pictures.
+    """Read the properties of a picture, video or zip of pictures.
 
     Args:
         path: The file, which may come from anybody.
@@ -57,12 +57,12 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
     Raises:
         InvalidRequestError: It is nothing of that, damaged, too large or too thin.
     """
-    with named(field):
-        return _facts(*_opened(path))
+    with naming_field(field):
+        return _facts(*_open_reader(path))
 
 
 def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None) -> FrameFile:
-    """Decode the wanted frames of a file, as `decoding` does, at once."""
+    """Decode the frames of a file, as `decoding`, at once."""
     work = decoding(path, cut, field=field, folder=folder)
     while True:
         try:
@@ -75,7 +75,7 @@ def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Pat
 def decoding(
     path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None
 ) -> Generator[Decoded, None, FrameFile]:
-    """Decode the wanted frames of a file once, in the wanted size, into a file that is read from then on.
+    """Decode the frames of a cut once into a temporary file.
 
     Memory holds a frame at a time, whatever the length. Closing the generator ends it and leaves nothing behind.
 
@@ -92,14 +92,14 @@ def decoding(
         InvalidRequestError: As `probe_input`; or there is no frame where the cut starts, the frames would take
             too much room, or not one can be decoded.
     """
-    with named(field):
-        kind, reader = _opened(path)
-        return (yield from _stored(reader, _facts(kind, reader), cut, folder))
+    with naming_field(field):
+        kind, reader = _open_reader(path)
+        return (yield from _store_frames(reader, _facts(kind, reader), cut, folder))
 
 
 @contextmanager
-def named(field: str) -> Iterator[None]:
-    """Say which field it is about where a file is refused.
+def naming_field(field: str) -> Iterator[None]:
+    """Raise refusals of files as errors of this field.
 
     Raises:
         InvalidRequestError: For a `BadInputError` inside.
@@ -110,7 +110,7 @@ def named(field: str) -> Iterator[None]:
         raise InvalidRequestError(about(err.fault, field)) from err
 
 
-def _opened(path: Path) -> tuple[InputKind, _Reader]:
+def _open_reader(path: Path) -> tuple[InputKind, _Reader]:
     kind = sniff(path)
     if kind is InputKind.PICTURE:
         return kind, PictureReader(path)
@@ -131,7 +131,9 @@ def _facts(kind: InputKind, reader: _Reader) -> InputFacts:
     )
 
 
-def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -> Generator[Decoded, None, FrameFile]:
+def _store_frames(
+    reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None
+) -> Generator[Decoded, None, FrameFile]:
     places = facts.places(cut)
     width, height = cut.width or facts.width, cut.height or facts.height
     num_bytes = len(places) * width * height * 3
@@ -150,9 +152,9 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
     try:
         with closing(reader.iter_frames(places, _decoded_size(facts, width, height, cut.fit))) as frames:
             for frame in frames:
-                new = fitted(frame, width=width, height=height, fit=cut.fit)
-                stored.append(_grey(new) if cut.grey else new)
-                if stored.num_frames % _TOLD_EVERY == 0:
+                fitted_frame = fitted(frame, width=width, height=height, fit=cut.fit)
+                stored.append(_grey(fitted_frame) if cut.grey else fitted_frame)
+                if stored.num_frames % _PROGRESS_INTERVAL == 0:
                     yield Decoded(stored.num_frames, len(places))
         if not stored.num_frames:
             raise BadInputError(
@@ -168,7 +170,10 @@ def _stored(reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None) -
 
 
 def _decoded_size(facts: InputFacts, width: int, height: int, fit: ImageFit) -> tuple[int, int]:
-    """The size ffmpeg scales to, which is faster than scaling here; `fitted` then only cuts or adds bars."""
+    """Compute the size ffmpeg scales to.
+
+    That is faster than scaling here; `fitted` then only cuts or adds bars.
+    """
     if fit is ImageFit.STRETCH:
         return width, height
     ratios = Fraction(width, facts.width), Fraction(height, facts.height)
@@ -177,6 +182,6 @@ def _decoded_size(facts: InputFacts, width: int, height: int, fit: ImageFit) -> 
 
 
 def _grey(frame: Frames) -> Frames:
-    """Brightness as of ITU-R BT.601, three times."""
+    """Compute brightness by ITU-R BT.601, three times."""
     luma = np.rint(frame @ _LUMA).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=2)

@@ -1,4 +1,4 @@
-"""Bytes as text, in whatever character set a program or an editor chose."""
+"""Decode bytes as text in whatever character set was used."""
 
 import re
 
@@ -16,7 +16,7 @@ _LOOKED_AT = 1 << 16
 
 
 def decode_text(data: bytes) -> tuple[str | None, bool]:
-    """Read a file's bytes as text: UTF-8, UTF-16 of either order with or without a mark, else Windows-1252.
+    """Decode a file's bytes as UTF-8, UTF-16 or Windows-1252.
 
     Returns:
         The text, None where these are no text's bytes; and whether its character set is certain.
@@ -37,7 +37,7 @@ def decode_text(data: bytes) -> tuple[str | None, bool]:
 
 
 def decode_comment(data: bytes) -> str:
-    """Read EXIF's comment of a user, whose first 8 bytes name the character set.
+    """Decode EXIF's user comment, whose head names the character set.
 
     UTF-16 comes in both orders whatever the header says, and some programs write UTF-8 behind the name of UTF-16, or no
     name at all: what gives the most ASCII is meant.
@@ -53,7 +53,10 @@ def decode_comment(data: bytes) -> str:
 
 
 def decode_tag(data: bytes) -> str:
-    """Read a text without a named character set: UTF-8 if it can be that, UTF-16 by its zeros, else Windows-1252."""
+    """Decode a text without a named character set.
+
+    UTF-8 if it can be that, UTF-16 by its zeros, else Windows-1252.
+    """
     plain = data.rstrip(b"\0")
     try:
         if b"\0" not in plain:
@@ -72,7 +75,7 @@ def _likeliest(data: bytes) -> str:
 
 
 def _order_of(data: bytes) -> str | None:
-    """The order of UTF-16 by where its zeros are: letters of the West have one each."""
+    """Detect the byte order of UTF-16 text by its zeros."""
     half = max(1, len(data) // 2)
     first, second = data[0::2].count(0) / half, data[1::2].count(0) / half
     if second > _SHARE_OF_NULS and first < second / 8:

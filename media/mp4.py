@@ -12,7 +12,7 @@ from pipelines.plan.choices import Mp4Tune
 
 
 class Mp4Writer(TaggedVideoWriter):
-    """Stream frames into an MP4, its index in front. What can be seen through lies over black.
+    """Stream frames, over black, into an MP4 with its index first.
 
     Odd sizes gain a repeated row or column: H.264's 4:2:0 needs even ones.
     """
@@ -32,10 +32,10 @@ class Mp4Writer(TaggedVideoWriter):
 
     def write(self, frames: Frames) -> None:
         """Take frames, uint8 [n, H, W, 3 or 4]."""
-        seen = over_black(frames) if frames.shape[3] == 4 else frames
-        super().write(np.pad(seen, self._padding, mode="edge") if any(map(any, self._padding)) else seen)
+        opaque = over_black(frames) if frames.shape[3] == 4 else frames
+        super().write(np.pad(opaque, self._padding, mode="edge") if any(map(any, self._padding)) else opaque)
 
 
 def over_black(frames: Frames) -> Frames:
-    """Lay frames over black: uint8 [n, H, W, 4] to [n, H, W, 3]."""
+    """Lay frames over black: uint8 [n, H, W, 4] to 3 channels."""
     return ((frames[..., :3].astype(np.uint16) * frames[..., 3:] + 127) // 255).astype(np.uint8)

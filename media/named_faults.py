@@ -1,14 +1,14 @@
-"""Broken rules of files, about what callers call the file."""
+"""Faults of files, with the names that callers use."""
 
 from pipelines.plan.faults import Fault
 
 
 def about(fault: Fault, called: str) -> Fault:
-    """The same broken rule about a field, by what callers call it: `mask`, or `controls 2 clip`.
+    """Set the place of a fault from its caller's field name.
 
     Example:
         >>> about(Fault("clip.text"), "controls 2 clip").place
         (2, 'clip')
     """
-    name, *place = called.split(" ")
-    return fault.of(name, *(int(part) if part.isdigit() else part for part in place))
+    field, *place = called.split(" ")
+    return fault.of(field, *(int(part) if part.isdigit() else part for part in place))

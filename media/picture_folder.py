@@ -1,4 +1,4 @@
-"""Folders of pictures that their owner names, read as a zip of them would be; never for visitors' own words."""
+"""Read folders of pictures as zips of them; never for visitors."""
 
 import os
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Find the pictures of a folder and of the folders inside, in the order of their names as people count.
+    """List the pictures of a folder, recursively, in natural order.
 
     Links are left out, so that nothing outside is read; so are hidden files and what is no picture.
 
@@ -23,14 +23,14 @@ def pictures_in(folder: Path) -> list[str]:
     Raises:
         BadInputError: It can't be read, or has no picture.
     """
-    found: list[str] = []
-    others: list[str] = []
+    pictures: list[str] = []
+    other_files: list[str] = []
     try:
         for path, _, names in os.walk(folder, onerror=_raise):
             for name in names:
                 whole = Path(path, name)
                 below = whole.relative_to(folder).as_posix()
-                (found if is_picture_name(below) and not whole.is_symlink() else others).append(below)
+                (pictures if is_picture_name(below) and not whole.is_symlink() else other_files).append(below)
     except OSError as err:
         raise BadInputError(
             Fault(
@@ -42,13 +42,13 @@ def pictures_in(folder: Path) -> list[str]:
                 seen="{folder:s} ({why:s})",
             )
         ) from err
-    if not found:
-        raise BadInputError(_without_pictures(others))
-    return sorted(found, key=natural_order)
+    if not pictures:
+        raise BadInputError(_without_pictures(other_files))
+    return sorted(pictures, key=natural_order)
 
 
 def read_picture(path: Path) -> bytes:
-    """One picture's file.
+    """Read one picture's file.
 
     Raises:
         BadInputError: It is no plain file or too large.
@@ -70,14 +70,14 @@ def _raise(err: OSError) -> None:
     raise err
 
 
-def _without_pictures(others: Iterable[str]) -> Fault:
-    """What is wrong with a folder that holds only these."""
+def _without_pictures(other_files: Iterable[str]) -> Fault:
+    """Build the fault of a folder without pictures."""
     rule, fix = "be a folder with pictures", "Put PNGs or JPEGs into it"
-    names = sorted((name for name in others if not name.startswith(".")), key=natural_order)
+    names = sorted((name for name in other_files if not name.startswith(".")), key=natural_order)
     if not names:
         return Fault(code="folder.empty", rule=rule, got="an empty one", fix=fix)
-    got, more = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
-    if more <= 0:
+    got, remaining = ", ".join(names[:_SHOWN]), len(names) - _SHOWN
+    if remaining <= 0:
         return Fault(
             code="folder.no_pictures",
             rule=rule,
@@ -91,6 +91,6 @@ def _without_pictures(others: Iterable[str]) -> Fault:
         rule=rule,
         got=got,
         fix=fix,
-        values={"names": got, "more": more},
+        values={"names": got, "more": remaining},
         seen="one with {names:s} and {more:,} more",
     )

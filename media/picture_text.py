@@ -1,4 +1,4 @@
-"""Texts inside pictures, wherever programs put how they were made. Pictures may come from anybody."""
+"""Read the texts that generators put inside untrusted pictures."""
 
 import html
 import re
@@ -37,7 +37,7 @@ _DAMAGE = (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.erro
 
 
 def iter_picture_texts(path: Path) -> Iterator[str]:
-    """Yield the texts of a picture: PNG's, comments, those of EXIF and XMP.
+    """Yield the texts of a picture: chunks, comments, EXIF, XMP.
 
     Raises:
         BadInputError: It is no whole picture.
@@ -47,8 +47,8 @@ def iter_picture_texts(path: Path) -> Iterator[str]:
             with suppress(DamagedClipError):  # Pillow says what is wrong with it
                 yield from _png_texts(file)
     with opened_picture(path) as picture:
-        own = [picture.info.get(key) for key in ("comment", "xmp")] if picture.format != "PNG" else []
-        for value in own:
+        comments = [picture.info.get(key) for key in ("comment", "xmp")] if picture.format != "PNG" else []
+        for value in comments:
             if isinstance(value, (bytes, str)) and len(value) <= MAX_TEXT_BYTES:
                 yield from _with_xmp(decode_tag(value) if isinstance(value, bytes) else value)
         yield from exif_texts(picture.getexif())
@@ -56,20 +56,20 @@ def iter_picture_texts(path: Path) -> Iterator[str]:
 
 def exif_texts(exif: Exif) -> Iterator[str]:
     """Yield the texts of an EXIF: the user's comment, then the others."""
-    found: list[object] = []
+    values: list[object] = []
     with suppress(*_DAMAGE):
         for value in (exif.get_ifd(IFD.Exif).get(Base.UserComment), exif.get(Base.UserComment)):
-            found.append(decode_comment(value) if isinstance(value, bytes) else value)
+            values.append(decode_comment(value) if isinstance(value, bytes) else value)
     with suppress(*_DAMAGE):
         for tag in _WINDOWS_TAGS:
             value = exif.get(tag)
             value = bytes(value) if isinstance(value, (tuple, list)) else value
-            found.append(value.decode("utf-16-le", errors="replace") if isinstance(value, bytes) else value)
+            values.append(value.decode("utf-16-le", errors="replace") if isinstance(value, bytes) else value)
     with suppress(*_DAMAGE):
         for tag in _PLAIN_TAGS:
             value = exif.get(tag)
-            found.append(decode_tag(value) if isinstance(value, bytes) else _mended(value))
-    for text in found:
+            values.append(decode_tag(value) if isinstance(value, bytes) else _mended(value))
+    for text in values:
         if isinstance(text, str) and text.strip("\0 "):
             yield text.rstrip("\0")
 
@@ -91,7 +91,7 @@ def _with_xmp(text: str) -> Iterator[str]:
 
 
 def _mended(value: object) -> object:
-    """Pillow reads such a text as Latin-1, though many programs write UTF-8."""
+    """Repair UTF-8 that Pillow read as Latin-1."""
     if not isinstance(value, str):
         return value
     try:
@@ -101,8 +101,8 @@ def _mended(value: object) -> object:
 
 
 def _png_texts(file: BinaryIO) -> Iterator[str]:
-    """Those before and behind the pixels, the one that generators agree on first."""
-    others: list[str] = []
+    """Yield PNG texts, the generators' `parameters` first."""
+    other_texts: list[str] = []
     for kind, size in png_chunks(file):
         if kind not in _TEXTS or size > MAX_TEXT_BYTES:
             continue
@@ -113,14 +113,14 @@ def _png_texts(file: BinaryIO) -> Iterator[str]:
         if key == b"parameters":
             yield text
         elif key.startswith(_RAW_PROFILE):
-            others += _raw_profile_texts(text)
+            other_texts += _raw_profile_texts(text)
         else:
-            others += _with_xmp(text)
-    yield from others
+            other_texts += _with_xmp(text)
+    yield from other_texts
 
 
 def _raw_profile_texts(text: str) -> list[str]:
-    """The texts of an EXIF or XMP that ImageMagick wrote as hexadecimal digits below its kind and length."""
+    """Parse an EXIF or XMP that ImageMagick wrote as hexadecimal."""
     _, _, digits = text.strip().partition("\n")[2].partition("\n")
     try:
         data = bytes.fromhex(digits)
@@ -135,7 +135,10 @@ def _raw_profile_texts(text: str) -> list[str]:
 
 
 def _png_text(kind: bytes, value: bytes) -> str | None:
-    """A chunk's text; UTF-8 wherever it can be that, since many write it where Latin-1 belongs."""
+    """Decode a chunk's text.
+
+    UTF-8 wherever it can be that, since many write it where Latin-1 belongs.
+    """
     if kind == b"iTXt":
         is_packed, value = value[:1] == b"\1", value[2:].split(b"\0", 2)[-1]
     else:

@@ -1,4 +1,4 @@
-"""Picture sequences in a zip from anybody, read one picture at a time; nothing is ever unpacked to the disk.
+"""Untrusted picture sequences in zips, never unpacked to disk.
 
 A sequence that this app makes itself, out of single files, is such a zip too: a **bundle**.
 """
@@ -35,7 +35,7 @@ _DAMAGE = (zipfile.BadZipFile, OSError, ValueError, LookupError, RuntimeError, E
 
 
 class PictureZip:
-    """The pictures of a zip in the order of their names, as people count. A context manager.
+    """Pictures of a zip in natural name order; a context manager.
 
     Folders inside count as part of the name. Left out are other kinds of files, hidden ones, and what macOS adds.
 
@@ -51,7 +51,7 @@ class PictureZip:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGE as err:
-            raise _damaged() from err
+            raise _damage_error() from err
         try:
             self.names = self._checked_names()
         except BaseException:
@@ -65,11 +65,11 @@ class PictureZip:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._zip.close()
 
     def read(self, name: str) -> bytes:
-        """One picture's file, whose claimed size is not believed.
+        """Read one picture's file, not trusting its claimed size.
 
         Raises:
             BadInputError: It is damaged, too large or locked with a password.
@@ -78,7 +78,7 @@ class PictureZip:
             with self._zip.open(name) as member:
                 data = member.read(MAX_PICTURE_BYTES + 1)
         except _DAMAGE as err:
-            raise _damaged() from err
+            raise _damage_error() from err
         if len(data) > MAX_PICTURE_BYTES:
             raise BadInputError(
                 Fault(
@@ -92,7 +92,7 @@ class PictureZip:
         return data
 
     def fps(self) -> Fraction | None:
-        """The frame rate, if this app wrote the zip."""
+        """Read the frame rate, if this app wrote the zip."""
         try:
             with self._zip.open("clip.json") as member:
                 fps = Fraction(str(json.loads(member.read(_MAX_FACTS_BYTES))["fps"]))
@@ -139,7 +139,7 @@ class PictureZip:
 
 
 class PictureZipReader:
-    """A zip of pictures, read as a clip; attributes as `PictureReader`."""
+    """Zip of pictures, read as a clip; attributes as `PictureReader`."""
 
     has_audio = False
 
@@ -167,12 +167,12 @@ class PictureZipReader:
         with PictureZip(self._path) as pictures:
             for place in places:
                 with opened_picture(BytesIO(pictures.read(self._names[place]))) as picture:
-                    if (found := size_as_seen(picture)) != (self.width, self.height):
+                    if (picture_size := size_as_seen(picture)) != (self.width, self.height):
                         raise BadInputError(
                             Fault(
                                 code="zip.sizes_differ",
                                 rule="have frames of one size",
-                                got=f"{found[0]} × {found[1]}",
+                                got=f"{picture_size[0]} × {picture_size[1]}",
                                 fix="Resize them",
                                 values={"first": f"{self.width} × {self.height}", "frame": place},
                                 seen="{first} and, as frame {frame}, {got}",
@@ -182,7 +182,7 @@ class PictureZipReader:
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a member of a zip or folder is one of its pictures, going by its name.
+    """Tell by its name whether a member is a visible picture.
 
     Example:
         >>> [is_picture_name(name) for name in ("a/1.PNG", "a/._1.png", "__MACOSX/1.png", "notes.txt")]
@@ -194,7 +194,9 @@ def is_picture_name(name: str) -> bool:
 
 
 def write_bundle(target: Path, pictures: Iterable[bytes]) -> int:
-    """Put picture files into a zip as they are, in this order; the same files give the same bytes.
+    """Pack picture files into a zip unchanged, in this order.
+
+    The same files give the same bytes.
 
     Returns:
         How many there were.
@@ -226,14 +228,17 @@ def write_bundle(target: Path, pictures: Iterable[bytes]) -> int:
 
 
 def _check_index(path: Path) -> None:
-    """Refuse a zip whose index alone would fill the memory: Python reads all of it before anyone can count."""
+    """Refuse a zip whose index alone would fill the memory.
+
+    Python reads all of it before anyone can count.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _END_BYTES - _MAX_COMMENT - _ZIP64_END_BYTES))
         tail = file.read()
     end = tail.rfind(_END)
     if end < 0 or len(tail) < end + _END_BYTES:
-        raise _damaged()
+        raise _damage_error()
     (index_bytes,) = struct.unpack_from("<I", tail, end + 12)
     if index_bytes > _MAX_INDEX_BYTES or tail[max(0, end - _ZIP64_END_BYTES) : end].startswith(_ZIP64_END):
         raise BadInputError(
@@ -247,7 +252,7 @@ def _check_index(path: Path) -> None:
         )
 
 
-def _damaged() -> BadInputError:
+def _damage_error() -> BadInputError:
     return BadInputError(
         Fault(
             code="zip.damaged_or_locked",

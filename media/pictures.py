@@ -1,4 +1,4 @@
-"""Pictures and animated pictures from anybody, made RGB; a header is looked at before a pixel is unpacked."""
+"""Read untrusted pictures and animations as RGB, checking headers first."""
 
 import struct
 import zlib
@@ -56,7 +56,9 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @contextmanager
 def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
-    """A picture whose header is fine; Pillow's errors while it is read become words.
+    """Open a picture with a checked header; a context manager.
+
+    Pillow's errors while it is read become faults.
 
     Raises:
         BadInputError: It is damaged, too large, too thin, a raw photo, or has more than 16 bits a channel.
@@ -99,14 +101,17 @@ def opened_picture(file: Path | IO[bytes]) -> Iterator[Image.Image]:
 
 
 def _is_raw_photo(picture: Image.Image) -> bool:
-    """Whether a TIFF is a DNG, NEF or the like, whose first picture is a small one of the real one."""
+    """Tell whether a TIFF is a raw photo, such as a DNG.
+
+    Its first picture is a small one of the real one.
+    """
     tags = getattr(picture, "tag_v2", {})
     kind = tags.get(_NEW_SUBFILE_TYPE, 0)
     return _DNG_VERSION in tags or (isinstance(kind, int) and bool(kind & 1))
 
 
 def check_picture_size(width: int, height: int) -> None:
-    """Refuse pictures that are too large or too thin; both are taken from a header, before a pixel is unpacked.
+    """Refuse too large or thin pictures, before a pixel is unpacked.
 
     Raises:
         BadInputError: Either.
@@ -126,7 +131,7 @@ def check_picture_size(width: int, height: int) -> None:
 
 
 def size_as_seen(picture: Image.Image) -> tuple[int, int]:
-    """Width and height of a picture turned as its EXIF says, from the header alone."""
+    """Read width and height after EXIF rotation, from the header."""
     width, height = picture.size
     if picture.format == "TIFF":  # Pillow turns it itself: the size at once, the pixels once they are read
         return width, height
@@ -134,7 +139,9 @@ def size_as_seen(picture: Image.Image) -> tuple[int, int]:
 
 
 def to_rgb(picture: Image.Image) -> Frames:
-    """A picture as it is meant to be seen, uint8 [H, W, 3].
+    """Convert a picture as it is meant to be seen.
+
+    Returns uint8 [H, W, 3].
 
     It is turned as its EXIF says, in sRGB whatever its colour profile, and transparent parts are black: a mask's
     black changes nothing, and the bars of a picture that is padded are black, too.
@@ -144,23 +151,26 @@ def to_rgb(picture: Image.Image) -> Frames:
     upright = picture.transpose(turn) if turn is not None else picture
     if upright.mode.startswith("I;16"):
         upright = _to_8_bits(upright)
-    seen = to_srgb(upright)
-    if seen.mode == "RGBA":
-        seen = Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("RGB")
-    return np.asarray(seen)
+    converted = to_srgb(upright)
+    if converted.mode == "RGBA":
+        converted = Image.alpha_composite(Image.new("RGBA", converted.size, "black"), converted).convert("RGB")
+    return np.asarray(converted)
 
 
 def _orientation(picture: Image.Image) -> int:
-    """How the EXIF says the picture is turned; 1, upright, where it says nothing that can be read."""
+    """Read the EXIF orientation; 1, upright, where it is unreadable."""
     try:
-        found = picture.getexif().get(Base.Orientation)
+        orientation = picture.getexif().get(Base.Orientation)
     except _DAMAGE:
         return 1
-    return found if isinstance(found, int) else 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _to_8_bits(grey: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits with 8; the one level that a PNG may say is clear is told while there are 16."""
+    """Convert a 16-bit grey picture to 8 bits.
+
+    The level that a PNG says is clear is compared while there are 16.
+    """
     levels = np.asarray(grey).astype(np.uint32)
     picture = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
     picture.info = dict(grey.info)
@@ -171,7 +181,7 @@ def _to_8_bits(grey: Image.Image) -> Image.Image:
 
 
 class PictureReader:
-    """A picture, which is a clip of one frame, or an animated one: GIF, WebP or PNG.
+    """Picture, a clip of one frame, or animated GIF, WebP or PNG.
 
     Attributes:
         width, height: As seen.
@@ -212,25 +222,25 @@ class PictureReader:
             return place
         return frame_shown_at(self._starts, place, self._tick, self.timing.fps)
 
-    def _animation(self, wanted: Sequence[int]) -> Iterator[Frames]:
-        """Each wanted frame, in ascending order, as often as it is named; one is held at a time."""
-        left = Counter(wanted)
+    def _animation(self, indices: Sequence[int]) -> Iterator[Frames]:
+        """Yield frames by ascending index, holding one at a time."""
+        remaining = Counter(indices)
         with opened_picture(self._path) as picture:
-            for index, shown in enumerate(_moving(picture)):
-                if index in left:
-                    frame = to_rgb(shown)
-                    for _ in range(left.pop(index)):
+            for index, picture_frame in enumerate(_moving(picture)):
+                if index in remaining:
+                    frame = to_rgb(picture_frame)
+                    for _ in range(remaining.pop(index)):
                         yield frame
-                if not left:  # what follows may be damaged
+                if not remaining:  # what follows may be damaged
                     return
 
     def _durations_ms(self, picture: Image.Image) -> list[Fraction]:
-        """How long each frame is shown. A file that is cut off ends where it is cut off."""
+        """Read how long each frame is shown, up to any damage."""
         durations: list[Fraction] = []
         try:
-            for shown in _moving(picture):
-                shown.load()  # WebP tells a frame's duration once it is decoded, and damage shows
-                lasts = Fraction(shown.info.get("duration", 0)).limit_denominator(1000)
+            for frame in _moving(picture):
+                frame.load()  # WebP tells a frame's duration once it is decoded, and damage shows
+                lasts = Fraction(frame.info.get("duration", 0)).limit_denominator(1000)
                 durations.append(lasts if lasts > _TOO_SHORT_MS else Fraction(_INSTEAD_MS))
         except _DAMAGE:
             if not durations:
@@ -240,7 +250,7 @@ class PictureReader:
 
 
 def iter_animation(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
-    """Yield the frames of an animated picture as they follow one another, uint8 [height, width, 3].
+    """Yield the frames of an animated picture, uint8 [height, width, 3].
 
     Raises:
         BadInputError: It is damaged.
@@ -249,8 +259,8 @@ def iter_animation(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
     with opened_picture(path) as picture:
         if picture.size != size:
             raise DamagedClipError(f"a picture of {picture.width}x{picture.height}, not {size[0]}x{size[1]}")
-        for shown in _moving(picture):
-            yield to_rgb(shown)
+        for frame in _moving(picture):
+            yield to_rgb(frame)
 
 
 def _is_animated(picture: Image.Image) -> bool:
@@ -258,13 +268,16 @@ def _is_animated(picture: Image.Image) -> bool:
 
 
 def _moving(picture: Image.Image) -> Iterator[Image.Image]:
-    """The frames of an animation; a PNG's stand-in for programs that cannot animate is not one."""
+    """List the frames of an animation.
+
+    A PNG's stand-in for programs that cannot animate is not one.
+    """
     skipped = int(getattr(picture, "default_image", False))
     return islice(ImageSequence.Iterator(picture), skipped, skipped + MAX_ANIMATION_FRAMES)
 
 
 def too_many_pixels(code: str, got: str, limit: int) -> Fault:
-    """What is wrong with a picture or a clip of more pixels than this."""
+    """Build the fault of a picture or clip with too many pixels."""
     return Fault(
         code=code,
         rule="have at most {limit} million pixels",

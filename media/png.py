@@ -1,4 +1,4 @@
-"""PNG: every frame without loss, in a zip that also says how fast they play and how they were made."""
+"""PNG sequence in a zip: lossless frames, timing and recipe."""
 
 import json
 import zipfile
@@ -38,7 +38,7 @@ class PngWriter:
         self._add(_RECIPE, spec.recipe.encode())
 
     def write(self, frames: Frames) -> None:
-        """Take frames, uint8 [n, H, W, channels]; the first also carries the recipe as its text."""
+        """Write frames, uint8 [n, H, W, channels]; the first carries the recipe."""
         for frame in frames:
             text = PngInfo()
             if self._num_frames == 0:
@@ -49,7 +49,7 @@ class PngWriter:
             self._num_frames += 1
 
     def finish(self) -> Path:
-        """Add what is known only now, and the zip's index."""
+        """Add `clip.json`, complete only now, and the zip's index."""
         spec = self._spec
         about = {
             "fps": str(spec.fps),
@@ -72,24 +72,28 @@ class PngWriter:
 
 
 def read_png_recipe(path: Path) -> str | None:
-    """The recipe of a zip of frames, None when it has none.
+    """Read the recipe of a zip of frames; None without one.
 
     Raises:
         DamagedClipError: It cannot be read as a zip.
     """
-    with _opened(path) as file:
-        return _read(file, _RECIPE, _MAX_TEXT_BYTES).decode(errors="replace") if _RECIPE in file.namelist() else None
+    with _open_zip(path) as file:
+        return (
+            _read_member(file, _RECIPE, _MAX_TEXT_BYTES).decode(errors="replace")
+            if _RECIPE in file.namelist()
+            else None
+        )
 
 
 def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
-    """Width, height, frame rate and number of frames of a zip of frames.
+    """Read width, height, rate and count of a zip of frames.
 
     Raises:
         DamagedClipError: It is not a whole zip of frames.
     """
-    with _opened(path) as file:
+    with _open_zip(path) as file:
         try:
-            about: dict[str, Any] = json.loads(_read(file, _CLIP, _MAX_TEXT_BYTES))
+            about: dict[str, Any] = json.loads(_read_member(file, _CLIP, _MAX_TEXT_BYTES))
             facts = (
                 int(about["width"]),
                 int(about["height"]),
@@ -104,14 +108,14 @@ def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
 
 
 def iter_png_frames(path: Path, *, width: int, height: int) -> Iterator[Frames]:
-    """Yield the frames of a zip, uint8 [H, W, 3], one in memory at a time.
+    """Yield the frames of a zip, uint8 [H, W, 3], lazily.
 
     Raises:
         DamagedClipError: A frame is missing, damaged or of another size.
     """
-    with _opened(path) as file:
+    with _open_zip(path) as file:
         for name in _frame_names(file):
-            data = _read(file, name, _MAX_FRAME_BYTES)
+            data = _read_member(file, name, _MAX_FRAME_BYTES)
             try:
                 with Image.open(BytesIO(data), formats=["PNG"]) as picture:
                     # The size is compared before a pixel is unpacked: a small file can claim a huge picture.
@@ -123,13 +127,13 @@ def iter_png_frames(path: Path, *, width: int, height: int) -> Iterator[Frames]:
 
 
 def unpack_frames(path: Path, folder: Path) -> None:
-    """Take a zip that this app wrote apart: frames, `recipe.json` and `clip.json` into a folder, made if missing."""
+    """Unpack a zip of this app into a folder."""
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(path) as file:
         file.extractall(folder)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as err:
@@ -140,8 +144,8 @@ def _frame_names(file: zipfile.ZipFile) -> list[str]:
     return sorted(name for name in file.namelist() if name.endswith(".png"))
 
 
-def _read(file: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
-    """One member, whose claimed size is not believed."""
+def _read_member(file: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    """Read one member, not trusting its claimed size."""
     try:
         with file.open(name) as member:
             data = member.read(max_bytes + 1)

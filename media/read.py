@@ -1,4 +1,7 @@
-"""Read clips back: their recipe, what they are, their frames. The files may come from anybody."""
+"""Read clips back: their recipe, properties and frames.
+
+The files may come from anybody.
+"""
 
 import re
 from collections.abc import Generator, Iterator, Sequence
@@ -55,7 +58,7 @@ _DAMAGE = (FFmpegError, DamagedClipError, BadInputError)
 
 @dataclass(frozen=True, slots=True)
 class ClipInfo:
-    """What a clip is.
+    """Properties of a clip.
 
     Args:
         width, height: Size as shown, pixels.
@@ -74,15 +77,15 @@ class ClipInfo:
 
 
 def read_recipe(path: Path) -> str:
-    """The recipe that a clip of ours carries.
+    """Read the recipe that one of our clips carries.
 
     Raises:
         UserError: The file is of no kind that this app writes, is damaged, or carries no recipe.
     """
     try:
-        recipe = _RECIPE_READERS[_sniffed(path)](path)
+        recipe = _RECIPE_READERS[_sniff_format(path)](path)
     except _DAMAGE as err:
-        raise _damaged(path) from err
+        raise _damage_error(path) from err
     if not recipe:
         raise UserError(
             Fault(
@@ -98,18 +101,18 @@ def read_recipe(path: Path) -> str:
 
 
 def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
-    """Say what a clip is, by counting its frames and decoding the first.
+    """Read the properties of a clip, counting its frames.
 
     Raises:
         UserError: The file is no clip of a known kind, is damaged, or has more than `max_frames` frames.
     """
     try:
-        info = _probed(path, _sniffed(path), max_frames)
+        info = _probe_format(path, _sniff_format(path), max_frames)
     except _DAMAGE as err:
-        raise _damaged(path) from err
+        raise _damage_error(path) from err
     counts = (info.num_frames, info.width, info.height)
     if min(counts) < 1 or info.fps <= 0 or info.width * info.height > MAX_PIXELS:
-        raise _damaged(path)
+        raise _damage_error(path)
     if info.num_frames > max_frames:
         raise UserError(
             Fault(
@@ -126,16 +129,18 @@ def probe(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> ClipInfo:
 
 
 def iter_frames(path: Path, *, max_frames: int = MAX_NUM_FRAMES) -> Generator[Frames, None, None]:
-    """Yield the frames of a clip, uint8 [H, W, 3], holding one at a time.
+    """Yield the frames of a clip, uint8 [H, W, 3], lazily.
 
     Raises:
         UserError: As `probe`, or a frame cannot be decoded.
     """
-    yield from _whole(path, probe(path, max_frames=max_frames))
+    yield from _iter_whole(path, probe(path, max_frames=max_frames))
 
 
 def read_frames(path: Path, *, max_frames: int = 1_000) -> Frames:
-    """All frames of a clip at once, uint8 [F, H, W, 3]; `iter_frames` needs less memory.
+    """Read all frames of a clip, uint8 [F, H, W, 3].
+
+    `iter_frames` needs less memory.
 
     Raises:
         UserError: As `iter_frames`.
@@ -156,19 +161,19 @@ def read_frames(path: Path, *, max_frames: int = 1_000) -> Frames:
             )
         )
     frames = np.empty((info.num_frames, info.height, info.width, 3), np.uint8)
-    for index, frame in enumerate(_whole(path, info)):
+    for index, frame in enumerate(_iter_whole(path, info)):
         frames[index] = frame
     return frames
 
 
-def _whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
+def _iter_whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
     count = 0
     try:
-        for frame in _decoded(path, info):
+        for frame in _iter_decoded(path, info):
             yield frame
             count += 1
     except _DAMAGE as err:
-        raise _damaged(path) from err
+        raise _damage_error(path) from err
     if count != info.num_frames:
         raise UserError(
             Fault(
@@ -184,7 +189,7 @@ def _whole(path: Path, info: ClipInfo) -> Iterator[Frames]:
         )
 
 
-def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
+def _iter_decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
     if info.codec in ("apng", "webp"):
         yield from iter_animation(path, (info.width, info.height))
         return
@@ -204,7 +209,7 @@ def _decoded(path: Path, info: ClipInfo) -> Iterator[Frames]:
         yield from reader
 
 
-def _probed(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
+def _probe_format(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     match kind:
         case OutputFormat.TXT:
             raise UserError(
@@ -236,7 +241,7 @@ def _probe_video(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     num_frames = len(listing.durations)
     fps = _rate(num_frames, sum(listing.durations) * listing.tick)
     if kind is OutputFormat.WEBM:
-        fps = _simplest_rate(listing.starts, listing.starts[-1] + listing.durations[-1], listing.fps_said)
+        fps = _simplest_rate(listing.starts, listing.starts[-1] + listing.durations[-1], listing.rounded_fps)
     return ClipInfo(listing.width, listing.height, fps, num_frames, listing.codec, listing.pix_fmt)
 
 
@@ -247,13 +252,13 @@ def _rate(num_frames: int, duration_s: Fraction | int) -> Fraction:
 
 
 def _simplest_rate(starts: Sequence[int], end: int, hint: Fraction | None = None) -> Fraction:
-    """The rate of frames whose times are whole milliseconds."""
+    """Find the rate of frames whose times are whole milliseconds."""
     timing = timing_of(starts, end, _MS, hint=hint)
     return timing.fps if timing.even else _rate(len(starts), (end - starts[0]) * _MS)
 
 
-def _sniffed(path: Path) -> OutputFormat:
-    """The kind of a file by its first bytes; names say nothing about files from outside."""
+def _sniff_format(path: Path) -> OutputFormat:
+    """Detect the format by the first bytes; names prove nothing."""
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
     for pattern, kind in _STARTS.items():
@@ -271,5 +276,5 @@ def _sniffed(path: Path) -> OutputFormat:
     )
 
 
-def _damaged(path: Path) -> UserError:
+def _damage_error(path: Path) -> UserError:
     return UserError(damaged_clip(path))

@@ -1,4 +1,4 @@
-"""Frames on the disk without loss, about a third of their raw size, to be encoded once more."""
+"""Losslessly coded frames on disk, to be encoded once more."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,17 @@ from media.formats import ClipSpec
 
 
 def without_loss(*, alpha: bool) -> tuple[str, ...]:
-    """ffmpeg's arguments for the fastest encoder that keeps every bit; x264's knows no alpha."""
+    """Build ffmpeg's arguments for the fastest lossless encoder.
+
+    x264's knows no alpha.
+    """
     if alpha:
         return ("-c:v", "ffv1", "-pix_fmt", "bgra", "-threads", "2")
     return ("-c:v", "libx264rgb", "-qp", "0", "-preset", "ultrafast", "-threads", "2")
 
 
 class StoredFrames(FedWriter):
-    """Takes frames as a writer does; once it is finished, they can be read as often as needed."""
+    """Writer whose frames can be read back any number of times."""
 
     def __init__(self, spec: ClipSpec) -> None:
         self._path = spec.folder / "frames.mkv"

@@ -1,4 +1,4 @@
-"""What MP4 and WebM share: frames made BT.709, and the recipe as the file's comment."""
+"""Base of MP4 and WebM writers: BT.709 colours, recipe as comment."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ _TAGGED = (
 
 
 class TaggedVideoWriter(FedWriter):
-    """Stream frames into a video. Formats add how it is encoded.
+    """Stream frames into a video; subclasses add the encoding.
 
     Args:
         spec: What is known of the clip.
@@ -48,20 +48,20 @@ class TaggedVideoWriter(FedWriter):
 
 
 def read_video_recipe(path: Path) -> str | None:
-    """The comment of an MP4 or a WebM, None when it has none."""
+    """Read the comment of an MP4 or WebM; None without one."""
     return read_video_tags(path).get("comment")
 
 
 def read_video_tags(path: Path) -> dict[str, str]:
-    """The texts of a video by name, in lower case."""
+    """Read the texts of a video by name, in lower case."""
     # Ogg has them in its streams.
     whose = ("-map_metadata", "0:s:0") if demuxer_of(path) == "ogg" else ()
-    found = run_ffmpeg(*safe_input(path), *whose, "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
-    return from_ffmetadata(found.stdout)
+    result = run_ffmpeg(*safe_input(path), *whose, "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
+    return from_ffmetadata(result.stdout)
 
 
 def to_ffmetadata(comment: str) -> bytes:
-    r"""Write a comment in ffmpeg's metadata format, which holds any text but NUL.
+    r"""Write any comment without NUL in ffmpeg's metadata format.
 
     There is no line feed at the end, because ffmpeg takes one that follows a backslash for part of the
     text, even where that backslash is escaped itself.
@@ -75,18 +75,18 @@ def to_ffmetadata(comment: str) -> bytes:
 
 
 def from_ffmetadata(data: bytes) -> dict[str, str]:
-    r"""Read the tags of a file out of ffmpeg's metadata format, by name in lower case.
+    r"""Parse the tags in ffmpeg's metadata format, by lower-case name.
 
     Example:
         >>> from_ffmetadata(to_ffmetadata("a=b;\n#c\\"))
         {'comment': 'a=b;\n#c\\'}
     """
     text = data.decode(errors="replace").removeprefix(";FFMETADATA1\n")
-    found: dict[str, str] = {}
+    tags: dict[str, str] = {}
     # A line ends at a line feed with no backslash before it. Sections ([CHAPTER]...) follow the global tags.
     for line in re.finditer(r"(?P<key>[^\\=\n]+)=(?P<value>(?:[^\\\n]|\\.)*)(?:\n|\Z)|\[", text, re.DOTALL):
         if line["key"] is None:
             break
         # Matroska's tags are written in capitals.
-        found.setdefault(line["key"].lower(), re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL))
-    return found
+        tags.setdefault(line["key"].lower(), re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL))
+    return tags

@@ -1,4 +1,4 @@
-"""TXT: the recipe alone, to keep beside a clip or to write by hand."""
+"""TXT writer: the recipe alone, to keep or to edit."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -19,18 +19,18 @@ class TextWriter:
         self._path.write_bytes(spec.recipe.encode())
 
     def write(self, frames: Frames) -> None:
-        """Take frames, and do nothing with them."""
+        """Ignore the frames."""
 
     def finish(self) -> Path:
-        """Say where the file is, which was complete from the beginning."""
+        """Return the file, which was complete from the beginning."""
         return self._path
 
     def abort(self) -> None:
-        """Nothing is held."""
+        """Do nothing; no resource is held."""
 
 
 def read_text_recipe(path: Path) -> str:
-    """All of a text.
+    """Read the whole text.
 
     Raises:
         DamagedClipError: It is longer than any recipe, or not UTF-8.

@@ -1,4 +1,4 @@
-"""All texts in a file of any kind, in which somebody may have written how it was made."""
+"""Read the texts of any file that may hold settings."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _OF_VIDEOS = ("comment", "parameters", "prompt", "workflow", "description", "syn
 
 
 def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a file, those first in which generators write, and what to tell people about each.
+    """Yield a file's texts, those of generators first, with warnings.
 
     Args:
         path: The file, which may come from anybody and have any name.

@@ -1,4 +1,4 @@
-"""When frames are shown, made into one exact frame rate."""
+"""Fit one exact frame rate to the times of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _JITTER = 0.25  # of a frame; phones stamp each frame when the sensor has it, a 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How a clip's frames are spread over time.
+    """Frame rate and count of a clip.
 
     Args:
         fps: Exact frame rate.
@@ -34,7 +34,7 @@ class Timing:
 
 
 def timing_of(starts: Sequence[int], end: int, tick: Fraction, *, hint: Fraction | None = None) -> Timing:
-    """The frame rate that fits these times.
+    """Fit a frame rate to these times.
 
     Containers round times to their clock: 24000/1001 frames per second are 0, 42, 83, 125, … in milliseconds.
     A rate fits if no frame is off by more than a tick. Where several do, a whole one is preferred, then one of
@@ -78,13 +78,13 @@ def timing_of(starts: Sequence[int], end: int, tick: Fraction, *, hint: Fraction
 
 
 def frame_shown_at(starts: Sequence[int], place: int, tick: Fraction, fps: Fraction) -> int:
-    """Which of the file's frames is shown in the middle of the place-th one at a constant rate."""
+    """Find the file's frame shown mid-place at a constant rate."""
     now = (place + Fraction(1, 2)) / fps / tick + starts[0]
     return max(0, int(np.searchsorted(starts, floor(now), side="right")) - 1)
 
 
 def _even_rate(starts: np.ndarray, tick: Fraction, hint: Fraction | None, *, slack: float = 1) -> Fraction | None:
-    """The rate at which no frame is more than some ticks from its place; None if there is none."""
+    """Find the rate that keeps frames within `slack` ticks, or None."""
     count = np.arange(1, len(starts))
     passed = starts[1:] - starts[0]
     low = float((count / (passed + slack)).max() / float(tick))
@@ -101,7 +101,7 @@ def _even_rate(starts: np.ndarray, tick: Fraction, hint: Fraction | None, *, sla
 
 
 def _simplest(low: float, high: float) -> Fraction | None:
-    """The fraction with the smallest denominator in a range."""
+    """Find the fraction with the smallest denominator in a range."""
     for denominator in range(1, _MAX_DENOMINATOR + 1):
         numerator = max(1, ceil(low * denominator))
         if numerator <= high * denominator:

@@ -1,4 +1,4 @@
-"""Videos from anybody: what ffmpeg says of them without decoding, and their frames by place and size."""
+"""Probe videos from anybody with ffmpeg, and read frames by place."""
 
 import re
 from collections.abc import Generator
@@ -25,7 +25,7 @@ from pipelines.plan.faults import Fault
 MAX_LISTED_FRAMES = 200_000
 """Frames of a video that are seen: two hours. What follows is left out, so that no file takes long to look at."""
 
-MAX_SAID_BYTES = 2 << 20
+MAX_MESSAGE_BYTES = 2 << 20
 """Most that ffmpeg may say before it shows a picture: some 10,000 broken frames, more than clips begin with that were
 cut off before."""
 
@@ -43,7 +43,7 @@ _NO_DECODER = re.compile(r"Error while opening decoder|[Dd]ecoder .{0,60}not fou
 
 @dataclass(frozen=True, slots=True)
 class VideoListing:
-    """The packets of a video's first stream of pictures, and what ffmpeg says about it.
+    """Packets of a video's first picture stream, with its properties.
 
     Args:
         width, height: Size as shown: turned as the file says, pixels made square.
@@ -51,7 +51,7 @@ class VideoListing:
         seekable: Whether those are the frames' own times, not only the order of their packets.
         durations: Of each packet, in ticks.
         tick: Seconds.
-        fps_said: As ffmpeg rounds it, to two decimals.
+        rounded_fps: As ffmpeg rounds it, to two decimals.
         codec, pix_fmt: As ffmpeg names them.
         colors: What the file says about them.
         is_interlaced: Whether a frame has two halves of different times, line by line.
@@ -65,7 +65,7 @@ class VideoListing:
     seekable: bool
     durations: list[int]
     tick: Fraction
-    fps_said: Fraction | None
+    rounded_fps: Fraction | None
     codec: str
     pix_fmt: str
     colors: VideoColors
@@ -75,7 +75,7 @@ class VideoListing:
 
 
 def list_video(path: Path, *, max_frames: int) -> VideoListing:
-    """List the packets without decoding them, for exact times, and let ffmpeg show one decoded frame.
+    """List the packets with exact times, and decode one frame.
 
     The bundled ffmpeg comes without ffprobe, and its own summary rounds the frame rate.
 
@@ -88,43 +88,48 @@ def list_video(path: Path, *, max_frames: int) -> VideoListing:
         *("-map", FIRST_VIDEO, "-c", "copy", "-frames:v", str(max_frames)),
         *("-flush_packets", "0", "-f", "framecrc", "pipe:1"),
         *("-map", FIRST_VIDEO, "-vf", "showinfo=checksum=0", "-frames:v", "1", "-f", "null", "-"),
-        max_said=MAX_SAID_BYTES,
+        max_message_bytes=MAX_MESSAGE_BYTES,
         timeout_s=READ_TIMEOUT_S,
     )
-    packets, said = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    shown = re.search(r"\bn: *0 .* fmt:(\w+) .*\bsar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w) ", said)
-    stream = re.search(r"^ *Stream #0:.*: Video: .*$", said, re.MULTILINE)
+    packets, messages = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    frame_match = re.search(r"\bn: *0 .* fmt:(\w+) .*\bsar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w) ", messages)
+    stream = re.search(r"^ *Stream #0:.*: Video: .*$", messages, re.MULTILINE)
     codec = re.search(r"^#codec_id 0: (\w+)", packets, re.MULTILINE)
     time_base = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
     lines = [line for line in _PACKET.findall(packets) if not int(line[3] or "0", 16) & _DISCARDED]
-    if not (shown and stream and codec and time_base and lines):
+    if not (frame_match and stream and codec and time_base and lines):
         err = FFmpegError("ffmpeg finds no moving picture in the file")
-        err.said = said
+        err.messages = messages
         raise err
     times = [int(line[1]) for line in lines]
     has_times = _NO_TIME not in times
-    fps_said = re.search(r", (\d+(?:\.\d+)?) fps", stream[0])
-    sar = Fraction(int(shown[2]), int(shown[3])) if int(shown[2]) and int(shown[3]) else Fraction(1)
-    decoder = _ALPHA_DECODERS.get(codec[1], "") if _ALPHA_MODE.search(said) else ""
+    rounded_fps = re.search(r", (\d+(?:\.\d+)?) fps", stream[0])
+    sar = (
+        Fraction(int(frame_match[2]), int(frame_match[3]))
+        if int(frame_match[2]) and int(frame_match[3])
+        else Fraction(1)
+    )
+    decoder = _ALPHA_DECODERS.get(codec[1], "") if _ALPHA_MODE.search(messages) else ""
     return VideoListing(
-        width=round(int(shown[4]) * sar),
-        height=int(shown[5]),
+        width=round(int(frame_match[4]) * sar),
+        height=int(frame_match[5]),
         starts=sorted(times if has_times else (int(line[0]) for line in lines)),
         seekable=has_times,
         durations=[int(line[2]) for line in lines],
         tick=Fraction(int(time_base[1]), int(time_base[2])),
-        fps_said=Fraction(fps_said[1]) if fps_said else None,
+        rounded_fps=Fraction(rounded_fps[1]) if rounded_fps else None,
         codec=codec[1],
-        pix_fmt=shown[1],
-        colors=VideoColors.of_frame(said, pix_fmt=shown[1], has_alpha=bool(decoder)),
-        is_interlaced=shown[6] in "TB",
+        pix_fmt=frame_match[1],
+        colors=VideoColors.of_frame(messages, pix_fmt=frame_match[1], has_alpha=bool(decoder)),
+        is_interlaced=frame_match[6] in "TB",
         decoder=decoder,
-        has_audio=re.search(r"^ *Stream #0:.*: Audio: ", said.split("Stream mapping:")[0], re.MULTILINE) is not None,
+        has_audio=re.search(r"^ *Stream #0:.*: Audio: ", messages.split("Stream mapping:")[0], re.MULTILINE)
+        is not None,
     )
 
 
 class VideoReader:
-    """A video, read as a clip; attributes as `PictureReader`.
+    """Video read as a clip; attributes as `PictureReader`.
 
     Raises:
         BadInputError: It has no pictures, none that can be decoded, or too large or too thin ones.
@@ -136,22 +141,24 @@ class VideoReader:
         try:
             listing = list_video(path, max_frames=MAX_LISTED_FRAMES)
         except FFmpegError as err:
-            raise BadInputError(_refused(err)) from err
+            raise BadInputError(_refusal(err)) from err
         check_picture_size(listing.width, listing.height)
         self._listing = listing
         self.width, self.height, self.has_audio = listing.width, listing.height, listing.has_audio
         end = listing.starts[-1] + max(1, listing.durations[-1])
-        timing = timing_of(listing.starts, end, listing.tick, hint=listing.fps_said)
+        timing = timing_of(listing.starts, end, listing.tick, hint=listing.rounded_fps)
         # Two frames a year apart would be as many taken by time as anyone asks for.
         self.timing: Timing = replace(timing, num_frames=min(timing.num_frames, MAX_LISTED_FRAMES))
 
     @property
     def start_s(self) -> Fraction:
-        """When the first frame is shown; sound may begin earlier."""
+        """Time of the first frame; sound may begin earlier."""
         return self._listing.starts[0] * self._listing.tick
 
     def iter_frames(self, places: range, size: tuple[int, int]) -> Generator[Frames, None, None]:
-        """Yield the frames at these places of the timing, in this size, width first, uint8 [height, width, 3].
+        """Yield the frames at these places of the timing.
+
+        They are uint8 [height, width, 3]; `size` has width first.
 
         A file that is damaged on the way ends there, and `complaint` says so.
 
@@ -176,11 +183,11 @@ class VideoReader:
                     count += 1
         except FFmpegError as err:
             if not count:
-                raise BadInputError(_refused(err)) from err
+                raise BadInputError(_refusal(err)) from err
             self.complaint = f"It is damaged or cut off; {count:,} of its frames could be read."
 
     def _seek(self, place: int) -> tuple[int, Fraction]:
-        """How many frames may be left out by going to a time, and which: halfway between two frames."""
+        """Choose how many frames to skip and the time between them."""
         starts = self._listing.starts
         if not (self.timing.even and self._listing.seekable and place >= _WORTH_SEEKING):
             return 0, Fraction(0)
@@ -189,21 +196,21 @@ class VideoReader:
     def _filters(self, start: int, every: int, size: tuple[int, int]) -> str:
         by_time = "" if self.timing.even else f"setpts=PTS-STARTPTS,fps={self.timing.fps},"
         picked = rf"select=gte(n\,{start})*not(mod(n-{start}\,{every})),"
-        return _deinterlaced(self._listing) + by_time + picked + to_srgb_filters(self._listing.colors, size)
+        return _deinterlace_filter(self._listing) + by_time + picked + to_srgb_filters(self._listing.colors, size)
 
 
-def _deinterlaced(listing: VideoListing) -> str:
-    """Filters that make whole pictures of interlaced ones; empty for others."""
+def _deinterlace_filter(listing: VideoListing) -> str:
+    """Build the filters that deinterlace; empty for progressive videos."""
     return "bwdif=mode=send_frame:deint=interlaced," if listing.is_interlaced else ""
 
 
-def _refused(err: FFmpegError) -> Fault:
-    """What ffmpeg said, for the person whose file it is."""
-    if size := re.search(r"Picture size (\d+)x(\d+) (exceeds|is invalid)", err.said):
+def _refusal(err: FFmpegError) -> Fault:
+    """Translate ffmpeg's messages into a fault."""
+    if size := re.search(r"Picture size (\d+)x(\d+) (exceeds|is invalid)", err.messages):
         return too_many_pixels("clip.too_large", f"{size[1]} × {size[2]}", MAX_PIXELS)
-    if "matches no streams" in err.said and "Audio: " in err.said:
+    if "matches no streams" in err.messages and "Audio: " in err.messages:
         return Fault(code="clip.sound_only", rule="have pictures", got="a file with sound only", fix=CHOOSE_ANOTHER)
-    if _NO_DECODER.search(err.said) and (codec := re.search(r"Stream #0:.*: Video: (\w+)", err.said)):
+    if _NO_DECODER.search(err.messages) and (codec := re.search(r"Stream #0:.*: Video: (\w+)", err.messages)):
         rule, fix = "be a clip in a codec that can be read", "Convert it to H.264 in MP4"
         if codec[1] == "none":
             return Fault(code="clip.unknown_codec", rule=rule, got="one in an unknown codec", fix=fix)

@@ -1,4 +1,4 @@
-"""The colours of videos, made sRGB: high dynamic range, wide primaries, and what can be seen through."""
+"""Filters that convert HDR, wide-gamut and transparent video to sRGB."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _EXACT = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 @dataclass(frozen=True, slots=True)
 class VideoColors:
-    """How the colours of a video's frames are coded, as ffmpeg names it.
+    """Colour properties of a video's frames, as ffmpeg names them.
 
     Matrix and range are ffmpeg's to read: BT.601 where a file says nothing, as programs write it that make clips of
     single pictures; players would take BT.709 for large ones.
@@ -29,24 +29,24 @@ class VideoColors:
     has_alpha: bool = False
 
     @classmethod
-    def of_frame(cls, said: str, *, pix_fmt: str, has_alpha: bool) -> Self:
-        """Read what ffmpeg's filter `showinfo` says of a frame.
+    def of_frame(cls, showinfo: str, *, pix_fmt: str, has_alpha: bool) -> Self:
+        """Parse the output of ffmpeg's filter `showinfo`.
 
         Args:
-            said: Its text.
+            showinfo: Its text.
             pix_fmt: The frame's.
             has_alpha: Whether it is known to have alpha though its format has none.
         """
-        named = dict(re.findall(r"\bcolor_(primaries|trc): ?([\w-]+)", said))
+        tags = dict(re.findall(r"\bcolor_(primaries|trc): ?([\w-]+)", showinfo))
         return cls(
-            primaries=named.get("primaries", "unknown"),
-            transfer=named.get("trc", "unknown"),
+            primaries=tags.get("primaries", "unknown"),
+            transfer=tags.get("trc", "unknown"),
             has_alpha=has_alpha or _ALPHA.match(pix_fmt) is not None,
         )
 
 
 def to_srgb_filters(colors: VideoColors, size: tuple[int, int]) -> str:
-    """Filters from a video's frames to RGB of 8 bits in sRGB; what can be seen through lies over black.
+    """Build the filters from video to 8-bit sRGB, over black.
 
     Args:
         size: Of the frames that come out, width first.
@@ -56,14 +56,16 @@ def to_srgb_filters(colors: VideoColors, size: tuple[int, int]) -> str:
 
 
 def _over_black(colors: VideoColors) -> str:
-    """Before scaling, which would mix hidden colours into what is seen."""
+    """Lay frames over black, before scaling mixes in hidden colours."""
     if not colors.has_alpha:
         return ""
     return f"scale={_EXACT},format=gbrap,premultiply=inplace=1,format=gbrp,"
 
 
 def _to_srgb(colors: VideoColors) -> str:
-    """Bring high dynamic range and wide primaries into sRGB's; after scaling, because it computes in floats.
+    """Build the filters for high dynamic range and wide primaries.
+
+    They come after scaling, because they compute in floats.
 
     White of 203 cd/m² is that of papers and captions (ITU-R BT.2408); what is brighter is pressed together.
     """

@@ -1,4 +1,4 @@
-"""WebM: VP9, which is smaller than H.264 and may be seen through, with the recipe as its comment."""
+"""WebM writer: VP9 with alpha, recipe as comment."""
 
 from typing import ClassVar
 

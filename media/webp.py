@@ -1,4 +1,4 @@
-"""WebP: an animation that browsers show as a picture, with the recipe as its EXIF comment.
+"""WebP writer: an animated picture, recipe as EXIF comment.
 
 ffmpeg codes every frame as a picture of its own, and this module makes the animation of them. libwebp's own encoder
 of animations would hold all of it in memory, and leave out frames that look like the one before.

@@ -1,4 +1,4 @@
-"""WebP files, by the layout of their container: chunks in a RIFF, one chunk a frame of an animation."""
+"""WebP container format: RIFF chunks, one per animation frame."""
 
 import os
 import struct
@@ -66,7 +66,7 @@ def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
 
 
 def read_webp_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[int]]:
-    """Width, height and how long each frame is shown, in ms, of an animation; it is not decoded.
+    """Read an animation's width, height and durations in ms, without decoding.
 
     Args:
         path: The file, which may come from anybody.
@@ -92,7 +92,7 @@ def read_webp_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[int]
 
 
 def read_webp_recipe(path: Path) -> str | None:
-    """The EXIF comment of a WebP, None when it has none.
+    """Read the EXIF comment of a WebP; None without one.
 
     Raises:
         DamagedClipError: It is cut off.
@@ -120,7 +120,7 @@ def iter_webp_texts(path: Path) -> Iterator[str]:
 
 
 def _pictures(file: BinaryIO) -> Iterator[bytes]:
-    """The chunks of each picture that an animation's frame holds."""
+    """Yield the chunks of each picture, as an animation's frame holds them."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     for _, size in _chunks(file, end):
@@ -143,7 +143,7 @@ def _chunks_of_file(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def _chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
-    """Kind and size of each chunk from here to the end, the file being at its content."""
+    """Yield each chunk's kind and size, with the file at its content."""
     at = file.tell()
     while at < end:
         file.seek(at)
@@ -164,7 +164,10 @@ def _u24(number: int) -> bytes:
 
 
 def _exif(comment: str) -> bytes:
-    """A TIFF of one comment. Big-endian, because many readers take its UTF-16 for that whatever the header says."""
+    """Build a TIFF of one comment.
+
+    Big-endian, because many readers take its UTF-16 for that whatever the header says.
+    """
     data = _UNICODE + comment.encode("utf-16-be")
     long, undefined = 4, 7
     # Header; a directory of one entry, which points to the next; that, whose entry points behind itself.

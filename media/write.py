@@ -1,4 +1,4 @@
-"""Write a clip while it is being made: frames in, files of several formats out, all of them or none."""
+"""Write a clip in several formats: all of its files or none."""
 
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -58,7 +58,9 @@ _FASTEST = {
 
 
 def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encoding = USUAL) -> None:
-    """Refuse what no file of these formats can hold; call it before paying for a generation.
+    """Refuse what no file of these formats can hold.
+
+    Call it before paying for a generation.
 
     Raises:
         InvalidRequestError: The frame rate is too low, too high for a format, or cannot be kept exactly; or a GIF is
@@ -89,14 +91,14 @@ def check_output(formats: Sequence[OutputFormat], fps: Fraction, encoding: Encod
     for kind in formats:
         if fps > _FASTEST.get(kind, fps):
             raise InvalidRequestError(_too_fast(kind, fps))
-    wished = encoding.gif_optimize
-    if OutputFormat.GIF in formats and wished is not GifOptimize.OFF and gifsicle_path() is None:
+    optimization = encoding.gif_optimize
+    if OutputFormat.GIF in formats and optimization is not GifOptimize.OFF and gifsicle_path() is None:
         raise InvalidRequestError(
             Fault(
                 code="gif.no_gifsicle",
                 field="gif_optimize",
                 rule="be {limit} where gifsicle is missing",
-                got=wished,
+                got=optimization,
                 fix="Turn {gif_optimize:label} off, or have the operator install gifsicle",
                 limit=GifOptimize.OFF,
             )
@@ -118,7 +120,7 @@ def _too_fast(kind: OutputFormat, fps: Fraction) -> Fault:
 
 
 class Writing(NamedTuple):
-    """How far the files are behind the last frame.
+    """Progress of completing files behind the last frame.
 
     Args:
         step, total: Finished files, or frames of one that is encoded once more.
@@ -131,7 +133,7 @@ class Writing(NamedTuple):
 
 
 class ClipWriter:
-    """Writes one clip in all its formats, frame by frame. Made by `open_clip`; a context manager.
+    """Context manager that writes one clip in all its formats.
 
     After a clean exit the files are complete and have their names. After an exception, or when the generator
     around it is closed, no file is left and no process runs. Memory does not depend on the clip's length.
@@ -162,9 +164,9 @@ class ClipWriter:
         self._work = Path(mkdtemp(prefix=".writing-", dir=folder))
         try:
             for kind in self._targets:
-                own = self._work / kind
-                own.mkdir()
-                self._writers.append(_WRITERS[kind](replace(self._spec, folder=own)))
+                subfolder = self._work / kind
+                subfolder.mkdir()
+                self._writers.append(_WRITERS[kind](replace(self._spec, folder=subfolder)))
             if self._spec.encoding.max_bytes and ADJUSTABLE.intersection(self._targets):
                 self._stored = StoredFrames(replace(self._spec, folder=self._work))
         except BaseException:
@@ -173,10 +175,12 @@ class ClipWriter:
         return self
 
     def write(self, frames: Frames) -> None:
-        """Take the next frames; returns when they are handed over, so a slow disk slows the caller.
+        """Write the next frames.
+
+        It returns when they are handed over, so a slow disk slows the caller.
 
         Args:
-            frames: uint8 [n, H, W, 3] of the size told to `open_clip`, 4 with alpha; n may differ from call to call.
+            frames: uint8 [n, H, W, 3] of the size given to `open_clip`, 4 with alpha; n may differ from call to call.
 
         Raises:
             ValueError: They are not that.
@@ -184,8 +188,8 @@ class ClipWriter:
         """
         shape = (self._spec.height, self._spec.width, self._spec.channels)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != shape:
-            wanted = ", ".join(map(str, shape))
-            raise ValueError(f"frames must be uint8 [n, {wanted}], got {frames.dtype} {list(frames.shape)}")
+            dimensions = ", ".join(map(str, shape))
+            raise ValueError(f"frames must be uint8 [n, {dimensions}], got {frames.dtype} {list(frames.shape)}")
         if len(frames) == 0:
             return
         for kind, writer in zip(self._targets, self._writers, strict=True):
@@ -207,8 +211,10 @@ class ClipWriter:
             self._clean_up()
 
     def completing(self) -> Iterator[Writing]:
-        """Complete the files, telling how far that is: it may take as long as all the writing, or with a limit of
-        their size several times that. Leaving the context does it, too, if it was not done, and publishes them.
+        """Complete the files, yielding progress.
+
+        It may take as long as all the writing, or several times that with a size limit. Leaving the context does it,
+        too, and publishes the files.
         """
         if self._finished is not None:
             return
@@ -238,23 +244,25 @@ class ClipWriter:
         self.files = tuple(published)
 
     def _within_limit(self, paths: list[Path]) -> Generator[Writing, None, list[Path]]:
-        """Encode again what is too large, and say what came of it."""
+        """Encode again the files that are too large, collecting warnings."""
         if self._stored:
             self._stored.finish()
-        first, found, warnings = self._spec.encoding, list(paths), []
+        first, new_paths, warnings = self._spec.encoding, list(paths), []
         for place, (kind, path) in enumerate(zip(self._targets, paths, strict=True)):
             if path.stat().st_size <= first.max_bytes:
                 continue
             last, levels = first, lower_qualities(kind, first)
             if levels:
                 path.unlink()
-                last, found[place] = yield from best_that_fits(levels, first.max_bytes, partial(self._encoded, kind))
-            warnings.append(size_warning(kind, first, last, found[place].stat().st_size))
+                last, new_paths[place] = yield from best_that_fits(
+                    levels, first.max_bytes, partial(self._encode_stored, kind)
+                )
+            warnings.append(size_warning(kind, first, last, new_paths[place].stat().st_size))
         self.warnings = tuple(warnings)
-        return found
+        return new_paths
 
-    def _encoded(self, kind: OutputFormat, encoding: Encoding) -> Generator[Writing, None, Path]:
-        """The stored frames as a file."""
+    def _encode_stored(self, kind: OutputFormat, encoding: Encoding) -> Generator[Writing, None, Path]:
+        """Encode the stored frames as a file."""
         assert self._stored is not None
         folder = Path(mkdtemp(prefix=f"{kind}-", dir=self._work))
         writer = _WRITERS[kind](replace(self._spec, folder=folder, encoding=encoding))

@@ -120,13 +120,13 @@ def _keep_source(folder: Path) -> str:
     from media.write import open_clip
     from pipelines.plan.choices import OutputFormat
     from scripts.train_demo.world import render, sample_scene
-    from studio.stored_inputs import keep_own
+    from studio.stored_inputs import keep_local
 
     frames = render(sample_scene(np.random.default_rng(BLIND_SEED)), frames=range(40), height=256, width=256)
     spec = {"fps": Fraction(8), "width": 256, "height": 256, "recipe": "{}"}
     with open_clip(folder, stem="source", formats=[OutputFormat.MP4], **spec) as clip:
         clip.write(frames)
-    return keep_own(clip.files[0], field="source_video")
+    return keep_local(clip.files[0], field="source_video")
 
 
 def _measure(settings: Sequence[dict[str, Any]], *, learning: bool) -> None:

@@ -1,4 +1,4 @@
-"""Several clips at one press: the requests of a batch, which differ in their seeds alone.
+"""Build the requests of a batch: same settings, different seeds.
 
 A request is one clip, and so is a recipe; what makes several of them lives in the faces.
 """
@@ -19,7 +19,7 @@ _SHOWN = 60
 def build_batch(
     values: dict[str, Any], *, batch_count: object = None, most: int = MAX_CLIPS
 ) -> list[GenerationRequest]:
-    """Check values from outside and make the request of every clip, before the first is made.
+    """Validate values and build every clip's request before any is generated.
 
     Args:
         values: The request's fields. The seed may be text with a list, `7, 42, 1000`: a clip of each, -1 being drawn.
@@ -31,16 +31,16 @@ def build_batch(
         InvalidRequestError: A value breaks its field's rule, the list is none or too long, or it has another length
             than `batch_count`.
     """
-    count, seeds = _checked(values.get("seed"), batch_count, most)
+    count, seeds = _parse_count_and_seeds(values.get("seed"), batch_count, most)
     if len(seeds) > 1:
         return [build_request(**values | {"seed": seed}) for seed in seeds]
     first = build_request(**values | {"seed": seeds[0]})
-    others = ({**first.model_dump(), "seed": (first.seed + more) % (MAX_SEED + 1)} for more in range(1, count))
-    return [first, *(build_request(**other) for other in others)]
+    field_sets = ({**first.model_dump(), "seed": (first.seed + offset) % (MAX_SEED + 1)} for offset in range(1, count))
+    return [first, *(build_request(**fields) for fields in field_sets)]
 
 
 def count_clips(seed: object, batch_count: object, *, most: int = MAX_CLIPS) -> int:
-    """How many clips a press makes; the arguments are those of `build_batch`.
+    """Count the clips of a submission; arguments as for `build_batch`.
 
     Raises:
         InvalidRequestError: As `build_batch`, of these two.
@@ -49,12 +49,12 @@ def count_clips(seed: object, batch_count: object, *, most: int = MAX_CLIPS) -> 
         >>> count_clips("7, 42, 1000", 1), count_clips(7, 4)
         (3, 4)
     """
-    return _checked(seed, batch_count, most)[0]
+    return _parse_count_and_seeds(seed, batch_count, most)[0]
 
 
-def _checked(seed: object, batch_count: object, most: int) -> tuple[int, Sequence[object]]:
-    """How many clips, and their seeds as far as they are named."""
-    count = None if batch_count in (None, "") else _checked_count(batch_count, most)
+def _parse_count_and_seeds(seed: object, batch_count: object, most: int) -> tuple[int, Sequence[object]]:
+    """Parse the number of clips and the seeds that are named."""
+    count = None if batch_count in (None, "") else _parse_count(batch_count, most)
     seeds = _read_list(seed, most)
     if len(seeds) == 1:
         return count or 1, seeds
@@ -64,7 +64,7 @@ def _checked(seed: object, batch_count: object, most: int) -> tuple[int, Sequenc
     return len(seeds), seeds
 
 
-def _checked_count(value: object, most: int) -> int:
+def _parse_count(value: object, most: int) -> int:
     text = str(value).strip().removesuffix(".0")  # a page's number may come as 4.0
     if not (text.isascii() and text.isdigit() and len(text) < _SHOWN and 1 <= int(text) <= most):
         rule = "be a whole number from 1 to {limit}"
@@ -73,7 +73,7 @@ def _checked_count(value: object, most: int) -> int:
 
 
 def _read_list(seed: object, most: int) -> Sequence[object]:
-    """The seeds that a text names; what is no list is left to the request."""
+    """Parse a list of seeds; anything else is left to the request."""
     if not isinstance(seed, str) or "," not in seed:
         return [RANDOM_SEED if seed == "" else seed]
     parts = [part.strip() for part in seed.split(",")]
@@ -88,8 +88,8 @@ def _read_list(seed: object, most: int) -> Sequence[object]:
         raise InvalidRequestError(
             Fault("seed.too_many", "seed", rule, f"{len(seeds)} numbers", fix, limit=most, values=values)
         )
-    drawn = [seed for seed in seeds if seed != RANDOM_SEED]
-    twice = sorted(seed for seed in set(drawn) if drawn.count(seed) > 1)
+    explicit = [seed for seed in seeds if seed != RANDOM_SEED]
+    twice = sorted(seed for seed in set(explicit) if explicit.count(seed) > 1)
     if twice:
         got, values = f"{twice[0]} twice", {"seed_number": twice[0]}
         raise InvalidRequestError(

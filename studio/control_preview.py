@@ -1,4 +1,4 @@
-"""What a control unit would follow, as a small video for the page."""
+"""Preview the frames that a control unit follows, as a small MP4."""
 
 import secrets
 from collections.abc import Callable, Generator
@@ -17,9 +17,9 @@ _WRITING = Note("progress.writing_preview", "Writing the preview")
 
 
 def preview_clip(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
-    """Make what the first control unit of a request follows, telling how it goes, then its MP4.
+    """Preprocess the first control unit's clip and write it as an MP4.
 
-    Closing the iterator cancels, and leaves no file behind.
+    Yields progress, then the file. Closing the iterator cancels, and leaves no file behind.
 
     Args:
         request: Its size, rate, seed, source clip and first control unit count.

@@ -1,9 +1,9 @@
-"""A clip in turns of limited length: what ZeroGPU lends a device for, and what goes on where a turn ended.
+"""Generate a clip in time-limited GPU leases, resuming from checkpoints.
 
-The engine's turn may run in another process, so all that comes out of it can be pickled, frames too: they are written
-here, by the process that called, which costs no time on the device. Between two turns a run stands in its checkpoint;
-a turn that was cut off loses the steps since then, and what was handed over stays. One that was refused for its length
-is asked for again with less, while that can help.
+ZeroGPU lends a device for seconds. The engine's turn may run in another process, so all that comes out of it can be
+pickled, frames too: they are written here, by the process that called, which costs no time on the device. A turn that
+was cut off loses the steps since its last checkpoint, and frames handed over stay. One that was refused for its length
+is requested again with less, while that can help.
 """
 
 import time
@@ -36,7 +36,7 @@ TurnEvent = Progress | Clip | Drawn | Paused
 
 
 class LendingError(UserError):
-    """A turn could not be had, or not to its end, for a reason that is not the request's."""
+    """A turn that the platform refused or cut short."""
 
 
 class CutOffError(LendingError):
@@ -58,7 +58,7 @@ class RefusedError(LendingError):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of the engine.
+    """One lease of the device: what to generate and for how long.
 
     Args:
         request: What is made.
@@ -85,13 +85,13 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
     """
     from pipelines.engine.generate import generate  # brings torch
 
-    begun = time.monotonic()
-    handed = _Handed()
+    started_at = time.monotonic()
+    relay = _FrameRelay()
     stepped: list[bool] = []
     inputs = yield from open_inputs(turn.request)
     events = generate(
         turn.request,
-        open_writer=handed.opened,
+        open_writer=relay.open,
         inputs=inputs,
         on_state=lambda _: stepped.append(True),
         checkpoints=turn.checkpoints,
@@ -99,12 +99,12 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
     )
     with closing(events):  # type: ignore[type-var]
         for event in events:
-            yield from handed.taken()
+            yield from relay.drain()
             if isinstance(event, Clip):
                 yield replace(event, warnings=(*event.warnings, *complaints(inputs)))
                 continue  # the engine forgets the run now that the caller has the clip
             yield event
-            over = turn.seconds is not None and time.monotonic() - begun > turn.seconds
+            over = turn.seconds is not None and time.monotonic() - started_at > turn.seconds
             if over and (stepped or event.stage is Stage.DECODE):  # the next one goes on from here
                 yield Paused()
                 return
@@ -119,7 +119,7 @@ def make_in_turns(
     checkpoints: Path | None,
     seconds: float | None = None,
 ) -> Generator[Event, None, None]:
-    """Make a clip in as many turns as it takes.
+    """Generate a clip in as many turns as it takes.
 
     After a turn that was cut off the clip goes on in another, unless it can't or that happens too often. After one
     that was refused it goes on in shorter ones, if those may be had.
@@ -136,29 +136,29 @@ def make_in_turns(
     """
     done, cut_off = None, 0
     with ExitStack() as files:
-        made = _Made(request, open_writer, files)
-        while not made.is_finished:
+        clip = _ClipInProgress(request, open_writer, files)
+        while not clip.is_finished:
             turn = Turn(request, checkpoints, seconds, done)
-            made.turns_moved.append(False)
+            clip.turns_moved.append(False)
             try:
                 for event in _closing(take(turn)):
-                    yield from made.take(event)
+                    yield from clip.take(event)
             except CutOffError as err:
                 cut_off += 1
-                if seconds is None or not made.turns_moved[-1] or cut_off > MOST_CUT_OFF:
-                    raise CutOffError(f"{err}{made.is_kept(seconds)}") from err
+                if seconds is None or not clip.turns_moved[-1] or cut_off > MOST_CUT_OFF:
+                    raise CutOffError(f"{err}{clip.describe_checkpoint(seconds)}") from err
             except RefusedError as err:
-                shorter = _shorter(err, seconds)
+                shorter = _shorten(err, seconds)
                 if shorter is None:
-                    raise RefusedError(f"{err}{made.is_kept(seconds)}") from err
+                    raise RefusedError(f"{err}{clip.describe_checkpoint(seconds)}") from err
                 seconds = shorter
                 continue  # nothing was begun
-            done = made.num_frames
+            done = clip.num_frames
 
 
 @dataclass
-class _Made:
-    """What has come of a clip so far, in this process.
+class _ClipInProgress:
+    """The sink and progress of a clip across its turns.
 
     Args:
         request: The clip.
@@ -175,10 +175,10 @@ class _Made:
     num_frames: int = 0
     is_finished: bool = False
     _sink: "StagedSink | None" = None
-    _begun: float = field(default_factory=time.monotonic)
+    _started_at: float = field(default_factory=time.monotonic)
 
     def take(self, event: TurnEvent) -> Generator[Event, None, None]:
-        """Write what a turn hands over, and tell what is for the caller."""
+        """Write an event's frames; pass on what the caller needs."""
         if isinstance(event, Drawn):
             self._sink = self._sink or self.files.enter_context(self.open_writer(self.request, event.recipe))
             yield from self._sink.writing(event.frames)
@@ -187,27 +187,27 @@ class _Made:
             assert self._sink is not None, "a clip has at least one frame"
             yield from self._sink.ending()
             self.files.close()
-            self.is_finished, taken = True, time.monotonic() - self._begun
-            yield replace(event, files=self._sink.files, num_frames=self._sink.num_frames, seconds=taken)
+            self.is_finished, seconds = True, time.monotonic() - self._started_at
+            yield replace(event, files=self._sink.files, num_frames=self._sink.num_frames, seconds=seconds)
         elif isinstance(event, Progress):
             self.turns_moved[-1] |= event.stage in _GOES_ON
             if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
                 yield event
 
-    def is_kept(self, seconds: float | None) -> str:
-        """That what was made is kept, in words; nothing where it is not."""
+    def describe_checkpoint(self, seconds: float | None) -> str:
+        """Say that the clip can be resumed; empty where it can't."""
         return _KEPT.format(seed=self.request.seed) if seconds and any(self.turns_moved) else ""
 
 
-def _shorter(err: RefusedError, seconds: float | None) -> float | None:
-    """How long a turn may be where one of `seconds` was refused; None where none would do."""
+def _shorten(err: RefusedError, seconds: float | None) -> float | None:
+    """Shorten a refused turn of `seconds`; None if useless."""
     shorter = err.may_ask_s - TURN_MARGIN_S if err.may_ask_s else 0
     return shorter if seconds is not None and LEAST_S <= shorter < seconds else None
 
 
 @dataclass
-class _Handed:
-    """A sink that hands frames on to whoever asks."""
+class _FrameRelay:
+    """A sink that collects frames until `drain` hands them on."""
 
     files: tuple[Path, ...] = ()
     num_frames: int = 0
@@ -218,11 +218,11 @@ class _Handed:
         self._frames.append(frames)
 
     @contextmanager
-    def opened(self, _: GenerationRequest, recipe: str) -> "Iterator[_Handed]":
+    def open(self, _: GenerationRequest, recipe: str) -> "Iterator[_FrameRelay]":
         self._recipe = recipe
         yield self
 
-    def taken(self) -> Iterator[Drawn]:
+    def drain(self) -> Iterator[Drawn]:
         for frames in self._frames:
             yield Drawn(frames, self._recipe)
         self._frames.clear()

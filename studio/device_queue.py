@@ -1,4 +1,4 @@
-"""One at a time: whoever wants the device waits in line, whichever door they came in by.
+"""Run one generation at a time, first come, first served.
 
 Gradio's queue can't be that line: it serves events, and an event ends with its page. What waits here is the run itself,
 which keeps its place while the page is loaded again, and every face waits in the same line.
@@ -16,34 +16,34 @@ from pipelines.plan.request import GenerationRequest
 
 _LOOK_AGAIN_S = 0.25
 
-_Told = TypeVar("_Told")
+_Event = TypeVar("_Event")
 
 
-class OneDevice:
-    """A device, and the line of those who wait for it, in the order in which they came."""
+class DeviceQueue:
+    """A device and the first-come, first-served queue before it."""
 
     def __init__(self) -> None:
         self._line: deque[object] = deque()
         self._moved = threading.Condition()
 
-    def alone(
-        self, make: Callable[[GenerationRequest, Path], Generator[_Told, None, None]]
+    def exclusive(
+        self, make: Callable[[GenerationRequest, Path], Generator[_Event, None, None]]
     ) -> Callable[[GenerationRequest, Path], Generator[Any, None, None]]:
-        """The same engine, which runs while no other one of this device does.
+        """Wrap an engine so that it runs alone on this device.
 
-        While it waits it tells with every look how many are ahead, so that it can be cancelled there, too. Its
-        generator must be closed or run to its end: until then the device is taken.
+        While it waits it reports how many are ahead every quarter of a second, so that it can be cancelled there, too.
+        Its generator must be closed or run to its end: until then the device is taken.
         """
 
-        def made(request: GenerationRequest, folder: Path) -> Generator[_Told | Progress, None, None]:
+        def run(request: GenerationRequest, folder: Path) -> Generator[_Event | Progress, None, None]:
             ticket = object()
             with self._moved:
                 self._line.append(ticket)
             try:
-                while others := self._ahead(ticket):
-                    is_one = others == 1
+                while ahead := self._ahead(ticket):
+                    is_one = ahead == 1
                     code, words = ("one", "1 clip is ahead") if is_one else ("several", "{count} clips are ahead")
-                    note = Note(f"progress.ahead_{code}", words, count=others)
+                    note = Note(f"progress.ahead_{code}", words, count=ahead)
                     yield Progress(Stage.WAIT, 0, 1, note=note)
                 yield from make(request, folder)
             finally:
@@ -51,10 +51,10 @@ class OneDevice:
                     self._line.remove(ticket)
                     self._moved.notify_all()
 
-        return made
+        return run
 
     def length(self) -> tuple[int, int]:
-        """How many clips wait, and how many are made: one or none. Takes no lock."""
+        """Count clips that wait and run (0 or 1), without a lock."""
         count = len(self._line)
         return max(count - 1, 0), min(count, 1)
 

@@ -1,4 +1,4 @@
-"""LoRA files that visitors drop on the page: kept for a while under names nobody can guess."""
+"""Store LoRA files dropped on the page, briefly and under unguessable names."""
 
 import os
 import re
@@ -18,12 +18,12 @@ _MOST_LETTERS = 40
 
 
 def can_keep() -> bool:
-    """Whether the server has given dropped files a folder."""
+    """Whether the server has a folder for dropped files."""
     return bool(os.environ.get(DROPPED_DIR))
 
 
 def keep_dropped(path: Path) -> str:
-    """Check a dropped file and keep it, as the name to use in a tag.
+    """Check a dropped file and store it; return its name for tags.
 
     The same file has the same name every time. Lists and error texts name dropped files to nobody.
 

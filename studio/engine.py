@@ -1,7 +1,7 @@
-"""Bind the engine to files: values from outside -> request -> clip in a folder.
+"""Generate a clip into a folder: raw values, request, engine, writers.
 
-The page, the endpoint and the command line all come through here. Importing this module costs no torch,
-so a page is up in a second; the engine is imported by the first clip, or earlier by `engine_start.warm`.
+The page, the endpoint and the command line all come through here. Importing this module costs no torch, so a page is up
+in a second; the engine is imported by the first clip, or earlier by `engine_start.warm`.
 """
 
 import secrets
@@ -31,9 +31,10 @@ MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 
 
 def build_request(**values: Any) -> GenerationRequest:
-    """Check values from outside and make the request; absent and None become the chosen model's defaults.
+    """Validate values and build a request, with the model's defaults filled in.
 
-    A `num_frames` of 0 becomes the source clip's length, or else a window's.
+    Absent values and None become the chosen model's defaults. A `num_frames` of 0 becomes the source clip's length, or
+    else a window's.
 
     Raises:
         InvalidRequestError: A value breaks its field's rule, or the catalog does not know the model.
@@ -42,7 +43,7 @@ def build_request(**values: Any) -> GenerationRequest:
 
 
 def extend_request(recipe: str, frames: int | None) -> GenerationRequest:
-    """The request that continues a clip, from the recipe the clip carries.
+    """Build the request that continues a clip, from the recipe it carries.
 
     Args:
         recipe: As JSON.
@@ -61,10 +62,10 @@ def make_clip(
     take: TakeTurn = take_turn,
     seconds: Callable[[GenerationRequest], float] | None = None,
 ) -> Generator[Event, None, None]:
-    """Make the clip and write its files into `folder`, telling how it goes.
+    """Generate a clip, write its files into `folder`, and yield its events.
 
-    Closing the iterator stops the engine at its next event and leaves no file behind. File names hold the
-    seed and a random part, never words of the prompt, so that a link gives nothing away.
+    Closing the iterator stops the engine at its next event and leaves no file behind. File names hold the seed and a
+    random part, never words of the prompt, so that a link gives nothing away.
 
     Args:
         request: What to make.
@@ -123,24 +124,24 @@ def make_clip(
 
 
 def encoding_of(request: GenerationRequest) -> "Encoding":
-    """How the request wants its files encoded."""
+    """Read the encoding of its files from a request."""
     from media.formats import Encoding
 
     same = {field.name for field in fields(Encoding)} & set(GenerationRequest.model_fields)
-    wished = {name: getattr(request, name) for name in same}
-    return Encoding(**wished, max_bytes=round(request.max_file_mb * 1e6))
+    values = {name: getattr(request, name) for name in same}
+    return Encoding(**values, max_bytes=round(request.max_file_mb * 1e6))
 
 
 def _put_sounds(request: GenerationRequest, clip: Clip) -> list[str]:
-    """Put the source's sound under the clip's videos where it is wished; why there is none, if there is none."""
-    wished = request.source_video and request.keep_audio
-    videos = [path for path in clip.files if path.suffix == ".mp4"] if wished else []
+    """Mux the source's audio into the clip's MP4s; return what failed."""
+    keeps_audio = request.source_video and request.keep_audio
+    videos = [path for path in clip.files if path.suffix == ".mp4"] if keeps_audio else []
     return [why for path in videos if (why := put_sound(request, path))]
 
 
 @contextmanager
 def run_folder(parent: Path | None = None, *, prefix: str = "run-") -> Iterator[Path]:
-    """A folder of its own for one run, gone afterwards with all that is in it.
+    """Create a temporary folder for one run and delete it afterwards.
 
     Args:
         parent: Where to make it; the system's temporary folder if not given.

@@ -1,4 +1,4 @@
-"""Import the engine, which takes seconds: once, by whoever comes first, and nobody meets it half imported."""
+"""Import the engine once per process; other threads wait for it."""
 
 import importlib
 import logging
@@ -24,7 +24,7 @@ os.environ.setdefault("PYTORCH_ENABLE_XPU_FALLBACK", "1")
 
 @dataclass
 class EngineState:
-    """How far the engine of this process is, for `/health` and the page; only the start changes it.
+    """Start-up state of this process's engine, for `/health` and the page.
 
     Args:
         status: "starting", "ready", or "broken" if it can't be imported.
@@ -53,7 +53,7 @@ def import_engine() -> None:
 
 
 def warm() -> threading.Thread:
-    """Import the engine in the background, so that the first click does not wait for torch."""
+    """Import the engine in a background thread, ahead of the first click."""
 
     def work() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Examples for each mode that the embedded model can make; `scripts/make_examples.py` makes their files."""
+"""Examples for each mode, whose files `scripts/make_examples.py` makes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,5 +81,5 @@ EXAMPLES: tuple[Example, ...] = (
 
 
 def examples_of(mode: Mode) -> list[Example]:
-    """The examples of a mode, in order."""
+    """List the examples of a mode, in order."""
     return [example for example in EXAMPLES if example.mode is mode]

@@ -1,4 +1,4 @@
-"""What a visitor of the page or the endpoint is told when something goes wrong."""
+"""Turn exceptions into messages for visitors of the page or endpoint."""
 
 import logging
 from collections.abc import Iterator
@@ -15,23 +15,26 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def faults_in_words(words: Words = ENGLISH) -> Iterator[None]:
-    """Pass a `UserError` on; log anything else in full and show only a general sentence.
+    """Raise `gr.Error` for any exception; log unexpected ones in full.
 
     Args:
-        words: Of whoever is told; programs, who are told in English, get the fault's code as the error's title.
+        words: Of the reader; programs, which get English, get the fault's code as the error's title.
     """
     try:
         yield
     except gr.Error:
         raise
     except Exception as err:
-        told = told_of(err)
-        title = told.fault.code if told.fault and words is ENGLISH else "Error"
-        raise gr.Error(told.in_words(words), title=title, print_exception=False) from err
+        error = to_user_error(err)
+        title = error.fault.code if error.fault and words is ENGLISH else "Error"
+        raise gr.Error(error.in_words(words), title=title, print_exception=False) from err
 
 
-def told_of(err: Exception) -> UserError:
-    """What is told of an error: a `UserError` itself, ZeroGPU's text, else a general sentence and a log in full.
+def to_user_error(err: Exception) -> UserError:
+    """Convert any exception to a `UserError`.
+
+    A `UserError` stays, ZeroGPU's errors keep their text, and all others are logged in full and become a general
+    sentence.
 
     Args:
         err: What was raised; call it while it is handled.

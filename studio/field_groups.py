@@ -1,4 +1,4 @@
-"""The request's fields under the headings that every face shows them by: accordions, help, documentation."""
+"""Group the request's fields under headings for page, help and documentation."""
 
 IN_SIGHT: tuple[str, ...] = ("prompt", "negative_prompt", "num_frames", "seed")
 """What everybody needs; the page never hides it."""

@@ -1,4 +1,4 @@
-"""The request's fields as plain JSON types and defaults, for faces that publish a signature."""
+"""Describe request fields as JSON types and defaults, for published signatures."""
 
 import dataclasses
 import inspect
@@ -28,7 +28,7 @@ MODEL_FIELDS: tuple[str, ...] = tuple(
 
 
 def json_type(name: str) -> Any:
-    """The type of a field's value in JSON: choices become literals, a frame rate a number or a ratio."""
+    """Derive a field's JSON type, with choices as literals."""
     annotation = GenerationRequest.model_fields[name].annotation
     if annotation == Keys:
         return float | str
@@ -44,7 +44,7 @@ def json_type(name: str) -> Any:
 
 
 def json_default(name: str) -> Any:
-    """The default that a caller from outside sees: -1 for the seed, None where the model decides."""
+    """Return a field's published default: -1 for seed, None for model-dependent."""
     if name == "seed":
         return RANDOM_SEED
     if name == "base_model" or name in MODEL_FIELDS:
@@ -53,12 +53,12 @@ def json_default(name: str) -> Any:
 
 
 def plain_default(name: str) -> Any:
-    """The default of a field where no model has an opinion, as a recipe has it."""
+    """Return a field's default without a model's opinion, as in a recipe."""
     return GenerationRequest(seed=0).model_dump(mode="json")[name]
 
 
 def signature(names: Sequence[str] = FIELDS) -> inspect.Signature:
-    """Fields of the request as the parameters of a function, all with defaults."""
+    """Build a function signature of request fields, all with defaults."""
     parameters = []
     for name in names:
         default = json_default(name)

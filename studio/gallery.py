@@ -1,4 +1,4 @@
-"""What visitors made: every clip with its recipe, apart for each visitor, for a while and in a bounded space.
+"""Store visitors' clips with recipes, bounded in age and size.
 
 A visitor is whoever knows an id: 128 random bits that the server draws and the visitor's browser keeps. An entry is
 a folder, put together under another name and renamed into place, so that several processes may share the gallery and
@@ -54,17 +54,17 @@ class GalleryEntry:
 
 
 def new_visitor() -> str:
-    """An id that nobody can guess: 32 hexadecimal digits."""
+    """Draw an id that nobody can guess: 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
 def is_visitor(value: object) -> bool:
-    """Whether this may be a visitor's id; what comes from a browser is checked before a path is made of it."""
+    """Whether a value is well-formed as a visitor id, safe in paths."""
     return isinstance(value, str) and _VISITOR.fullmatch(value) is not None
 
 
 class Gallery:
-    """Keeps the clips of visitors; the oldest go when they are too old or all are too many.
+    """Clips of all visitors; the oldest go when over the limits.
 
     Args:
         folder: Where; made if missing. Visitors' names are in it, so it must not be served.
@@ -115,7 +115,7 @@ class Gallery:
         return entry
 
     def entries(self, visitor: str) -> list[GalleryEntry]:
-        """What a visitor has, newest first.
+        """List a visitor's entries, newest first.
 
         Raises:
             ValueError: No visitor's id.
@@ -123,7 +123,7 @@ class Gallery:
         return [entry for path in self._folders(self._of(visitor)) if (entry := _read_entry(path))]
 
     def delete(self, visitor: str, *entries: str) -> None:
-        """Remove entries of a visitor; those that are gone already are passed over.
+        """Remove entries of a visitor; missing ones are skipped.
 
         Raises:
             ValueError: No visitor's id, or no entry's.
@@ -137,7 +137,7 @@ class Gallery:
             owner.rmdir()  # only if nothing is left
 
     def zip_of(self, visitor: str, target: Path, *, max_bytes: int = MAX_ZIP_BYTES) -> int:
-        """Put a visitor's clips and recipes into a zip, newest first, a file at a time.
+        """Zip a visitor's clips and recipes, newest first.
 
         Args:
             visitor: Whose.
@@ -171,7 +171,7 @@ class Gallery:
         return count
 
     def sweep(self) -> None:
-        """Remove what is too old, then the oldest of all visitors until the rest has room, and what was left over."""
+        """Delete the oldest entries over the limits, and abandoned temporary folders."""
         now = time.time()
         for left in self._folder.glob(f"{_PENDING}*"):
             with suppress(OSError):
@@ -199,15 +199,15 @@ class Gallery:
 
     @staticmethod
     def _folders(owner: Path) -> list[Path]:
-        """A visitor's entries, newest first."""
+        """List a visitor's entry folders, newest first."""
         try:
-            found = [path for path in owner.iterdir() if _ENTRY.fullmatch(path.name)]
+            entries = [path for path in owner.iterdir() if _ENTRY.fullmatch(path.name)]
         except OSError:
             return []
-        return sorted(found, key=lambda path: path.name, reverse=True)
+        return sorted(entries, key=lambda path: path.name, reverse=True)
 
     def _remove(self, path: Path) -> None:
-        """Take it out of sight at once, then delete what is in it."""
+        """Rename a folder out of sight at once, then delete it."""
         away = self._folder / f"{_PENDING}{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
             path.rename(away)
@@ -215,19 +215,19 @@ class Gallery:
 
 
 def _move(work: Path, target: Path) -> None:
-    """Rename into place; again where others have just removed the visitor's folder because it was empty."""
-    for more in reversed(range(_MOST_TRIES)):
+    """Rename into place, retrying if others remove the empty parent."""
+    for tries_left in reversed(range(_MOST_TRIES)):
         try:
             target.parent.mkdir(exist_ok=True)
             work.rename(target)
             return
         except (FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes while it looks
-            if not more:
+            if not tries_left:
                 raise
 
 
 def _read_entry(path: Path) -> GalleryEntry | None:
-    """An entry; None if it is damaged or was deleted meanwhile."""
+    """Read an entry; None if damaged or deleted meanwhile."""
     try:
         about = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         names, recipe, facts = about["files"], about["recipe"], about["facts"]
@@ -248,8 +248,8 @@ def _size(path: Path) -> int:
 
 
 @cache
-def own_gallery() -> Gallery:
-    """The gallery of this process, as the environment describes it."""
+def default_gallery() -> Gallery:
+    """Open this process's gallery, as the environment describes it."""
     set_up = settings()
     folder = set_up.gallery_dir or Path(_temporary().name)
     return Gallery(folder, int(set_up.gallery_max_gb * 1e9), set_up.gallery_max_days * _DAY_S)

@@ -1,6 +1,7 @@
-"""Grids: a clip for every combination of some fields' values, side by side in one.
+"""Plan and generate grids: a clip for every combination of field values.
 
-A request is one clip, as in `studio.batch`; a grid is a plan of requests, all of them checked before the first is made.
+A request is one clip, as in `studio.batch`; a grid is a plan of requests, all of them checked before the first is made,
+and their clips are put side by side in one.
 """
 
 import json
@@ -51,11 +52,12 @@ class Axis:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is written at each value: the field's label, but not before texts, which speak for themselves."""
-        return self.values if self.field in _TEXTS else tuple(f"{axis_label(self.field)} {one}" for one in self.values)
+        """Labels of the values, with the field's label except for texts."""
+        label = axis_label(self.field)
+        return self.values if self.field in _TEXTS else tuple(f"{label} {value}" for value in self.values)
 
-    def applied(self, values: Mapping[str, Any], value: str) -> dict[str, Any]:
-        """The request's fields with one value of this axis."""
+    def apply(self, values: Mapping[str, Any], value: str) -> dict[str, Any]:
+        """Set one value of this axis in the request's fields."""
         if self.field != SEARCH_REPLACE:
             return {**values, self.field: value}
         prompt, search = str(values.get("prompt") or ""), self.values[0]
@@ -80,17 +82,17 @@ class GridPlan:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is written above each column."""
+        """Labels above the columns."""
         return self.axes[0].labels
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """What is written beside each row; the last axis changes slowest."""
+        """Labels beside the rows; the last axis changes slowest."""
         return tuple(" · ".join(labels) for labels in product(*(axis.labels for axis in self.axes[:0:-1])))
 
 
 def axis_label(field: str) -> str:
-    """What people call an axis."""
+    """Label an axis as the page does."""
     return "Prompt S/R" if field == SEARCH_REPLACE else field_label(field)
 
 
@@ -127,27 +129,27 @@ def read_axis(field: str, text: str) -> Axis:
         ('20', '1', '4', '7', '10')
     """
     if field not in AXIS_FIELDS:
-        rule, named = "name a field of the request or {replace}", {"replace": SEARCH_REPLACE}
-        raise InvalidRequestError(Fault("grid.unknown_field", "grid", rule, field, "Choose another", values=named))
+        rule, slots = "name a field of the request or {replace}", {"replace": SEARCH_REPLACE}
+        raise InvalidRequestError(Fault("grid.unknown_field", "grid", rule, field, "Choose another", values=slots))
     separator = "|" if "|" in text or field in _TEXTS else ","
     parts = [part.strip() for part in text.split(separator)]
     ranged = field != SEARCH_REPLACE and json_type(field) in _PLAIN
-    values = tuple(value for part in parts for value in (_expanded(field, part) if ranged else [part]))
+    values = tuple(value for part in parts for value in (_expand_range(field, part) if ranged else [part]))
     # Only texts may be empty: a prompt with a word left out.
     if not text.strip() or (field not in _TEXTS and "" in values):
-        rule, named = "have values of {axis}", {"axis": field}
-        raise InvalidRequestError(Fault("grid.no_values", "grid", rule, text, "Write 1, 2 or 1-4", values=named))
+        rule, slots = "have values of {axis}", {"axis": field}
+        raise InvalidRequestError(Fault("grid.no_values", "grid", rule, text, "Write 1, 2 or 1-4", values=slots))
     _check_number(field, len(values))
     twice = sorted(value for value in set(values) if values.count(value) > 1)
     if twice:
-        rule, named = "name each value of {axis} once", {"axis": field, "value": twice[0][:_SHOWN]}
+        rule, slots = "name each value of {axis} once", {"axis": field, "value": twice[0][:_SHOWN]}
         got = f"{twice[0][:_SHOWN]} twice"
-        raise InvalidRequestError(Fault("grid.value_twice", "grid", rule, got, "Leave one out", values=named))
+        raise InvalidRequestError(Fault("grid.value_twice", "grid", rule, got, "Leave one out", values=slots))
     return Axis(field, values)
 
 
 def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
-    """Check values from outside and make the request of every cell, before the first is made.
+    """Validate values and build every cell's request before any is generated.
 
     A seed of -1 is drawn once for all cells, unless the seed is an axis.
 
@@ -175,8 +177,8 @@ def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
     if not set(formats) & set(_READABLE):  # the grid is put together from the clips' files
         common["formats"] = (OutputFormat.MP4, *formats)
     requests: list[GenerationRequest] = []
-    for chosen in product(*(axis.values for axis in reversed(axes))):
-        request = _request(common, list(zip(axes, reversed(chosen), strict=True)))
+    for cell_values in product(*(axis.values for axis in reversed(axes))):
+        request = _request(common, list(zip(axes, reversed(cell_values), strict=True)))
         if "seed" not in names:
             common["seed"] = request.seed
         requests.append(request)
@@ -186,7 +188,7 @@ def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
 def make_grid(
     make_clip: MakeClip, plan: GridPlan, folder: Path, cells: Path, *, stem: str = "grid"
 ) -> Generator[tuple[int, Event], None, None]:
-    """Make the clip of every cell, then put them side by side.
+    """Generate the clip of every cell, then assemble them side by side.
 
     Args:
         make_clip: The engine.
@@ -202,7 +204,7 @@ def make_grid(
     Raises:
         UserError: As the engine's.
     """
-    made: list[Clip] = []
+    clips: list[Clip] = []
     for number, request in enumerate(plan.requests, start=1):
         work = folder / f"{number:02}"
         work.mkdir()
@@ -210,24 +212,24 @@ def make_grid(
             for event in events:
                 if isinstance(event, Clip):
                     files = tuple(path.replace(cells / f"cell-{number:02}{path.suffix}") for path in event.files)
-                    made.append(replace(event, files=files))
-                    yield number, made[-1]
+                    clips.append(replace(event, files=files))
+                    yield number, clips[-1]
                 else:
                     yield number, event
-    for event in _put_together(plan, made, folder, stem):
-        yield len(made) + 1, event
+    for event in _assemble(plan, clips, folder, stem):
+        yield len(clips) + 1, event
 
 
-def _put_together(plan: GridPlan, made: Sequence[Clip], folder: Path, stem: str) -> Generator[Event, None, None]:
+def _assemble(plan: GridPlan, clips: Sequence[Clip], folder: Path, stem: str) -> Generator[Event, None, None]:
     from media.grid_clip import write_grid  # Pillow, numpy and ffmpeg; plans need none of them
 
     about = {
         "grid": [{"field": axis.field, "values": axis.values} for axis in plan.axes],
-        "cells": [json.loads(clip.recipe) for clip in made],
+        "cells": [json.loads(clip.recipe) for clip in clips],
     }
     recipe = json.dumps(about, ensure_ascii=False)
     writing = write_grid(
-        [_readable(clip.files) for clip in made],
+        [_readable(clip.files) for clip in clips],
         folder,
         columns=plan.columns,
         rows=plan.rows,
@@ -241,8 +243,8 @@ def _put_together(plan: GridPlan, made: Sequence[Clip], folder: Path, stem: str)
             try:
                 done, total = next(writing)
             except StopIteration as finished:
-                warnings = tuple(dict.fromkeys(warning for clip in made for warning in clip.warnings))
-                yield Clip(finished.value, recipe, total, sum(clip.seconds for clip in made), warnings)
+                warnings = tuple(dict.fromkeys(warning for clip in clips for warning in clip.warnings))
+                yield Clip(finished.value, recipe, total, sum(clip.seconds for clip in clips), warnings)
                 return
             yield Progress(
                 Stage.DECODE,
@@ -266,38 +268,38 @@ def _request(common: Mapping[str, Any], cell: Sequence[tuple[Axis, str]]) -> Gen
     where = ", ".join(f"{axis.field} {value[:_SHOWN]}" for axis, value in cell)
     values = dict(common)
     try:
-        for axis, value in sorted(cell, key=lambda one: one[0].field == SEARCH_REPLACE):  # in the cell's own prompt
-            values = axis.applied(values, value)
+        for axis, value in sorted(cell, key=lambda pair: pair[0].field == SEARCH_REPLACE):  # in the cell's own prompt
+            values = axis.apply(values, value)
         return build_request(**values)
     except InvalidRequestError as err:
-        raise InvalidRequestError(_of_cell(err, where)) from err
+        raise InvalidRequestError(_cell_fault(err, where)) from err
 
 
-def _of_cell(err: InvalidRequestError, where: str) -> Fault | str:
-    """What is wrong with one clip of the grid."""
+def _cell_fault(err: InvalidRequestError, where: str) -> Fault | str:
+    """Extend a clip's fault with its cell in the grid."""
     if err.fault is None:
         return f"{err} This is about the grid's clip with {where}."
     values = {**err.fault.values, "cell": where}
     return replace(err.fault, note="This is about the grid's clip with {cell}.", values=values)
 
 
-def _expanded(field: str, text: str) -> list[str]:
-    """The values that a part of a list stands for: itself, or those of a range."""
-    found = _RANGE.fullmatch(text)
-    if not found:
+def _expand_range(field: str, text: str) -> list[str]:
+    """Expand one part of a value list, which may be a range."""
+    match = _RANGE.fullmatch(text)
+    if not match:
         return [text]
-    first, last = Decimal(found[1]), Decimal(found[2])
-    if found[4]:
-        count = int(found[4])
+    first, last = Decimal(match[1]), Decimal(match[2])
+    if match[4]:
+        count = int(match[4])
         _check_number(field, count)
         values = [first + (last - first) * place / max(1, count - 1) for place in range(count)]
         whole = json_type(field) is int
         return [str(round(value)) if whole else f"{float(value):.6g}" for value in values]
-    step = Decimal(found[3] or (1 if last >= first else -1))
+    step = Decimal(match[3] or (1 if last >= first else -1))
     if not step or (last - first) / step < 0:
-        named = {"first": str(first), "last": str(last), "axis": field, "step": str(step)}
+        slots = {"first": str(first), "last": str(last), "axis": field, "step": str(step)}
         rule = "lead from {first} to {last} of {axis}"
-        raise InvalidRequestError(Fault("grid.step", "grid", rule, f"a step of {step}", "Change it", values=named))
+        raise InvalidRequestError(Fault("grid.step", "grid", rule, f"a step of {step}", "Change it", values=slots))
     count = int((last - first) / step) + 1
     _check_number(field, count)
     return [f"{(first + place * step).normalize():f}" for place in range(count)]

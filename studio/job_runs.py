@@ -1,4 +1,4 @@
-"""What jobs run: several clips one after the other, or a grid. A run tells how it goes; it knows no page and no job."""
+"""Runs for jobs: clips in sequence or a grid, as event generators."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -16,16 +16,16 @@ Keep = Callable[[Clip], Clip]
 """Keeps a finished clip, and gives it back, with a warning if that went wrong."""
 
 
-class Told(NamedTuple):
-    """An event of a run, and what it is about.
+class RunEvent(NamedTuple):
+    """An event of a run, with the clip it belongs to.
 
     Args:
-        event: What the engine tells.
+        event: As the engine yields it.
         seed: Of the clip at work or finished.
         part: Which of several clips it is, in words; empty for the only one.
         goes_on: Whether another clip follows this one.
         full_recipe: What a draft is a draft of, as JSON; empty for other clips.
-        asked: The request that was asked for, as JSON, of a draft the clip's in full; empty for grids.
+        request_json: The submitted request, of a draft that of the full clip; empty for grids.
     """
 
     event: Event
@@ -33,17 +33,19 @@ class Told(NamedTuple):
     part: str = ""
     goes_on: bool = False
     full_recipe: str = ""
-    asked: str = ""
+    request_json: str = ""
 
 
-Run = Callable[[Path], Generator[Told, None, None]]
+Run = Callable[[Path], Generator[RunEvent, None, None]]
 """Makes clips in an empty folder that is its own; closing it stops the engine."""
 
 
 def clips_run(
     make_clip: MakeClip, build: Callable[[], list[GenerationRequest]], keep: Keep, *, drafts: bool = False
 ) -> Run:
-    """Clips one after the other; where others wait for the device, too, they may come in between.
+    """Build a run that generates clips one after the other.
+
+    Where others wait for the device, too, they may come in between.
 
     Args:
         make_clip: The engine.
@@ -52,22 +54,23 @@ def clips_run(
         drafts: Make drafts of them, each with the recipe of its clip in full.
     """
 
-    def run(folder: Path) -> Generator[Told, None, None]:
+    def run(folder: Path) -> Generator[RunEvent, None, None]:
         requests = build()
         count = len(requests)
         for number, request in enumerate(requests, start=1):
             part = clip_of(number, count) if count > 1 else ""
-            asked = request.to_json()
-            made, full_recipe = (draft_of(request), asked) if drafts else (request, "")
-            with closing(make_clip(made, folder)) as events:
+            request_json = request.to_json()
+            clip_request, full_recipe = (draft_of(request), request_json) if drafts else (request, "")
+            with closing(make_clip(clip_request, folder)) as events:
                 for event in events:
-                    yield Told(_kept(event, keep), request.seed, part, number < count, full_recipe, asked)
+                    event = _keep_clip(event, keep)
+                    yield RunEvent(event, request.seed, part, number < count, full_recipe, request_json)
 
     return run
 
 
 def grid_run(make_clip: MakeClip, build: Callable[[], GridPlan], keep: Keep) -> Run:
-    """The clips of a grid, and the grid after them.
+    """Build a run for a grid's clips, then the grid itself.
 
     Args:
         make_clip: The engine.
@@ -75,7 +78,7 @@ def grid_run(make_clip: MakeClip, build: Callable[[], GridPlan], keep: Keep) -> 
         keep: Called once for every finished clip and for the grid.
     """
 
-    def run(folder: Path) -> Generator[Told, None, None]:
+    def run(folder: Path) -> Generator[RunEvent, None, None]:
         plan = build()
         count = len(plan.requests)
         work, cells = folder / "work", folder / "cells"
@@ -85,15 +88,15 @@ def grid_run(make_clip: MakeClip, build: Callable[[], GridPlan], keep: Keep) -> 
             for number, event in events:
                 part = clip_of(number, count) if number <= count else Note("progress.the_grid", "the grid")
                 seed = plan.requests[min(number, count) - 1].seed
-                yield Told(_kept(event, keep), seed, part, goes_on=number <= count)
+                yield RunEvent(_keep_clip(event, keep), seed, part, goes_on=number <= count)
 
     return run
 
 
 def clip_of(number: int, count: int) -> Note:
-    """Which of several clips it is."""
+    """Name one of several clips by its number."""
     return Note("progress.clip", "clip {number} of {count}", number=number, count=count)
 
 
-def _kept(event: Event, keep: Keep) -> Event:
+def _keep_clip(event: Event, keep: Keep) -> Event:
     return keep(event) if isinstance(event, Clip) else event

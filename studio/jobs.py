@@ -1,4 +1,4 @@
-"""Jobs: clips that are made whether or not a page is open to show them, and found again by whoever knows their id.
+"""Jobs: clip runs that outlive their page and are found by id.
 
 A job runs in a thread of its own with the context of the call that started it, so that on ZeroGPU its visitor is
 billed. It keeps one frozen view of how it goes; pages follow that. Its id can't be guessed, and is all it takes to see
@@ -24,8 +24,8 @@ import numpy as np
 from pipelines.plan.errors import UserError
 from pipelines.plan.events import Clip, Progress
 from pipelines.plan.faults import Fault
-from studio.faults import told_of
-from studio.job_runs import Run, Told
+from studio.faults import to_user_error
+from studio.job_runs import Run, RunEvent
 
 PATIENCE_S = 60.0
 """A job that nobody has followed for so long is cancelled: time to load a page again, or to change trains."""
@@ -34,51 +34,53 @@ KEEP_S = 600.0
 """For so long after its end a job can be found again, with its files."""
 
 _LOOK_EVERY_S = 0.05
-_TELL_EVERY_S = 5.0  # a follower that is gone is noticed only where something is told
+_SEND_EVERY_S = 5.0  # a follower that is gone is noticed only where something is sent
 
-AsSeen = Callable[[Fault], Fault]
-"""Names in a fault what whoever is told sees."""
+RelabelFault = Callable[[Fault], Fault]
+"""Rewrites a fault in the terms that its reader sees, such as units by their numbers on the page."""
 
 
-def as_it_is(fault: Fault) -> Fault:
-    """The fault of a request, for those who have sent the request themselves."""
+def return_unchanged(fault: Fault) -> Fault:
+    """Return the fault itself: its reader sent the request."""
     return fault
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """How a job goes.
+    """State of a job, as pages show it.
 
     Args:
-        told: What its run told last; None while nothing is known.
+        latest: The last event of its run; None while nothing is known.
         preview: The newest of the clip at work, as `Progress` has it; None while there is none.
-        finished: What it told of finished clips, in order.
+        finished: The events of finished clips, in order.
         fault: Why it failed; None where it did not.
         cancelled: Whether it ended before its clips were made, and not by a fault.
         ended: Whether nothing more will come.
     """
 
-    told: Told | None = None
+    latest: RunEvent | None = None
     preview: np.ndarray | None = None
-    finished: tuple[Told, ...] = ()
+    finished: tuple[RunEvent, ...] = ()
     fault: UserError | None = None
     cancelled: bool = False
     ended: bool = False
 
     @property
     def progress(self) -> Progress | None:
-        """Of the clip at work; None where there is none, or nothing is known of it yet."""
-        event = self.told.event if self.told and not self.ended else None
+        """Progress of the clip at work; None while unknown."""
+        event = self.latest.event if self.latest and not self.ended else None
         return event if isinstance(event, Progress) else None
 
     @property
     def clips(self) -> tuple[Clip, ...]:
-        """The finished ones, in order."""
-        return tuple(told.event for told in self.finished if isinstance(told.event, Clip))
+        """The finished clips, in order."""
+        return tuple(run_event.event for run_event in self.finished if isinstance(run_event.event, Clip))
 
 
 class Job:
-    """A job and its latest view, which its thread replaces whole; threads and pages read it without a lock.
+    """A job and its latest view.
+
+    Its thread replaces the view whole; threads and pages read it without a lock.
 
     Args:
         folder: Its own, for its files.
@@ -96,7 +98,7 @@ class Job:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Have it end at its engine's next event."""
+        """Stop the job at its engine's next event."""
         self._cancelled.set()
 
     def is_wanted(self, patience_s: float) -> bool:
@@ -104,30 +106,30 @@ class Job:
         return not self._cancelled.is_set() and time.monotonic() - self._followed_at <= patience_s
 
     def show(self, **changed: Any) -> None:
-        """Change fields of the view; for the job's own thread."""
+        """Replace fields of the view; for the job's own thread."""
         self.view = replace(self.view, **changed)
 
-    def take(self, told: Told) -> None:
-        """Show what the run has told; for the job's own thread."""
-        event = told.event
+    def take(self, run_event: RunEvent) -> None:
+        """Update the view from a run's event; for the job's own thread."""
+        event = run_event.event
         if isinstance(event, Clip):
-            self.show(told=told, preview=None, finished=(*self.view.finished, told))
+            self.show(latest=run_event, preview=None, finished=(*self.view.finished, run_event))
         elif event.preview is None:
-            self.show(told=told)
+            self.show(latest=run_event)
         else:
-            self.show(told=told, preview=event.preview)
+            self.show(latest=run_event, preview=event.preview)
 
     async def follow(self) -> AsyncIterator[View]:
-        """Its views from now on, the last one when it has ended; some may be left out, and some come twice."""
-        last, told_at = None, 0.0
+        """Yield views until the end, perhaps skipping or repeating some."""
+        last, sent_at = None, 0.0
         while last is None or not last.ended:
             view, now = self.view, time.monotonic()
-            if view is last and now - told_at < _TELL_EVERY_S:
+            if view is last and now - sent_at < _SEND_EVERY_S:
                 await asyncio.sleep(_LOOK_EVERY_S)
                 continue
             self._followed_at = now
             yield view
-            last, told_at = view, now
+            last, sent_at = view, now
         self._followed_at = time.monotonic()
 
 
@@ -159,7 +161,7 @@ class Jobs:
     def start(
         self,
         run: Run,
-        as_seen: AsSeen = as_it_is,
+        relabel: RelabelFault = return_unchanged,
         *,
         visitor: str = "",
         typed: Mapping[str, Any] = MappingProxyType({}),
@@ -168,7 +170,7 @@ class Jobs:
 
         Args:
             run: Makes its clips; what it refuses is the job's fault to tell.
-            as_seen: Names in a fault what whoever is told sees, such as units by their numbers on the page.
+            relabel: Rewrites the job's fault in the terms of its reader.
             visitor: Who starts it, as `api.web.visitor_limit` calls visitors.
             typed: What the page shall find again beside the request, as the job's own `typed`.
 
@@ -190,33 +192,33 @@ class Jobs:
             job = self._jobs[job_id] = Job(Path(tempfile.mkdtemp(dir=self._folder.name)), visitor, typed)
         context = contextvars.copy_context()
         work = threading.Thread(
-            target=context.run, args=(self._run, job, run, as_seen), name=f"job-{job_id[:4]}", daemon=True
+            target=context.run, args=(self._run, job, run, relabel), name=f"job-{job_id[:4]}", daemon=True
         )
         work.start()
         return job_id
 
     def count(self, visitor: str | None = None) -> int:
-        """How many run or wait, those of one visitor or all. Takes no lock."""
+        """Count unfinished jobs of one visitor or all, without a lock."""
         jobs = list(self._jobs.values())
         return sum(not job.view.ended and visitor in (None, job.visitor) for job in jobs)
 
     def find(self, job_id: object) -> Job | None:
-        """The job with this id; None if there is none, or none any longer."""
+        """Find a job by id; None if unknown or expired."""
         self._sweep()
         return self._jobs.get(job_id) if isinstance(job_id, str) else None
 
-    def _run(self, job: Job, run: Run, as_seen: AsSeen) -> None:
+    def _run(self, job: Job, run: Run, relabel: RelabelFault) -> None:
         try:
             with closing(run(job.folder)) as events:
-                for told in events:
-                    job.take(told)
-                    is_last = isinstance(told.event, Clip) and not told.goes_on
+                for run_event in events:
+                    job.take(run_event)
+                    is_last = isinstance(run_event.event, Clip) and not run_event.goes_on
                     if not is_last and not job.is_wanted(self._patience_s):
                         job.show(cancelled=True)
                         break
         except Exception as err:
-            refusal = told_of(err)
-            job.show(fault=UserError(as_seen(refusal.fault)) if refusal.fault else refusal)
+            refusal = to_user_error(err)
+            job.show(fault=UserError(relabel(refusal.fault)) if refusal.fault else refusal)
         finally:
             if not job.view.finished:
                 shutil.rmtree(job.folder, ignore_errors=True)
@@ -227,13 +229,13 @@ class Jobs:
         """Forget jobs that ended long ago, and remove their files."""
         before = time.monotonic() - self._keep_s
         with self._lock:
-            old = [one for one, job in self._jobs.items() if job.ended_at is not None and job.ended_at < before]
-            gone = [self._jobs.pop(one) for one in old]
+            old = [job_id for job_id, job in self._jobs.items() if job.ended_at is not None and job.ended_at < before]
+            gone = [self._jobs.pop(job_id) for job_id in old]
         for job in gone:
             shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def too_many(most: int) -> Fault:
-    """What is wrong where a visitor has as many jobs as one may have."""
+    """Build the fault of a visitor with too many jobs."""
     rule, fix = "be at most {limit} at once for one visitor", "Wait until one is finished, or cancel it"
     return Fault("jobs.too_many_of_one", "jobs", rule, "one more", fix, limit=most)

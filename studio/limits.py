@@ -1,4 +1,4 @@
-"""What a visitor may ask for: the operator's limits, checked before any work. The command line has none."""
+"""Check visitors' requests against the operator's limits."""
 
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -9,18 +9,18 @@ from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest, field_bounds
 from pipelines.plan.settings import Settings, settings
 
-_Told = TypeVar("_Told")
-_Make = Callable[[GenerationRequest, Path], Generator[_Told, None, None]]
+_Event = TypeVar("_Event")
+_Make = Callable[[GenerationRequest, Path], Generator[_Event, None, None]]
 
 _LIMITED = {"num_frames": "max_frames", "width": "max_side", "height": "max_side", "num_inference_steps": "max_steps"}
 """Fields of the request and the settings that bound them."""
 
 
-def check_limits(request: GenerationRequest, found: Settings) -> None:
-    """Refuse what goes beyond the operator's limits.
+def check_limits(request: GenerationRequest, limits: Settings) -> None:
+    """Refuse a request beyond the operator's limits.
 
     Args:
-        found: The operator's settings.
+        limits: The operator's settings.
 
     Raises:
         InvalidRequestError: It does; the text names field, limit, value and control.
@@ -32,11 +32,11 @@ def check_limits(request: GenerationRequest, found: Settings) -> None:
         pipelines.plan.errors.InvalidRequestError: num_frames must be at most 32 on this server, got 64. Lower 'Frames'.
     """
     for name, limit in _LIMITED.items():
-        most, value = getattr(found, limit), getattr(request, name)
+        most, value = getattr(limits, limit), getattr(request, name)
         if most is not None and value > most:
             rule = "be at most {limit} on this server"
             raise InvalidRequestError(Fault("server.most", name, rule, value, "Lower {field:label}", limit=most))
-    if found.max_side is not None and max(request.clip_size) > found.max_side:
+    if limits.max_side is not None and max(request.clip_size) > limits.max_side:
         raise InvalidRequestError(
             Fault(
                 "server.largest_side",
@@ -44,13 +44,13 @@ def check_limits(request: GenerationRequest, found: Settings) -> None:
                 "leave both sides at most {limit} pixels on this server",
                 f"{request.hires_scale:g}",
                 "Lower {field:label}",
-                limit=found.max_side,
+                limit=limits.max_side,
                 seen="{got}, which makes {size}",
                 values={"size": "x".join(map(str, request.clip_size))},
             )
         )
     steps = request.num_inference_steps * request.iterations
-    if found.max_steps is not None and steps > found.max_steps:
+    if limits.max_steps is not None and steps > limits.max_steps:
         rounds, per_round = request.free_init_iterations, request.num_inference_steps
         raise InvalidRequestError(
             Fault(
@@ -59,16 +59,16 @@ def check_limits(request: GenerationRequest, found: Settings) -> None:
                 "make at most {limit} steps in all on this server",
                 f"{rounds} rounds of {per_round}",
                 "Lower {field:label}",
-                limit=found.max_steps,
+                limit=limits.max_steps,
                 values={"rounds": rounds, "per_round": per_round},
             )
         )
 
 
-def within_limits(make: _Make[_Told]) -> _Make[_Told]:
-    """The same engine, for visitors: it refuses what `check_limits` does, before it is called."""
+def within_limits(make: _Make[_Event]) -> _Make[_Event]:
+    """Wrap an engine so that it refuses requests beyond the limits."""
 
-    def limited(request: GenerationRequest, folder: Path) -> Generator[_Told, None, None]:
+    def limited(request: GenerationRequest, folder: Path) -> Generator[_Event, None, None]:
         check_limits(request, settings())
         yield from make(request, folder)
 
@@ -76,7 +76,7 @@ def within_limits(make: _Make[_Told]) -> _Make[_Told]:
 
 
 def allowed_bounds(name: str) -> tuple[float | None, float | None]:
-    """Lowest and highest value of a numeric field that a visitor may choose; None where there is no bound."""
+    """Return a numeric field's allowed bounds; None where unbounded."""
     low, high = field_bounds(name)
     most = getattr(settings(), _LIMITED[name]) if name in _LIMITED else None
     return low, high if most is None else min(most, high or most)

@@ -1,4 +1,4 @@
-"""The three ways to make a clip, as endpoints see them: which fields of the request each takes."""
+"""Modes of the endpoints: which request fields each one takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -16,7 +16,7 @@ _HOLD = ("latent_power", "latent_scale", "latent_power_last", "latent_scale_last
 
 
 class Mode(StrEnum):
-    """What a clip is made from; the value is the endpoint's name."""
+    """An input mode; the value is the endpoint's name."""
 
     TXT2VID = "txt2vid"
     IMG2VID = "img2vid"
@@ -24,7 +24,7 @@ class Mode(StrEnum):
 
     @property
     def in_words(self) -> str:
-        """What it does."""
+        """One-sentence description, as endpoints publish it."""
         return {
             Mode.TXT2VID: "Make a clip from words.",
             Mode.IMG2VID: "Make a clip that begins, and may end, with a picture.",
@@ -33,7 +33,7 @@ class Mode(StrEnum):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of the request it takes, in the order of its parameters."""
+        """Request fields it takes, in the order of its parameters."""
         return (
             FIELDS
             + {
@@ -53,7 +53,7 @@ SOURCE_FRAMES = "source_frames"
 
 
 def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what was uploaded, and put its hashes in its place; a text is taken for such a hash.
+    """Store uploaded files and replace them by hashes; texts stay.
 
     Args:
         mode: What is to be made, which may need a picture or a clip; None where nothing is made.
@@ -62,56 +62,56 @@ def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         InvalidRequestError: A file was not uploaded here or can't be used, or there is none.
     """
-    found = dict(values)
-    frames = found.pop(SOURCE_FRAMES, None)
-    packed = found.get("source_video")
+    fields = dict(values)
+    frames = fields.pop(SOURCE_FRAMES, None)
+    packed = fields.get("source_video")
     if isinstance(packed, Mapping):  # a zip may bring its masks; a mask of its own wins
-        found["source_video"], masks = keep_source([uploaded_path(packed, "source_video")])
-        found["mask"] = found.get("mask") or masks
+        fields["source_video"], masks = keep_source([uploaded_path(packed, "source_video")])
+        fields["mask"] = fields.get("mask") or masks
     for name in FILE_FIELDS:
-        if name in found:
-            found[name] = _kept(found[name], name)
+        if name in fields:
+            fields[name] = _keep_value(fields[name], name)
     if frames:
-        if found.get("source_video"):
+        if fields.get("source_video"):
             rule = "come without a {source_video:name}"
             raise InvalidRequestError(Fault("inputs.frames_and_video", "source_frames", rule, "both", "Leave one out"))
-        found["source_video"] = keep(uploaded_paths(frames, SOURCE_FRAMES), field=SOURCE_FRAMES)
+        fields["source_video"] = keep(uploaded_paths(frames, SOURCE_FRAMES), field=SOURCE_FRAMES)
     for name, needed in ((Mode.IMG2VID, "first_frame"), (Mode.VID2VID, "source_video")):
-        others = ("last_frame", *_STEERING)
-        if mode is name and not any(found.get(one) for one in (needed, *others)):
+        alternatives = ("last_frame", *_STEERING)
+        if mode is name and not any(fields.get(field) for field in (needed, *alternatives)):
             fix = "Send one, or use /txt2vid"
             raise InvalidRequestError(Fault("inputs.missing", needed, "be a file", "none", fix))
-    return found | keep_units(found, _kept)
+    return fields | keep_units(fields, _keep_value)
 
 
-def keep_units(values: Mapping[str, Any], kept: Callable[[Any, str], str]) -> dict[str, Any]:
-    """The control units and image prompts of a call, with hashes in the place of their files.
+def keep_units(values: Mapping[str, Any], keep_file: Callable[[Any, str], str]) -> dict[str, Any]:
+    """Replace the files of control units and image prompts by hashes.
 
     Args:
         values: Fields of the request; what is no unit is left to it.
-        kept: Keeps a file, by what the caller sent and the field that errors name.
+        keep_file: Keeps a file, by what the caller sent and the field that errors name.
     """
     return {
-        name: [_unit(one, name, kept) for one in values[name]]
+        name: [_unit(unit, name, keep_file) for unit in values[name]]
         for name in _STEERING
         if isinstance(values.get(name), Sequence) and not isinstance(values[name], str) and values[name]
     }
 
 
-def _kept(value: object, field: str) -> str:
+def _keep_value(value: object, field: str) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return keep([uploaded_path(value, field)], field=field)
 
 
-def _unit(value: object, field: str, kept: Callable[[Any, str], str]) -> object:
-    """A unit with hashes in the place of its files; what is no unit is left to the request."""
+def _unit(value: object, field: str, keep_file: Callable[[Any, str], str]) -> object:
+    """Replace a unit's files by hashes; other values pass unchanged."""
     if not isinstance(value, Mapping):
         return value
     unit = dict(value)
     if "clip" in unit:
-        unit["clip"] = kept(unit["clip"], f"{field} clip") if unit["clip"] else ""
+        unit["clip"] = keep_file(unit["clip"], f"{field} clip") if unit["clip"] else ""
     pictures = unit.get("pictures")
-    if isinstance(pictures, list) and all(isinstance(one, list) and len(one) == 2 for one in pictures):
-        unit["pictures"] = [(frame, kept(file, f"{field} pictures")) for frame, file in pictures]
+    if isinstance(pictures, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pictures):
+        unit["pictures"] = [(frame, keep_file(file, f"{field} pictures")) for frame, file in pictures]
     return unit

@@ -1,4 +1,4 @@
-"""A clip's length and rate where the caller leaves them to the source clip, or to the model's window."""
+"""Fill in a clip's length and rate from its source or model."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _WINDOW = GenerationRequest.model_fields["context_length"].default
 
 
 def is_open_length(num_frames: object) -> bool:
-    """Whether a number of frames is 0: the source clip's length, or else a window's.
+    """Whether a frame count is 0, meaning source length or window.
 
     Example:
         >>> [is_open_length(value) for value in (0, "0", 0.0, 16, None, False)]
@@ -22,7 +22,7 @@ def is_open_length(num_frames: object) -> bool:
 
 
 def fill_open_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill the number of frames and the frame rate from the source clip.
+    """Fill in frame count and rate from the source clip.
 
     A number of frames of 0, or none beside a source, is the length of the shortest of source, mask and the clips of
     control units; single pictures don't count, nor do those that belong to key frames. Where there is no clip, 0 is
@@ -54,7 +54,7 @@ def fill_open_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def source_cut(values: Mapping[str, Any]) -> Cut:
-    """Which frames of its source clip a request uses.
+    """Read which frames of its source clip a request uses.
 
     Raises:
         ValueError: That is none, in values that were not checked.
@@ -66,7 +66,7 @@ def source_cut(values: Mapping[str, Any]) -> Cut:
 
 
 def _lengths(values: Mapping[str, Any], cut: Cut) -> Iterator[int]:
-    """Frames of the clips that a request names, each as it is used."""
+    """Yield the used frame counts of a request's clips."""
     store, source = input_store(), values.get("source_video")
     if source and (count := len(store.probe(source, field="source_video").places(cut))) > 1:
         yield count

@@ -1,4 +1,4 @@
-"""The pictures and clips that a request names by hash, opened when the engine needs them."""
+"""Open a request's images and clips, named by hash, for the engine."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -13,7 +13,7 @@ from controlnet.preprocessors import options_of
 from media.audio import add_audio
 from media.frame_file import FrameFile
 from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
-from media.inputs import Decoded, named
+from media.inputs import Decoded, naming_field
 from pipelines.plan.choices import ColorMatch
 from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
 from pipelines.plan.errors import InvalidRequestError
@@ -47,12 +47,12 @@ def _control_cache() -> ControlCache:
 
 
 def source_facts(source: str, *, field: str = "source_video") -> InputFacts:
-    """What a source clip, or the input of another field, is."""
+    """Probe a source clip, or the input of another field."""
     return input_store().probe(source, field=field)
 
 
 def first_picture(source: str, *, start: int = 0) -> Frames:
-    """The frame a source clip is used from, in its own size.
+    """Decode the first used frame of a source, in its own size.
 
     Args:
         source: Its hash.
@@ -69,7 +69,7 @@ def first_picture(source: str, *, start: int = 0) -> Frames:
 
 
 def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInputs]:
-    """Open what a request names, and make what its control units follow.
+    """Open a request's inputs and preprocess the clips of control units.
 
     Closing the generator cancels; nothing half-made stays.
 
@@ -104,7 +104,7 @@ def open_inputs(request: GenerationRequest) -> Generator[Progress, None, ClipInp
 
 
 def open_compared(request: GenerationRequest) -> Generator[Progress, None, ClipInputs]:
-    """Open what finished frames are compared with: the source clip and its mask where colours are to match.
+    """Open the references for colour matching: source clip and mask.
 
     Raises:
         InvalidRequestError: As `open_inputs`.
@@ -119,19 +119,19 @@ def open_compared(request: GenerationRequest) -> Generator[Progress, None, ClipI
 
 
 def complaints(inputs: ClipInputs) -> list[str]:
-    """What is wrong with files that could be used all the same, in words for people."""
+    """Describe defects of files that could be used all the same."""
     clips = {
         "First frame": inputs.first_frame,
         "Last frame": inputs.last_frame,
         "Source clip": inputs.source,
         "Mask": inputs.mask,
     }
-    told = {name: clip.complaint for name, clip in clips.items() if isinstance(clip, FrameFile)}
-    return [f"{name}: {complaint}" for name, complaint in told.items() if complaint]
+    complaint_by_name = {name: clip.complaint for name, clip in clips.items() if isinstance(clip, FrameFile)}
+    return [f"{name}: {complaint}" for name, complaint in complaint_by_name.items() if complaint]
 
 
 def put_sound(request: GenerationRequest, clip: Path) -> str:
-    """Put the source clip's sound under an MP4 that was made from it.
+    """Mux the source clip's audio into an MP4 made from it.
 
     Returns:
         Why there is none, in words for people; empty if there is.
@@ -143,7 +143,7 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
         return "The sound was left out: frames in between make the clip slower than its source."
     with_sound = clip.with_suffix(".sound.mp4")
     path = input_store().path(request.source_video, field="source_video")
-    with named("source_video"):
+    with naming_field("source_video"):
         added = add_audio(
             clip, path, with_sound, start=request.source_start, num_frames=request.num_frames, fps=request.fps
         )
@@ -154,7 +154,7 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
 
 
 def preview_control(request: GenerationRequest, number: int = 1) -> "Generator[Progress, None, ControlClip]":
-    """What one of a request's control units would follow; the generation takes it from the cache.
+    """Preprocess the clip of one control unit; generation reuses the cache.
 
     Args:
         number: Which unit, from 1.
@@ -172,7 +172,7 @@ def _control(
     digest = f"{request.source_video} {request.source_start} {request.source_every} {request.image_fit}"
     if unit.clip:
         cut, field = Cut(max_frames=request.num_frames), f"controls {number}"
-        clip = yield from _told(input_store().decoding(unit.clip, cut, field=field), field)
+        clip = yield from _report_decoding(input_store().decoding(unit.clip, cut, field=field), field)
         digest = unit.clip
     if clip is None:
         rule, fix = "have a clip to follow", "Give it its own, or a source clip"
@@ -199,7 +199,7 @@ def _device() -> str:
 
 
 def _mask_cut(request: GenerationRequest) -> Cut:
-    """How the mask is cut to stay beside the source."""
+    """Cut the mask so that it stays beside the source."""
     return cut_beside(
         source_facts(request.source_video),
         source_cut(request.model_dump()),
@@ -214,21 +214,21 @@ def _source(request: GenerationRequest) -> Generator[Progress, None, FrameFile |
 
 
 def _read(request: GenerationRequest, sha256: str, cut: Cut, field: str) -> Generator[Progress, None, FrameFile | None]:
-    """Decoded in the size of the result, and no more frames than it has; None where the request names nothing."""
+    """Decode an input at the clip's size; None if not named."""
     if not sha256:
         return None
-    wanted = replace(
+    sized_cut = replace(
         cut,
         max_frames=min(cut.max_frames, request.num_frames),
         width=request.clip_size[0],
         height=request.clip_size[1],
         fit=ImageFit(request.image_fit),
     )
-    return (yield from _told(input_store().decoding(sha256, wanted, field=field), field))
+    return (yield from _report_decoding(input_store().decoding(sha256, sized_cut, field=field), field))
 
 
-def _told(work: Generator[Decoded, None, FrameFile], field: str) -> Generator[Progress, None, FrameFile]:
-    """Tell for people how far the decoding of an input is."""
+def _report_decoding(work: Generator[Decoded, None, FrameFile], field: str) -> Generator[Progress, None, FrameFile]:
+    """Report the decoding of an input as progress."""
     with closing(work):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What this studio runs on and with, for its page "About this studio"; no folder of the disk is named."""
+"""Facts about this installation for its page; no folder is named."""
 
 import platform
 import shutil
@@ -21,7 +21,7 @@ _AT_FIRST_CLIP = Note("facts.at_first_clip", "chosen at the first clip")
 
 
 def demo_request() -> GenerationRequest:
-    """The clip of the self-test: four steps of the embedded model."""
+    """Build the clip of the self-test: four steps, embedded model."""
     return build_request(
         prompt="a red circle moving right on a blue background",
         base_model=catalog.DEMO,
@@ -31,7 +31,7 @@ def demo_request() -> GenerationRequest:
 
 
 def studio_facts() -> dict[str, str]:
-    """Facts in words by what they are about, in the order to show them. Imports no torch, and waits for nothing."""
+    """Collect facts by label, without importing torch or waiting."""
     return _versions() | _computing() | _models() | _machine()
 
 
@@ -50,7 +50,10 @@ def _version(package: str) -> str:
 
 
 def _computing() -> dict[str, str]:
-    """What is known by now. On ZeroGPU the models live in other processes, of which nothing is known here."""
+    """Describe device, precision and loaded model as known so far.
+
+    On ZeroGPU the models live in other processes, of which nothing is known here.
+    """
     numbers: str = _AT_FIRST_CLIP
     loaded: str = Note("facts.none_yet", "none yet")
     generate, torch = sys.modules.get("pipelines.engine.generate"), sys.modules.get("torch")
@@ -77,13 +80,13 @@ def _models() -> dict[str, str]:
         "controls": catalog.controlnets(),
         "adapters": catalog.ip_adapters(),
     }
-    own = sum(entry.source == "local" for entries in kinds.values() for entry in entries)
+    num_local = sum(entry.source == "local" for entries in kinds.values() for entry in entries)
     counts = {kind: len(entries) for kind, entries in kinds.items()}
     words = (
         "{bases} base models, {motions} motion modules, {vaes} VAEs, {loras} LoRAs and embeddings, {controls} control "
         "models, {adapters} IP-Adapters; {own} of them from the operator's folder"
     )
-    return {Note("facts.models", "Models to choose from"): Note("facts.all_models", words, own=own, **counts)}
+    return {Note("facts.models", "Models to choose from"): Note("facts.all_models", words, own=num_local, **counts)}
 
 
 def _machine() -> dict[str, str]:

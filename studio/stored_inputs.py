@@ -1,4 +1,4 @@
-"""The pictures and clips this process was given, by their hash."""
+"""Store of this process's input images and clips, by hash."""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from media.image_and_mask import brings_masks
 from media.input_files import InputKind, sniff
 from media.input_store import InputStore
-from media.inputs import named
+from media.inputs import naming_field
 from media.picture_folder import pictures_in
 from media.picture_zip import PictureZip
 from pipelines.plan.errors import InvalidRequestError
@@ -18,13 +18,13 @@ from pipelines.plan.settings import settings
 
 @cache
 def input_store() -> InputStore:
-    """Where this process keeps what it is given."""
+    """Open the store of this process's inputs."""
     return InputStore(inputs_folder() / "inputs")
 
 
 @cache
 def inputs_folder() -> Path:
-    """Where they lie: the operator's folder, or one that goes with the process."""
+    """Locate inputs: the operator's folder, or a temporary one."""
     return settings().inputs_dir or Path(_temporary().name)
 
 
@@ -34,7 +34,7 @@ def _temporary() -> "tempfile.TemporaryDirectory[str]":
 
 
 def keep(paths: Sequence[Path], *, field: str) -> str:
-    """Keep a file, or several pictures as one clip in the order of their names; what a request calls them.
+    """Store a file, or several images ordered by name as one clip.
 
     Args:
         paths: Uploaded files, or such as the caller vouches for; none of them is changed.
@@ -57,7 +57,7 @@ def keep(paths: Sequence[Path], *, field: str) -> str:
 
 
 def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[str, str]:
-    """Keep a source clip as `keep` does; a zip with folders `image` and `mask` is taken apart.
+    """Store a source clip, splitting a zip of `image` and `mask`.
 
     Returns:
         The hash of the source, and that of the mask; empty where there is none.
@@ -70,8 +70,8 @@ def keep_source(paths: Sequence[Path], *, field: str = "source_video") -> tuple[
     return keep(paths, field=field), ""
 
 
-def keep_own(path: Path, *, field: str) -> str:
-    """Keep a file, or the pictures of a folder, that the operator names.
+def keep_local(path: Path, *, field: str) -> str:
+    """Store a file or image folder that the operator names.
 
     Raises:
         InvalidRequestError: As `keep`; or the folder has no pictures.
@@ -82,24 +82,24 @@ def keep_own(path: Path, *, field: str) -> str:
     return input_store().add_folder(path, field=field)
 
 
-def keep_own_source(path: Path, *, field: str = "source_video") -> tuple[str, str]:
-    """Keep a source clip that the operator names, taking a folder or zip with `image` and `mask` apart.
+def keep_local_source(path: Path, *, field: str = "source_video") -> tuple[str, str]:
+    """Store an operator's source, splitting folders or zips of `image` and `mask`.
 
     Returns:
         The hash of the source, and that of the mask; empty where there is none.
 
     Raises:
-        InvalidRequestError: As `keep_own`; or there are not as many masks as pictures.
+        InvalidRequestError: As `keep_local`; or there are not as many masks as pictures.
     """
     if not path.is_dir():
         return keep_source([path], field=field)
     if _brings_masks(path, field):
         return input_store().add_image_and_mask(path, field=field)
-    return keep_own(path, field=field), ""
+    return keep_local(path, field=field), ""
 
 
 def _brings_masks(path: Path, field: str) -> bool:
-    with named(field):
+    with naming_field(field):
         if path.is_dir():
             return brings_masks(pictures_in(path))
         if sniff(path) is not InputKind.ZIP:
@@ -115,7 +115,7 @@ def _refuse_masks(path: Path, field: str) -> None:
 
 
 def is_here(sha256: str) -> bool:
-    """Whether this process still has an input; it counts as used."""
+    """Whether the store still has an input; counts as use."""
     try:
         input_store().path(sha256)
     except InvalidRequestError:

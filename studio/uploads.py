@@ -1,4 +1,4 @@
-"""Files that visitors upload: the one place where a value from outside becomes a path."""
+"""Resolve uploaded files: the only values from outside that become paths."""
 
 import stat
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from pipelines.plan.faults import Fault
 
 
 def uploaded_path(value: object, field: str) -> Path:
-    """The file of an upload, as Gradio describes it: `{"path": …}` inside its upload folder.
+    """Resolve an upload to a file in Gradio's upload folder.
 
-    A plain text is refused: it would let anybody name any file of this computer. So is a link that leads out.
+    Gradio describes uploads as `{"path": …}`. A plain text is refused: it would let anybody name any file of this
+    computer. So is a link that leads out.
 
     Args:
         value: What the caller sent.
@@ -32,10 +33,10 @@ def uploaded_path(value: object, field: str) -> Path:
     """
     from gradio.utils import get_upload_folder  # costs seconds that the command line must not wait for
 
-    given = value.get("path") if isinstance(value, Mapping) else None
-    if isinstance(given, str) and given:
+    upload_path = value.get("path") if isinstance(value, Mapping) else None
+    if isinstance(upload_path, str) and upload_path:
         try:
-            path = Path(given).resolve(strict=True)
+            path = Path(upload_path).resolve(strict=True)
             if path.is_relative_to(Path(get_upload_folder()).resolve()) and stat.S_ISREG(path.stat().st_mode):
                 return path
         except (OSError, ValueError, RuntimeError):
@@ -45,7 +46,7 @@ def uploaded_path(value: object, field: str) -> Path:
 
 
 def uploaded_paths(value: Any, field: str) -> Sequence[Path]:
-    """The files of an upload of none, one or several.
+    """Resolve none, one or several uploads to files.
 
     Raises:
         InvalidRequestError: One of them is nothing that was uploaded here, or not here any more.
@@ -56,4 +57,4 @@ def uploaded_paths(value: Any, field: str) -> Sequence[Path]:
     """
     if value in (None, "", []):
         return []
-    return [uploaded_path(one, field) for one in (value if isinstance(value, list) else [value])]
+    return [uploaded_path(upload, field) for upload in (value if isinstance(value, list) else [value])]

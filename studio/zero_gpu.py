@@ -1,6 +1,7 @@
-"""ZeroGPU: a device that is lent for seconds. The engine runs there in turns, each of them in a process of its own.
+"""Run the engine on ZeroGPU, which lends a device for seconds.
 
-Elsewhere `spaces.GPU` hands a function back as it is, and the engine takes one turn that is as long as it needs.
+Each turn runs in a process of its own. Elsewhere `spaces.GPU` hands a function back as it is, and the engine takes one
+turn that is as long as it needs.
 """
 
 import logging
@@ -28,11 +29,11 @@ from studio.control_preview import MakePreview, preview_clip
 from studio.device_leases import LEAST_S, Turn, TurnEvent, take_turn
 from studio.engine import MakeClip, make_clip
 from studio.engine_start import STATE
-from studio.faults import faults_in_words, told_of
+from studio.faults import faults_in_words, to_user_error
 from studio.zero_gpu_errors import lending_in_words
 
 SIZE = "large"
-"""The card that is asked for: without saying so, a Space of many weights gets the larger one, at twice the quota."""
+"""The requested card: without a request, a Space of many weights gets the larger one, at twice the quota."""
 
 ROOM = 1.5
 """Turns ask for so many times what is expected of their clip."""
@@ -44,14 +45,14 @@ _log = logging.getLogger(__name__)
 
 
 def on_zero_gpu() -> bool:
-    """Whether this Space is lent its device."""
+    """Whether this Space runs on ZeroGPU."""
     return bool(os.environ.get("SPACES_ZERO_GPU"))
 
 
 def lend(
     engine: Callable[..., Generator[Any, None, None]], *, duration: int | Callable[..., int]
 ) -> Callable[..., Any]:
-    """A generator function that runs where the device is.
+    """Wrap a generator function to run where the device is.
 
     Args:
         engine: The function.
@@ -63,22 +64,22 @@ def lend(
     if not on_zero_gpu():
         return engine
 
-    def in_worker(*given: Any) -> Generator[Any, None, None]:
+    def in_worker(*args: Any) -> Generator[Any, None, None]:
         # What a worker raises arrives as the name of its class, but for errors of Gradio's.
         with faults_in_words():
-            yield from engine(*given)
+            yield from engine(*args)
 
     lent = spaces.GPU(duration=duration, size=SIZE)(in_worker)
 
-    def borrowing(*given: Any) -> Generator[Any, None, None]:
-        with lending_in_words(duration(*given) if callable(duration) else duration):
-            yield from lent(*given)
+    def borrowing(*args: Any) -> Generator[Any, None, None]:
+        with lending_in_words(duration(*args) if callable(duration) else duration):
+            yield from lent(*args)
 
     return borrowing
 
 
 def lent_engine(*, limit_s: int) -> MakeClip:
-    """The engine for the page and the endpoints of this Space.
+    """Build the engine for the page and endpoints of this Space.
 
     Args:
         limit_s: Seconds that one turn may hold the device. A clip that takes longer takes several.
@@ -105,7 +106,9 @@ def lent_engine(*, limit_s: int) -> MakeClip:
 
 
 def lent_preview(*, limit_s: int) -> MakePreview:
-    """What makes previews of control units on this Space: with the device only where a network computes.
+    """Build the preview function for control units.
+
+    It borrows the device only where a network computes.
 
     Args:
         limit_s: Seconds that a preview may hold the device.
@@ -128,7 +131,7 @@ def lent_preview(*, limit_s: int) -> MakePreview:
 
 
 def preview_seconds(request: GenerationRequest, *_: object, limit_s: int) -> int:
-    """For how many seconds a preview asks: what reading its network and looking at its frames is expected to take."""
+    """Estimate the lease of a preview: loading the network and preprocessing, seconds."""
     work = sum(
         pace_of(this_machine(), kind_of(request.base_model)).task_seconds(task)
         for task in tasks_of(request.model_copy(update={"controls": request.controls[:1]}))
@@ -138,9 +141,10 @@ def preview_seconds(request: GenerationRequest, *_: object, limit_s: int) -> int
 
 
 def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
-    """How long a turn of a request is to take: what its clip is expected to, with room to spare, if that is allowed.
+    """Estimate the length of a request's turn, in seconds.
 
-    A call that asks for less comes earlier in the platform's line, and is refused later by a visitor's quota.
+    That is its clip's expected time with room to spare, if allowed. A call that asks for less comes earlier in the
+    platform's line, and is refused later by a visitor's quota.
     """
     most = max(1, limit_s - TURN_MARGIN_S)
     try:
@@ -150,13 +154,13 @@ def turn_seconds(request: GenerationRequest, *, limit_s: int) -> float:
 
 
 def _following(work: Callable[[], None]) -> Generator[Progress, None, None]:
-    from pipelines.engine.weights.downloads import following
+    from pipelines.engine.weights.downloads import track_downloads
 
-    yield from following(work)
+    yield from track_downloads(work)
 
 
 def _fetch(request: GenerationRequest) -> None:
-    """Fetch all that a request reads first: a turn that downloads it would hold the device all the while."""
+    """Download a request's models before the device is leased."""
     from controlnet.fetching import fetch_weights
     from pipelines.engine.fetching import fetch_models
     from pipelines.engine.generate import default_store
@@ -166,17 +170,17 @@ def _fetch(request: GenerationRequest) -> None:
 
 
 def preload(base_model: str) -> None:
-    """Place a base model and its motion module where workers find them; without, every call would read them again.
+    """Load a base model and its motion module before `launch`.
 
-    To be called while the app starts, before `launch`. What goes wrong is logged and kept in `STATE`, and the page
-    comes up: whoever asks for the model is told the same, and others can be chosen.
+    Workers inherit them; without, every call would read them again. What goes wrong is logged and kept in `STATE`, and
+    the page comes up: whoever requests the model gets the same error, and others can be chosen.
     """
     from pipelines.engine.generate import default_store
     from pipelines.plan.catalog import complete
 
     try:
-        own = complete({"base_model": base_model})
-        default_store().load(own["base_model"], own["motion_module"])
+        fields = complete({"base_model": base_model})
+        default_store().load(fields["base_model"], fields["motion_module"])
     except Exception as err:  # whatever it is, a page with other models is more than none
-        STATE.trouble = str(told_of(err))
+        STATE.trouble = str(to_user_error(err))
         _log.exception("The base model could not be loaded ahead.")

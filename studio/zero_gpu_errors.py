@@ -1,4 +1,4 @@
-"""What ZeroGPU refuses, in words that a visitor can act on.
+"""Translate ZeroGPU's errors into messages that visitors can act on.
 
 `spaces` raises errors of Gradio's for it, with a title; what it says in seconds are those of the quota, of which a card
 takes more than one for a second. Source: `zero/client.py` and `zero/wrappers.py` of spaces 0.51.
@@ -28,18 +28,18 @@ _BY_BEGINNING = {
     f"line, {_LESS}, or {_LOGIN}.",
     "Expired ZeroGPU proxy token": "ZeroGPU's pass for this page has run out. Load it again, then press Generate.",
 }
-_QUOTA = re.compile(r"\((?P<asked>\d+)s requested vs\. (?P<left>-?\d+)s left\)(?:\. Try again in (?P<wait>[^.]+))?")
-_TOO_LONG = re.compile(r"The requested GPU duration \((?P<asked>\d+)s\) is larger")
+_QUOTA = re.compile(r"\((?P<requested>\d+)s requested vs\. (?P<left>-?\d+)s left\)(?:\. Try again in (?P<wait>[^.]+))?")
+_TOO_LONG = re.compile(r"The requested GPU duration \((?P<requested>\d+)s\) is larger")
 _OUT_OF_REACH = ("ZeroGPU API", "Unexpected end of stream", "Error while re-trying")
 _CUT_OFF = "GPU task aborted"
 
 
 @contextmanager
-def lending_in_words(asked_s: int) -> Iterator[None]:
-    """Put what goes wrong with a lent call into words.
+def lending_in_words(requested_s: int) -> Iterator[None]:
+    """Translate the errors of a lent call.
 
     Args:
-        asked_s: For how many seconds it asks.
+        requested_s: Seconds that it requests.
 
     Raises:
         CutOffError: The call was ended from outside.
@@ -49,7 +49,7 @@ def lending_in_words(asked_s: int) -> Iterator[None]:
     try:
         yield
     except gr.Error as err:
-        raise _told(str(err.message), err.title, asked_s) from err
+        raise _translate(str(err.message), err.title, requested_s) from err
     except httpx.HTTPError as err:
         raise _unreachable() from err
     except RuntimeError as err:
@@ -58,7 +58,7 @@ def lending_in_words(asked_s: int) -> Iterator[None]:
         raise
 
 
-def _told(text: str, title: str, asked_s: int) -> Exception:
+def _translate(text: str, title: str, requested_s: int) -> Exception:
     if not title.startswith("ZeroGPU"):  # the function's own
         return gr.Error(OUR_FAULT, print_exception=False) if text == OUR_FAULT else UserError(text)
     if text == _CUT_OFF:
@@ -66,24 +66,24 @@ def _told(text: str, title: str, asked_s: int) -> Exception:
             "The GPU was taken away before the clip was finished. To make it fit, lower 'Steps' or 'Frames'."
         )
     if quota := _QUOTA.search(text):
-        return _too_little_left(quota, asked_s)
+        return _too_little_left(quota, requested_s)
     if too_long := _TOO_LONG.search(text):
-        asked = too_long["asked"]
-        words = f"ZeroGPU lends no GPU for {asked} s of your quota at once. To go on, {_LESS}, or {_LOGIN}."
-        return RefusedError(words, may_ask_s=asked_s // 2)  # the longest that is allowed is not told
+        requested = too_long["requested"]
+        words = f"ZeroGPU lends no GPU for {requested} s of your quota at once. To go on, {_LESS}, or {_LOGIN}."
+        return RefusedError(words, may_ask_s=requested_s // 2)  # the longest that is allowed is not told
     for beginning, words in _BY_BEGINNING.items():
         if text.startswith(beginning):
             return RefusedError(words)
     return RuntimeError(f"{title}: {text}")
 
 
-def _too_little_left(quota: re.Match[str], asked_s: int) -> RefusedError:
-    asked, left, wait = int(quota["asked"]), max(0, int(quota["left"])), quota["wait"]
+def _too_little_left(quota: re.Match[str], requested_s: int) -> RefusedError:
+    requested, left, wait = int(quota["requested"]), max(0, int(quota["left"])), quota["wait"]
     back = f"come back in {wait} (hours, minutes, seconds)" if wait else "come back tomorrow"
     return RefusedError(
-        f"This asks for {asked} s of your ZeroGPU quota, of which {left} s are left. To go on, {_LESS}, {_LOGIN}, or "
-        f"{back}.",
-        may_ask_s=left * asked_s // asked if asked else None,
+        f"This asks for {requested} s of your ZeroGPU quota, of which {left} s are left. To go on, {_LESS}, "
+        f"{_LOGIN}, or {back}.",
+        may_ask_s=left * requested_s // requested if requested else None,
     )
 
 

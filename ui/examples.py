@@ -1,4 +1,4 @@
-"""Examples on the page: moving thumbnails for the open tab, which fill its controls."""
+"""Galleries of examples that fill the controls of a tab."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from ui.inputs.control_units import PARTS, UNITS, part, unit_values
 from ui.inputs.vid2vid import source_at_hand
 from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
-from ui.parts.restored_inputs import KEPT
+from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.tabs import ModeTabs
 from ui.words.speech import word
 
@@ -26,7 +26,7 @@ _SHARED = ("prompt", "seed", "num_frames", "fps")
 
 
 def place_examples() -> dict[Mode, gr.Gallery]:
-    """Lay out a gallery for each tab; the first tab's is in sight."""
+    """Lay out a gallery per tab; the first one is visible."""
     return {
         mode: gr.Gallery(
             [(str(example.thumbnail), example.label) for example in examples_of(mode)],
@@ -46,7 +46,7 @@ def place_examples() -> dict[Mode, gr.Gallery]:
 
 
 def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls: Mapping[str, Component]) -> None:
-    """Let a click fill the controls, and the open tab decide which gallery is seen.
+    """Fill controls on a click; show the open tab's gallery.
 
     Args:
         galleries: By the tabs they belong to.
@@ -61,7 +61,7 @@ def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls
         queue=False,
         **QUIET,
     )
-    targets: dict[str, Block] = {str(one.elem_id): one for one in tabs.shown}
+    targets: dict[str, Block] = {str(component.elem_id): component for component in tabs.restorable}
     targets |= {**tabs.inputs, **{name: controls[name] for name in _SHARED}}
     for kind, gallery in galleries.items():
         outputs = [gallery, *(targets[name] for name in _touched(kind))]
@@ -69,13 +69,14 @@ def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls
 
 
 def _touched(mode: Mode) -> list[str]:
-    """What an example of a tab may set, by `elem_id`."""
+    """List the `elem_id`s that an example of a tab sets."""
     if mode is Mode.TXT2VID:
         return ["prompt", "seed"]
     if mode is Mode.IMG2VID:
-        return ["prompt", "seed", "first_frame", KEPT]
+        return ["prompt", "seed", "first_frame", RESTORED_HASHES]
     units = [part(number, name) for number in range(1, UNITS + 1) for name in PARTS]
-    return [*_SHARED, "strength", "source_video", "source_files", KEPT, "source_told", "mask_painting", *units]
+    source = ["source_video", "source_files", RESTORED_HASHES, "source_told", "mask_painting"]
+    return [*_SHARED, "strength", *source, *units]
 
 
 def _filler(mode: Mode) -> Callable[..., Iterator[list[Any]]]:
@@ -97,11 +98,11 @@ def _values(example: Example, base_model: str, folder: Path) -> dict[str, Any]:
     values |= {name: shutil.copy(path, folder) for name, path in example.files.items()}
     if example.mode is Mode.TXT2VID:
         return values
-    values[KEPT] = ""
+    values[RESTORED_HASHES] = ""
     if example.mode is Mode.VID2VID:
         source = keep([example.files["source_video"]], field="source_video")
-        told, picture = source_at_hand({"source_video": source, "source_start": 0, "source_every": 1})
-        wanted = [ControlUnit(**unit).model_dump(mode="json") for unit in example.fields["controls"]]
-        units, _, _ = unit_values(wanted, base_model)
-        values |= units | {"source_told": told, "mask_painting": picture, "source_files": None}
+        line, picture = source_at_hand({"source_video": source, "source_start": 0, "source_every": 1})
+        units_json = [ControlUnit(**unit).model_dump(mode="json") for unit in example.fields["controls"]]
+        units, _, _ = unit_values(units_json, base_model)
+        values |= units | {"source_told": line, "mask_painting": picture, "source_files": None}
     return values

@@ -1,4 +1,4 @@
-"""The line about the GPU: why clips are made on the CPU though there is one, or what to know of it."""
+"""Line about the GPU, such as why it is not used."""
 
 import gradio as gr
 
@@ -10,7 +10,7 @@ from ui.words.tables import ENGLISH
 
 
 def place_gpu_line(page: gr.Blocks) -> None:
-    """Lay out the line, inside the Blocks that is being built, where there is something to say."""
+    """Lay out the line in the Blocks, if there is a note."""
     if not find_gpu().note:
         return
     line = gr.HTML(gpu_html(), elem_id="gpu_line", padding=False)
@@ -18,6 +18,6 @@ def place_gpu_line(page: gr.Blocks) -> None:
 
 
 def gpu_html(language: str = ENGLISH) -> str:
-    """What to say of the GPU; empty where all is well."""
+    """Render the note about the GPU; empty where all is well."""
     gpu = find_gpu()
     return message_html(say(language, f"told.gpu.{gpu.note}", **gpu.details)) if gpu.note else ""

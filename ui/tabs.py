@@ -1,4 +1,4 @@
-"""The tabs for what a clip is made from, and below them what those with pictures or clips share."""
+"""Tabs for what a clip starts from, and their shared inputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,39 +17,39 @@ from ui.inputs.source_size import wire_size_button
 from ui.inputs.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
-from ui.parts.restored_inputs import KEPT
+from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.words.speech import word
 
 
 @dataclass(frozen=True)
 class ModeTabs:
-    """What the tabs hold.
+    """Widgets of the tabs.
 
     Args:
         inputs: The components whose values go into a request, by their `elem_id`; the first is the open tab.
         previews: The preview of each control unit.
-        others: What shows something and is no input.
+        passive: Widgets that are no input.
     """
 
     inputs: dict[str, Component]
     previews: list[UnitPreview]
-    others: "_Others"
+    passive: "_PassiveWidgets"
 
     @property
-    def shown(self) -> list[Block]:
-        """What a restored request changes beside the inputs."""
-        parts = self.others
-        return [parts.modes, parts.steering, parts.source_told, parts.painter.editor]
+    def restorable(self) -> list[Block]:
+        """List what a restored request changes beside the inputs."""
+        parts = self.passive
+        return [parts.modes, parts.steering, parts.source_line, parts.painter.editor]
 
 
 @dataclass(frozen=True)
-class _Others:
+class _PassiveWidgets:
     modes: gr.Tabs
     tabs: dict[Mode, gr.Tab]
     steering: gr.Column
     hold: gr.HTML
     first_size: gr.Button
-    source_told: gr.HTML
+    source_line: gr.HTML
     source_size: gr.Button
     painter: MaskPainter
 
@@ -61,8 +61,8 @@ def place_tabs(base_model: str) -> ModeTabs:
         base_model: Id of the one whose control models are listed at first.
     """
     mode = gr.Textbox(Mode.TXT2VID.value, label="Mode", elem_id="mode", visible="hidden")
-    kept = gr.Textbox("", label="Files of a restored request", elem_id=KEPT, visible="hidden")
-    inputs: dict[str, Component] = {"mode": mode, KEPT: kept}
+    restored_hashes = gr.Textbox("", label="Files of a restored request", elem_id=RESTORED_HASHES, visible="hidden")
+    inputs: dict[str, Component] = {"mode": mode, RESTORED_HASHES: restored_hashes}
     tabs: dict[Mode, gr.Tab] = {}
 
     def tab(kind: Mode) -> gr.Tab:
@@ -75,7 +75,7 @@ def place_tabs(base_model: str) -> ModeTabs:
         with tab(Mode.IMG2VID):
             pictures, hold, first_size = build_img2vid()
         with tab(Mode.VID2VID):
-            source, told, source_size, painter = build_vid2vid()
+            source, source_line, source_size, painter = build_vid2vid()
     inputs |= pictures | source
     previews = []
     with gr.Column(visible=False, elem_id="steering") as steering:
@@ -86,7 +86,9 @@ def place_tabs(base_model: str) -> ModeTabs:
                 with gr.Accordion(word(f"section.unit_{number}"), open=number == 1):
                     inputs |= build_unit(number, base_model)
                     previews.append(place_preview(number))
-    return ModeTabs(inputs, previews, _Others(modes, tabs, steering, hold, first_size, told, source_size, painter))
+    return ModeTabs(
+        inputs, previews, _PassiveWidgets(modes, tabs, steering, hold, first_size, source_line, source_size, painter)
+    )
 
 
 def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
@@ -97,14 +99,14 @@ def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
         controls: The control of every field that words alone need.
     """
     plain = QUIET | {"queue": False}
-    parts = placed.others
+    parts = placed.passive
     for kind, tab in parts.tabs.items():
         # Which tab is open is known in the browser, so that Generate can't come before the answer of a server.
         tab.select(None, None, placed.inputs["mode"], js=f"() => '{kind.value}'", **plain)
-        tab.select(lambda shown=kind is not Mode.TXT2VID: gr.update(visible=shown), None, parts.steering, **plain)
+        tab.select(lambda visible=kind is not Mode.TXT2VID: gr.update(visible=visible), None, parts.steering, **plain)
     num_frames = {"num_frames": controls["num_frames"]}
     follow_hold(placed.inputs | num_frames, parts.hold)
-    wire_vid2vid(placed.inputs, parts.source_told, parts.painter, controls)
+    wire_vid2vid(placed.inputs, parts.source_line, parts.painter, controls)
     files = [placed.inputs[name] for name in ("source_video", "source_files")]
     wire_size_button(parts.source_size, source_shape, files, controls)
     wire_size_button(parts.first_size, first_shape, [placed.inputs["first_frame"]], controls)

@@ -1,7 +1,9 @@
-"""How the page looks, and its two keys. Gradio 6 takes these at `launch`, not when the page is built."""
+"""Theme, style sheet and keys of the page.
+
+Gradio 6 takes these at `launch`, not when the page is built.
+"""
 
 import json
-from typing import Any
 
 import gradio as gr
 
@@ -152,8 +154,8 @@ document.addEventListener("load", ({target}) => {
 """
 
 
-def page_looks() -> dict[str, Any]:
-    """Arguments for `launch` that decide how the page looks and what it says, in every language."""
+def page_looks() -> dict[str, object]:
+    """Build the arguments of `launch` for looks and languages."""
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate").set(
         # The theme's own greys for labels and help miss the contrast that small text needs.
         body_text_color_subdued="*neutral_600",

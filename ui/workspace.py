@@ -1,4 +1,4 @@
-"""The studio: tabs for what a clip is made from, over one set of controls that all of them share."""
+"""The studio: tabs over one set of shared controls."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -32,16 +32,16 @@ from ui.inputs.modes import request_fields
 from ui.inputs.presets import place_presets, wire_presets
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
-from ui.parts.restored_inputs import place_kept
+from ui.parts.restored_inputs import place_restored_files
 from ui.redraw_on_load import redraw_on_load
 from ui.results.estimate_line import follow_estimate, place_estimate
 from ui.results.gallery_view import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.results.grid_form import GridPlace, grid_handler, place_grid
-from ui.results.job_events import Start, started, wire_jobs
+from ui.results.job_events import Start, start_job, wire_jobs
 from ui.results.restore import place_restore, wire_found_again, wire_restore
 from ui.results.results import Results, place_results
 from ui.tabs import ModeTabs, place_tabs, wire_tabs
-from ui.words.refusals import as_numbered
+from ui.words.refusals import renumber_unit
 from ui.words.speech import word
 from ui.words.tables import heading_key
 
@@ -49,7 +49,7 @@ from ui.words.tables import heading_key
 def build_studio(
     make_clip: MakeClip, make_preview: MakePreview, jobs: Jobs, queue: dict[str, Any], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
-    """Lay out the studio and wire it, inside the Blocks that is being built.
+    """Lay out and wire the studio, inside the current Blocks.
 
     Args:
         make_clip: The engine.
@@ -63,21 +63,21 @@ def build_studio(
         of the tabs, of control units and of image prompts, by their `elem_id`.
     """
     model = catalog.default_base_model()
-    model_told = gr.Markdown(model_line(model), elem_id="model_line")
-    own = catalog.complete({"base_model": model.id})
-    found: dict[str, Component] = {}
+    model_line_box = gr.Markdown(model_line(model), elem_id="model_line")
+    defaults = catalog.complete({"base_model": model.id})
+    components: dict[str, Component] = {}
 
     def place(name: str) -> None:
-        found[name] = build_control(name, own.get(name), base_model=model.id)
+        components[name] = build_control(name, defaults.get(name), base_model=model.id)
 
     with gr.Column(elem_id="studio"):
         with gr.Column(elem_id="ask"):
             tabs = place_tabs(model.id)
-            kept = place_kept()
+            restored_files = place_restored_files()
             place("prompt")
             timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
             buttons = _place_buttons()
-            estimated = place_estimate(own)
+            estimated = place_estimate(defaults)
             advice = gr.HTML(elem_id="advice", visible=False, padding=False)
             examples = place_examples()
         with gr.Column(elem_id="result"):
@@ -91,58 +91,60 @@ def build_studio(
                 place("seed")
                 batch_count = _place_batch_count()
             image_prompt = build_image_prompt(model.id)
-            more = _place_settings(place, found, own)
+            extras = _place_settings(place, components, defaults)
             grid = place_grid()
         gallery = place_gallery()
-    controls, inputs = {name: found[name] for name in FIELDS}, tabs.inputs | image_prompt
+    controls, inputs = {name: components[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    making = _making(make_clip, jobs, everything, results, (gallery, grid))
+    making = _button_handlers(make_clip, jobs, everything, results, (gallery, grid))
     job_id = wire_jobs(jobs, results, gallery, making, page.load)
     wire_gallery(gallery, page)
     wire_previews(tabs.previews, make_preview, queue, everything)
-    wire_models(controls, model_told, more.motion_told, advice)
-    wire_presets(presets, controls, more.motion_told)
+    wire_models(controls, model_line_box, extras.motion_line_box, advice)
+    wire_presets(presets, controls, extras.motion_line_box)
     beside = {"batch_count": batch_count, **inputs, **grid.inputs}
     follow_estimate(controls, beside, (*estimated, grid.estimate), results)
-    follow_windows(controls, more.windows)
+    follow_windows(controls, extras.windows)
     follow_timeline(controls, timeline)
     _wire_inputs(tabs, inputs, examples, controls)
-    redraw_on_load(page, controls | inputs, [model_told, more.motion_told, more.windows, tabs.others.hold, *estimated])
-    wire_lists(more.refresh, controls, more.picker, inputs)
-    settable = [*everything, *tabs.shown, model_told, more.motion_told, more.picker]
-    wire_restore(restore, kept, results, gallery, settable)
-    wire_found_again(jobs, job_id, page.load, restore, [kept.column, kept.told, *settable])
+    redraw_on_load(
+        page, controls | inputs, [model_line_box, extras.motion_line_box, extras.windows, tabs.passive.hold, *estimated]
+    )
+    wire_lists(extras.refresh, controls, extras.picker, inputs)
+    settable = [*everything, *tabs.restorable, model_line_box, extras.motion_line_box, extras.picker]
+    wire_restore(restore, restored_files, results, gallery, settable)
+    wire_found_again(jobs, job_id, page.load, restore, [restored_files.column, restored_files.line, *settable])
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
 
 class _MoreSettings(NamedTuple):
-    """What the accordions hold beside the fields."""
+    """Widgets of the accordions beside the fields."""
 
     windows: gr.HTML
-    motion_told: gr.Markdown
+    motion_line_box: gr.Markdown
     picker: gr.Dropdown
     refresh: gr.Button
 
 
 def _place_settings(
-    place: Callable[[str], None], found: Mapping[str, Component], own: Mapping[str, Any]
+    place: Callable[[str], None], components: Mapping[str, Component], defaults: Mapping[str, Any]
 ) -> _MoreSettings:
     for title, names in GROUPS.items():
         with gr.Accordion(word(heading_key(title)), open=False):
             for name in names:
                 place(name)
             if "context_length" in names:
-                windows = gr.HTML(windows_html(own), elem_id="windows", padding=False)
+                windows = gr.HTML(windows_html(defaults), elem_id="windows", padding=False)
             if "base_model" in names:
-                motion_told = gr.Markdown(motion_line(own["motion_module"]), elem_id="motion_line")
-                picker = build_lora_picker(found["prompt"], found["base_model"])
+                motion_line_box = gr.Markdown(motion_line(defaults["motion_module"]), elem_id="motion_line")
+                picker = build_lora_picker(components["prompt"], components["base_model"])
                 refresh = gr.Button(word("button.refresh"), elem_id="refresh", size="sm")
-    return _MoreSettings(windows, motion_told, picker, refresh)
+    return _MoreSettings(windows, motion_line_box, picker, refresh)
 
 
 def _place_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
-    """Generate, Draft and Cancel."""
+    """Lay out Generate, Draft and Cancel."""
     with gr.Row():
         return (
             gr.Button(word("button.generate"), variant="primary", elem_id="generate", scale=3, min_width=120),
@@ -163,14 +165,17 @@ def _place_batch_count() -> gr.Number:
     )
 
 
-def _making(
+def _button_handlers(
     make_clip: MakeClip,
     jobs: Jobs,
     inputs: list[Component],
     results: Results,
     places: tuple[GalleryPlace, GridPlace],
 ) -> dict[gr.Button, tuple[Start, Sequence[Block]]]:
-    """What each button that makes a clip calls, and with what. The endpoints have clean functions of their own."""
+    """Map each button that makes a clip to handler and inputs.
+
+    The endpoints have clean functions of their own.
+    """
     gallery, grid = places
     visitor = gallery.visitor
     names = [str(control.elem_id) for control in (*inputs, visitor)]
@@ -189,25 +194,25 @@ def _making(
 def _wire_inputs(
     tabs: ModeTabs, inputs: dict[str, Component], examples: dict[Mode, gr.Gallery], controls: dict[str, Component]
 ) -> None:
-    """Connect what a clip is made from beside words."""
+    """Connect the inputs beside the prompt."""
     wire_tabs(tabs, controls)
     wire_examples(examples, tabs, controls)
     wire_image_prompt(inputs, controls["base_model"])
 
 
-def _requests(given: Mapping[str, Any]) -> list[GenerationRequest]:
-    return build_batch(request_fields(given), batch_count=given["batch_count"], most=settings().max_clips)
+def _build_requests(field_values: Mapping[str, Any]) -> list[GenerationRequest]:
+    return build_batch(request_fields(field_values), batch_count=field_values["batch_count"], most=settings().max_clips)
 
 
 def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: bool = False) -> Start:
-    """What is behind Generate and Draft; parameters are the fields of the request and what inputs are made from."""
+    """Build the handler of Generate and Draft."""
 
     def generate(*values: Any) -> str:
-        given = dict(zip(names, values, strict=True))
-        keep = keeper(given["visitor"])
-        as_seen = partial(as_numbered, numbers=switched_on(given))
-        run = clips_run(make_clip, partial(_requests, given), keep, drafts=drafts)
-        return started(jobs, run, as_seen, {name: given[name] for name in ("seed", "batch_count")})
+        field_values = dict(zip(names, values, strict=True))
+        keep = keeper(field_values["visitor"])
+        relabel = partial(renumber_unit, numbers=switched_on(field_values))
+        run = clips_run(make_clip, partial(_build_requests, field_values), keep, drafts=drafts)
+        return start_job(jobs, run, relabel, {name: field_values[name] for name in ("seed", "batch_count")})
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -216,18 +221,18 @@ def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: b
 
 
 def _in_full(make_clip: MakeClip, jobs: Jobs) -> Start:
-    """The function behind 'Render this in full': makes the clip that the one on show is a draft of."""
+    """Build the handler that renders the shown draft in full."""
 
     def in_full(recipe: str, visitor: object) -> str:
-        return started(jobs, clips_run(make_clip, lambda: [GenerationRequest.from_json(recipe)], keeper(visitor)))
+        return start_job(jobs, clips_run(make_clip, lambda: [GenerationRequest.from_json(recipe)], keeper(visitor)))
 
     return in_full
 
 
 def _extender(make_clip: MakeClip, jobs: Jobs) -> Start:
-    """The function behind Extend: goes on with the clip on show, whatever the controls say by now."""
+    """Build the handler of Extend, which ignores the controls."""
 
     def extend(recipe: str, frames: int | None, visitor: object) -> str:
-        return started(jobs, clips_run(make_clip, lambda: [extend_request(recipe, frames)], keeper(visitor)))
+        return start_job(jobs, clips_run(make_clip, lambda: [extend_request(recipe, frames)], keeper(visitor)))
 
     return extend

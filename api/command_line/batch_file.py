@@ -1,4 +1,4 @@
-"""A batch from a file: a JSON object a line, a clip each. All lines are checked before the first clip is made."""
+"""Read a batch from a JSON Lines file, one clip per line."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ _SHOWN = 60
 
 
 def read_batch(name: str) -> list[tuple[int, str]]:
-    """The lines of a batch file that are not empty, with their numbers from 1.
+    """Read a batch file's non-empty lines, numbered from 1.
 
     Args:
         name: Its path; "-" for standard input.
@@ -30,7 +30,7 @@ def read_batch(name: str) -> list[tuple[int, str]]:
     """
     try:
         data = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
-        lines = _decoded(data).split("\n")
+        lines = _decode(data).split("\n")
     except OSError as err:
         raise UserError(
             Fault(
@@ -54,8 +54,8 @@ def read_batch(name: str) -> list[tuple[int, str]]:
                 seen="byte {got:,} that is none",
             )
         ) from err
-    found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
+    numbered_lines = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not numbered_lines:
         raise UserError(
             Fault(
                 code="batch.empty",
@@ -65,17 +65,17 @@ def read_batch(name: str) -> list[tuple[int, str]]:
                 fix='Write {{"prompt": "a red circle"}}',
             )
         )
-    return found
+    return numbered_lines
 
 
-def _decoded(data: bytes) -> str:
-    """UTF-8, or what Windows' shell writes behind `>`."""
+def _decode(data: bytes) -> str:
+    """Decode UTF-8, or what Windows' shell writes behind `>`."""
     text, is_certain = decode_text(data) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else (None, False)
     return text if text and is_certain else data.decode("utf-8-sig")
 
 
 def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *, skip_done: bool = False) -> list[Job]:
-    """Check all lines and make the request of every clip, before the first is made.
+    """Check all lines and build every clip's request.
 
     A line is read as if its members were options behind those of the command line: what it says takes the place of
     the same option, null takes an option away, and a field that is given anywhere wins over presets and recipes.
@@ -90,36 +90,36 @@ def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *,
     """
     jobs: list[Job] = []
     faults: list[str] = []
-    taken: dict[Path, int] = {}
+    line_of_path: dict[Path, int] = {}
     for line, text in lines:
         try:
             job = _job(line, _members(text), defaults, skip_done=skip_done)
             for output in job.outputs:
-                _take_name(output, line, taken)
+                _take_name(output, line, line_of_path)
             jobs.append(job)
         except UserError as err:
             faults.append(f"line {line}: {err}")
     if faults:
-        more = len(faults) - _MOST_FAULTS
+        num_hidden = len(faults) - _MOST_FAULTS
         raise InvalidRequestError(
-            "\n".join(faults[:_MOST_FAULTS] + ([f"… and {more:,} more lines."] if more > 0 else []))
+            "\n".join(faults[:_MOST_FAULTS] + ([f"… and {num_hidden:,} more lines."] if num_hidden > 0 else []))
         )
     return jobs
 
 
 def shared_folders(defaults: Mapping[str, Any]) -> Iterator[Path]:
-    """The folders that `-o` names for the clips of all lines; they need not be there yet."""
+    """Yield the folders that `-o` names; they may not exist yet."""
     for text in defaults.get("output", ()):
-        if line_pattern(text) != text and Output.named(text).is_folder:
+        if line_pattern(text) != text and Output.parse(text).is_folder:
             yield Path(line_pattern(text)).parent
 
 
 def _members(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        members = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise InvalidRequestError(_no_json(text, err)) from err
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise InvalidRequestError(
             Fault(
                 code="batch.line_no_object",
@@ -129,18 +129,18 @@ def _members(text: str) -> dict[str, Any]:
             )
         )
     for name in ("formats", "count", "seeds", "grid"):
-        if name in found:
+        if name in members:
             of_formats = name == "formats"
             raise InvalidRequestError(
                 Fault(
                     code="batch.formats_in_line" if of_formats else "batch.several_in_line",
                     field=name,
                     rule="not be in a line",
-                    got=found[name],
+                    got=members[name],
                     fix="The names of outputs say the formats" if of_formats else "A line is one clip",
                 )
             )
-    return found
+    return members
 
 
 def _no_json(text: str, err: Exception) -> Fault:
@@ -160,34 +160,34 @@ def _job(line: int, members: Mapping[str, Any], defaults: Mapping[str, Any], *, 
     if isinstance(options.get("recipe"), Mapping):
         options["recipe"] = json.dumps(options["recipe"])
     names = _names(options.pop("output", None), is_own="output" in members)
-    outputs = [Output.named(name.replace(LINE, f"{line:04}")) for name in names]
+    outputs = [Output.parse(name.replace(LINE, f"{line:04}")) for name in names]
     values = clip_values(options, lambda text: warn(f"line {line}: {text}"))
     request = build_one(values | {"formats": formats_of(outputs)})
-    outputs = [output.of_seed(request.seed) for output in outputs]
+    outputs = [output.with_seed(request.seed) for output in outputs]
     done = done_seed(request, outputs, any_seed=is_seed_open(values)) if skip_done else None
     if done is None:
         check_places(outputs)
     return Job(request, tuple(outputs), line, done)
 
 
-def _names(given: object, *, is_own: bool) -> list[str]:
-    """The names of a line's files, with places for what tells lines apart in those that lines share."""
-    names = [given] if isinstance(given, str) else given
+def _names(output: object, *, is_own: bool) -> list[str]:
+    """List a line's file names; shared ones get distinguishing placeholders."""
+    names = [output] if isinstance(output, str) else output
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise InvalidRequestError(
             Fault(
                 code="batch.no_output",
                 field="output",
                 rule="be a name, or a list of names",
-                got="none" if given is None else given,
+                got="none" if output is None else output,
                 fix="Write -o clips/, or output into the line",
             )
         )
     return names if is_own else [line_pattern(name) for name in names]
 
 
-def _take_name(output: Output, line: int, taken: dict[Path, int]) -> None:
-    other = taken.setdefault(output.path.resolve(), line)
+def _take_name(output: Output, line: int, line_of_path: dict[Path, int]) -> None:
+    other = line_of_path.setdefault(output.path.resolve(), line)
     if other != line:
         raise InvalidRequestError(
             Fault(

@@ -1,4 +1,4 @@
-"""What the options describe → requests: recipes, presets and files brought together."""
+"""Build requests from options: recipes, presets and files combined."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipelines.plan import catalog
 from pipelines.plan.draft import draft_of
 from pipelines.plan.errors import InvalidRequestError, UserError
 from pipelines.plan.faults import Fault
-from pipelines.plan.presets import preset_values, wanted_lora
+from pipelines.plan.presets import preset_values, required_lora
 from pipelines.plan.prompt.tags import read_tags
 from pipelines.plan.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
 from pipelines.plan.shown_values import shown
@@ -22,11 +22,13 @@ from studio.stored_inputs import input_store
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
 Note = Callable[[str], None]
-"""Tells what is no fault but worth knowing."""
+"""Reports what is no fault but worth knowing."""
 
 
 def clip_values(options: Mapping[str, Any], note: Note) -> dict[str, Any]:
-    """The fields of the request that options describe: those of the recipe, then the preset's, then their own.
+    """Read a request's fields from options.
+
+    Those of the recipe come first, then the preset's, then their own.
 
     Args:
         options: Fields by name, files as paths, and perhaps `recipe`, `extend`, `frames` and `preset`.
@@ -34,36 +36,36 @@ def clip_values(options: Mapping[str, Any], note: Note) -> dict[str, Any]:
     Raises:
         UserError: A file can't be used, or options don't belong together.
     """
-    own = keep_inputs(options)
-    recipe, extend, frames, preset = (own.pop(name, None) for name in ("recipe", "extend", "frames", "preset"))
+    fields = keep_inputs(options)
+    recipe, extend, frames, preset = (fields.pop(name, None) for name in ("recipe", "extend", "frames", "preset"))
     values = _recipe_values(recipe, extend, frames, note)
-    return values | _preset_values(preset, values | own, note) | own
+    return values | _preset_values(preset, values | fields, note) | fields
 
 
 def build_one(values: Mapping[str, Any]) -> GenerationRequest:
-    """The request of a clip; of its draft where `draft` says yes instead of how much smaller it is.
+    """Build a clip's request, or its draft's if `draft` is True.
 
     Raises:
         InvalidRequestError: A value breaks its field's rule, or what is asked for is not there.
     """
-    return _drafted(values, lambda given: [build_request(**given)])[0]
+    return _build_checked(values, lambda fields: [build_request(**fields)])[0]
 
 
 def build_several(values: Mapping[str, Any], count: str | None) -> list[GenerationRequest]:
-    """The requests of one or more clips, as `build_batch` has them; of their drafts where that is wanted.
+    """Build the requests of one or more clips, or drafts.
 
     Raises:
         InvalidRequestError: As `build_one`; or the seeds and the count don't agree.
     """
-    return _drafted(values, lambda given: build_batch(given, batch_count=count))
+    return _build_checked(values, lambda fields: build_batch(fields, batch_count=count))
 
 
 def check_request(request: GenerationRequest) -> None:
-    """Refuse what is known to be impossible before a model is touched, as the engine would later.
+    """Refuse an impossible request before a model is touched.
 
     Raises:
         InvalidRequestError: A model, LoRA or preprocessor is not known, a file that it is made from is not here (any
-            more), or no file can be made as it is wished.
+            more), or no file can be made as requested.
     """
     from media.write import check_output  # brings ffmpeg
 
@@ -85,14 +87,14 @@ def check_request(request: GenerationRequest) -> None:
 
 
 def _inputs_of(request: GenerationRequest) -> Iterator[tuple[str, str]]:
-    """What the engine calls each input of a request, and its hash."""
+    """Yield each input's field, as the engine names it, and hash."""
     yield from ((name, sha256) for name in FILE_FIELDS if (sha256 := getattr(request, name)))
     yield from ((f"controls {number}", unit.clip) for number, unit in enumerate(request.controls, 1) if unit.clip)
     yield from (("image_prompts", sha256) for unit in request.image_prompts for _, sha256 in unit.pictures)
 
 
 def is_seed_open(values: Mapping[str, Any]) -> bool:
-    """Whether the seed is drawn."""
+    """Whether the seed is left to be drawn."""
     return values.get("seed") in (None, "", RANDOM_SEED, str(RANDOM_SEED))
 
 
@@ -101,7 +103,7 @@ def wants_draft(values: Mapping[str, Any]) -> bool:
     return values.get("draft") is True
 
 
-def _drafted(
+def _build_checked(
     values: Mapping[str, Any], build: Callable[[dict[str, Any]], list[GenerationRequest]]
 ) -> list[GenerationRequest]:
     if wants_draft(values):
@@ -114,7 +116,7 @@ def _drafted(
 
 
 def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -> dict[str, Any]:
-    """The fields of the recipe that the options name, extended if they say so."""
+    """Read the fields of the named recipe, extended if requested."""
     if extend is None and frames is not None:
         raise InvalidRequestError(
             Fault(
@@ -154,26 +156,26 @@ def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -
     if not is_infotext(text):  # a recipe that can't be used as it is makes another clip than the one it is of
         return GenerationRequest.from_json(text).model_dump()
     restored = restore(text)
-    for told in restored.notes:
-        note(told)
+    for message in restored.notes:
+        note(message)
     return dict(restored.values)
 
 
 def _preset_values(preset: object, values: Mapping[str, Any], note: Note) -> dict[str, Any]:
-    """The fields that a preset sets for the chosen models."""
+    """Read the fields that a preset sets for the chosen models."""
     if preset is None:
         return {}
-    chosen = catalog.complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
-    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
-    tag = wanted_lora(found["motion_module"]) if "motion_module" in found else ""
+    models = catalog.complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
+    fields = preset_values(preset, str(models["base_model"]), values.get("motion_module"))
+    tag = required_lora(fields["motion_module"]) if "motion_module" in fields else ""
     if tag:
         note(f"The preset wants {tag} in the prompt.")
-    return found
+    return fields
 
 
-def _recipe_text(given: object, option: str) -> str:
-    """A recipe given as JSON, or as a file that carries one, whatever its name."""
-    text = given if isinstance(given, str) else shown(given)
+def _recipe_text(recipe: object, option: str) -> str:
+    """Read a recipe from JSON, or from a file that carries one."""
+    text = recipe if isinstance(recipe, str) else shown(recipe)
     if text.lstrip().startswith("{"):
         return text
     try:

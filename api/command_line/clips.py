@@ -1,4 +1,4 @@
-"""Clips and grids, one after the other, from requests to files in their places."""
+"""Generate clips and grids one by one and place their files."""
 
 import traceback
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.command_line.outputs import Output, own_folder, take_all
+from api.command_line.outputs import Output, ensure_folder, take_all
 from api.command_line.terminal import Bar, Results, quiet_when_piped, warn
 from api.recipes.read import read_text
 from pipelines.plan.errors import UserError
@@ -21,7 +21,7 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Job:
-    """A clip to make.
+    """A clip to generate.
 
     Args:
         request: What to make.
@@ -37,26 +37,26 @@ class Job:
 
 
 def done_seed(request: GenerationRequest, outputs: Sequence[Output], *, any_seed: bool = False) -> int | None:
-    """The seed of the finished clip, if every file is there and carries this recipe.
+    """Return the seed of a clip whose files all carry this recipe.
 
     Args:
         any_seed: Whether a clip of another seed is as good, since it was left to chance.
     """
-    found: list[GenerationRequest] = []
+    recipes: list[GenerationRequest] = []
     for output in outputs:
         if not output.recipe_file.is_file():
             return None
         try:
-            found.append(GenerationRequest.from_json(read_text(output.recipe_file.resolve())))
+            recipes.append(GenerationRequest.from_json(read_text(output.recipe_file.resolve())))
         except UserError:  # another program's, or cut off
             return None
-    seed = found[0].seed if any_seed else request.seed
-    wanted = request.model_copy(update={"seed": seed})
-    return seed if all(one == wanted for one in found) else None
+    seed = recipes[0].seed if any_seed else request.seed
+    expected = request.model_copy(update={"seed": seed})
+    return seed if all(recipe == expected for recipe in recipes) else None
 
 
 def make_clips(jobs: Sequence[Job], engine: MakeClip, results: Results, *, goes_on: bool = False) -> int:
-    """Make clips; returns the exit code.
+    """Generate clips; return the exit code.
 
     Args:
         goes_on: Whether one that can't be made leaves the others to be made.
@@ -74,15 +74,15 @@ def make_clips(jobs: Sequence[Job], engine: MakeClip, results: Results, *, goes_
     try:
         for number, job in enumerate(left, start=1):
             part = f"clip {number} of {len(left)}" if len(left) > 1 else ""
-            if _tried(job, engine, results, part, goes_on=goes_on):
+            if _try_clip(job, engine, results, part, goes_on=goes_on):
                 written += 1
                 continue
             failed += 1
             if not goes_on:
                 break
     except KeyboardInterrupt:
-        kept = f"{written} of {len(left)} clips were written" if written else "nothing was written"
-        warn(f"Stopped; {kept}.")
+        summary = f"{written} of {len(left)} clips were written" if written else "nothing was written"
+        warn(f"Stopped; {summary}.")
         return EXIT_INTERRUPTED
     if failed and len(left) > 1:
         warn(f"{written} of {len(left)} clips were written.")
@@ -90,11 +90,11 @@ def make_clips(jobs: Sequence[Job], engine: MakeClip, results: Results, *, goes_
 
 
 def make_grid_clip(plan: GridPlan, outputs: Sequence[Output], engine: MakeClip, results: Results) -> int:
-    """Make a grid beside the outputs; its finished clips stay whatever happens to the others. Returns the exit code."""
+    """Generate a grid beside the outputs; return the exit code."""
     quiet_when_piped()
     first = outputs[0].path
     cells = first.with_name(f"{first.stem}-cells")
-    with own_folder(cells):
+    with ensure_folder(cells):
         try:
             _make_grid(plan, outputs, cells, engine, results)
         except UserError as err:
@@ -116,17 +116,17 @@ def _make_grid(plan: GridPlan, outputs: Sequence[Output], cells: Path, engine: M
             if not isinstance(event, Clip):
                 bar.show(event)
             elif number <= len(plan.requests):
-                results.made(event.files[0], seed=plan.requests[number - 1].seed, seconds=event.seconds)
+                results.written(event.files[0], seed=plan.requests[number - 1].seed, seconds=event.seconds)
             else:
                 picture = _picture_beside(outputs)
                 _take(event, outputs, event.files[:-1])
                 picture.take(event.files[-1])
                 for target in [*outputs, picture]:
-                    results.made(target.path)
+                    results.written(target.path)
 
 
-def _tried(job: Job, engine: MakeClip, results: Results, part: str, *, goes_on: bool) -> bool:
-    """Make a clip; whether that went well. A fault of the program is raised where nothing goes on after it."""
+def _try_clip(job: Job, engine: MakeClip, results: Results, part: str, *, goes_on: bool) -> bool:
+    """Generate a clip; return success. Program faults raise unless `goes_on`."""
     try:
         _make(job, engine, results, part)
     except UserError as err:
@@ -144,7 +144,7 @@ def _tried(job: Job, engine: MakeClip, results: Results, part: str, *, goes_on: 
 
 
 def _make(job: Job, engine: MakeClip, results: Results, part: str) -> None:
-    """Make the clip in a hidden folder beside the outputs, then move the finished files into place."""
+    """Generate a clip in a hidden folder, then move its files."""
     with (
         run_folder(job.outputs[0].path.parent, prefix=".clip-") as folder,
         closing(engine(job.request, folder)) as events,
@@ -156,7 +156,7 @@ def _make(job: Job, engine: MakeClip, results: Results, part: str) -> None:
                 continue
             _take(event, job.outputs, event.files)
             for output in job.outputs:
-                results.made(output.path, seed=job.request.seed, seconds=event.seconds, line=job.line)
+                results.written(output.path, seed=job.request.seed, seconds=event.seconds, line=job.line)
 
 
 def _take(clip: Clip, outputs: Sequence[Output], files: Sequence[Path]) -> None:
@@ -166,8 +166,8 @@ def _take(clip: Clip, outputs: Sequence[Output], files: Sequence[Path]) -> None:
 
 
 def _picture_beside(outputs: Sequence[Output]) -> Output:
-    """Where the grid goes as one picture."""
+    """Choose the path of the grid's picture."""
     first = outputs[0].path
     plain = first.with_suffix(".png")
-    taken = plain in [output.path for output in outputs]
-    return Output(first.with_name(f"{first.stem}-picture.png") if taken else plain, is_folder=False)
+    is_used = plain in [output.path for output in outputs]
+    return Output(first.with_name(f"{first.stem}-picture.png") if is_used else plain, is_folder=False)

@@ -1,4 +1,4 @@
-"""What clips will take, told instead of making them."""
+"""Report time and memory of clips instead of generating them."""
 
 from collections.abc import Sequence
 
@@ -11,25 +11,27 @@ _SECONDS_WORTH_MINUTES = 120
 _MINUTE = 60
 
 
-def tell_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> bool:
-    """Tell what each clip takes, and all of them together; whether all fit into memory.
+def report_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> bool:
+    """Report the cost of each clip and of all together.
+
+    Returns whether all fit into memory.
 
     Args:
         requests: With the line of the batch file each stands in, or None.
     """
     budget, all_fit = this_budget(), True
     for line, request in requests:
-        found = estimate(request)
-        fits = budget.holds(found)
+        cost = estimate(request)
+        fits = budget.holds(cost)
         remedy = "" if fits else advice(fit(request, budget))
         results.facts(
-            (f"line {line}: " if line else "") + _in_words(found, budget, remedy),
+            (f"line {line}: " if line else "") + _describe(cost, budget, remedy),
             line=line,
-            seconds=round(found.seconds, 1),
-            memory_gb=round(found.peak_bytes_ram / _GB, 2),
-            device_memory_gb=round(found.peak_bytes_device / _GB, 2),
-            gpu_quota_seconds=found.zero_gpu_seconds,
-            is_rough=found.is_rough,
+            seconds=round(cost.seconds, 1),
+            memory_gb=round(cost.peak_bytes_ram / _GB, 2),
+            device_memory_gb=round(cost.peak_bytes_device / _GB, 2),
+            gpu_quota_seconds=cost.zero_gpu_seconds,
+            is_rough=cost.is_rough,
             fits=fits,
             advice=remedy or None,
         )
@@ -40,22 +42,22 @@ def tell_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], res
     return all_fit
 
 
-def _in_words(found: Estimate, budget: Budget, remedy: str) -> str:
-    """An estimate in a line.
+def _describe(cost: Estimate, budget: Budget, remedy: str) -> str:
+    """Describe an estimate in a line.
 
     Example:
-        >>> _in_words(Estimate(12.3, 12.3, 1.1e9, 1.1e9, None, 1, True, {}), Budget(8e9, 8e9), "")
+        >>> _describe(Estimate(12.3, 12.3, 1.1e9, 1.1e9, None, 1, True, {}), Budget(8e9, 8e9), "")
         'About 12 s, 1.1 GB of memory. Fits. Rough until a first clip is made here.'
     """
-    words = [f"About {_duration(found.seconds)}, {found.peak_bytes_device / _GB:.1f} GB of memory."]
-    if found.zero_gpu_seconds is not None:
-        words.append(f"Takes {_duration(found.zero_gpu_seconds)} of GPU quota.")
+    words = [f"About {_duration(cost.seconds)}, {cost.peak_bytes_device / _GB:.1f} GB of memory."]
+    if cost.zero_gpu_seconds is not None:
+        words.append(f"Takes {_duration(cost.zero_gpu_seconds)} of GPU quota.")
     if remedy:
-        there = ", ".join(f"{room / _GB:.1f} GB" for room in dict.fromkeys((budget.device, budget.ram)) if room)
-        words.append(f"Won't fit into {there}. {remedy}")
+        available = ", ".join(f"{room / _GB:.1f} GB" for room in dict.fromkeys((budget.device, budget.ram)) if room)
+        words.append(f"Won't fit into {available}. {remedy}")
     else:
         words.append("Fits.")
-    if found.is_rough:
+    if cost.is_rough:
         words.append("Rough until a first clip is made here.")
     return " ".join(words)
 

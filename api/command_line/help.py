@@ -1,4 +1,4 @@
-"""The help: the usual options at first, and all others by topic, since nobody reads a hundred at once."""
+"""Help texts: the usual options first, all others by topic."""
 
 import shutil
 import textwrap
@@ -26,7 +26,7 @@ _MOST_COLUMNS = 120
 
 
 def add_options(parser: ArgumentParser, groups: Mapping[str, Sequence[Option]]) -> None:
-    """Give a parser options, under their headings."""
+    """Add options to a parser, under their headings."""
     for heading, options in groups.items():
         group = parser.add_argument_group(heading)
         for option in options:
@@ -34,7 +34,7 @@ def add_options(parser: ArgumentParser, groups: Mapping[str, Sequence[Option]]) 
 
 
 def help_text(topic: str | None = None) -> str:
-    """The help about a topic, as wide as the terminal.
+    """Format the help about a topic, as wide as the terminal.
 
     Args:
         topic: A heading, an option's name, or "all"; None for the usual options and the names of the others.
@@ -45,18 +45,18 @@ def help_text(topic: str | None = None) -> str:
     groups = option_groups()
     if topic is None:
         usual = {heading: groups[heading] for heading in _USUAL}
-        return _formatted(usual | {"Help": (_help_option(),)}, about=_ABOUT, more=_index(groups))
+        return _format_help(usual | {"Help": (_help_option(),)}, about=_ABOUT, epilog=_index(groups))
     if topic == ALL:
-        return _formatted(groups | {"Help": (_help_option(),)}, about=_ABOUT)
+        return _format_help(groups | {"Help": (_help_option(),)}, about=_ABOUT)
     topics = topic_names(groups)
-    wanted = topic.lstrip("-").replace("_", "-").lower()
-    if wanted in topics:
-        heading = topics[wanted]
-        return _formatted({heading: groups[heading]})
+    query = topic.lstrip("-").replace("_", "-").lower()
+    if query in topics:
+        heading = topics[query]
+        return _format_help({heading: groups[heading]})
     for heading, options in groups.items():
-        one = [option for option in options if wanted in (name.lstrip("-") for name in option.names)]
-        if one:
-            return _formatted({heading: one})
+        matches = [option for option in options if query in (name.lstrip("-") for name in option.names)]
+        if matches:
+            return _format_help({heading: matches})
     raise InvalidRequestError(
         Fault(
             code="help.unknown_topic",
@@ -71,7 +71,7 @@ def help_text(topic: str | None = None) -> str:
 
 
 def topic_names(groups: Mapping[str, Sequence[Option]]) -> dict[str, str]:
-    """What each heading is called behind `--help`.
+    """Map the words for `--help` to headings.
 
     Example:
         >>> topic_names({"Larger and smoother": ()})
@@ -80,12 +80,12 @@ def topic_names(groups: Mapping[str, Sequence[Option]]) -> dict[str, str]:
     return {heading.lower().replace(" ", "-"): heading for heading in groups}
 
 
-def _formatted(groups: Mapping[str, Sequence[Option]], *, about: str | None = None, more: str | None = None) -> str:
+def _format_help(groups: Mapping[str, Sequence[Option]], *, about: str | None = None, epilog: str | None = None) -> str:
     parser = ArgumentParser(
         prog=PROGRAM,
         usage=_USAGE if about else SUPPRESS,
         description=about,
-        epilog=more,
+        epilog=epilog,
         add_help=False,
         formatter_class=partial(RawDescriptionHelpFormatter, max_help_position=_NAMES_COLUMN, width=_columns()),
     )
@@ -98,7 +98,7 @@ def _help_option() -> Option:
 
 
 def _index(groups: Mapping[str, Sequence[Option]]) -> str:
-    """The names of the options that the usual help leaves out."""
+    """List the options that the usual help leaves out."""
     lines = [f"More options, told by --help TOPIC, by --help OPTION and by --help {ALL}:"]
     for topic, heading in topic_names(groups).items():
         if heading not in _USUAL:

@@ -1,4 +1,4 @@
-"""Pictures, clips, control units and image prompts on the command line."""
+"""Parse and store images, clips and units named on the command line."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from media.named_faults import about
 from pipelines.plan.errors import InvalidRequestError, UserError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import FILE_FIELDS
-from studio.stored_inputs import keep_own, keep_own_source
+from studio.stored_inputs import keep_local, keep_local_source
 
 _UNITS = {"controls": "control", "image_prompts": "image_prompt"}
 """Fields that hold several units, and what one of them is called."""
@@ -21,7 +21,7 @@ _MOST_OF_PATH, _MOST_OF_UNIT = 300, 80  # letters shown
 
 
 def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Put hashes in the place of files, and units in the place of their texts.
+    """Replace files by hashes, and unit texts by units.
 
     Args:
         options: Fields of a request. Files are paths, or hashes already; units are texts as on the command line, or
@@ -30,23 +30,23 @@ def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: A file is not there or can't be used, or a unit is not written as it must be.
     """
-    kept = dict(options)
-    source = kept.get("source_video")
+    fields = dict(options)
+    source = fields.get("source_video")
     if source and isinstance(source, str) and not _SHA256.fullmatch(source):  # may bring its masks; one given wins
-        kept["source_video"], masks = _kept_source(source)
-        kept["mask"] = kept.get("mask") or masks
+        fields["source_video"], masks = _store_source(source)
+        fields["mask"] = fields.get("mask") or masks
     for name in FILE_FIELDS:
-        if kept.get(name):
-            kept[name] = _kept(kept[name], name)
-    for field, called in _UNITS.items():
-        units = kept.get(field)
+        if fields.get(name):
+            fields[name] = _store_file(fields[name], name)
+    for field, label in _UNITS.items():
+        units = fields.get(field)
         if isinstance(units, Sequence) and not isinstance(units, str):
-            kept[field] = [_unit(one, f"{called} {number}", field) for number, one in enumerate(units, start=1)]
-    return kept
+            fields[field] = [_unit(unit, f"{label} {number}", field) for number, unit in enumerate(units, start=1)]
+    return fields
 
 
-def _kept(value: object, field: str) -> str:
-    """The hash of a file."""
+def _store_file(value: object, field: str) -> str:
+    """Store a file and return its hash."""
     if not isinstance(value, str):
         raise InvalidRequestError(
             about(Fault(code="path.no_text", rule="be a path as text", got=value, fix="Put it into quotes"), field)
@@ -54,13 +54,13 @@ def _kept(value: object, field: str) -> str:
     if _SHA256.fullmatch(value):
         return value
     path = _existing(value, field)
-    return _kept_once(keep_own, path, _changed_ns(path), field)
+    return _store_once(keep_local, path, _changed_ns(path), field)
 
 
-def _kept_source(value: str) -> tuple[str, str]:
-    """The hashes of a source clip and of the masks it brings."""
+def _store_source(value: str) -> tuple[str, str]:
+    """Store a source clip; return its hash and its masks'."""
     path = _existing(value, "source_video")
-    return _kept_once(keep_own_source, path, _changed_ns(path), "source_video")
+    return _store_once(keep_local_source, path, _changed_ns(path), "source_video")
 
 
 def _existing(value: str, field: str) -> Path:
@@ -85,35 +85,35 @@ def _existing(value: str, field: str) -> Path:
 
 
 def _changed_ns(path: Path) -> int:
-    """When a file, or anything in a folder, was changed."""
-    return max(one.lstat().st_mtime_ns for one in (path, *(path.rglob("*") if path.is_dir() else ())))
+    """Return the newest modification time of a file or folder tree."""
+    return max(entry.lstat().st_mtime_ns for entry in (path, *(path.rglob("*") if path.is_dir() else ())))
 
 
 @cache
-def _kept_once(keep: Callable[..., Any], path: Path, _changed_ns: int, field: str) -> Any:
-    """Read once, however many lines of a batch name it."""
+def _store_once(keep: Callable[..., Any], path: Path, _changed_ns: int, field: str) -> Any:
+    """Store once, however many lines of a batch name it."""
     return keep(path, field=field)
 
 
-def _unit(value: object, called: str, field: str) -> object:
-    """A unit with hashes in the place of its files; what is none is left to the request."""
+def _unit(value: object, label: str, field: str) -> object:
+    """Parse a unit, hash its files; other values pass unchanged."""
     if isinstance(value, str):
-        value = _control(value, called) if field == "controls" else _image_prompt(value, called)
+        value = _control(value, label) if field == "controls" else _image_prompt(value, label)
     if not isinstance(value, Mapping):
         return value
     unit = dict(value)
     if unit.get("clip"):
-        unit["clip"] = _kept(unit["clip"], f"{called} clip")
+        unit["clip"] = _store_file(unit["clip"], f"{label} clip")
     pictures = unit.get("pictures")
-    if isinstance(pictures, Sequence) and all(isinstance(one, Sequence) and len(one) == 2 for one in pictures):
-        unit["pictures"] = [(frame, _kept(file, f"{called} frame {frame}")) for frame, file in pictures]
+    if isinstance(pictures, Sequence) and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pictures):
+        unit["pictures"] = [(frame, _store_file(file, f"{label} frame {frame}")) for frame, file in pictures]
     return unit
 
 
-def _control(text: str, called: str) -> dict[str, Any]:
+def _control(text: str, label: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     options = {}
-    for name, value in _pairs(text, called):
+    for name, value in _pairs(text, label):
         if name.startswith("options."):
             options[name.removeprefix("options.")] = value
         elif name in _LISTS:
@@ -123,13 +123,13 @@ def _control(text: str, called: str) -> dict[str, Any]:
     return values | ({"options": options} if options else {})
 
 
-def _image_prompt(text: str, called: str) -> dict[str, Any]:
-    pairs = _pairs(text, called)
+def _image_prompt(text: str, label: str) -> dict[str, Any]:
+    pairs = _pairs(text, label)
     pictures = [(name, value) for name, value in pairs if name.isdigit()]
     return {name: value for name, value in pairs if not name.isdigit()} | {"pictures": pictures}
 
 
-def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
+def _pairs(text: str, label: str) -> Sequence[tuple[str, str]]:
     try:
         words = shlex.split(text)
     except ValueError as err:
@@ -142,7 +142,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     fix="Add the missing one",
                     seen="{got:s}",
                 ),
-                called,
+                label,
             )
         ) from err
     pairs = [tuple(word.split("=", 1)) for word in words]
@@ -156,7 +156,7 @@ def _pairs(text: str, called: str) -> Sequence[tuple[str, str]]:
                     fix="Quote values with spaces",
                     seen="{got:s}",
                 ),
-                called,
+                label,
             )
         )
     return [(name, value) for name, value in pairs]

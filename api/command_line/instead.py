@@ -1,4 +1,4 @@
-"""What is made or told in the place of a clip: a preprocessor's clip, the self-test, names."""
+"""Commands that make no clip: control preview, self-test, lists of names."""
 
 import sys
 from contextlib import closing
@@ -19,7 +19,7 @@ from studio.self_test import demo_request, studio_facts
 
 
 def make_preview(request: GenerationRequest, output: Output, preview: MakePreview, results: Results) -> int:
-    """Write what the first control unit of a request would follow; returns the exit code."""
+    """Write the first control unit's preview; return the exit code."""
     quiet_when_piped()
     try:
         with (
@@ -30,7 +30,7 @@ def make_preview(request: GenerationRequest, output: Output, preview: MakePrevie
             for event in events:
                 if isinstance(event, Path):
                     output.take(event)
-                    results.made(output.path, seed=request.seed)
+                    results.written(output.path, seed=request.seed)
                 else:
                     bar.show(event)
     except UserError as err:
@@ -40,7 +40,7 @@ def make_preview(request: GenerationRequest, output: Output, preview: MakePrevie
 
 
 def make_test_clip(engine: MakeClip, results: Results) -> int:
-    """Make the test clip in a folder that goes again, and tell what this studio runs on; returns the exit code."""
+    """Generate the test clip, report facts; return the exit code."""
     quiet_when_piped()
     seconds = 0.0
     try:
@@ -62,10 +62,10 @@ def make_test_clip(engine: MakeClip, results: Results) -> int:
     return 0
 
 
-def tell_names(kind: str, results: Results) -> int:
-    """Tell the names of a list, one a line with what they stand for; returns the exit code."""
-    found = LISTS[kind]()
-    width = max((len(name) for name, _ in found), default=0)
-    for name, description in found:
+def report_names(kind: str, results: Results) -> int:
+    """Report a list's names and meanings; return the exit code."""
+    entries = LISTS[kind]()
+    width = max((len(name) for name, _ in entries), default=0)
+    for name, description in entries:
         results.facts(f"{name:<{width}}  {description}", name=name, description=description)
     return 0

@@ -1,4 +1,4 @@
-"""The command line: the request's fields as options, a clip as a file."""
+"""The command line: request fields as options, a clip as a file."""
 
 import os
 import sys
@@ -18,9 +18,9 @@ from api.command_line.clip_requests import (
     wants_draft,
 )
 from api.command_line.clips import EXIT_FAILED, EXIT_INTERRUPTED, Job, done_seed, make_clips, make_grid_clip
-from api.command_line.estimates import tell_estimates
-from api.command_line.instead import make_preview, make_test_clip, tell_names
-from api.command_line.outputs import LINE, Output, check_places, formats_of, own_folder
+from api.command_line.estimates import report_estimates
+from api.command_line.instead import make_preview, make_test_clip, report_names
+from api.command_line.outputs import LINE, Output, check_places, ensure_folder, formats_of
 from api.command_line.parser import EXIT_USAGE, Command, parse
 from api.command_line.terminal import Results, warn
 from pipelines.plan.choices import OutputFormat
@@ -63,9 +63,9 @@ def main(
 
 def _run(command: Command, engine: MakeClip, preview: MakePreview) -> int:
     results = Results(as_json=command.json)
-    settings()  # variables that can't be used are told before anything starts
+    settings()  # variables that can't be used are reported before anything starts
     if command.list:
-        return tell_names(command.list, results)
+        return report_names(command.list, results)
     if command.self_test:
         return make_test_clip(engine, results)
     _keep_runs_in(command.checkpoints)
@@ -79,16 +79,16 @@ def _run(command: Command, engine: MakeClip, preview: MakePreview) -> int:
 
 
 def _run_clips(command: Command, engine: MakeClip, results: Results) -> int:
-    """One clip, or one of each seed."""
+    """Generate one clip, or one of each seed."""
     outputs = _outputs(command)
     values = clip_values(_with_seeds(command), warn) | _formats(outputs)
     requests = build_several(values, command.count)
     if command.estimate:
-        return _estimated([(None, request) for request in requests], results)
+        return _report_estimates([(None, request) for request in requests], results)
     several = len(requests) > 1
     jobs = []
     for request in requests:
-        targets = tuple(output.of_seed(request.seed, is_one_of_several=several) for output in outputs)
+        targets = tuple(output.with_seed(request.seed, is_one_of_several=several) for output in outputs)
         done = done_seed(request, targets, any_seed=is_seed_open(values)) if command.skip_done else None
         if done is None:
             check_places(targets)
@@ -109,7 +109,7 @@ def _run_grid(command: Command, engine: MakeClip, results: Results) -> int:
     for request in plan.requests:
         check_request(request)
     if command.estimate:
-        return _estimated([(None, request) for request in plan.requests], results)
+        return _report_estimates([(None, request) for request in plan.requests], results)
     check_places(outputs)
     return make_grid_clip(plan, outputs, engine, results)
 
@@ -119,15 +119,15 @@ def _run_batch(command: Command, engine: MakeClip, results: Results) -> int:
     defaults = {"output": [f"{LINE}.mp4"], **command.clip} if command.estimate else command.clip
     with ExitStack() as folders:
         for folder in shared_folders(defaults):
-            folders.enter_context(own_folder(folder))
+            folders.enter_context(ensure_folder(folder))
         jobs = plan_batch(lines, defaults, skip_done=command.skip_done)
         if command.estimate:
-            return _estimated([(job.line, job.request) for job in jobs if job.done_seed is None], results)
+            return _report_estimates([(job.line, job.request) for job in jobs if job.done_seed is None], results)
         return make_clips(jobs, engine, results, goes_on=True)
 
 
 def _run_preprocessor(command: Command, preview: MakePreview, results: Results) -> int:
-    """What the first control unit would follow, in the place of the clip."""
+    """Write the first control unit's preview in place of the clip."""
     outputs = _outputs(command)
     if formats_of(outputs) != (OutputFormat.MP4,):
         raise InvalidRequestError(
@@ -154,12 +154,12 @@ def _run_preprocessor(command: Command, preview: MakePreview, results: Results) 
     return make_preview(request, outputs[0], preview, results)
 
 
-def _estimated(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> int:
-    return 0 if tell_estimates(requests, results) else EXIT_FAILED
+def _report_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], results: Results) -> int:
+    return 0 if report_estimates(requests, results) else EXIT_FAILED
 
 
 def _outputs(command: Command) -> list[Output]:
-    """Where the files go; they may be left out only where none is made."""
+    """Read where files go; optional only where none is made."""
     names = command.clip.get("output", ())
     if not names and not command.estimate:
         raise InvalidRequestError(
@@ -171,7 +171,7 @@ def _outputs(command: Command) -> list[Output]:
                 fix="Write -o clip.mp4, or see --help",
             )
         )
-    outputs = [Output.named(name) for name in names]
+    outputs = [Output.parse(name) for name in names]
     formats_of(outputs)
     return outputs
 
@@ -181,7 +181,7 @@ def _formats(outputs: Sequence[Output]) -> dict[str, Any]:
 
 
 def _with_seeds(command: Command) -> dict[str, Any]:
-    """What describes the clip, with the list of seeds in the seed's place."""
+    """Collect the clip's options, with `--seeds` as the seed."""
     clip = {name: value for name, value in command.clip.items() if name != "output"}
     if command.seeds is None:
         return clip
@@ -193,7 +193,7 @@ def _with_seeds(command: Command) -> dict[str, Any]:
 
 
 def _keep_runs_in(folder: str | None) -> None:
-    """Have the engine keep interrupted runs there, as the environment variable does."""
+    """Set the folder of checkpoints, as the environment variable does."""
     if folder is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Every option, under the heading that the help shows it by: the request's fields, and the command line's own."""
+"""Every option under its heading: request fields and the command line's own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -12,12 +12,12 @@ from studio.fields import json_default, json_type
 
 
 class Option(NamedTuple):
-    """An option.
+    """A command-line option.
 
     Args:
         names: As they are typed.
         help: What it does; `%` as it is.
-        settings: What else argparse is told of it.
+        settings: Further arguments for argparse.
     """
 
     names: tuple[str, ...]
@@ -139,7 +139,9 @@ HELP = Option(("-h", "--help"), "Tell of the usual options; of all; of those of 
 
 
 def field_option(name: str) -> Option:
-    """The option of a field. Values stay text: the request checks them, in its own words.
+    """Build the option of a request field.
+
+    Values stay text: the request checks them, in its own words.
 
     Args:
         name: Of any field of the request but the formats, which the names of the outputs say.
@@ -160,7 +162,7 @@ def field_option(name: str) -> Option:
 
 
 def field_help(name: str) -> str:
-    """What a field means, then its range or choices and its default in brackets.
+    """Describe a field, with range or choices and default in brackets.
 
     Example:
         >>> field_help("clip_skip")[-20:]
@@ -171,7 +173,7 @@ def field_help(name: str) -> str:
 
 
 def option_groups() -> dict[str, Sequence[Option]]:
-    """All options but the help's, by heading: what is in sight on the page, its tabs, its groups, and our own."""
+    """Group all options but `--help` by heading, the page's fields first."""
     fields = {"Clip": IN_SIGHT} | TAB_GROUPS | GROUPS
     of_fields = {
         heading: tuple(field_option(name) for name in names if name != "formats") for heading, names in fields.items()

@@ -1,4 +1,4 @@
-"""The files that the command line is asked for: their names, their formats, and how they get into place."""
+"""Output files of the command line: names, formats, placement."""
 
 import os
 import shutil
@@ -28,14 +28,14 @@ _SLASHES = ("/", os.sep)
 
 
 class Output(NamedTuple):
-    """Where a file of the clip goes, or the PNG frames of it where the name is a folder's."""
+    """Destination of a clip's file, or folder of its PNG frames."""
 
     path: Path
     is_folder: bool
 
     @classmethod
-    def named(cls, text: str) -> Self:
-        """What a name on the command line means.
+    def parse(cls, text: str) -> Self:
+        """Parse a name given on the command line.
 
         Raises:
             InvalidRequestError: No file can have it.
@@ -65,11 +65,13 @@ class Output(NamedTuple):
         """The file that carries the recipe once the clip is made."""
         return self.path / "recipe.json" if self.is_folder else self.path
 
-    def of_seed(self, seed: int, *, is_one_of_several: bool = False) -> Self:
-        """The name with the seed where it has a place for it; else, for one clip of several, behind the stem.
+    def with_seed(self, seed: int, *, is_one_of_several: bool = False) -> Self:
+        """Insert the seed into the name.
+
+        At its placeholder, or else, for one clip of several, behind the stem.
 
         Example:
-            >>> [str(Output.named(name).of_seed(7, is_one_of_several=True).path) for name in ("a.mp4", "{seed}a.mp4")]
+            >>> [str(Output.parse(name).with_seed(7, is_one_of_several=True).path) for name in ("a.mp4", "{seed}a.mp4")]
             ['a-7.mp4', '7a.mp4']
         """
         if SEED in str(self.path):
@@ -78,7 +80,7 @@ class Output(NamedTuple):
 
     @property
     def format(self) -> OutputFormat:
-        """What its name asks for.
+        """The format that its name asks for.
 
         Raises:
             InvalidRequestError: It has no ending that says a format.
@@ -101,22 +103,22 @@ class Output(NamedTuple):
                 )
             ) from None
 
-    def take(self, made: Path, *, is_wanted_again: bool = False) -> None:
-        """Put a finished file there; all of it or nothing.
+    def take(self, source: Path, *, is_reused: bool = False) -> None:
+        """Move a finished file there; all of it or nothing.
 
         Args:
-            made: The file.
-            is_wanted_again: Whether it is to stay for another output.
+            source: The file.
+            is_reused: Whether the file must stay for another output.
         """
         if not self.is_folder:
-            if is_wanted_again:
-                made = Path(shutil.copy2(made, made.with_name(f"{made.stem}-copy{made.suffix}")))
-            made.replace(self.path)
+            if is_reused:
+                source = Path(shutil.copy2(source, source.with_name(f"{source.stem}-copy{source.suffix}")))
+            source.replace(self.path)
             return
         from media.png import unpack_frames  # brings Pillow, which most commands can do without
 
-        unpacked = made.with_name(f"{made.stem}-frames")
-        unpack_frames(made, unpacked)
+        unpacked = source.with_name(f"{source.stem}-frames")
+        unpack_frames(source, unpacked)
         target = self.path.resolve()  # a link to a folder stays one
         with suppress(FileNotFoundError):
             target.rmdir()
@@ -124,7 +126,7 @@ class Output(NamedTuple):
 
 
 def line_pattern(text: str) -> str:
-    """A name for all lines of a batch, with a place that tells them apart.
+    """Build a name for all lines of a batch, with a placeholder.
 
     Args:
         text: As it stands behind `-o`; of a folder the clips are put in it.
@@ -135,14 +137,14 @@ def line_pattern(text: str) -> str:
     """
     if LINE in text or SEED in text:
         return text
-    if Output.named(text).is_folder:
+    if Output.parse(text).is_folder:
         return f"{text.rstrip(''.join(_SLASHES))}/{LINE}.mp4"
     path = Path(text)
     return str(path.with_name(f"{path.stem}-{LINE}{path.suffix}"))
 
 
 def formats_of(outputs: Sequence[Output]) -> tuple[OutputFormat, ...]:
-    """The formats that the names ask for, each once.
+    """List the formats that the names ask for, each once.
 
     Raises:
         InvalidRequestError: A name has no ending that says a format.
@@ -150,21 +152,21 @@ def formats_of(outputs: Sequence[Output]) -> tuple[OutputFormat, ...]:
     return tuple(dict.fromkeys(output.format for output in outputs))
 
 
-def take_all(made: Sequence[Path], outputs: Sequence[Output]) -> None:
-    """Put finished files into their places.
+def take_all(sources: Sequence[Path], outputs: Sequence[Output]) -> None:
+    """Move finished files into their places.
 
     Args:
-        made: One of each of the outputs' formats, in the order of `formats_of`.
+        sources: One of each of the outputs' formats, in the order of `formats_of`.
         outputs: Several may be of one format, as a zip of frames and a folder of them.
     """
-    files = dict(zip(formats_of(outputs), made, strict=True))
+    files = dict(zip(formats_of(outputs), sources, strict=True))
     for place, output in enumerate(outputs):
         later = [other.format for other in outputs[place + 1 :]]
-        output.take(files[output.format], is_wanted_again=output.format in later)
+        output.take(files[output.format], is_reused=output.format in later)
 
 
 def check_places(outputs: Sequence[Output]) -> None:
-    """See that finished files can be moved to their places.
+    """Check that finished files can be moved to their places.
 
     Raises:
         InvalidRequestError: The folder is not there, or not the same for all; two have one place; or frames would get
@@ -221,8 +223,8 @@ def check_places(outputs: Sequence[Output]) -> None:
 
 
 @contextmanager
-def own_folder(folder: Path) -> Iterator[None]:
-    """A folder for several clips: made if it is missing, and then gone again where nothing was put into it.
+def ensure_folder(folder: Path) -> Iterator[None]:
+    """Create a folder for several clips; remove it if unused.
 
     Raises:
         UserError: It can't be made.

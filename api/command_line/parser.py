@@ -1,4 +1,4 @@
-"""Words of the command line → what is wanted."""
+"""Parse the command line's words into a `Command`."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _AT_MOST_ONE = (
 
 @dataclass(frozen=True)
 class Command:
-    """What the words ask for.
+    """The parsed command line.
 
     Args:
         clip: What describes a clip, by name, as far as it was said: fields of the request, files as paths, and
@@ -46,38 +46,38 @@ class Command:
 
 
 def parse(words: Sequence[str] | None = None) -> Command:
-    """Read the words behind the program's name; `sys.argv` if not given.
+    """Parse the words behind the program's name; `sys.argv` if not given.
 
     Raises:
         InvalidRequestError: Options that leave each other out.
-        SystemExit: There is no such option, or only help or the version was asked for and has been told.
+        SystemExit: There is no such option, or help or the version was printed.
     """
     parser = _OneLineParser(prog=PROGRAM, argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
     add_options(parser, option_groups())
     parser.add_argument(*HELP.names, action=_Help, nargs="?")
-    found = vars(parser.parse_args(words))
-    if found.pop("version", False):
+    values = vars(parser.parse_args(words))
+    if values.pop("version", False):
         say(VERSION)
         parser.exit()
-    own = {one.name: found.pop(one.name) for one in fields(Command) if one.name in found}
-    command = Command(found, **own)
+    options = {option.name: values.pop(option.name) for option in fields(Command) if option.name in values}
+    command = Command(values, **options)
     _check(command)
     return command
 
 
 def _check(command: Command) -> None:
-    """Refuse what can't be had together."""
+    """Refuse options that exclude each other."""
     for names in _AT_MOST_ONE:
-        given = [name.replace("_", "-") for name in names if getattr(command, name)]
-        if len(given) > 1:
+        present = [name.replace("_", "-") for name in names if getattr(command, name)]
+        if len(present) > 1:
             raise InvalidRequestError(
                 Fault(
                     code="options.exclude_each_other",
-                    field=given[1],
+                    field=present[1],
                     rule="come without --{other}",
                     got="both",
                     fix="Leave one out",
-                    values={"other": given[0]},
+                    values={"other": present[0]},
                 )
             )
 

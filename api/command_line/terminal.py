@@ -1,4 +1,4 @@
-"""What the command line says: results on stdout, so that they can be piped, and everything else on stderr."""
+"""Print results to stdout, for pipes, and all else to stderr."""
 
 import json
 import os
@@ -13,24 +13,24 @@ from pipelines.plan.events import Progress
 
 
 def say(text: str) -> None:
-    """Write a result, at once: another program may be reading along."""
+    """Print a result and flush, as another program may read along."""
     print(text, flush=True)  # noqa: T201 - a terminal is what this talks to
 
 
 def warn(text: str) -> None:
-    """Write what is no result, above a bar if there is one."""
+    """Print a message to stderr, above a bar if there is one."""
     tqdm.write(text, file=sys.stderr)
 
 
 def quiet_when_piped() -> None:
-    """Without a terminal, silence the bars of the libraries too; they read this when they are imported."""
+    """Silence the libraries' bars without a terminal, before they are imported."""
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @dataclass(frozen=True)
 class Results:
-    """Tells of finished files, a line each.
+    """Reports finished files, one line each.
 
     Args:
         as_json: As JSON objects, else in words.
@@ -38,10 +38,10 @@ class Results:
 
     as_json: bool = False
 
-    def made(
+    def written(
         self, path: Path, *, seed: int | None = None, seconds: float | None = None, line: int | None = None
     ) -> None:
-        """Tell of a file that was written.
+        """Report a file that was written.
 
         Args:
             seed: Of its clip; None for a grid, which has many.
@@ -54,20 +54,20 @@ class Results:
             say(f"{path}" if seed is None else f"{path}  seed {seed}")
 
     def skipped(self, path: Path, *, seed: int, line: int | None) -> None:
-        """Tell of a file that was there before."""
+        """Report a file that was there before."""
         if self.as_json:
             self._say(line=line, output=str(path), seed=seed, skipped=True)
         else:
             say(f"{path}  seed {seed}  was there")
 
     def failed(self, error: str, *, line: int | None) -> None:
-        """Tell of a clip that could not be made: on stderr, and as JSON on stdout too."""
+        """Report a failed clip, on stderr and as JSON on stdout."""
         warn(error if line is None else f"line {line}: {error}")
         if self.as_json:
             self._say(line=line, error=error)
 
     def facts(self, text: str, **values: object) -> None:
-        """Tell something else: in words, or its values as JSON."""
+        """Report anything else: in words, or its values as JSON."""
         if self.as_json:
             self._say(**values)
         else:
@@ -78,7 +78,7 @@ class Results:
 
 
 class Bar:
-    """One progress bar a stage, on a terminal; silent when the output is piped.
+    """Progress bars, one a stage; silent when stderr is piped.
 
     Args:
         part: Which of several clips it is about, in words; empty for the only one.
@@ -90,7 +90,7 @@ class Bar:
         self._bar: tqdm[NoReturn] | None = None
 
     def show(self, progress: Progress) -> None:
-        """Draw how far the engine is."""
+        """Draw the engine's progress."""
         if self._bar is None or progress.stage != self._stage:
             self.close()
             self._stage = progress.stage

@@ -1,4 +1,4 @@
-"""What ComfyUI-AnimateDiff-Evolved and the nodes beside it call our fields: for people, nothing reads it."""
+"""Names of our fields in ComfyUI-AnimateDiff-Evolved, for documentation only."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""JSON of other programs: whose it is, and where it says plainly how a picture was made, that as an infotext's parts.
+"""Recognise other programs' JSON and read plain settings as infotext.
 
 None of it is a recipe of ours, whatever its keys are called.
 """
@@ -37,70 +37,70 @@ class Program:
     inside: str = ""
 
 
-def program_of(found: object) -> Program | None:
-    """Whose JSON it is; None if no known program's."""
-    if isinstance(found, list):
-        found = {"nodes": found} if _are_nodes(found) else {"": found}
-    if not isinstance(found, Mapping):
+def program_of(document: object) -> Program | None:
+    """Recognise the program a JSON value comes from; None if unknown."""
+    if isinstance(document, list):
+        document = {"nodes": document} if _are_nodes(document) else {"": document}
+    if not isinstance(document, Mapping):
         return None
-    return next((program for program in _PROGRAMS if program.is_its(found)), None)
+    return next((program for program in _PROGRAMS if program.is_its(document)), None)
 
 
-def refusal_of(found: object, field: str, rule: str) -> Fault:
-    """What is wrong with a JSON that is no recipe, where a field must be or have one."""
+def refusal_of(document: object, field: str, rule: str) -> Fault:
+    """Build the fault of JSON that is no recipe."""
     code, values = "recipe.other_json", {"keys": ""}
     seen = "JSON that is no recipe"
-    if program := program_of(found):
+    if program := program_of(document):
         code, seen, values = "recipe.of_a_program", "{program:s}", {"program": program.name}
-    elif isinstance(found, Mapping):
-        names = ", ".join(str(key)[:40] for key in list(found)[:_SHOWN])
-        more = ", …" if len(found) > _SHOWN else ""
+    elif isinstance(document, Mapping):
+        names = ", ".join(str(key)[:40] for key in list(document)[:_SHOWN])
+        ellipsis = ", …" if len(document) > _SHOWN else ""
         code = "recipe.of_another_program"
         seen, values = (
             "JSON of another program{keys:s}",
-            {"keys": f" (keys: {names}{more})" if names else " without anything in it"},
+            {"keys": f" (keys: {names}{ellipsis})" if names else " without anything in it"},
         )
     return Fault(code, field, rule, "JSON", _FROM_INSIDE, seen=seen, values=values)
 
 
-def infotext_of_foreign(found: object) -> tuple[Infotext, str] | None:
-    """An object's plain settings as an infotext's parts, and what it is; None where they can't be read."""
-    program = program_of(found)
-    if program is None or program.settings is None or not isinstance(found, Mapping):
+def infotext_of_foreign(document: object) -> tuple[Infotext, str] | None:
+    """Read plain settings as an infotext, with the program's name, or None."""
+    program = program_of(document)
+    if program is None or program.settings is None or not isinstance(document, Mapping):
         return None
-    inner = _at(found, program.inside) if program.inside else found
+    inner = _at(document, program.inside) if program.inside else document
     if not isinstance(inner, Mapping):
         return None
-    told = {name: _text(value) for name, path in program.settings.items() if (value := _at(inner, path)) is not None}
-    prompt, negative = told.pop("prompt", ""), told.pop("negative_prompt", "")
+    values = {name: _text(value) for name, path in program.settings.items() if (value := _at(inner, path)) is not None}
+    prompt, negative = values.pop("prompt", ""), values.pop("negative_prompt", "")
     if not prompt:  # of another version, whose settings stand elsewhere
         return None
-    width, height = told.pop("width", ""), told.pop("height", "")
+    width, height = values.pop("width", ""), values.pop("height", "")
     if width and height:
-        told["Size"] = f"{width}x{height}"
-    elif size := re.search(r"(\d{2,5})\D{1,4}(\d{2,5})", told.pop("resolution", "")):
-        told["Size"] = f"{size[1]}x{size[2]}"
-    return (Infotext(prompt, negative, {name: value for name, value in told.items() if value}), program.name)
+        values["Size"] = f"{width}x{height}"
+    elif size := re.search(r"(\d{2,5})\D{1,4}(\d{2,5})", values.pop("resolution", "")):
+        values["Size"] = f"{size[1]}x{size[2]}"
+    return (Infotext(prompt, negative, {name: value for name, value in values.items() if value}), program.name)
 
 
-def _at(found: Mapping[str, Any], path: str) -> Any:
-    value: Any = found
+def _at(document: Mapping[str, Any], path: str) -> Any:
+    value: Any = document
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 
 def _text(value: object) -> str:
-    """A value as an infotext writes it."""
+    """Format a value as an infotext writes it."""
     if isinstance(value, Mapping):  # a model with its hash
         value = next((value[key] for key in ("name", "model_name", "caption", "base_caption") if key in value), "")
     if isinstance(value, list):
-        return ", ".join(_text(one) for one in value[:50] if isinstance(one, (str, int, float)))
+        return ", ".join(_text(item) for item in value[:50] if isinstance(item, (str, int, float)))
     return "" if value is None else str(value).strip()
 
 
 def _is_graph(value: object, depth: int = 0) -> bool:
-    """Whether it is ComfyUI's graph: nodes by number with a class and inputs, or a list of nodes with widgets."""
+    """Whether a value is, or contains, a ComfyUI graph."""
     if isinstance(value, str) and value.lstrip()[:1] == "{" and depth < _DEEPEST:
         try:
             value = json.loads(value)
@@ -118,39 +118,39 @@ def _is_graph(value: object, depth: int = 0) -> bool:
         inner += inner[0][:_DEEPEST]
     if len(value) == 1:  # of the history: all by the id of a run
         inner += value.values()
-    return depth < _DEEPEST and any(_is_graph(one, depth + 1) for one in inner)
+    return depth < _DEEPEST and any(_is_graph(child, depth + 1) for child in inner)
 
 
-def _are_nodes(found: Sequence[object]) -> bool:
-    return any(isinstance(node, Mapping) and "type" in node and "widgets_values" in node for node in found[:50])
+def _are_nodes(nodes: Sequence[object]) -> bool:
+    return any(isinstance(node, Mapping) and "type" in node and "widgets_values" in node for node in nodes[:50])
 
 
-def _are_styles(found: Mapping[str, Any]) -> bool:
-    """Whether these are named prompts to be put around another, as lists and objects of programs have them."""
-    entries = found.get("", [found]) if len(found) > 1 or "" in found else list(found.values())
+def _are_styles(document: Mapping[str, Any]) -> bool:
+    """Whether an object is a program's list of prompt styles."""
+    entries = document.get("", [document]) if len(document) > 1 or "" in document else list(document.values())
     return isinstance(entries, list) and any(
         isinstance(entry, Mapping)
         and {"prompt", "negative_prompt"} <= entry.keys()
-        and (len(found) == 1 or "name" in entry)
+        and (len(document) == 1 or "name" in entry)
         and len(entry) <= _MOST_OF_A_STYLE
         for entry in entries[:1]
     )
 
 
 def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda found: all(key in found for key in keys)
+    return lambda document: all(key in document for key in keys)
 
 
 def _has_any(*starts: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda found: any(str(key).startswith(starts) for key in list(found)[:50])
+    return lambda document: any(str(key).startswith(starts) for key in list(document)[:50])
 
 
 def _says(key: str, word: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda found: word in str(found.get(key, "")).lower()
+    return lambda document: word in str(document.get(key, "")).lower()
 
 
 def _any(*rules: Callable[[Mapping[str, Any]], bool]) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda found: any(rule(found) for rule in rules)
+    return lambda document: any(rule(document) for rule in rules)
 
 
 _USUAL = {"prompt": "prompt", "negative_prompt": "negative_prompt", "Seed": "seed", "Steps": "steps"}

@@ -1,6 +1,7 @@
-"""The text that AUTOMATIC1111's web UI puts into its pictures, clips and TXT files, as fields of a request.
+"""Translate infotexts of AUTOMATIC1111's web UI into request fields.
 
-Prompt lines, `Negative prompt:` lines, then one line of settings, of which sd-webui-animatediff's are one.
+The text in pictures, clips and TXT files: prompt lines, `Negative prompt:` lines, then one line of settings, of which
+sd-webui-animatediff's are one.
 """
 
 import json
@@ -12,16 +13,16 @@ from typing import Any
 from api.recipes.infotext_parts import MAX_CHARACTERS, Infotext, arguments_of, parse_infotext, read_dict
 from api.recipes.model_names import model_named
 from api.recipes.sampler_names import sampler_named, schedule_named
-from api.recipes.webui_args import faults_of_seed, fields_of_seed
+from api.recipes.webui_args import faults_of_args, fields_of_args
 from pipelines.plan import catalog
 from pipelines.plan.choices import HiresMethod
 from pipelines.plan.errors import UserError
 from studio.modes import Mode
 
-_MOST_TOLD = 12
+_MOST_NOTES = 12
 _SHOWN = 60
 # What says how a file came about, and changes no frame here.
-_MERELY_TOLD = re.compile(
+_INFORMATIONAL = re.compile(
     r"(?:Model|VAE|Lora|LoRA|TI|Refiner|Embedding|Init image|Hires checkpoint|Control\w*)? ?[Hh]ash(?:es)?"
     r"|Version|App|Backend|Pipeline|Parser|Operations?|Index|Batch|Batch (?:size|pos|count)|User|Comment|Created Date"
     r"|Civitai [\w ]+|Source Identifier|RNG|Diffusion in Low Bits|Distilled CFG Scale|Shift|Precision|Repository"
@@ -52,18 +53,18 @@ _SIZE = re.compile(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})")
 
 
 def is_infotext(text: str) -> bool:
-    """Whether a text is an infotext, as opposed to a recipe of ours."""
+    """Whether a text is an infotext rather than our own recipe."""
     try:
-        parse_infotext(_unpacked(text))
+        parse_infotext(_unwrap(text))
     except UserError:
         return False
     return True
 
 
 def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
-    """The fields of a request that an infotext means; what it does not say is not filled in.
+    """Translate an infotext into request fields.
 
-    Whether the values fit our ranges is left to the request.
+    Only fields that it names are filled in. Whether the values fit our ranges is left to the request.
 
     Returns:
         The fields by name, in words what has no counterpart here, and what the clip was made from.
@@ -71,12 +72,12 @@ def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
     Raises:
         UserError: It is no infotext.
     """
-    return fields_of_parts(parse_infotext(_unpacked(text)))
+    return fields_of_parts(parse_infotext(_unwrap(text)))
 
 
 def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
-    """The fields that an infotext's parts mean; returns what `fields_of_infotext` does."""
-    settings = _with_schedule_apart(info.settings)
+    """Translate a parsed infotext; returns as `fields_of_infotext`."""
+    settings = _split_schedule(info.settings)
     fields: dict[str, Any] = {"prompt": info.prompt, "negative_prompt": info.negative_prompt}
     notes: list[str] = []
     for key, (name, read) in _READERS.items():
@@ -86,14 +87,14 @@ def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
                 notes.append(f"{key}: '{settings[key][:_SHOWN]}' has no counterpart here. Choose one.")
             else:
                 fields[name] = value
-    for read_more in (_size, _denoising):
-        more, told = read_more(settings)
-        fields |= more
-        notes += told
+    for read_several in (_size, _denoising):
+        extra_fields, extra_notes = read_several(settings)
+        fields |= extra_fields
+        notes += extra_notes
     if "AnimateDiff" in settings:
-        more, told = _animatediff(settings["AnimateDiff"])
-        fields |= more
-        notes += told
+        extra_fields, extra_notes = _animatediff(settings["AnimateDiff"])
+        fields |= extra_fields
+        notes += extra_notes
     if "base_model" not in fields and "motion_module" in fields:
         fields |= _base_model_for(fields["motion_module"])
     mode = Mode.IMG2VID if "strength" in fields else Mode.TXT2VID
@@ -102,18 +103,18 @@ def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
     return fields, notes + _left_out(settings), mode
 
 
-def _with_schedule_apart(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings with `DPM++ 2M Karras` as `DPM++ 2M` and a schedule; a schedule that changes nothing is left out."""
-    found = dict(settings)
-    if "Sampler" in found:
-        sampler, schedule = sampler_named(found["Sampler"])
+def _split_schedule(settings: Mapping[str, str]) -> dict[str, str]:
+    """Split `DPM++ 2M Karras` into sampler and schedule; drop neutral schedules."""
+    split = dict(settings)
+    if "Sampler" in split:
+        sampler, schedule = sampler_named(split["Sampler"])
         if schedule:
-            found.setdefault("Schedule type", schedule)
-        if sampler is None and schedule_named(found["Sampler"]) == "":
-            del found["Sampler"]
-    if "Schedule type" in found and schedule_named(found["Schedule type"]) == "":
-        del found["Schedule type"]
-    return found
+            split.setdefault("Schedule type", schedule)
+        if sampler is None and schedule_named(split["Sampler"]) == "":
+            del split["Sampler"]
+    if "Schedule type" in split and schedule_named(split["Schedule type"]) == "":
+        del split["Schedule type"]
+    return split
 
 
 def _clip_skip(text: str) -> int | None:
@@ -153,7 +154,7 @@ def _size(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """A denoising strength belongs to the second pass if there is one, else to the picture it began with."""
+    """Read a denoising strength: second pass's if any, else the picture's."""
     strength = settings.get("Hires strength", settings.get("Denoising strength"))
     if not any(key in settings for key in _HIRES):
         return {} if strength is None else {"strength": strength}, []
@@ -169,7 +170,7 @@ def _denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _hires_scale(settings: Mapping[str, str]) -> tuple[str | float | None, list[str]]:
-    """How many times as large the second pass is, from its scale or from its size."""
+    """Read the second pass's scale, or derive it from sizes."""
     if "Hires upscale" in settings:
         return settings["Hires upscale"], []
     size, key = _SIZE.fullmatch(settings.get("Size", "")), "Hires resize"
@@ -192,18 +193,18 @@ def _hires_scale(settings: Mapping[str, str]) -> tuple[str | float | None, list[
 
 
 def _animatediff(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Its settings; those that are broken are told, and the others count all the same."""
+    """Read AnimateDiff's settings; broken ones become notes."""
     args = arguments_of(text)
-    faults = faults_of_seed(args)
-    fields, notes = fields_of_seed({key: value for key, value in args.items() if key not in faults})
-    told = list(faults.values())
-    if len(told) > _MOST_TOLD:
-        told[_MOST_TOLD:] = [f"{len(told) - _MOST_TOLD:,} more arguments of AnimateDiff can't be read."]
-    return fields, told + notes
+    faults = faults_of_args(args)
+    fields, notes = fields_of_args({key: value for key, value in args.items() if key not in faults})
+    fault_notes = list(faults.values())
+    if len(fault_notes) > _MOST_NOTES:
+        fault_notes[_MOST_NOTES:] = [f"{len(fault_notes) - _MOST_NOTES:,} more arguments of AnimateDiff can't be read."]
+    return fields, fault_notes + notes
 
 
 def _base_model_for(module: str) -> dict[str, str]:
-    """A base model that fits, in the place of one that is not here."""
+    """Choose a base model that fits a motion module."""
     family = catalog.find_motion_module(module).family
     fitting = [model.id for model in catalog.base_models() if family and model.family == family]
     return {"base_model": fitting[0]} if fitting else {}
@@ -215,53 +216,53 @@ def _left_out(settings: Mapping[str, str]) -> list[str]:
         for name, value in settings.items()
         if name not in _READERS
         and name not in _ELSEWHERE
-        and not _MERELY_TOLD.fullmatch(name)
+        and not _INFORMATIONAL.fullmatch(name)
         and value not in _NEUTRAL.get(name, ())
     ]
     if not names:
         return []
-    more = f" and {len(names) - _MOST_TOLD:,} more" if len(names) > _MOST_TOLD else ""
-    shown = ", ".join(f"{name} ({settings[name][:_SHOWN]})" for name in names[:_MOST_TOLD])
-    return [f"Without a counterpart here: {shown}{more}."]
+    remainder = f" and {len(names) - _MOST_NOTES:,} more" if len(names) > _MOST_NOTES else ""
+    listing = ", ".join(f"{name} ({settings[name][:_SHOWN]})" for name in names[:_MOST_NOTES])
+    return [f"Without a counterpart here: {listing}{remainder}."]
 
 
-def _unpacked(text: str) -> str:
-    """The infotext of a TXT of sd-webui-animatediff 1, a Python dict with it and some settings, or of an API's answer.
+def _unwrap(text: str) -> str:
+    """Extract the infotext from a Python dict or an API's answer.
 
-    The settings become an `AnimateDiff` setting of the text, unless it has one. Of other JSON nothing is left: an
-    infotext that a graph or an answer quotes somewhere is not all of it.
+    A TXT of sd-webui-animatediff 1 is such a dict; its settings become an `AnimateDiff` setting of the text, unless it
+    has one. Of other JSON nothing is left: an infotext that a graph or an answer quotes somewhere is not all of it.
     """
     if text.lstrip()[:1] not in ("{", "[") or len(text) > MAX_CHARACTERS:
         return text
-    is_json, found = _structure_of(text)
-    parameters = _infotext_in(found)
+    is_json, document = _structure_of(text)
+    parameters = _infotext_in(document)
     if parameters is None:
         return "" if is_json or _PYTHON.match(text) else text
-    args = {"model" if key == "motion_module" else key: value for key, value in found.items() if key in _IN_TXT}
+    args = {"model" if key == "motion_module" else key: value for key, value in document.items() if key in _IN_TXT}
     if not args or "AnimateDiff:" in parameters:
         return parameters
-    told = ", ".join(f"{key}: {value}" for key, value in args.items())
-    return f"{parameters}, AnimateDiff: {json.dumps(told, ensure_ascii=False)}"
+    arguments = ", ".join(f"{key}: {value}" for key, value in args.items())
+    return f"{parameters}, AnimateDiff: {json.dumps(arguments, ensure_ascii=False)}"
 
 
 def _structure_of(text: str) -> tuple[bool, dict[str, Any]]:
-    """Whether a text is JSON, and the object or Python dict that it is, which may be empty."""
+    """Parse JSON or a Python dict; returns whether it is JSON."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return False, read_dict(text)
-    return True, found if isinstance(found, dict) else {}
+    return True, document if isinstance(document, dict) else {}
 
 
-def _infotext_in(found: Mapping[str, Any]) -> str | None:
-    """The infotext under the names that the web UI and its API put it."""
-    answer = found.get("info")
+def _infotext_in(document: Mapping[str, Any]) -> str | None:
+    """Find the infotext under the web UI's and its API's keys."""
+    answer = document.get("info")
     if isinstance(answer, str) and answer.lstrip()[:1] == "{":
         return _infotext_in(_structure_of(answer)[1])
-    texts = found.get("infotexts")
+    texts = document.get("infotexts")
     first = texts[0] if isinstance(texts, list) and texts else None
-    named = (found.get("parameters"), first, answer)
-    return next((text for text in named if isinstance(text, str)), None)
+    candidates = (document.get("parameters"), first, answer)
+    return next((text for text in candidates if isinstance(text, str)), None)
 
 
 _IN_TXT = ("motion_module", "video_length", "fps", "loop_number")

@@ -1,4 +1,4 @@
-"""An infotext taken apart: prompts and settings, wherever the programs that write them put them.
+"""Split an infotext into prompts and settings, however it is written.
 
 Source: the texts of AUTOMATIC1111's web UI, Forge, SD.Next, Fooocus, Draw Things, Civitai and sd-webui-animatediff.
 """
@@ -90,7 +90,7 @@ class Infotext:
 
 
 def parse_infotext(text: str) -> Infotext:
-    r"""Take an infotext apart.
+    r"""Split an infotext into its parts.
 
     Raises:
         UserError: It is none.
@@ -120,7 +120,7 @@ def parse_infotext(text: str) -> Infotext:
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """The settings of sd-webui-animatediff: `key: value` with commas between, or a whole dict, as JSON or Python."""
+    """Parse sd-webui-animatediff's settings: `key: value` pairs or a dict."""
     if text.startswith("{"):
         return read_dict(text)
     pairs = (part.partition(":") for part in _NEXT_ARGUMENT.split(text))
@@ -128,16 +128,16 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 
 def read_dict(text: str) -> dict[str, Any]:
-    """A dict that JSON or Python wrote; what can't be read of it is left out."""
+    """Parse a dict from JSON or Python, skipping unreadable parts."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return {key: read_value(value.strip()) for key, value in _REPR_ITEM.findall(text)}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_value(text: str) -> Any:
-    """A value as Python or JSON writes it; what is neither stays text."""
+    """Parse a Python or JSON value; anything else stays text."""
     constants = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in constants:
         return constants[text.lower()]
@@ -154,7 +154,7 @@ def read_value(text: str) -> Any:
 
 
 def unquoted(text: str) -> str:
-    """A value as it was before the host quoted it, as JSON does."""
+    """Undo the host's JSON quoting of a value."""
     if text[:1] != '"' or text[-1:] != '"' or text == '"':
         return text
     try:
@@ -164,7 +164,7 @@ def unquoted(text: str) -> str:
 
 
 def _with_line_breaks(text: str) -> str:
-    """Line breaks that a container could not hold, written with two signs or as an entity, as line breaks."""
+    """Restore line breaks that are written as escapes or entities."""
     if _QUOTED_WHOLE.fullmatch(text) and len(text) <= MAX_CHARACTERS:
         text = unquoted(text.rstrip())
     if "\n" in text.strip() or not _FLAT.search(text):
@@ -177,7 +177,7 @@ def _with_line_breaks(text: str) -> str:
 
 
 def _line_of_settings(lines: list[str]) -> int | None:
-    """The last line with `Steps: …` at any place; else the last one if it has several other settings."""
+    """Find the line with `Steps: …`, or else with several known settings."""
     for index in range(len(lines) - 1, -1, -1):
         if "Steps\uff1a" in lines[index]:
             lines[index] = _WIDE_COLON.sub(r"\1: ", lines[index])
@@ -193,7 +193,7 @@ def _unlabelled(text: str) -> str:
 
 
 def _whole_settings(lines: list[str]) -> str:
-    """The line of settings, with the lines that its last quoted value runs over or that each hold another setting."""
+    """Join the line of settings with its continuation lines."""
     quotes = accumulate(len(_QUOTE.findall(line)) for line in lines)
     end = next((number for number, count in enumerate(quotes, 1) if count % 2 == 0), 1)
     whole = "\n".join(lines[:end])
@@ -205,12 +205,12 @@ def _whole_settings(lines: list[str]) -> str:
 
 
 def _is_dashed(lines: list[str], index: int, last: int) -> bool:
-    """Whether a line is Draw Things' negative prompt: the only one with a dash, directly above the settings."""
+    """Whether a line is Draw Things' dashed negative prompt above the settings."""
     return index == last - 1 and bool(_DASHED_NEGATIVE.match(lines[index])) and "Guidance Scale:" in lines[last]
 
 
 def _settings(line: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     at = tried = 0
     while at < len(line):
         key = _KEY.match(line, at)
@@ -219,12 +219,12 @@ def _settings(line: str) -> dict[str, str]:
             continue
         value, at = _value(line, key.end(), may_be_json=(tried := tried + 1) < _MOST_JSON)
         name = key["key"].strip()
-        found.setdefault(_CANONICAL.get(name.lower(), name), value)
-    return found
+        settings.setdefault(_CANONICAL.get(name.lower(), name), value)
+    return settings
 
 
 def _value(line: str, at: int, *, may_be_json: bool) -> tuple[str, int]:
-    """A setting's value and where the next one begins. Lists and objects of JSON may have commas."""
+    """Read a setting's value, perhaps JSON with commas, and its end."""
     if may_be_json and line[at : at + 1] in ("[", "{"):
         try:
             _, end = json.JSONDecoder().raw_decode(line, at)
@@ -238,7 +238,7 @@ def _value(line: str, at: int, *, may_be_json: bool) -> tuple[str, int]:
 
 
 def _end_of_cut(line: str, at: int) -> int:
-    """The end of a list of objects that was cut off, which goes on to the next key outside of it; 0 for others."""
+    """Find the end of a truncated list of objects; 0 for others."""
     if not re.match(r'\[\s*\{\s*"|\{\s*"', line[at : at + 40]):
         return 0
     following = re.compile(r",\s*(?=[A-Z][\w ]{1,40}:\s)").search(line, at)

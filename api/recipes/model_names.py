@@ -1,4 +1,4 @@
-"""Models by the names that other programs write: the catalog's ids, labels, files and aliases, spelt loosely."""
+"""Find models by the names, spelt loosely, that other programs write."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -39,14 +39,14 @@ def model_named(field: str, name: str) -> str | None:
         >>> model_named("controlnet", "control_v11p_sd15_canny_fp16")
         'lllyasviel/control_v11p_sd15_canny'
     """
-    known: dict[str, str] = {}
+    id_by_spelling: dict[str, str] = {}
     is_file = bool(_ENDING.search(_HASH.sub("", name.strip().lower())))
     for entry in sorted(_LISTS[field](), key=lambda entry: entry.source != "local"):
         # A file called 'tile' is some tile model; only who types the word can mean the label.
-        for one in (*_files_of(entry), *(() if is_file else (entry.label,))):
-            for spelling in _spellings(one):
-                known.setdefault(spelling, entry.id)
-    return next((known[spelling] for spelling in _spellings(name) if spelling in known), None)
+        for alias in (*_files_of(entry), *(() if is_file else (entry.label,))):
+            for spelling in _spellings(alias):
+                id_by_spelling.setdefault(spelling, entry.id)
+    return next((id_by_spelling[spelling] for spelling in _spellings(name) if spelling in id_by_spelling), None)
 
 
 def _files_of(entry: Entry) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def _files_of(entry: Entry) -> tuple[str, ...]:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """A name's letters and digits without ending, hash and precision: with its folders, then without them."""
+    """Yield a name's bare letters and digits, with folders, then without."""
     plain = _HASH.sub("", name[:_MOST_LETTERS].strip().lower())
     plain = _PRECISION.sub("", _ENDING.sub("", plain))
     for part in (plain, re.split(r"[/\\]", plain)[-1]):

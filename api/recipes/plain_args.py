@@ -1,6 +1,7 @@
-"""Arguments of sd-webui-animatediff as programs send them: by position, numbers as text, in all spellings.
+"""Normalise arguments of sd-webui-animatediff as programs send them.
 
-Source: `AnimateDiffProcess.__init__` and `before_process` of versions 1.0 to 2.0.1.
+They come by position, with numbers as text, in all spellings. Source: `AnimateDiffProcess.__init__` and
+`before_process` of versions 1.0 to 2.0.1.
 """
 
 import math
@@ -31,27 +32,28 @@ _FREE_INIT_2 = ("mask_path", "freeinit_enable", *_FREE_INIT)
 
 
 def plain_args(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell arguments as their own program does; what can't be is left as it is, for its rule to refuse.
+    """Spell arguments as their own program does.
 
-    None, also as a word, and an empty text mean that nothing was given; numbers of what is switched off are left out.
+    Others are left as they are, for their rule to refuse. None, also as a word, and an empty text mean that nothing was
+    given; numbers of what is switched off are left out.
 
     Example:
         >>> plain_args({"enable": "true", "video_length": "8", "fps": 8.0, "interp": "NO", "interp_x": "x"})
         {'enable': True, 'video_length': 8, 'fps': 8, 'interp': 'Off'}
     """
-    found = {key: _READERS.get(key, _same)(value) for key, value in args.items() if not is_nothing(value)}
-    if str(found.get("model", "")).lower() == "automatic":
-        del found["model"]
-    if found.get("interp") == "Off":
-        found.pop("interp_x", None)
-    if not found.get("freeinit_enable", True):
+    plain = {key: _READERS.get(key, _same)(value) for key, value in args.items() if not is_nothing(value)}
+    if str(plain.get("model", "")).lower() == "automatic":
+        del plain["model"]
+    if plain.get("interp") == "Off":
+        plain.pop("interp_x", None)
+    if not plain.get("freeinit_enable", True):
         for key in _FREE_INIT:
-            found.pop(key, None)
-    return found
+            plain.pop(key, None)
+    return plain
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a value says that none was given: null, no text, or the word that other languages write for it.
+    """Whether a value means none: null, empty, or such a word.
 
     Example:
         >>> is_nothing(None), is_nothing("null"), is_nothing(0)
@@ -61,20 +63,20 @@ def is_nothing(value: object) -> bool:
 
 
 def is_off(value: object) -> bool:
-    """Whether a value of a switch, or a script's first argument, says no."""
+    """Whether a switch's value, or a script's first argument, says no."""
     return not value or (isinstance(value, str) and value.strip().lower() in _NO)
 
 
-def named_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
-    """Name arguments that were sent by position, in the order of the version they are of.
+def name_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
+    """Name positional arguments, by the order of their version.
 
     Returns:
         None where no version has such.
 
     Example:
-        >>> named_args([True, 0, 8, 6, "mm_sd_v15.ckpt"])["video_length"]
+        >>> name_args([True, 0, 8, 6, "mm_sd_v15.ckpt"])["video_length"]
         8
-        >>> named_args(["mm_sd_v15_v2.ckpt", True, 16, 8])["fps"]
+        >>> name_args(["mm_sd_v15_v2.ckpt", True, 16, 8])["fps"]
         8
     """
     order = _order_of(args)
@@ -84,7 +86,7 @@ def named_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
 
 
 def begins_with_model(args: Sequence[Any]) -> bool:
-    """Whether arguments by position are of a version that begins with the motion module, which may be left open."""
+    """Whether positional arguments begin with the motion module, even if None."""
     first = args[0]
     if isinstance(first, str) and first.strip().lower() not in _YES | _NO - _NOTHING:
         return not is_nothing(first) or len(args) > 1
@@ -102,7 +104,10 @@ def _order_of(args: Sequence[Any]) -> tuple[str, ...] | None:
 
 
 def _order_from_model(args: Sequence[Any]) -> tuple[str, ...]:
-    """Of 1.7 and later. `reverse` was there until 1.9.4; FreeInit and masks came with 2.0."""
+    """List the argument order of version 1.7 and later.
+
+    `reverse` was there until 1.9.4; FreeInit and masks came with 2.0.
+    """
     order = list(_MODEL_FIRST)
     if len(args) > 12 and isinstance(args[12], list):
         order.append("reverse")
@@ -121,7 +126,7 @@ def _same(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Text of a number as one, and a number without a fraction as a whole one."""
+    """Parse a number, and make whole numbers int."""
     if isinstance(value, str) and re.fullmatch(
         r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})", text := plain_digits(value).strip()
     ):
@@ -132,7 +137,7 @@ def _number(value: Any) -> Any:
 
 
 def _rate(value: Any) -> Any:
-    """Also a ratio, such as 24000/1001, or with a comma."""
+    """Parse a frame rate: number, ratio such as 24000/1001, or decimal comma."""
     plain = _number(value)
     try:
         return written_rate(read_rate(plain_digits(plain))) if isinstance(plain, str) else plain
@@ -161,20 +166,20 @@ def _interp(value: Any) -> Any:
 
 
 def _formats(value: Any) -> Any:
-    given = re.split(r"[,\s\[\]'\"]+", value) if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple)) or not all(one is None or isinstance(one, str) for one in given):
+    names = re.split(r"[,\s\[\]'\"]+", value) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(name is None or isinstance(name, str) for name in names):
         return value
-    plain = ["Frame" if one.strip().lower() in ("frame", "frames") else one.strip().upper() for one in given if one]
+    plain = ["Frame" if name.strip().lower() in ("frame", "frames") else name.strip().upper() for name in names if name]
     return plain[0] if isinstance(value, str) and len(plain) == 1 else plain
 
 
 def _reverse(value: Any) -> Any:
-    given = re.findall(r"[^,\[\]\s][^,\[\]]*", value) if isinstance(value, str) else [] if value is False else value
-    if not isinstance(given, (list, tuple)):
+    ticks = re.findall(r"[^,\[\]\s][^,\[\]]*", value) if isinstance(value, str) else [] if value is False else value
+    if not isinstance(ticks, (list, tuple)):
         return value
     return [
-        _REVERSE_LABELS.get(one.strip().lower(), _number(one)) if isinstance(one, str) else _number(one)
-        for one in given
+        _REVERSE_LABELS.get(tick.strip().lower(), _number(tick)) if isinstance(tick, str) else _number(tick)
+        for tick in ticks
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a file says about how it was made, as the values of a request: our recipes, and other programs' infotext.
+"""Read how a file was made: our recipes and other programs' infotexts.
 
 Files come from anybody, and from other versions: what can't be used is told in words, and the rest counts.
 """
@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from api.recipes.foreign import infotext_of_foreign, program_of, refusal_of
 from api.recipes.infotext import fields_of_infotext, fields_of_parts, is_infotext
 from media.input_files import check_plain_file
-from media.inputs import named
+from media.inputs import naming_field
 from media.texts import iter_texts
 from pipelines.plan import catalog
 from pipelines.plan.errors import InvalidRequestError, UserError
@@ -43,10 +43,10 @@ _KEY_SHOWN = 40
 
 @dataclass(frozen=True)
 class Restored:
-    """What was read.
+    """A request's values as read from a file.
 
     Args:
-        values: Every field of the request as JSON. The seed is -1 where none was told. Files are named by hash,
+        values: Every field of the request as JSON. The seed is -1 where none is named. Files are named by hash,
             whether they are here or not.
         notes: What must be chosen again and what could not be used, in words. They quote the file: escape them.
         mode: What the clip was made from.
@@ -72,7 +72,7 @@ def read_request(path: Path) -> Restored:
 
 
 def read_text(path: Path) -> str:
-    """The recipe or infotext that a file carries, told apart by content.
+    """Read the recipe or infotext that a file carries, by content.
 
     Of several texts it is the first that can be read so; of none, the first.
 
@@ -83,61 +83,63 @@ def read_text(path: Path) -> str:
 
 
 def restore(text: str) -> Restored:
-    """The values that a recipe or an infotext tells.
+    """Read a request's values from a recipe or an infotext.
 
     Raises:
         UserError: It is neither; what it is instead is named.
     """
     text = text.encode(errors="replace").decode().removeprefix("\ufeff")
-    found = _json_of(text)
-    if is_recipe(found):
-        values, notes = _usable(found)
+    document = _json_of(text)
+    if is_recipe(document):
+        values, notes = _usable(document)
         return Restored(values, (*notes, *_foreign_notes(values)), _mode_of(values))
-    told: tuple[str, ...] = ()
-    if found is None or is_infotext(text):
+    origin_notes: tuple[str, ...] = ()
+    if document is None or is_infotext(text):
         fields, notes, mode = fields_of_infotext(text)
-    elif foreign := infotext_of_foreign(found):
+    elif foreign := infotext_of_foreign(document):
         fields, notes, mode = fields_of_parts(foreign[0])
-        told = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
+        origin_notes = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
     else:
-        raise UserError(refusal_of(found, "file", "carry a recipe of this app or an infotext"))
-    values, more = _usable(catalog.complete(fields))
-    return Restored(values, (*told, *notes, *more, *_foreign_notes(values)), mode)
+        raise UserError(refusal_of(document, "file", "carry a recipe of this app or an infotext"))
+    values, unusable_notes = _usable(catalog.complete(fields))
+    return Restored(values, (*origin_notes, *notes, *unusable_notes, *_foreign_notes(values)), mode)
 
 
-def is_recipe(found: object) -> TypeGuard[dict[str, Any]]:
+def is_recipe(document: object) -> TypeGuard[dict[str, Any]]:
     """Whether parsed JSON is a recipe of this app.
 
     Recipes bear a mark, `made_with`. One without it, as an endpoint returns it or people write it, has only fields of
     the request, or at least more of them than others and one whose name no other program uses.
     """
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return False
-    known = [name for name in found if name in GenerationRequest.model_fields]
-    others = len(found) - len(known) - (MADE_WITH in found)
-    if not known or not isinstance(found.get("prompt", ""), str) or _is_json(found.get("prompt", "")):
+    fields = [name for name in document if name in GenerationRequest.model_fields]
+    num_other = len(document) - len(fields) - (MADE_WITH in document)
+    if not fields or not isinstance(document.get("prompt", ""), str) or _is_json(document.get("prompt", "")):
         return False
-    if isinstance(found.get(MADE_WITH), dict) or not others:
+    if isinstance(document.get(MADE_WITH), dict) or not num_other:
         return True
-    return program_of(found) is None and len(known) > others and not _USED_ELSEWHERE.issuperset(known)
+    return program_of(document) is None and len(fields) > num_other and not _USED_ELSEWHERE.issuperset(fields)
 
 
 def check_recipe(text: str) -> None:
-    """Refuse JSON of other programs; which fields of the others are wrong is left to the request.
+    """Refuse JSON of other programs.
+
+    Which fields of a recipe are wrong is left to the request.
 
     Raises:
         UserError: It is one's, which is named.
     """
-    found = _json_of(text)
-    if found is None or (isinstance(found, dict) and isinstance(found.get(MADE_WITH), dict)):
+    document = _json_of(text)
+    if document is None or (isinstance(document, dict) and isinstance(document.get(MADE_WITH), dict)):
         return
-    prompt = found.get("prompt", "") if isinstance(found, dict) else None
-    if program_of(found) or not isinstance(prompt, str) or _is_json(prompt):
-        raise UserError(refusal_of(found, "recipe", "be one of this app, or an infotext"))
+    prompt = document.get("prompt", "") if isinstance(document, dict) else None
+    if program_of(document) or not isinstance(prompt, str) or _is_json(prompt):
+        raise UserError(refusal_of(document, "recipe", "be one of this app, or an infotext"))
 
 
 def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What people call each input file of a request, and its hash."""
+    """Yield each input file's label and hash."""
     for name in FILE_FIELDS:
         if values[name]:
             yield field_label(name), values[name]
@@ -150,8 +152,8 @@ def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _likeliest_text(path: Path) -> tuple[str, str]:
-    """The text of a file that says how it was made, and what to tell people about it."""
-    with named("file"):
+    """Read the likeliest recipe text of a file, and its note."""
+    with naming_field("file"):
         check_plain_file(path)
     texts: list[tuple[str, str]] = []
     for text, note in islice(iter_texts(path), _MOST_TEXTS):
@@ -163,23 +165,23 @@ def _likeliest_text(path: Path) -> tuple[str, str]:
         raise UserError(
             Fault("recipe.none_in_file", "file", "carry a recipe", path.name, fix, seen="{got}, which has none")
         )
-    return next((found for found in texts if _json_of(found[0]) is not None), texts[0])
+    return next((pair for pair in texts if _json_of(pair[0]) is not None), texts[0])
 
 
 def _json_of(text: str) -> Any:
-    """Parsed JSON, objects and lists alone; None for any other text."""
+    """Parse JSON objects and lists; None for any other text."""
     if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
         return None
     try:
-        found = json.loads(text.lstrip("\ufeff"))
+        document = json.loads(text.lstrip("\ufeff"))
         # Halves of letters, which JSON can name, could not be sent to a browser.
-        return json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+        return json.loads(json.dumps(document, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return None
 
 
 def _is_json(prompt: str) -> bool:
-    """Whether a prompt is another program's graph as text; keys as JSON are a prompt."""
+    """Whether a prompt is another program's graph, not keys as JSON."""
     return program_of(_json_of(prompt)) is not None
 
 
@@ -187,42 +189,42 @@ def _foreign_notes(values: Mapping[str, Any]) -> tuple[str, ...]:
     return foreign_notes(values["prompt"], values["negative_prompt"])
 
 
-def _usable(told: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Every field of the request as JSON, those that can't be used at their defaults; and which these are."""
-    values = {name: value for name, value in told.items() if name in GenerationRequest.model_fields}
-    unknown = [name for name in told if name not in values and name != MADE_WITH]
+def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Keep usable values, with defaults for others, and notes about those."""
+    values = {name: value for name, value in fields.items() if name in GenerationRequest.model_fields}
+    unknown = [name for name in fields if name not in values and name != MADE_WITH]
     notes = [_unknown(unknown)] if unknown else []
     notes += _settle_models(values)
-    request, prompts, more = _built(values)
-    found = request.model_dump(mode="json") | prompts
+    request, prompts, left_out = _build_usable(values)
+    usable = request.model_dump(mode="json") | prompts
     if str(values.get("seed", RANDOM_SEED)).strip() == str(RANDOM_SEED):
-        found["seed"] = RANDOM_SEED
-    return found, notes + more + _missing(found)
+        usable["seed"] = RANDOM_SEED
+    return usable, notes + left_out + _missing(usable)
 
 
 def _unknown(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return f"Unknown to this version: {', '.join(name[:_KEY_SHOWN] for name in names[:_MOST_NAMED])}{more}."
+    remainder = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f"Unknown to this version: {', '.join(name[:_KEY_SHOWN] for name in names[:_MOST_NAMED])}{remainder}."
 
 
 def _settle_models(values: dict[str, Any]) -> list[str]:
-    """Put the defaults in the place of models that are not here."""
+    """Replace models that are not here by the defaults."""
     notes = []
 
     def settle(name: str, find: Callable[[str], object], instead: Callable[[], str]) -> None:
-        chosen = values.get(name)
-        if not chosen or not isinstance(chosen, str):
+        model = values.get(name)
+        if not model or not isinstance(model, str):
             return  # the request has its own words for it
         try:
-            find(chosen)
+            find(model)
         except InvalidRequestError as err:
             values[name] = instead()
             notes.append(f"{err} '{values[name] or 'the base model’s own'}' is chosen now.")
 
     settle("base_model", catalog.find_base_model, lambda: catalog.default_base_model().id)
-    base = catalog.find_base_model(_chosen(values, "base_model"))
+    base = catalog.find_base_model(_model_or_default(values, "base_model"))
     settle("motion_module", catalog.find_motion_module, lambda: base.motion_module)
-    module = catalog.find_motion_module(_chosen(values, "motion_module"))
+    module = catalog.find_motion_module(_model_or_default(values, "motion_module"))
     if notes and None not in (base.family, module.family) and base.family != module.family:
         values["motion_module"] = base.motion_module
         notes.append(f"'{module.label}' does not fit '{base.label}'. '{base.motion_module}' is chosen now.")
@@ -230,13 +232,13 @@ def _settle_models(values: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _chosen(values: Mapping[str, Any], name: str) -> str:
-    chosen = values.get(name)
-    return chosen if chosen and isinstance(chosen, str) else str(GenerationRequest.model_fields[name].default)
+def _model_or_default(values: Mapping[str, Any], name: str) -> str:
+    model = values.get(name)
+    return model if model and isinstance(model, str) else str(GenerationRequest.model_fields[name].default)
 
 
-def _built(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], list[str]]:
-    """The request of what can be used: what breaks a rule is taken out, one after the other, and told.
+def _build_usable(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], list[str]]:
+    """Build a request, dropping values that break rules, with notes.
 
     A prompt whose keys or tags don't fit is set aside, not lost.
     """
@@ -259,30 +261,30 @@ def _built(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], l
 
 
 def _take_out(values: dict[str, Any], fault: Fault) -> None:
-    """Without the field; of several units, without the one the fault names."""
+    """Remove the faulty field, or only the faulty one of several units."""
     units, unit = values[fault.field], fault.place[0] if fault.place else None
     if isinstance(units, list) and isinstance(unit, int) and 1 <= unit <= len(units):
-        values[fault.field] = [one for number, one in enumerate(units, start=1) if number != unit]
+        values[fault.field] = [entry for number, entry in enumerate(units, start=1) if number != unit]
     else:
         del values[fault.field]
 
 
 def _missing(values: Mapping[str, Any]) -> list[str]:
-    """What the request names and is not here: files, models of units, LoRAs."""
+    """Note missing files, models of units and LoRAs."""
     notes = []
     gone = [f"{label} ({sha256[:_DIGITS_SHOWN]}…)" for label, sha256 in input_hashes(values) if not is_here(sha256)]
     if gone:
-        named_first, more = gone[:_MOST_NAMED], len(gone) - _MOST_NAMED
-        notes.append(f"Choose again: {', '.join(named_first)}{f' and {more:,} more' if more > 0 else ''}.")
+        first, num_hidden = gone[:_MOST_NAMED], len(gone) - _MOST_NAMED
+        notes.append(f"Choose again: {', '.join(first)}{f' and {num_hidden:,} more' if num_hidden > 0 else ''}.")
     for field, find in (("controls", catalog.find_controlnet), ("image_prompts", catalog.find_ip_adapter)):
-        notes += [told for unit in values[field] if (told := _fault_of(find, unit["model"]))]
+        notes += [message for unit in values[field] if (message := _fault_of(find, unit["model"]))]
     for field in _PROMPTS:
         try:
             names = dict.fromkeys(tag.name for tag in read_tags(values[field], field=field))
         except InvalidRequestError as err:
             notes.append(str(err))
             continue
-        notes += [told for name in list(names)[:_MOST_NAMED] if (told := _fault_of(catalog.find_lora, name))]
+        notes += [message for name in list(names)[:_MOST_NAMED] if (message := _fault_of(catalog.find_lora, name))]
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Samplers and schedules by the names of other programs, with the schedule in a sampler's name or apart."""
+"""Find samplers and schedules by the names of other programs."""
 
 import re
 
@@ -62,7 +62,9 @@ _MOST_LETTERS = 80
 
 
 def sampler_named(name: str) -> tuple[Scheduler | None, str]:
-    """The sampler a name means, None if this app has none like it; and the schedule in the name, mostly empty.
+    """Find a sampler by name, and the schedule in that name.
+
+    None if this app has no such sampler; the schedule is mostly empty.
 
     Example:
         >>> sampler_named("DPM++ 2M Karras"), sampler_named("k_euler_ancestral"), sampler_named("Euler a Automatic")
@@ -84,7 +86,7 @@ def sampler_named(name: str) -> tuple[Scheduler | None, str]:
 
 
 def schedule_named(name: str) -> str | None:
-    """The schedule a name means: empty for the sampler's own, None for an unknown name.
+    """Find a schedule: empty for the sampler's own, None if unknown.
 
     Example:
         >>> schedule_named("Automatic"), schedule_named("sgm_uniform"), schedule_named("Karas")

@@ -1,4 +1,4 @@
-"""The arguments of sd-webui-animatediff, of every version, as fields of a request."""
+"""Translate arguments of sd-webui-animatediff, any version, into request fields."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -32,12 +32,12 @@ def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_reverse(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(type(one) is int and 0 <= one <= 2 for one in value)
+    return isinstance(value, (list, tuple)) and all(type(tick) is int and 0 <= tick <= 2 for tick in value)
 
 
 def _is_format(value: object) -> bool:
-    known = [*OutputFormat, _FRAME]
-    return bool(value) and isinstance(value, (str, list, tuple)) and all(one in known for one in _listed(value))
+    formats = [*OutputFormat, _FRAME]
+    return bool(value) and isinstance(value, (str, list, tuple)) and all(name in formats for name in _listed(value))
 
 
 _SWITCH = (lambda value: isinstance(value, bool), "be true or false")
@@ -120,26 +120,26 @@ _FILES = {
 }
 
 
-def faults_of_seed(args: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with arguments, by their keys; empty if all is well.
+def faults_of_args(args: Mapping[str, Any]) -> dict[str, str]:
+    """Describe invalid arguments by key; empty if all are valid.
 
     Example:
-        >>> faults_of_seed({"fps": 8, "stride": 0})
+        >>> faults_of_args({"fps": 8, "stride": 0})
         {'stride': 'AnimateDiff stride must be a whole number of at least 1, got 0. Correct it or leave it out.'}
     """
     return {key: ENGLISH.sentence(fault.of("AnimateDiff")) for key, fault in broken_args(args).items()}
 
 
 def broken_args(args: Mapping[str, Any]) -> dict[str, Fault]:
-    """The same as faults, each of its key."""
+    """Find invalid arguments, as a fault for each key."""
     plain = plain_args(args)
     return {str(key): fault for key, value in plain.items() if (fault := _fault(str(key), value, args[key]))}
 
 
-def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a request that arguments mean; what is not given is not filled in.
+def fields_of_args(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Translate arguments into request fields.
 
-    Whether the values fit our own ranges is left to the request.
+    Only those that are given are filled in. Whether the values fit our own ranges is left to the request.
 
     Args:
         args: As its API takes them, of any version, numbers also as text.
@@ -151,7 +151,7 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         InvalidRequestError: A key is unknown, or its value of another kind; the text names the key.
 
     Example:
-        >>> fields, _ = fields_of_seed({"video_length": 16, "batch_size": 8, "interp": "FILM", "interp_x": 10})
+        >>> fields, _ = fields_of_args({"video_length": 16, "batch_size": 8, "interp": "FILM", "interp_x": 10})
         >>> fields["num_frames"], fields["context_length"], fields["interpolation_frames"], fields["keep_duration"]
         (16, 8, 10, False)
     """
@@ -164,8 +164,8 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if length:
         fields["num_frames"] = length
     if "closed_loop" in args:
-        told = args["closed_loop"]
-        fields["closed_loop"] = OLD_CLOSED_LOOPS[told] if isinstance(told, bool) else CLOSED_LOOPS[told]
+        value = args["closed_loop"]
+        fields["closed_loop"] = OLD_CLOSED_LOOPS[value] if isinstance(value, bool) else CLOSED_LOOPS[value]
     if "reverse" in args:
         fields["reverse"] = REVERSES.get(frozenset(args["reverse"]), Reverse.OFF)
     if "freeinit_enable" in args:
@@ -173,14 +173,14 @@ def fields_of_seed(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "interp" in args:
         fields |= _interpolation(args, fields.get("reverse", Reverse.OFF), length or DEFAULT_WINDOW)
     for read in (_formats, _motion_module):
-        more, told = read(args)
-        fields |= more
-        notes += told
+        extra_fields, extra_notes = read(args)
+        fields |= extra_fields
+        notes += extra_notes
     return fields, notes + _without_counterpart(args)
 
 
 def key_of_field(field: str) -> str | None:
-    """The argument that a field of the request comes from; None if there is none.
+    """Find the argument of a request field; None if there is none.
 
     Example:
         >>> key_of_field("context_length")
@@ -189,7 +189,7 @@ def key_of_field(field: str) -> str | None:
     return next((theirs for theirs, ours in ARGUMENT_FIELDS.items() if ours == field), None)
 
 
-def _fault(key: str, value: object, given: object) -> Fault | None:
+def _fault(key: str, value: object, original: object) -> Fault | None:
     if key not in _RULES:
         values = {"known": ", ".join(list(_RULES)[:8])}
         rule, fix = "be one of its arguments", "Known: {known}, …"
@@ -197,11 +197,11 @@ def _fault(key: str, value: object, given: object) -> Fault | None:
     holds, rule = _RULES[key]
     if holds(value):
         return None
-    return Fault("webui.argument", key, rule, given, "Correct it or leave it out")
+    return Fault("webui.argument", key, rule, original, "Correct it or leave it out")
 
 
 def _num_frames(args: Mapping[str, Any]) -> int:
-    """0 means the source clip's length if there is one, else a window's; 0 if that can't be told here."""
+    """Read the clip's length; 0 if open or the source clip's."""
     if "video_length" not in args or args["video_length"]:
         return args.get("video_length", 0)
     return 0 if args.get("video_source") or args.get("video_path") else args.get("batch_size", DEFAULT_WINDOW)
@@ -216,7 +216,7 @@ def _free_init(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interpolation(args: Mapping[str, Any], reverse: Reverse, length: int) -> dict[str, Any]:
-    """Its number says how many times as many frames there are to be, and the clip becomes slower."""
+    """Read frames in between from the frame multiple; the clip slows down."""
     if args["interp"] == "Off":
         return {"interpolation": Interpolation.OFF}
     dropped = {Reverse.APPEND: 0, Reverse.DROP_HEAD: 1, Reverse.DROP_TAIL: 1, Reverse.DROP_BOTH: 2}
@@ -231,18 +231,18 @@ def _interpolation(args: Mapping[str, Any], reverse: Reverse, length: int) -> di
 def _formats(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "format" not in args:
         return {}, []
-    given = _listed(args["format"])
-    formats = [one for one in dict.fromkeys(given) if one != _FRAME]
-    notes = ["The format Frame has no counterpart."] if _FRAME in given else []
+    names = _listed(args["format"])
+    formats = [name for name in dict.fromkeys(names) if name != _FRAME]
+    notes = ["The format Frame has no counterpart."] if _FRAME in names else []
     return ({"formats": formats} if formats else {}), notes
 
 
 def _motion_module(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "model" not in args:
         return {}, []
-    found = model_named("motion_module", args["model"])
-    if found:
-        return {"motion_module": found}, []
+    module = model_named("motion_module", args["model"])
+    if module:
+        return {"motion_module": module}, []
     return {}, [f"Motion module: '{args['model'][:_SHOWN]}' is not in the list. Choose one."]
 
 

@@ -1,4 +1,4 @@
-"""Names that sd-webui-animatediff and its host use for our choices. They exist here alone."""
+"""Names of our choices in sd-webui-animatediff and its host."""
 
 from pipelines.plan.choices import ClosedLoop, Reverse
 from pipelines.plan.image_fit import ImageFit

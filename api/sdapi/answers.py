@@ -1,4 +1,4 @@
-"""What the calls answer: files in base64, and how they were made in the host's words."""
+"""Build answers: files in base64, and infotexts as the host writes them."""
 
 import io
 import json
@@ -30,12 +30,12 @@ _LONGEST_TEXT = 4096  # what is longer in a body are pictures, which nobody need
 
 
 @dataclass(frozen=True)
-class Made:
-    """What is answered of a clip, files in base64.
+class EncodedClip:
+    """A finished clip for an answer, files in base64.
 
     Args:
         videos: In the order of `RETURNED`.
-        frames: PNGs; empty where they were not asked for.
+        frames: PNGs; empty where they were not requested.
     """
 
     request: GenerationRequest
@@ -45,23 +45,23 @@ class Made:
     warnings: tuple[str, ...]
 
 
-def collect(request: GenerationRequest, clip: Clip) -> Made:
+def collect(request: GenerationRequest, clip: Clip) -> EncodedClip:
     """Read a clip's files."""
     files = dict(zip(request.formats, clip.files, strict=True))
-    videos = [_base64(files[one].read_bytes()) for one in RETURNED if one in files]
+    videos = [_base64(files[output_format].read_bytes()) for output_format in RETURNED if output_format in files]
     frames = _frames(files[OutputFormat.PNG]) if OutputFormat.PNG in files else []
-    return Made(request, videos, frames, clip.recipe, clip.warnings)
+    return EncodedClip(request, videos, frames, clip.recipe, clip.warnings)
 
 
-def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[Made]) -> dict[str, Any]:
-    """The answer to a call: `images`, `parameters`, and `info` as text of JSON.
+def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[EncodedClip]) -> dict[str, Any]:
+    """Build a call's answer: `images`, `parameters`, `info` as JSON text.
 
     The videos of every clip come first, then the frames of the last one; without AnimateDiff a picture for each seed.
     """
-    made = outcome.made
-    images = [video for one in made for video in one.videos]
+    clips = outcome.results
+    images = [video for clip in clips for video in clip.videos]
     if call.with_frames:
-        images += [frame for one in (made[-1:] if call.is_clip else made) for frame in one.frames]
+        images += [frame for clip in (clips[-1:] if call.is_clip else clips) for frame in clip.frames]
     return {
         "images": images if body.get("send_images", True) else [],
         "parameters": _without_pictures(body) | {"init_images": None, "mask": None},
@@ -70,30 +70,30 @@ def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[Made]) -> dict[
 
 
 def progress_of(call: OpenCall | None, count: int, *, with_picture: bool) -> dict[str, Any]:
-    """The answer about how far a call is; all zeros while there is none."""
-    told = call.progress if call else None
+    """Build the answer about a call's progress; zeros without one."""
+    progress = call.progress if call else None
     preview = call.preview if call and with_picture else None
     return {
         "progress": call.share if call else 0.0,
-        "eta_relative": (told.eta_s or 0.0) if told else 0.0,
+        "eta_relative": (progress.eta_s or 0.0) if progress else 0.0,
         "state": {
             "skipped": False,
             "interrupted": bool(call and call.is_interrupted),
             "stopping_generation": bool(call and call.is_interrupted),
             "job": ("waiting" if call.is_waiting else call.name) if call else "",
             "job_count": count,
-            "job_timestamp": _timestamp(call.begun) if call else "0",
+            "job_timestamp": _timestamp(call.started_at) if call else "0",
             "job_no": call.done if call else 0,
-            "sampling_step": told.step if told else 0,
-            "sampling_steps": told.total if told else 0,
+            "sampling_step": progress.step if progress else 0,
+            "sampling_steps": progress.total if progress else 0,
         },
         "current_image": None if preview is None else _picture(preview[len(preview) // 2]),
-        "textinfo": told.note if told else None,
+        "textinfo": progress.note if progress else None,
     }
 
 
 def infotext_of(request: GenerationRequest, *, is_clip: bool) -> str:
-    """How a clip was made, as the host writes it; its recipe says it in full.
+    """Describe a clip as the host's infotext; its recipe is complete.
 
     Example:
         >>> infotext_of(GenerationRequest(prompt="a cat", seed=7), is_clip=False)
@@ -132,19 +132,19 @@ def _quoted(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    """As short as it can be without another number coming of it."""
+    """Format a number as short as it can be without loss."""
     return str(int(value)) if float(value).is_integer() else format(Decimal(repr(float(value))), "f")
 
 
 def _model_name(field: str, model_id: str) -> str:
-    """The short name if it means this model alone, else the id."""
+    """Shorten a model's id where the short name is unambiguous."""
     short = model_id.rsplit("/", 1)[-1]
     return short if model_named(field, short) == model_id else model_id
 
 
 def _arguments(request: GenerationRequest) -> dict[str, object]:
-    """AnimateDiff's arguments that make this clip, the numbers that count for it."""
-    found: dict[str, object] = {
+    """List AnimateDiff's arguments that make this clip."""
+    arguments: dict[str, object] = {
         "model": _model_name("motion_module", request.motion_module),
         "video_length": request.num_frames,
         "fps": str(written_rate(request.fps)),
@@ -157,25 +157,25 @@ def _arguments(request: GenerationRequest) -> dict[str, object]:
         "freeinit_enable": request.free_init_iterations > 0,
     }
     if request.interpolation is Interpolation.FILM:
-        found |= {"interp": "FILM", "interp_x": _number(_times(request))}
+        arguments |= {"interp": "FILM", "interp_x": _number(_times(request))}
     if request.reverse is not Reverse.OFF:
-        found["reverse"] = next(sorted(ticks) for ticks, kind in REVERSES.items() if kind is request.reverse)
+        arguments["reverse"] = next(sorted(ticks) for ticks, kind in REVERSES.items() if kind is request.reverse)
     if request.free_init_iterations:
-        found |= {
+        arguments |= {
             "freeinit_filter": request.free_init_filter,
             "freeinit_ds": _number(request.free_init_spatial_stop),
             "freeinit_dt": _number(request.free_init_temporal_stop),
             "freeinit_iters": request.free_init_iterations,
         }
     if request.first_frame:
-        found |= {key: _number(getattr(request, key)) for key in ("latent_power", "latent_scale")}
+        arguments |= {key: _number(getattr(request, key)) for key in ("latent_power", "latent_scale")}
     if request.last_frame:
-        found |= {key: _number(getattr(request, key)) for key in ("latent_power_last", "latent_scale_last")}
-    return found
+        arguments |= {key: _number(getattr(request, key)) for key in ("latent_power_last", "latent_scale_last")}
+    return arguments
 
 
 def _times(request: GenerationRequest) -> float:
-    """How many times as many frames there are with those in between, as AnimateDiff counts."""
+    """Return the multiple of frames that interpolation makes, as AnimateDiff counts."""
     frames = (
         request.num_frames + len(request.frames_played_back)
         if request.reverse is not Reverse.OFF
@@ -187,16 +187,16 @@ def _times(request: GenerationRequest) -> float:
     return whole if round((frames * whole - frames) / max(1, frames - 1)) == between else times
 
 
-def _info(call: Call, outcome: Outcome[Made]) -> dict[str, Any]:
-    requests = [one.request for one in outcome.made] or call.requests[:1]
+def _info(call: Call, outcome: Outcome[EncodedClip]) -> dict[str, Any]:
+    requests = [clip.request for clip in outcome.results] or call.requests[:1]
     first = requests[0]
     return {
         "prompt": first.prompt,
-        "all_prompts": [one.prompt for one in requests],
+        "all_prompts": [request.prompt for request in requests],
         "negative_prompt": first.negative_prompt,
-        "all_negative_prompts": [one.negative_prompt for one in requests],
+        "all_negative_prompts": [request.negative_prompt for request in requests],
         "seed": first.seed,
-        "all_seeds": [one.seed for one in requests],
+        "all_seeds": [request.seed for request in requests],
         "subseed": -1,
         "all_subseeds": [-1 for _ in requests],
         "subseed_strength": 0,
@@ -213,14 +213,16 @@ def _info(call: Call, outcome: Outcome[Made]) -> dict[str, Any]:
         "denoising_strength": first.strength,
         "extra_generation_params": {"AnimateDiff": _arguments(first)} if call.is_clip else {},
         "index_of_first_image": 0,
-        "infotexts": [infotext_of(one, is_clip=call.is_clip) for one in requests],
+        "infotexts": [infotext_of(request, is_clip=call.is_clip) for request in requests],
         "styles": [],
         "job_timestamp": _timestamp(time.time()),
         "clip_skip": first.clip_skip + 1,
         "version": f"AnimateDiff Studio {VERSION}",
         "interrupted": outcome.is_interrupted,
-        "recipes": [json.loads(one.recipe) for one in outcome.made],
-        "warnings": list(dict.fromkeys([*call.notes, *(told for one in outcome.made for told in one.warnings)])),
+        "recipes": [json.loads(clip.recipe) for clip in outcome.results],
+        "warnings": list(
+            dict.fromkeys([*call.notes, *(warning for clip in outcome.results for warning in clip.warnings)])
+        ),
     }
 
 
@@ -245,9 +247,9 @@ def _base64(data: bytes) -> str:
 
 def _without_pictures(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_pictures(one) for key, one in value.items()}
+        return {key: _without_pictures(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_without_pictures(one) for one in value]
+        return [_without_pictures(entry) for entry in value]
     return None if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
 
 

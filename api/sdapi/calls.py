@@ -1,4 +1,4 @@
-"""What is made at this moment, for all calls of the process: how far it is, and how it is stopped."""
+"""Calls in progress: their state, and how they are interrupted."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ MOST_CALLS = 8
 _DENOISED = 0.9  # the share of a clip's time after its last step
 _BEGUN = 0.01  # clients take 0 for nothing to do
 
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
 class TooManyCallsError(RuntimeError):
@@ -28,16 +28,16 @@ class TooManyCallsError(RuntimeError):
 
 @dataclass(eq=False)
 class OpenCall:
-    """A call that is made or waits, and not answered yet.
+    """A call that runs or waits and is not answered yet.
 
     Args:
         name: Of the call.
         clips: How many it makes.
         done: How many of them are finished.
-        progress: What the engine told last.
-        preview: The frames that it showed last, uint8 [n, h, w, 3].
+        progress: The last of the engine.
+        preview: Its last frames, uint8 [n, h, w, 3].
         is_interrupted: Whether it is to stop, or has.
-        begun: By the clock of the system, seconds.
+        started_at: By the clock of the system, seconds.
     """
 
     name: str
@@ -46,42 +46,42 @@ class OpenCall:
     progress: Progress = field(default_factory=lambda: Progress(Stage.PREPROCESS, 0, 1))
     preview: np.ndarray | None = None
     is_interrupted: bool = False
-    begun: float = field(default_factory=time.time)
+    started_at: float = field(default_factory=time.time)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether another clip is made first."""
+        """Whether another clip runs first."""
         return self.progress.stage is Stage.WAIT
 
     @property
     def share(self) -> float:
-        """How much of the call is done, above 0 and up to 1."""
-        told = self.progress
+        """Fraction of the call that is done, in (0, 1]."""
+        progress = self.progress
         within = 0.0
-        if told.stage is Stage.WRITE:
+        if progress.stage is Stage.WRITE:
             within = 1.0
-        elif told.stage in (Stage.DENOISE, Stage.DECODE):
-            part = told.step / max(told.total, 1)
-            within = _DENOISED * part if told.stage is Stage.DENOISE else _DENOISED + (1 - _DENOISED) * part
+        elif progress.stage in (Stage.DENOISE, Stage.DECODE):
+            part = progress.step / max(progress.total, 1)
+            within = _DENOISED * part if progress.stage is Stage.DENOISE else _DENOISED + (1 - _DENOISED) * part
         return min(1.0, max(_BEGUN, (self.done + within) / self.clips))
 
-    def take(self, told: Progress) -> None:
-        """Note what the engine tells."""
-        self.progress = told
-        if told.preview is not None:
-            self.preview = told.preview
+    def take(self, progress: Progress) -> None:
+        """Store the engine's progress."""
+        self.progress = progress
+        if progress.preview is not None:
+            self.preview = progress.preview
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[_Made]):
-    """What came of a call: of the clips that were finished, in their order."""
+class Outcome(Generic[_Result]):
+    """Results of a call's finished clips, in order."""
 
-    made: list[_Made]
+    results: list[_Result]
     is_interrupted: bool
 
 
 class Calls:
-    """The calls of the process that are not answered yet, in the order in which they came.
+    """Unanswered calls of the process, in order of arrival.
 
     Args:
         make_clip: The engine; if it can be busy elsewhere, it waits by itself.
@@ -98,13 +98,13 @@ class Calls:
         self,
         call: OpenCall,
         requests: Sequence[GenerationRequest],
-        collect: Callable[[GenerationRequest, Clip], _Made],
-    ) -> Outcome[_Made]:
-        """Make clips one after the other.
+        collect: Callable[[GenerationRequest, Clip], _Result],
+    ) -> Outcome[_Result]:
+        """Generate clips one after the other.
 
         Args:
-            call: Tells how it goes, and may be interrupted from elsewhere; not run before.
-            collect: Takes what is wanted out of a clip's files, which are gone afterwards.
+            call: Holds progress, and may be interrupted from elsewhere; not run before.
+            collect: Reads a clip's files, which are gone afterwards.
 
         Raises:
             TooManyCallsError: The line is full.
@@ -121,34 +121,37 @@ class Calls:
                 self._calls.remove(call)
 
     def current(self) -> OpenCall | None:
-        """The call that is made, else the first that waits."""
+        """Return the running call, else the first that waits."""
         with self._lock:
             return next((call for call in self._calls if not call.is_waiting), self._calls[0] if self._calls else None)
 
     def count(self) -> int:
-        """How many there are, those that wait among them."""
+        """Count all calls, including those that wait."""
         return len(self._calls)
 
     def interrupt(self) -> None:
-        """Have the current call stop at the engine's next event; others go on."""
+        """Stop the current call at the engine's next event."""
         call = self.current()
         if call:
             call.is_interrupted = True
 
     def _run(
-        self, call: OpenCall, requests: Sequence[GenerationRequest], collect: Callable[[GenerationRequest, Clip], _Made]
-    ) -> Outcome[_Made]:
-        made: list[_Made] = []
+        self,
+        call: OpenCall,
+        requests: Sequence[GenerationRequest],
+        collect: Callable[[GenerationRequest, Clip], _Result],
+    ) -> Outcome[_Result]:
+        results: list[_Result] = []
         for request in requests:
             with run_folder(prefix="sdapi-") as folder, closing(self._make_clip(request, folder)) as events:
                 for event in events:
                     if isinstance(event, Clip):
-                        made.append(collect(request, event))
+                        results.append(collect(request, event))
                         call.done += 1
                     elif call.is_interrupted:
-                        return Outcome(made, True)
+                        return Outcome(results, True)
                     else:
                         call.take(event)
             if call.is_interrupted:
                 break
-        return Outcome(made, call.is_interrupted)
+        return Outcome(results, call.is_interrupted)

@@ -1,4 +1,4 @@
-"""Units of sd-webui-controlnet as control units of ours."""
+"""Translate units of sd-webui-controlnet into our control units."""
 
 import math
 import re
@@ -49,7 +49,7 @@ _OLD_POSITIONS = (
 )
 """The order of a unit's arguments in its API, since and before version 1.1."""
 _OF_THE_CALL = 2  # switches that older versions have before all units: whether it is img2img, and the page's
-_TOLD = {"low_vram": (None, False, "false", 0, ""), "hr_option": (None, "Both", "HiResFixOption.BOTH", "")}
+_NO_NOTE = {"low_vram": (None, False, "false", 0, ""), "hr_option": (None, "Both", "HiResFixOption.BOTH", "")}
 _BALANCED = {"0", "balanced", "controlmode.balanced"}
 _CONTROL_FIRST = {"2", "controlnet is more important", "controlmode.control"}
 _IP_ADAPTER = re.compile(r"ip.?adapter", re.IGNORECASE)
@@ -57,7 +57,7 @@ _IP_ADAPTER = re.compile(r"ip.?adapter", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Units:
-    """The units that are switched on.
+    """The enabled units.
 
     Args:
         place: Where all of them stand in the body.
@@ -72,20 +72,20 @@ class Units:
     numbers: dict[str, list[int]] = dataclass_field(default_factory=lambda: {"controls": [], "image_prompts": []})
 
     def by_field(self) -> dict[str, list[dict[str, Any]]]:
-        """The fields of a request."""
+        """The units as fields of a request."""
         return {"controls": self.controls, "image_prompts": self.image_prompts}
 
     def places_by_field(self) -> dict[str, list[Place]]:
-        """Where the units of each field stand in the body."""
+        """Places of the units in the body, by field."""
         return {field: [(*self.place, number) for number in numbers] for field, numbers in self.numbers.items()}
 
     def without_picture(self) -> list[dict[str, Any]]:
-        """The control units that are to be given something to follow."""
+        """Control units that still need something to follow."""
         return [unit for unit in self.controls if "clip" not in unit]
 
 
 def units_of(args: list[Any], place: Place, *, width: int | None, height: int | None) -> tuple[Units, list[str]]:
-    """The units that are switched on, as a request takes them; others are not looked at.
+    """Translate the enabled units; others are not looked at.
 
     Args:
         args: As its API takes them, of any version.
@@ -100,38 +100,38 @@ def units_of(args: list[Any], place: Place, *, width: int | None, height: int | 
     """
     units = Units(place)
     notes: list[str] = []
-    for number, given in enumerate(_named(args)):
-        if given is None:
+    for number, argument in enumerate(_split_units(args)):
+        if argument is None:
             continue
-        own = (*place, number)
-        if not isinstance(given, Mapping):
-            raise refuse(own, "be a unit's keys and values", given, fix="Send an object.")
-        told = {_ALIASES.get(str(key), str(key)): value for key, value in given.items()}
-        if is_off(told.get("enabled", True)):
+        at = (*place, number)
+        if not isinstance(argument, Mapping):
+            raise refuse(at, "be a unit's keys and values", argument, fix="Send an object.")
+        raw = {_ALIASES.get(str(key), str(key)): value for key, value in argument.items()}
+        if is_off(raw.get("enabled", True)):
             continue
-        told = {key: value for key, value in told.items() if not is_nothing(value)}
-        for key in sorted(told.keys() - _KNOWN - _WITHOUT_MEANING - _EMPTY):
-            raise refuse((*own, key), "be a key of a unit", "another", fix=f"Known: {', '.join(sorted(_KNOWN))}.")
-        for key in sorted(_EMPTY & told.keys()):
-            if not is_neutral(told[key]) and not (key == "advanced_weighting" and _is_even(told[key])):
-                raise refuse((*own, key), "be empty, since it has no counterpart here", told[key], fix="Leave it out.")
-        field = "image_prompts" if _is_ip_adapter(told) else "controls"
+        raw = {key: value for key, value in raw.items() if not is_nothing(value)}
+        for key in sorted(raw.keys() - _KNOWN - _WITHOUT_MEANING - _EMPTY):
+            raise refuse((*at, key), "be a key of a unit", "another", fix=f"Known: {', '.join(sorted(_KNOWN))}.")
+        for key in sorted(_EMPTY & raw.keys()):
+            if not is_neutral(raw[key]) and not (key == "advanced_weighting" and _is_even(raw[key])):
+                raise refuse((*at, key), "be empty, since it has no counterpart here", raw[key], fix="Leave it out.")
+        field = "image_prompts" if _is_ip_adapter(raw) else "controls"
         if field == "controls":
-            units.controls.append(_unit(told, own, min(width, height) if width and height else None))
+            units.controls.append(_unit(raw, at, min(width, height) if width and height else None))
         else:
-            units.image_prompts.append(_image_prompt(told, own))
+            units.image_prompts.append(_image_prompt(raw, at))
         units.numbers[field].append(number)
-        notes += [f"ControlNet {key} has no meaning here." for key in _TOLD if told.get(key) not in _TOLD[key]]
-        if str(told.get("resize_mode", "")).lower() in LATENT_FIT:
+        notes += [f"ControlNet {key} has no meaning here." for key in _NO_NOTE if raw.get(key) not in _NO_NOTE[key]]
+        if str(raw.get("resize_mode", "")).lower() in LATENT_FIT:
             notes.append("ControlNet resize_mode: pixels are stretched, not latents.")
     return units, notes
 
 
-def _named(args: list[Any]) -> list[Any]:
-    """The units by name, where they came by position, one behind the other."""
+def _split_units(args: list[Any]) -> list[Any]:
+    """Name the units' keys where they came by position."""
     if not args or not isinstance(args[0], bool):
         return args
-    if len(args) > _OF_THE_CALL and all(isinstance(one, bool) for one in args[: _OF_THE_CALL + 1]):
+    if len(args) > _OF_THE_CALL and all(isinstance(flag, bool) for flag in args[: _OF_THE_CALL + 1]):
         args = args[_OF_THE_CALL:]
     is_old = len(args) > 5 and isinstance(args[5], bool)
     order = _OLD_POSITIONS if is_old else _POSITIONS
@@ -140,57 +140,57 @@ def _named(args: list[Any]) -> list[Any]:
 
 def _is_even(weights: object) -> bool:
     """Whether all layers of a network count in full."""
-    return isinstance(weights, list) and all(one == 1 for one in weights)
+    return isinstance(weights, list) and all(weight == 1 for weight in weights)
 
 
-def _is_ip_adapter(told: Mapping[str, Any]) -> bool:
-    return any(_IP_ADAPTER.search(str(told.get(key, ""))) for key in ("module", "model"))
+def _is_ip_adapter(raw: Mapping[str, Any]) -> bool:
+    return any(_IP_ADAPTER.search(str(raw.get(key, ""))) for key in ("module", "model"))
 
 
-def _image_prompt(told: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """A unit with an IP-Adapter; its preprocessor follows from the model."""
-    model = model_named("ip_adapter", str(told.get("model", "")))
+def _image_prompt(raw: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Translate an IP-Adapter unit; the model implies its preprocessor."""
+    model = model_named("ip_adapter", str(raw.get("model", "")))
     if not model:
-        known = ", ".join(entry.id for entry in catalog.ip_adapters())
-        fix = f"Choose one of {known}."
-        raise refuse((*place, "model"), "be the name of an IP-Adapter", told.get("model"), fix=fix)
-    picture = _picture(told, place)
+        choices = ", ".join(entry.id for entry in catalog.ip_adapters())
+        fix = f"Choose one of {choices}."
+        raise refuse((*place, "model"), "be the name of an IP-Adapter", raw.get("model"), fix=fix)
+    picture = _picture(raw, place)
     if not picture:
         raise refuse((*place, "image"), "be a picture", "none", fix="Send one in base64.")
-    return {"model": model, "pictures": [(0, picture)], **_weights(told, place)}
+    return {"model": model, "pictures": [(0, picture)], **_weights(raw, place)}
 
 
-def _unit(told: Mapping[str, Any], place: Place, shorter_side: int | None) -> dict[str, Any]:
-    if told.get("mask"):
+def _unit(raw: Mapping[str, Any], place: Place, shorter_side: int | None) -> dict[str, Any]:
+    if raw.get("mask"):
         raise refuse((*place, "mask"), "be empty", "a picture", fix="Use img2img with a mask.")
-    unit: dict[str, Any] = {"model": _model(told, place), "guess_mode": _guess_mode(told, place)}
-    unit["preprocessor"], unit["options"] = _preprocessor(told, place, shorter_side)
-    fit = str(told.get("resize_mode", 1)).strip().lower().removeprefix("resizemode.").removesuffix(".0")
+    unit: dict[str, Any] = {"model": _model(raw, place), "guess_mode": _guess_mode(raw, place)}
+    unit["preprocessor"], unit["options"] = _preprocessor(raw, place, shorter_side)
+    fit = str(raw.get("resize_mode", 1)).strip().lower().removeprefix("resizemode.").removesuffix(".0")
     if fit not in CONTROL_FITS:
         raise refuse((*place, "resize_mode"), f"be one of {', '.join(CONTROL_FITS)}", fit, fix="Choose one.")
     unit["fit"] = CONTROL_FITS[fit]
-    unit |= _weights(told, place)
-    if picture := _picture(told, place):
+    unit |= _weights(raw, place)
+    if picture := _picture(raw, place):
         unit["clip"] = picture
     return unit
 
 
-def _weights(told: Mapping[str, Any], place: Place) -> dict[str, float]:
-    return {ours: _number(told[theirs], (*place, theirs)) for theirs, ours in NUMBERS_OF_UNIT.items() if theirs in told}
+def _weights(raw: Mapping[str, Any], place: Place) -> dict[str, float]:
+    return {ours: _number(raw[theirs], (*place, theirs)) for theirs, ours in NUMBERS_OF_UNIT.items() if theirs in raw}
 
 
-def _model(told: Mapping[str, Any], place: Place) -> str:
-    name = told.get("model")
-    found = model_named("controlnet", name) if isinstance(name, str) else None
-    if not found:
-        known = ", ".join(entry.id for entry in catalog.controlnets())
-        raise refuse((*place, "model"), "be the name of a ControlNet", name or "none", fix=f"Choose one of {known}.")
-    return found
+def _model(raw: Mapping[str, Any], place: Place) -> str:
+    name = raw.get("model")
+    model_id = model_named("controlnet", name) if isinstance(name, str) else None
+    if not model_id:
+        choices = ", ".join(entry.id for entry in catalog.controlnets())
+        raise refuse((*place, "model"), "be the name of a ControlNet", name or "none", fix=f"Choose one of {choices}.")
+    return model_id
 
 
-def _guess_mode(told: Mapping[str, Any], place: Place) -> bool:
-    guesses = not is_off(told.get("guess_mode"))
-    mode = str(told.get("control_mode", 2 if guesses else 0)).strip().lower().removesuffix(".0")
+def _guess_mode(raw: Mapping[str, Any], place: Place) -> bool:
+    guesses = not is_off(raw.get("guess_mode"))
+    mode = str(raw.get("control_mode", 2 if guesses else 0)).strip().lower().removesuffix(".0")
     if mode not in _BALANCED | _CONTROL_FIRST:
         raise refuse(
             (*place, "control_mode"), "be Balanced or ControlNet is more important", mode, fix="Lower the weight."
@@ -198,29 +198,32 @@ def _guess_mode(told: Mapping[str, Any], place: Place) -> bool:
     return mode in _CONTROL_FIRST
 
 
-def _preprocessor(told: Mapping[str, Any], place: Place, shorter_side: int | None) -> tuple[str, dict[str, float]]:
-    """Numbers out of an option's range mean its default, as they do there."""
-    name = str(told.get("module", "none")).lower().split(" (")[0].strip()
+def _preprocessor(raw: Mapping[str, Any], place: Place, shorter_side: int | None) -> tuple[str, dict[str, float]]:
+    """Translate a preprocessor; options out of range mean its defaults."""
+    name = str(raw.get("module", "none")).lower().split(" (")[0].strip()
     if name not in CONTROL_MODULES:
         raise refuse((*place, "module"), "be a preprocessor", name, fix=f"Known: {', '.join(CONTROL_MODULES)}.")
-    ours, own = CONTROL_MODULES[name]
-    wanted = dict(zip(CONTROL_THRESHOLDS.get(ours, ()), ("threshold_a", "threshold_b"), strict=False))
-    given = {option: _number(told[key], (*place, key)) for option, key in wanted.items() if key in told}
-    if "processor_res" in told:
-        given["resolution"] = _number(told["processor_res"], (*place, "processor_res"))
-    if not is_off(told.get("pixel_perfect")) and shorter_side:
-        given["resolution"] = shorter_side
+    ours, fixed_options = CONTROL_MODULES[name]
+    key_of_option = dict(zip(CONTROL_THRESHOLDS.get(ours, ()), ("threshold_a", "threshold_b"), strict=False))
+    options = {option: _number(raw[key], (*place, key)) for option, key in key_of_option.items() if key in raw}
+    if "processor_res" in raw:
+        options["resolution"] = _number(raw["processor_res"], (*place, "processor_res"))
+    if not is_off(raw.get("pixel_perfect")) and shorter_side:
+        options["resolution"] = shorter_side
     fitting = {
-        option.name: given[option.name]
+        option.name: options[option.name]
         for option in PREPROCESSORS[ours].options
-        if option.name in given and option.low <= given[option.name] <= option.high
+        if option.name in options and option.low <= options[option.name] <= option.high
     }
-    return ours, fitting | own
+    return ours, fitting | fixed_options
 
 
-def _picture(told: Mapping[str, Any], place: Place) -> str:
-    """Of older versions, which sent a mask beside it, the first of a pair or a list."""
-    image = told.get("image")
+def _picture(raw: Mapping[str, Any], place: Place) -> str:
+    """Store a unit's picture; returns its hash or an empty text.
+
+    Older versions sent a mask beside it: the first of a pair or a list counts.
+    """
+    image = raw.get("image")
     while isinstance(image, list) and image:
         image = image[0]
     if isinstance(image, Mapping):

@@ -1,4 +1,4 @@
-"""What is wrong with a body, by the key that the caller sent."""
+"""Describe invalid bodies by the keys that the caller sent."""
 
 import json
 import re
@@ -54,21 +54,21 @@ class KeyFaultError(InvalidRequestError):
 
 
 def refuse(place: Place, rule: str, got: object, *, fix: str) -> KeyFaultError:
-    """The error `<key> must <rule>, got <value>. <fix>`, the value shortened."""
+    """Build the error `<key> must <rule>, got <value, shortened>. <fix>`."""
     words = {"rule": rule, "fix": fix}
-    fault = Fault("sdapi.key", name_of(place), "{rule}", shown(got), "{fix}", values=words, end="")
+    fault = Fault("sdapi.key", name_of(place), "{rule}", abbreviate(got), "{fix}", values=words, end="")
     return KeyFaultError(place, fault)
 
 
 def name_of(place: Place) -> str:
-    """What a text calls the value at a place: its key, or that of its list and its number there."""
+    """Name a place in the body: its key, or list and index."""
     if len(place) > 1 and isinstance(place[-1], int):
-        return f"{shown(place[-2])} {place[-1]}"
-    return shown(place[-1]) if place else "The body"
+        return f"{abbreviate(place[-2])} {place[-1]}"
+    return abbreviate(place[-1]) if place else "The body"
 
 
-def shown(value: object) -> str:
-    """A value for a text, as JSON writes it; pictures are long, so most of it is left out."""
+def abbreviate(value: object) -> str:
+    """Write a value as JSON does, shortened, as pictures are long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
 
@@ -78,7 +78,7 @@ def in_callers_words(
     animatediff: Place = ANIMATEDIFF,
     units: Mapping[str, Sequence[Place]] = MappingProxyType({}),
 ) -> KeyFaultError:
-    """The refusal of a request as one of the body it came of: its fields and controls by the caller's keys.
+    """Translate a request's refusal into the body's keys.
 
     Args:
         animatediff: Where AnimateDiff's arguments stand.
@@ -97,7 +97,9 @@ def in_callers_words(
 
 
 class CallersWords(Words):
-    """How the caller of the web UI's API knows fields; advice about controls that it has no key for is left out.
+    """Words for callers of the web UI's API.
+
+    Advice about controls that it has no key for is left out.
 
     Args:
         keys: The caller's key by the field of a request.
@@ -109,8 +111,8 @@ class CallersWords(Words):
     def sentence(self, fault: Fault) -> str:
         """The whole refusal."""
         rule = self.filled(replace(fault, fix="", note="", end="").template, fault).strip()
-        more = [self._advice(text, fault) for text in (f"{fault.fix}{fault.end}", fault.note)]
-        return " ".join((rule, *filter(None, more)))
+        advice = [self._advice(text, fault) for text in (f"{fault.fix}{fault.end}", fault.note)]
+        return " ".join((rule, *filter(None, advice)))
 
     def name(self, field: str) -> str:
         """The caller's key."""
@@ -132,24 +134,24 @@ class CallersWords(Words):
 
 
 class _UnitWords(CallersWords):
-    """A unit's parts by the keys of ControlNet's units."""
+    """Words for a unit's parts, by the keys of ControlNet's units."""
 
     def __init__(self) -> None:
         super().__init__(_UNIT_KEYS)
 
     def subject(self, name: str, place: Place) -> str:  # noqa: ARG002 - every unit is one of ControlNet's
-        """The part's key; the place in the body says which unit it is."""
+        """Return the part's key; the place already names the unit."""
         return " ".join(self.name(str(part)) for part in place[1:]) if place else "units"
 
 
 def detail_of(err: UserError) -> dict[str, Any]:
-    """An error as FastAPI tells one: place, text, kind."""
+    """Build FastAPI's error object: place, text, kind."""
     fault = in_callers_words(err) if isinstance(err, InvalidRequestError) else None
-    return _told(fault.place, str(fault), fault.fault) if fault else _told((), str(err), err.fault)
+    return _detail(fault.place, str(fault), fault.fault) if fault else _detail((), str(err), err.fault)
 
 
 def details_of_body(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What FastAPI found, in the house's words and without the values, which may be large."""
+    """Describe FastAPI's validation errors without their values, which may be large."""
     return [_of_body(error) for error in errors]
 
 
@@ -173,7 +175,7 @@ def _place_of_unit(fault: Fault, places: Sequence[Place]) -> Place:
 
 @cache
 def _field_keys() -> Mapping[str, str]:
-    """The caller's key by the field of a request."""
+    """Map the request's fields to the caller's keys."""
     keys = {name: _KEYS.get(name) or key_of_field(name) for name in GenerationRequest.model_fields}
     return {name: key for name, key in keys.items() if key} | _KEYS | {name: name for name in _OWN}
 
@@ -190,18 +192,18 @@ _UNIT_KEYS = {ours: theirs for theirs, ours in NUMBERS_OF_UNIT.items()} | {
 def _of_body(error: Mapping[str, Any]) -> dict[str, Any]:
     place = tuple(error["loc"][1:])
     if error["type"] == "extra_forbidden" and place[:1] == ("alwayson_scripts",):
-        return _told(place, f"{name_of(place)} must stand in args, got it beside them. Send args with one object.")
+        return _detail(place, f"{name_of(place)} must stand in args, got it beside them. Send args with one object.")
     if error["type"] == "extra_forbidden":
-        return _told(place, f"{name_of(place)} must be a key of this call, got another. Leave it out.")
+        return _detail(place, f"{name_of(place)} must be a key of this call, got another. Leave it out.")
     if error["type"] == "missing":
-        return _told(place, f"{name_of(place)} must be given, got nothing. Send it.")
+        return _detail(place, f"{name_of(place)} must be given, got nothing. Send it.")
     if error["type"] == "json_invalid" or isinstance(error["input"], bytes):
         text = "The body must be JSON, sent as application/json in UTF-8, got something else. Correct it."
-        return _told((), text)
+        return _detail((), text)
     rule = _RULES.get(error["type"], "").format(**error.get("ctx", {}))
-    got = f"{len(error['input']):,}" if error["type"] == "too_long" else shown(error["input"])
+    got = f"{len(error['input']):,}" if error["type"] == "too_long" else abbreviate(error["input"])
     rule = rule or re.sub(r"^(Value error, must|\w+ should) ", "", error["msg"])
-    return _told(place, f"{name_of(place)} must {rule}, got {got}. Correct it or leave it out.")
+    return _detail(place, f"{name_of(place)} must {rule}, got {got}. Correct it or leave it out.")
 
 
 _RULES = {
@@ -226,10 +228,10 @@ _RULES = {
 """What the checks of a body ask for, by pydantic's names of them."""
 
 
-def _told(place: Place, text: str, fault: Fault | None = None) -> dict[str, Any]:
-    told = {"loc": ["body", *place], "msg": text, "type": "value_error"}
+def _detail(place: Place, text: str, fault: Fault | None = None) -> dict[str, Any]:
+    detail = {"loc": ["body", *place], "msg": text, "type": "value_error"}
     if fault is None:
-        return told
+        return detail
     plain = fault.limit is None or isinstance(fault.limit, (int, str, list))
-    limit = fault.limit if plain else shown(fault.limit)
-    return told | {"ctx": {"code": fault.code, "got": shown(fault.got), "limit": limit}}
+    limit = fault.limit if plain else abbreviate(fault.limit)
+    return detail | {"ctx": {"code": fault.code, "got": abbreviate(fault.got), "limit": limit}}

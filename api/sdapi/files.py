@@ -1,4 +1,4 @@
-"""Pictures in a body, and paths below the operator's folder, as inputs that a request names by hash."""
+"""Store pictures of a body, and files below the operator's folder."""
 
 import binascii
 import re
@@ -14,7 +14,7 @@ from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Place
 from pipelines.plan.settings import settings
 from studio.request_inputs import source_facts
-from studio.stored_inputs import keep, keep_own, keep_own_source
+from studio.stored_inputs import keep, keep_local, keep_local_source
 
 MAX_PICTURE_BYTES = 32 << 20
 """Of one picture, as a file."""
@@ -26,9 +26,10 @@ _SIGNS = str.maketrans("-_", "+/", "\t\r\n\v\f'\"=\ufeff")
 
 
 def keep_picture(value: object, place: Place) -> str:
-    """Keep a picture in base64, with or without `data:…;base64,` before it; what a request calls it.
+    """Store a base64 picture, with or without `data:…;base64,`.
 
-    Padding may lack, and the alphabet may be that of URLs. Addresses are refused: nothing is fetched for a caller.
+    Returns its hash. Padding may lack, and the alphabet may be that of URLs. Addresses are refused: nothing is fetched
+    for a caller.
 
     Raises:
         KeyFaultError: It is no picture or too large; the text is decoded only if it is short enough.
@@ -39,7 +40,7 @@ def keep_picture(value: object, place: Place) -> str:
         size = f"{len(value):,} characters"
         raise refuse(place, f"have at most {MAX_PICTURE_BYTES >> 20} MiB", size, fix="Make the picture smaller.")
     text = value[value.rfind(",", 0, _LONGEST_HEAD) + 1 :]  # no base64 has a comma
-    text = text[found.end() :].strip() if (found := _WORD.match(text)) else text.strip()
+    text = text[match.end() :].strip() if (match := _WORD.match(text)) else text.strip()
     try:
         plain = (unquote(text) if "%" in text else text).translate(_SIGNS)
         # In a form that was sent without escapes, + became a space.
@@ -56,22 +57,24 @@ def keep_picture(value: object, place: Place) -> str:
             kind = None
         if kind is not InputKind.PICTURE:
             raise refuse(place, "be a picture", "a file of another kind", fix="Send a PNG, JPEG or WebP.")
-        return _checked(lambda: keep([path], field=name_of(place)), place)
+        return _store_checked(lambda: keep([path], field=name_of(place)), place)
 
 
 def keep_path(value: object, place: Place) -> str:
-    """Keep a clip, or the pictures of a folder, below the operator's folder; what a request calls it.
+    """Store a clip or picture folder from the operator's folder.
 
     Raises:
         KeyFaultError: There is no such folder, or nothing there that can be used; both in the same words for a path
-            that leads out, so that nothing is told of what is outside.
+            that leads out, so that nothing is revealed of what is outside.
     """
     path = _below_operators_folder(value, place)
-    return _checked(lambda: keep_own(path, field=name_of(place)), place)
+    return _store_checked(lambda: keep_local(path, field=name_of(place)), place)
 
 
 def keep_source_path(value: object, place: Place) -> tuple[str, str]:
-    """The same of a source, which may be a folder or zip with `image` and `mask` in it; its hash and that of its masks.
+    """Store a source from the operator's folder, splitting off masks.
+
+    It may be a folder or zip with `image` and `mask` in it. Returns its hash and that of its masks.
 
     Raises:
         KeyFaultError: As `keep_path`.
@@ -79,19 +82,19 @@ def keep_source_path(value: object, place: Place) -> tuple[str, str]:
     path = _below_operators_folder(value, place)
     masks = ""
 
-    def kept() -> str:
+    def store() -> str:
         nonlocal masks
-        source, masks = keep_own_source(path, field=name_of(place))
+        source, masks = keep_local_source(path, field=name_of(place))
         return source
 
-    return _checked(kept, place), masks
+    return _store_checked(store, place), masks
 
 
 def _below_operators_folder(value: object, place: Place) -> Path:
-    told = settings().sdapi_files_dir
-    if not told:
+    configured = settings().sdapi_files_dir
+    if not configured:
         raise refuse(place, "be empty on this server", value, fix="Its operator has not set SDAPI_FILES_DIR.")
-    folder = told.resolve()
+    folder = configured.resolve()
     try:
         path = (folder / str(value)).resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
@@ -101,10 +104,10 @@ def _below_operators_folder(value: object, place: Place) -> Path:
     return path
 
 
-def _checked(kept: Callable[[], str], place: Place) -> str:
-    """The hash of an input whose header, at least, can be read."""
+def _store_checked(store: Callable[[], str], place: Place) -> str:
+    """Store an input and check that its header can be read."""
     try:
-        sha256 = kept()
+        sha256 = store()
         source_facts(sha256, field=name_of(place))
     except InvalidRequestError as err:
         raise KeyFaultError(place, err.fault or str(err)) from err

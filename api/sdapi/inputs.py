@@ -1,4 +1,4 @@
-"""The pictures and clips of a body, as what a request is made from and what its units follow."""
+"""Pictures and clips of a body, as inputs and control clips."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,43 +23,45 @@ _ORIGINAL = "1"  # of the host's ways to fill what a mask shows
 def inputs_of(
     body: Txt2Img | Img2Img, args: Mapping[str, Any] | None, place: Place, units: Units
 ) -> tuple[dict[str, Any], list[str]]:
-    """The fields about pictures and clips; units without a picture of their own get what they are to follow.
+    """Read the fields about pictures and clips.
+
+    Units without a picture of their own get what they are to follow.
 
     Args:
         args, place: AnimateDiff's, None if it is off.
         units: Are completed.
 
     Returns:
-        The fields, and in words what is otherwise than was asked.
+        The fields, and in words what differs from the call.
 
     Raises:
         KeyFaultError: A picture or clip is missing, or can't be used.
     """
     video, masks = _video(args or {}, place)
     has_picture = isinstance(body, Img2Img) and bool(body.init_images)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     notes: list[str] = []
     if video:
-        found, notes = _length(args or {}, video, is_fixed=has_picture)
+        fields, notes = _length(args or {}, video, is_fixed=has_picture)
     if masks and not has_picture:
-        found["mask"] = masks
+        fields["mask"] = masks
     if isinstance(body, Img2Img):
-        more, told = _from_pictures(body, args, place, video, units)
-        return found | more, [*notes, *told]
+        extra_fields, extra_notes = _from_pictures(body, args, place, video, units)
+        return fields | extra_fields, [*notes, *extra_notes]
     if video:
-        found |= {"source_video": video, "strength": 1.0}  # nothing of it stays but what units follow
-    return found | _mask_and_end(args or {}, place), notes
+        fields |= {"source_video": video, "strength": 1.0}  # nothing of it stays but what units follow
+    return fields | _mask_and_end(args or {}, place), notes
 
 
 def _length(args: Mapping[str, Any], video: str, *, is_fixed: bool) -> tuple[dict[str, Any], list[str]]:
-    """As long as is asked for, but no longer than the video, as the host has it."""
-    asked = args.get("video_length") or 0
-    if not asked:
+    """Read the clip's length, at most that of the video."""
+    requested = args.get("video_length") or 0
+    if not requested:
         return {"num_frames": source_facts(video).num_frames if is_fixed else 0}, []
     frames = source_facts(video).num_frames
-    if asked <= frames:
+    if requested <= frames:
         return {}, []
-    return {"num_frames": frames}, [f"video_length {asked} is beyond the video; the clip has its {frames} frames."]
+    return {"num_frames": frames}, [f"video_length {requested} is beyond the video; the clip has its {frames} frames."]
 
 
 def _from_pictures(
@@ -67,48 +69,48 @@ def _from_pictures(
 ) -> tuple[dict[str, Any], list[str]]:
     strength = _PICTURE_STRENGTH if body.denoising_strength is None else body.denoising_strength
     fit, notes = _fit(body.resize_mode)
-    found: dict[str, Any] = {"strength": strength, "image_fit": fit}
-    found |= _mask_and_end(args or {}, place)
+    fields: dict[str, Any] = {"strength": strength, "image_fit": fit}
+    fields |= _mask_and_end(args or {}, place)
     if body.mask:
-        found["mask"] = keep_picture(body.mask, ("mask",))
+        fields["mask"] = keep_picture(body.mask, ("mask",))
         if not is_off(body.inpainting_mask_invert):
             raise refuse(
                 ("inpainting_mask_invert",), "be 0", body.inpainting_mask_invert, fix="Send the mask inverted."
             )
-    if found.get("mask"):
-        more, told = _about_mask(body)
-        found |= more
-        notes += told
+    if fields.get("mask"):
+        extra_fields, extra_notes = _about_mask(body)
+        fields |= extra_fields
+        notes += extra_notes
     if not body.init_images:
         if not video:
             raise refuse(("init_images",), "have a picture", "none", fix="Send one, or use txt2img.")
-        return found | {"source_video": video}, notes
+        return fields | {"source_video": video}, notes
     picture = keep_picture(body.init_images[0], ("init_images", 0))
     loose = units.without_picture()
     if video and not loose:
         raise refuse(
             units.place, "have a unit that follows the video", "none", fix="Add one, or leave out init_images."
         )
-    if args is None or found.get("mask"):  # the picture stands still behind what is made anew
-        found |= {"source_video": picture}
+    if args is None or fields.get("mask"):  # the picture stands still behind what is made anew
+        fields |= {"source_video": picture}
     else:
-        found |= {"first_frame": picture} | _AS_THE_SEED
+        fields |= {"first_frame": picture} | _AS_THE_SEED
     for unit in loose:
         unit["clip"] = video or picture
-    return found, notes
+    return fields, notes
 
 
 def _about_mask(body: Img2Img) -> tuple[dict[str, Any], list[str]]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     blurs = [blur for blur in (body.mask_blur, body.mask_blur_x, body.mask_blur_y) if blur is not None]
     if blurs:
-        found["mask_feather"] = blurs[0]
+        fields["mask_feather"] = blurs[0]
     notes = []
     if body.inpainting_fill is not None and str(body.inpainting_fill).strip().removesuffix(".0") != _ORIGINAL:
         notes.append("inpainting_fill: what stands there stays under the noise, as with 1.")
     if not is_off(body.inpaint_full_res):
         notes.append("inpaint_full_res: the whole picture is made, not the masked part alone.")
-    return found, notes
+    return fields, notes
 
 
 def _fit(mode: object) -> tuple[Any, list[str]]:
@@ -120,17 +122,17 @@ def _fit(mode: object) -> tuple[Any, list[str]]:
 
 
 def _mask_and_end(args: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    found = {}
+    fields = {}
     if args.get("mask_path"):
-        found["mask"] = keep_path(args["mask_path"], (*place, "mask_path"))
+        fields["mask"] = keep_path(args["mask_path"], (*place, "mask_path"))
     if args.get("last_frame"):
-        found["last_frame"] = keep_picture(args["last_frame"], (*place, "last_frame"))
-    return found
+        fields["last_frame"] = keep_picture(args["last_frame"], (*place, "last_frame"))
+    return fields
 
 
 def _video(args: Mapping[str, Any], place: Place) -> tuple[str, str]:
-    """The hashes of the video and of the masks that a folder brings with it."""
-    given = [key for key in ("video_path", "video_source") if args.get(key)]
-    if len(given) > 1:
+    """Store the video; returns its hash and that of its masks."""
+    keys = [key for key in ("video_path", "video_source") if args.get(key)]
+    if len(keys) > 1:
         raise refuse((*place, "video_source"), "be empty beside a video_path", "both", fix="Leave one out.")
-    return keep_source_path(args[given[0]], (*place, given[0])) if given else ("", "")
+    return keep_source_path(args[keys[0]], (*place, keys[0])) if keys else ("", "")

@@ -1,4 +1,4 @@
-"""What is here, as the host lists it. Files are named by the ids of the catalog, never by paths of the disk."""
+"""Lists of models and samplers; files are named by ids, never paths."""
 
 import sys
 from typing import Any
@@ -26,22 +26,22 @@ def schedulers() -> list[dict[str, Any]]:
 def sd_models() -> list[dict[str, Any]]:
     """The base models."""
     names = ("title", "model_name", "filename")
-    return [dict.fromkeys(names, one.id) | _UNHASHED for one in catalog.base_models()]
+    return [dict.fromkeys(names, model.id) | _UNHASHED for model in catalog.base_models()]
 
 
 def sd_vaes() -> list[dict[str, Any]]:
     """The VAEs."""
-    return [{"model_name": one.id, "filename": one.id} for one in catalog.vaes()]
+    return [{"model_name": vae.id, "filename": vae.id} for vae in catalog.vaes()]
 
 
 def loras() -> list[dict[str, Any]]:
-    """The LoRAs and textual inversions, by what a tag in a prompt names."""
-    found = [(one.names[0], one.label) for one in catalog.loras()]
-    return [{"name": name, "alias": label, "path": name, "metadata": {}} for name, label in found]
+    """The LoRAs and textual inversions, as tags name them."""
+    names_and_labels = [(entry.names[0], entry.label) for entry in catalog.loras()]
+    return [{"name": name, "alias": label, "path": name, "metadata": {}} for name, label in names_and_labels]
 
 
 def upscalers() -> list[dict[str, Any]]:
-    """What enlarges pixels in a second pass."""
+    """Upscalers for pixels in a second pass."""
     return [{"name": "Lanczos", "model_name": None, "model_path": None, "model_url": None, "scale": 4}]
 
 
@@ -61,16 +61,16 @@ def options(base_model: str) -> dict[str, Any]:
 
 def control_models() -> list[str]:
     """The ControlNets."""
-    return [one.id for one in catalog.controlnets()]
+    return [model.id for model in catalog.controlnets()]
 
 
 def control_modules() -> list[str]:
-    """The preprocessors, by the names that ControlNet has for them."""
+    """The preprocessors, by ControlNet's names."""
     return list(CONTROL_MODULES)
 
 
 def memory() -> dict[str, Any]:
-    """How much memory there is and is free, bytes; the device's only once the engine has begun to use it."""
+    """Total, used and free memory, bytes; the device's once it is used."""
     counted = psutil.virtual_memory()
     ram = {"free": counted.available, "used": counted.total - counted.available, "total": counted.total}
     cuda: dict[str, Any] = {"error": "unavailable"}

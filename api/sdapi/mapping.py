@@ -1,4 +1,4 @@
-"""A body in the dialect of AUTOMATIC1111's API as requests of ours, with all that it names checked before any work."""
+"""Translate a body of AUTOMATIC1111's API into checked requests."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from api.recipes.model_names import model_named
 from api.recipes.plain_args import is_nothing
 from api.recipes.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
-from api.recipes.webui_args import fields_of_seed
+from api.recipes.webui_args import fields_of_args
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
@@ -64,7 +64,7 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class Call:
-    """What a body asks for.
+    """A call, as read from a body.
 
     Args:
         requests: A clip or picture each, which differ in their seeds.
@@ -80,7 +80,7 @@ class Call:
 
 
 def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call:
-    """Read a body.
+    """Read a body into a call.
 
     Args:
         body: Checked key by key.
@@ -95,21 +95,23 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
     values = _plain(body) | _settings(body.override_settings or {})
     values.setdefault("base_model", base_model)
     notes = _rounded(values)
-    units, told = units_of(scripts.units, scripts.units_place, width=values.get("width"), height=values.get("height"))
-    notes += told
+    units, extra_notes = units_of(
+        scripts.units, scripts.units_place, width=values.get("width"), height=values.get("height")
+    )
+    notes += extra_notes
     with_frames = True
     if args is None:
         values |= {"num_frames": 1, "motion_effect": 0, "formats": [OutputFormat.PNG]}
     else:
         formats, with_frames = _formats(args, scripts.animatediff_place)
-        more, told = _motion(args, scripts.animatediff_place)
-        values |= more | {"formats": formats}
-        notes += told
+        extra_fields, extra_notes = _motion(args, scripts.animatediff_place)
+        values |= extra_fields | {"formats": formats}
+        notes += extra_notes
     notes += _schedules(body) + unused_notes(body)
-    more, told = inputs_of(body, args, scripts.animatediff_place, units)
-    values |= more
-    notes += told
-    values |= {name: found for name, found in units.by_field().items() if found}
+    extra_fields, extra_notes = inputs_of(body, args, scripts.animatediff_place, units)
+    values |= extra_fields
+    notes += extra_notes
+    values |= {name: entries for name, entries in units.by_field().items() if entries}
     count = _count(body, is_clip=args is not None)
     try:
         requests = build_batch(values, batch_count=count)
@@ -120,38 +122,38 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
 
 
 def chosen_model(options: Options) -> str | None:
-    """The base model that is chosen for later calls; None where the settings say nothing of it.
+    """Read the base model for later calls from settings; None if absent.
 
     Raises:
         KeyFaultError: It is not here, or a setting holds for single calls alone.
     """
-    given = options.model_extra or {}
-    for key in given:
+    extras = options.model_extra or {}
+    for key in extras:
         if key.startswith("outdir_"):
-            raise refuse((key,), "be left out, since nothing is kept here", given[key], fix="Leave it out.")
-    others = _settings(given, ())
+            raise refuse((key,), "be left out, since nothing is kept here", extras[key], fix="Leave it out.")
+    fields = _settings(extras, ())
     for field, key in (("vae", "sd_vae"), ("clip_skip", "CLIP_stop_at_last_layers")):
-        if others.get(field):
-            raise refuse((key,), "be sent in override_settings of each call", given[key], fix="Leave it out here.")
+        if fields.get(field):
+            raise refuse((key,), "be sent in override_settings of each call", extras[key], fix="Leave it out here.")
     name = options.sd_model_checkpoint
     return None if is_nothing(name) else base_model_named(name, ("sd_model_checkpoint",))
 
 
 def base_model_named(name: object, place: Place) -> str:
-    """The id of a base model by a name of another program.
+    """Find a base model's id by a name of another program.
 
     Raises:
         KeyFaultError: There is none.
     """
-    found = model_named("base_model", name) if isinstance(name, str) else None
-    if not found:
-        known = ", ".join(entry.id for entry in catalog.base_models())
-        raise refuse(place, "be one of the models", name, fix=f"Choose one of {known}.")
-    return found
+    model_id = model_named("base_model", name) if isinstance(name, str) else None
+    if not model_id:
+        choices = ", ".join(entry.id for entry in catalog.base_models())
+        raise refuse(place, "be one of the models", name, fix=f"Choose one of {choices}.")
+    return model_id
 
 
 def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
-    found = {
+    fields = {
         "prompt": body.prompt,
         "negative_prompt": body.negative_prompt or "",
         "seed": body.seed,
@@ -163,60 +165,60 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
     sampler = body.sampler_name or body.sampler_index
     if sampler and schedule_named(sampler) != "":  # "Automatic" and its like leave it open
         key = "sampler_name" if body.sampler_name else "sampler_index"
-        found["scheduler"], _ = sampler_named(sampler)
-        if found["scheduler"] is None:
+        fields["scheduler"], _ = sampler_named(sampler)
+        if fields["scheduler"] is None:
             raise refuse((key,), f"be one of {', '.join(SAMPLER_NAMES)}", sampler, fix="Choose one.")
     if body.clip_skip is not None:
-        found["clip_skip"] = _layers(body.clip_skip, ("clip_skip",)) - 1
+        fields["clip_skip"] = _layers(body.clip_skip, ("clip_skip",)) - 1
     if body.enable_hr and isinstance(body, Txt2Img):
-        found |= second_pass(body)
-    return {name: value for name, value in found.items() if value is not None}
+        fields |= second_pass(body)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _rounded(values: dict[str, Any]) -> list[str]:
-    """Make both sides multiples of 8 as the host does, which leaves out what is over; and say so."""
+    """Round both sides down to multiples of 8, as the host does."""
     notes = []
     for side in ("width", "height"):
-        given = values.get(side)
-        if isinstance(given, int) and given % 8 and MIN_SIDE <= given - given % 8 <= MAX_SIDE:
-            values[side] = given - given % 8
-            notes.append(f"{side} {given} is no multiple of 8; the picture has {values[side]}, as the web UI makes it.")
+        size = values.get(side)
+        if isinstance(size, int) and size % 8 and MIN_SIDE <= size - size % 8 <= MAX_SIDE:
+            values[side] = size - size % 8
+            notes.append(f"{side} {size} is no multiple of 8; the picture has {values[side]}, as the web UI makes it.")
     return notes
 
 
 def _schedules(body: Txt2Img | Img2Img) -> list[str]:
-    """Say which schedule is asked for in the sampler's name or apart and has no counterpart."""
+    """Note schedules without a counterpart, in sampler's name or apart."""
     notes = []
     sampler = body.sampler_name or body.sampler_index or ""
     _, of_name = sampler_named(sampler)
-    asked = schedule_named(body.scheduler) if body.scheduler else ""
-    if asked is None:
-        known = ", ".join(("Automatic", *dict.fromkeys(SCHEDULES.values())))
-        raise refuse(("scheduler",), "be a schedule of the web UI", body.scheduler, fix=f"Known: {known}.")
-    for key, label in (("sampler_name", of_name), ("scheduler", "" if asked == of_name else asked)):
+    schedule = schedule_named(body.scheduler) if body.scheduler else ""
+    if schedule is None:
+        choices = ", ".join(("Automatic", *dict.fromkeys(SCHEDULES.values())))
+        raise refuse(("scheduler",), "be a schedule of the web UI", body.scheduler, fix=f"Known: {choices}.")
+    for key, label in (("sampler_name", of_name), ("scheduler", "" if schedule == of_name else schedule)):
         if label and (key != "scheduler" or label != "DDIM" or "ddim" not in sampler.lower()):
             notes.append(f"{key}: the schedule {label} has no counterpart here; the sampler's own steps are used.")
     return notes
 
 
 def _settings(settings: Mapping[str, Any], at: Place = ("override_settings",)) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in settings.items():
         place = (*at, key)
         if key == "sd_model_checkpoint":
             if not is_neutral(value):
-                found["base_model"] = base_model_named(value, place)
+                fields["base_model"] = base_model_named(value, place)
         elif key == "sd_vae":
-            found["vae"] = "" if is_neutral(value) else model_named("vae", str(value))
-            if found["vae"] is None:
+            fields["vae"] = "" if is_neutral(value) else model_named("vae", str(value))
+            if fields["vae"] is None:
                 raise refuse(place, "be one of the VAEs, Automatic or None", value, fix="Leave it out.")
         elif key == "CLIP_stop_at_last_layers":
             if not is_nothing(value):
-                found["clip_skip"] = _layers(value, place) - 1
+                fields["clip_skip"] = _layers(value, place) - 1
         elif not (is_neutral(value) or _OF_THE_PROGRAM.match(key) or _is_default(key, value)):
-            known = "sd_model_checkpoint, sd_vae, CLIP_stop_at_last_layers"
-            raise refuse(place, "be a setting of this server", "another", fix=f"Known: {known}.")
-    return found
+            choices = "sd_model_checkpoint, sd_vae, CLIP_stop_at_last_layers"
+            raise refuse(place, "be a setting of this server", "another", fix=f"Known: {choices}.")
+    return fields
 
 
 def _is_default(key: str, value: object) -> bool:
@@ -235,21 +237,21 @@ def _layers(value: object, place: Place) -> int:
 
 
 def _formats(args: Mapping[str, Any], place: Place) -> tuple[list[OutputFormat], bool]:
-    """What is written, and whether frames are answered: where they are asked for, or nothing else could be."""
-    given = args.get("format", OutputFormat.GIF)
-    given = [given] if isinstance(given, str) else given
-    videos = [one for one in RETURNED if one in given]
-    if not videos and not {_FRAME, OutputFormat.PNG} & set(given):
-        raise refuse((*place, "format"), "have one that holds pictures", ", ".join(given), fix="Add GIF.")
-    with_frames = _FRAME in given or not videos
+    """Read the formats to write, and whether to answer frames."""
+    formats = args.get("format", OutputFormat.GIF)
+    formats = [formats] if isinstance(formats, str) else formats
+    videos = [output_format for output_format in RETURNED if output_format in formats]
+    if not videos and not {_FRAME, OutputFormat.PNG} & set(formats):
+        raise refuse((*place, "format"), "have one that holds pictures", ", ".join(formats), fix="Add GIF.")
+    with_frames = _FRAME in formats or not videos
     return [*videos, *([OutputFormat.PNG] if with_frames else [])], with_frames
 
 
 def _motion(args: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list[str]]:
-    fields, notes = fields_of_seed({key: value for key, value in args.items() if key not in FILES | {"format"}})
+    fields, notes = fields_of_args({key: value for key, value in args.items() if key not in FILES | {"format"}})
     if "model" in args and "motion_module" not in fields:
-        known = ", ".join(entry.id for entry in catalog.motion_modules())
-        raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {known}.")
+        choices = ", ".join(entry.id for entry in catalog.motion_modules())
+        raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {choices}.")
     _, most = field_bounds("interpolation_frames")
     if most and fields.get("interpolation_frames", 0) > most:
         raise refuse(

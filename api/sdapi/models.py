@@ -1,4 +1,4 @@
-"""What the calls take: the keys of AUTOMATIC1111's API, those without a counterpart here at their neutral values."""
+"""Bodies with AUTOMATIC1111's keys; those without a counterpart must be neutral."""
 
 import re
 from typing import Annotated, Any
@@ -21,9 +21,9 @@ _PLACEHOLDERS: tuple[Any, ...] = ("string", ["string"])  # what the host's own d
 
 
 def is_neutral(value: Any) -> bool:
-    """Whether a value is as good as none: empty, 0, "None" in any spelling, or a list of such."""
+    """Whether a value means none: empty, 0, "None", or such a list."""
     if isinstance(value, (list, tuple)):
-        return all(is_neutral(one) for one in value)
+        return all(is_neutral(entry) for entry in value)
     text = value.strip().lower() if isinstance(value, str) else ""
     return not value or text in _NONE or bool(_ZERO.fullmatch(text))
 
@@ -35,7 +35,7 @@ def _neutral(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Text of a number in plain digits. True is no number, though Python has it so."""
+    """Normalise a number sent as text; refuse booleans."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return plain_digits(value).strip() if isinstance(value, str) else value
@@ -46,8 +46,8 @@ def _switch(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    given = [value] if isinstance(value, str) else value
-    return [one for one in given if not is_nothing(one)] if isinstance(given, list) else given
+    entries = [value] if isinstance(value, str) else value
+    return [entry for entry in entries if not is_nothing(entry)] if isinstance(entries, list) else entries
 
 
 _Whole = Annotated[int, BeforeValidator(_number)]
@@ -72,7 +72,7 @@ class Script(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _args_alone(cls, value: Any) -> Any:
-        """The arguments by themselves, or none at all."""
+        """Accept bare arguments, or none at all."""
         if value is None or isinstance(value, list):
             return {"args": value or []}
         if isinstance(value, dict) and value.get("args", []) is None:
@@ -81,7 +81,7 @@ class Script(BaseModel):
 
 
 class Generation(BaseModel):
-    """What both calls take. Where nothing is given, the model's own settings count."""
+    """Keys that both calls take; absent ones mean model defaults."""
 
     model_config = _BODY
 
@@ -163,7 +163,7 @@ class Generation(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nothing_given(cls, body: Any) -> Any:
-        """Take null, also as a word, an empty text and the placeholders of the host's own page for nothing."""
+        """Drop null, empty texts and placeholders of the host's documentation page."""
         if not isinstance(body, dict):
             return body
         prompts = ("prompt", "negative_prompt")
@@ -204,7 +204,7 @@ class Img2Img(Generation):
 
 
 class Options(BaseModel):
-    """What may be set for all later calls; settings that change no picture, or are the defaults, change nothing."""
+    """Settings for all later calls; those without effect are ignored."""
 
     model_config = _BODY | ConfigDict(extra="allow")
 

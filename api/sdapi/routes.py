@@ -1,4 +1,4 @@
-"""The routes below `/sdapi/v1` that programs for AUTOMATIC1111's web UI call, and those of its ControlNet."""
+"""Routes `/sdapi/v1` and `/controlnet` for clients of AUTOMATIC1111's API."""
 
 import asyncio
 import binascii
@@ -39,13 +39,13 @@ _log = logging.getLogger(__name__)
 
 
 class _Route(APIRoute):
-    """A route that checks the password, then reads a bounded body, and tells faults without values or traces."""
+    """A route with password check, bounded body and errors without values."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler with this around it."""
+        """Wrap FastAPI's own handler."""
         handle = super().get_route_handler()
 
-        async def answered(request: Request) -> Response:
+        async def handle_checked(request: Request) -> Response:
             if not _may_enter(request):
                 return _refused(401, "user and password must be given, got none or others.", ask=True)
             LocalContext.request.set(gr.Request(request))  # where ZeroGPU looks up whose quota counts
@@ -63,27 +63,27 @@ class _Route(APIRoute):
                 _log.exception("A call failed.")
                 return _refused(500, OUR_FAULT)
 
-        return answered
+        return handle_checked
 
 
 def sdapi_router(make_clip: MakeClip) -> APIRouter:
-    """The routes.
+    """Build the routes.
 
     Args:
         make_clip: The engine; if the page uses the same device, one that waits for its turn (`studio/device_queue.py`).
     """
     router = APIRouter(route_class=_Route)
     calls = Calls(make_clip)
-    chosen = {"base_model": ""}
+    selected = {"base_model": ""}
 
     def base_model() -> str:
-        return chosen["base_model"] or catalog.default_base_model().id
+        return selected["base_model"] or catalog.default_base_model().id
 
     async def txt2img(body: Txt2Img, request: Request) -> dict[str, Any]:
-        return await _made(calls, "txt2img", body, base_model(), request)
+        return await _generate(calls, "txt2img", body, base_model(), request)
 
     async def img2img(body: Img2Img, request: Request) -> dict[str, Any]:
-        return await _made(calls, "img2img", body, base_model(), request)
+        return await _generate(calls, "img2img", body, base_model(), request)
 
     def interrupt() -> dict[str, Any]:
         calls.interrupt()
@@ -96,7 +96,7 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
         return lists.options(base_model())
 
     def set_options(body: Options) -> None:
-        chosen["base_model"] = chosen_model(body) or chosen["base_model"]
+        selected["base_model"] = chosen_model(body) or selected["base_model"]
 
     for function in (txt2img, img2img, interrupt):
         router.post(f"/sdapi/v1/{function.__name__}")(function)
@@ -107,8 +107,10 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     return router
 
 
-async def _made(calls: Calls, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request) -> dict[str, Any]:
-    """Make what a body asks for, in a thread; where the caller hangs up it stops, since nobody would get it."""
+async def _generate(
+    calls: Calls, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request
+) -> dict[str, Any]:
+    """Generate a call's clips in a thread; stop on disconnect."""
     call = await run_in_threadpool(read_call, body, base_model=base_model)
     waiting = OpenCall(name, len(call.requests))
     work = asyncio.ensure_future(run_in_threadpool(calls.run, waiting, call.requests, collect))
@@ -134,8 +136,8 @@ def _add_lists(router: APIRouter) -> None:
         "embeddings": lambda: {"loaded": {}, "skipped": {}},
     }
     answers |= dict.fromkeys(("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"), list)
-    for name, told in answers.items():
-        router.get(f"/sdapi/v1/{name}")(_without_parameters(told))
+    for name, answer_list in answers.items():
+        router.get(f"/sdapi/v1/{name}")(_without_parameters(answer_list))
     for name in ("checkpoints", "vae", "loras", "embeddings"):  # every list is read anew whenever it is asked for
         router.post(f"/sdapi/v1/refresh-{name}")(_without_parameters(dict))
     router.get("/controlnet/version")(lambda: {"version": 3})
@@ -143,21 +145,21 @@ def _add_lists(router: APIRouter) -> None:
     router.get("/controlnet/module_list")(lambda: {"module_list": lists.control_modules()})
 
 
-def _without_parameters(told: Callable[[], Any]) -> Callable[[], Any]:
-    return lambda: told()
+def _without_parameters(function: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: function()
 
 
 def _may_enter(request: Request) -> bool:
-    """Whether the caller knows the password, compared in the same time for every guess."""
-    wanted = settings().sdapi_auth
-    if not wanted:
+    """Whether the caller knows the password, compared in constant time."""
+    expected = settings().sdapi_auth
+    if not expected:
         return True
     scheme, _, packed = request.headers.get("authorization", "").partition(" ")
     try:
-        given = b64decode(packed, validate=True) if scheme.lower() == "basic" else b""
+        credentials = b64decode(packed, validate=True) if scheme.lower() == "basic" else b""
     except (binascii.Error, ValueError):
-        given = b""
-    return secrets.compare_digest(given, wanted.get_secret_value().encode())
+        credentials = b""
+    return secrets.compare_digest(credentials, expected.get_secret_value().encode())
 
 
 def _refused(status: int, text: str, *, ask: bool = False) -> JSONResponse:
@@ -166,14 +168,14 @@ def _refused(status: int, text: str, *, ask: bool = False) -> JSONResponse:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """The same body, which ends with an error where it becomes too large, whatever its header says."""
-    taken = 0
+    """Limit a body's actual size, whatever its header says."""
+    num_bytes = 0
 
     async def bounded() -> Message:
-        nonlocal taken
+        nonlocal num_bytes
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > MAX_BODY_BYTES:
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > MAX_BODY_BYTES:
             raise HTTPException(413, f"The body must have at most {MAX_BODY_BYTES >> 20} MiB, got more.")
         return message
 

@@ -25,7 +25,7 @@ _UPSCALERS = {"latent": HiresMethod.LATENT, "lanczos": HiresMethod.PIXEL, "none"
 
 
 def second_pass(body: Txt2Img) -> dict[str, Any]:
-    """The fields of a second pass.
+    """Read the fields of a second pass.
 
     Raises:
         KeyFaultError: A key has no counterpart, or its value can't be used.
@@ -35,9 +35,9 @@ def second_pass(body: Txt2Img) -> dict[str, Any]:
             fix = "Correct it or leave it out."
             raise refuse((key,), "be left out or empty, since it has no counterpart here", getattr(body, key), fix=fix)
     for key, other in _SAME.items():
-        asked = getattr(body, key)
-        if not is_neutral(asked) and not _is_same(asked, getattr(body, other)):
-            raise refuse((key,), f"be that of {other}, or left out", asked, fix="Leave it out.")
+        value = getattr(body, key)
+        if not is_neutral(value) and not _is_same(value, getattr(body, other)):
+            raise refuse((key,), f"be that of {other}, or left out", value, fix="Leave it out.")
     if not is_neutral(body.hr_checkpoint_name) and not _is_same_model(body):
         fix = "Leave it out."
         raise refuse(("hr_checkpoint_name",), "be the model of the call, or left out", body.hr_checkpoint_name, fix=fix)
@@ -52,20 +52,20 @@ def second_pass(body: Txt2Img) -> dict[str, Any]:
     }
 
 
-def _is_same(asked: object, other: object) -> bool:
-    asked, other = str(asked).strip().removesuffix(".0"), str(other or "").strip()
-    first, second = sampler_named(asked), sampler_named(other)
-    return asked.lower() == other.lower() or (first[0] is not None and first == second)
+def _is_same(value: object, other: object) -> bool:
+    value, other = str(value).strip().removesuffix(".0"), str(other or "").strip()
+    first, second = sampler_named(value), sampler_named(other)
+    return value.lower() == other.lower() or (first[0] is not None and first == second)
 
 
 def _is_same_model(body: Txt2Img) -> bool:
-    asked = model_named("base_model", str(body.hr_checkpoint_name))
+    model_id = model_named("base_model", str(body.hr_checkpoint_name))
     of_call = (body.override_settings or {}).get("sd_model_checkpoint")
-    return asked is not None and asked == model_named("base_model", str(of_call or ""))
+    return model_id is not None and model_id == model_named("base_model", str(of_call or ""))
 
 
 def _scale(body: Txt2Img) -> float:
-    """From the size if one is asked for, else the factor."""
+    """Read the scale from the size if named, else the factor."""
     sides = {"hr_resize_x": body.width or _SIZE, "hr_resize_y": body.height or _SIZE}
     lengths = {key: _number(key, value) for key in sides if not is_neutral(value := getattr(body, key))}
     low, high = field_bounds("hires_scale")

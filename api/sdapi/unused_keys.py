@@ -1,4 +1,4 @@
-"""Keys of a body that change a picture in AUTOMATIC1111's web UI and have no counterpart here."""
+"""Note keys that change a picture in AUTOMATIC1111 but not here."""
 
 import math
 
@@ -25,7 +25,7 @@ _CHANGE_NOTHING = {
 
 
 def unused_notes(body: Txt2Img | Img2Img) -> list[str]:
-    """Name the keys whose values have no effect here, and what is done instead.
+    """Note keys whose values have no effect, and what happens instead.
 
     Example:
         >>> unused_notes(Txt2Img(s_churn=0.5, eta=1))

@@ -1,4 +1,4 @@
-"""The endpoints `/txt2vid`, `/img2vid` and `/vid2vid`: the request's fields in, video and recipe out."""
+"""The endpoints `/txt2vid`, `/img2vid` and `/vid2vid`: fields in, clip out."""
 
 import inspect
 import json
@@ -29,7 +29,7 @@ SOURCE_FRAMES_HELP = "Single pictures in the place of a source clip, in the orde
 
 
 def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Answer]]:
-    """The function to publish with `gr.api`, under the name of the mode.
+    """Build the function to publish with `gr.api` under a mode's name.
 
     It streams `(None, {"stage", "step", "total", "note", "eta_s"}, [])` while it works, so that a caller can follow and
     cancel it; the last value is `(clip, recipe, others)`, which is what `predict` returns: the file of the first of the
@@ -56,55 +56,59 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
 
 
 def with_preset(values: dict[str, Any], shape: inspect.Signature | None = None) -> dict[str, Any]:
-    """The fields of a call, those it left open filled by its `preset`; what a preset wants beside them is told.
+    """Fill the fields that a call left open from its `preset`.
 
     Args:
         values: As the caller sent them, `preset` among them.
         shape: The endpoint's; without it only what is absent or None is open.
     """
-    found = dict(values)
+    fields = dict(values)
     published = {name: parameter.default for name, parameter in shape.parameters.items()} if shape else {}
-    filled, tag = fill_preset(found, found.pop("preset", None), published)
+    filled, tag = fill_preset(fields, fields.pop("preset", None), published)
     if tag:
         gr.Warning(f"The preset wants {tag} in the prompt.")
     return filled
 
 
 def requests_of(values: dict[str, Any]) -> list[GenerationRequest]:
-    """The requests of a call's fields, as many as its `batch_count` or its list of seeds says."""
-    found = dict(values)
-    return build_batch(found, batch_count=found.pop("batch_count", 1), most=settings().max_clips)
+    """Build a call's requests, by its `batch_count` or list of seeds."""
+    fields = dict(values)
+    return build_batch(fields, batch_count=fields.pop("batch_count", 1), most=settings().max_clips)
 
 
 def clip_signature(mode: Mode | None) -> inspect.Signature:
-    """The parameters of an endpoint, all with defaults, and what it returns.
+    """Build an endpoint's signature; every parameter has a default.
 
     Args:
         mode: What it makes; None for one that takes what any of them does.
     """
 
-    def more(name: str, default: object, kind: object) -> inspect.Parameter:
+    def extra(name: str, default: object, kind: object) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
 
     file = gr.FileData | None
     parameters = dict(signature(mode.fields if mode else (*FIELDS, *INPUT_FIELDS)).parameters)
-    parameters |= {name: more(name, None, file) for name in FILE_FIELDS if name in parameters}
+    parameters |= {name: extra(name, None, file) for name in FILE_FIELDS if name in parameters}
     if mode is Mode.VID2VID:  # the source's own, where nothing else is said
-        parameters |= {"num_frames": more("num_frames", 0, int), "fps": more("fps", None, float | str | None)}
+        parameters |= {"num_frames": extra("num_frames", 0, int), "fps": extra("fps", None, float | str | None)}
     if mode is None:
-        parameters |= {"num_frames": more("num_frames", None, int | None), "fps": more("fps", None, float | str | None)}
+        parameters |= {
+            "num_frames": extra("num_frames", None, int | None),
+            "fps": extra("fps", None, float | str | None),
+        }
     if mode in (None, Mode.VID2VID):
-        parameters[SOURCE_FRAMES] = more(SOURCE_FRAMES, None, list[gr.FileData] | None)
-    parameters |= {"batch_count": more("batch_count", 1, int), "preset": more("preset", None, str | None)}
+        parameters[SOURCE_FRAMES] = extra(SOURCE_FRAMES, None, list[gr.FileData] | None)
+    parameters |= {"batch_count": extra("batch_count", 1, int), "preset": extra("preset", None, str | None)}
     return inspect.Signature(
         list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any], list[gr.FileData]]
     )
 
 
 def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Shown]]:
-    """The function to publish with `gr.api` as `/preprocess`: what a control unit would follow, as a video.
+    """Build the function to publish with `gr.api` as `/preprocess`.
 
-    It streams `(None, {"stage", "step", "total", "note"})` while it works; the last value is `(video, {})`.
+    It previews what a control unit follows, as a video. It streams `(None, {"stage", "step", "total", "note"})` while
+    it works; the last value is `(video, {})`.
 
     Args:
         make_preview: Makes the clip and its file.
@@ -145,8 +149,8 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Sho
                     if isinstance(event, Path):
                         yield gr.FileData(path=str(event)).model_dump(), {}
                     else:
-                        told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
-                        yield None, told
+                        progress = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
+                        yield None, progress
 
     preprocess.__annotations__["return"] = tuple[gr.FileData, dict[str, Any]]
     return preprocess
@@ -159,15 +163,15 @@ def _answers(make_clip: MakeClip, request: GenerationRequest, folder: Path, mode
                 for warning in event.warnings:
                     gr.Warning(warning)
                 recipe = {name: value for name, value in json.loads(event.recipe).items() if name in mode.fields}
-                video, *others = (gr.FileData(path=str(path)).model_dump() for path in event.files)
-                yield video, recipe, others
+                video, *other_files = (gr.FileData(path=str(path)).model_dump() for path in event.files)
+                yield video, recipe, other_files
             else:
-                told = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
-                yield None, {**told, "eta_s": event.eta_s}, []
+                progress = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
+                yield None, {**progress, "eta_s": event.eta_s}, []
 
 
 def _description(mode: Mode) -> str:
-    """Help for every parameter, in the form that gradio's own documentation pages read."""
+    """Write help for every parameter, as Gradio's documentation pages read it."""
     lines = [f"    {name}: {GenerationRequest.model_fields[name].description}" for name in mode.fields]
     if mode is Mode.VID2VID:
         lines.append(f"    source_frames: {SOURCE_FRAMES_HELP}")

@@ -1,4 +1,4 @@
-"""Endpoints that make nothing: what a clip will take, which models there are, what the fields mean."""
+"""Endpoints that make nothing: estimates, models, fields."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -27,38 +27,38 @@ Returns:
 
 
 def publish_facts() -> None:
-    """Publish `/estimate`, `/models` and `/fields`, inside the Blocks that is being built."""
+    """Publish `/estimate`, `/models` and `/fields` in the current Blocks."""
     gr.api(estimate_endpoint(), api_name="estimate", concurrency_id="facts")
     gr.api(list_models, api_name="models", concurrency_id="facts")
     gr.api(list_fields, api_name="fields", concurrency_id="facts")
 
 
 def estimate_endpoint() -> Callable[..., dict[str, Any]]:
-    """The function to publish as `/estimate`: what any of the endpoints for clips takes in, seconds and memory out."""
+    """Build the function to publish as `/estimate`."""
 
     def estimate_clips(*args: Any, **kwargs: Any) -> dict[str, Any]:
         with faults_in_words():
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
-            return estimated(requests_of(keep_uploads(None, with_preset(values, shape))))
+            return estimate_as_json(requests_of(keep_uploads(None, with_preset(values, shape))))
 
     shape = clip_signature(None).replace(return_annotation=dict[str, Any])
     estimate_clips.__doc__ = _ESTIMATED
-    estimate_clips.__annotations__ = {name: one.annotation for name, one in shape.parameters.items()}
+    estimate_clips.__annotations__ = {name: parameter.annotation for name, parameter in shape.parameters.items()}
     estimate_clips.__signature__ = shape  # type: ignore[attr-defined]
     return estimate_clips
 
 
-def estimated(requests: list[GenerationRequest]) -> dict[str, Any]:
-    """What clips that differ in their seeds alone will take together, as JSON."""
-    found, budget = estimate_all(requests), this_budget()
-    fits = budget.holds(found)
+def estimate_as_json(requests: list[GenerationRequest]) -> dict[str, Any]:
+    """Estimate clips that differ in seeds alone, together, as JSON."""
+    cost, budget = estimate_all(requests), this_budget()
+    fits = budget.holds(cost)
     changes = {} if fits else fit(requests[0], budget)
     return {
-        "seconds": round(found.seconds, 1),
-        "device_gb": round(found.peak_bytes_device / 1e9, 2),
-        "memory_gb": round(found.peak_bytes_ram / 1e9, 2),
-        "zero_gpu_seconds": None if found.zero_gpu_seconds is None else round(found.zero_gpu_seconds, 1),
-        "is_rough": found.is_rough,
+        "seconds": round(cost.seconds, 1),
+        "device_gb": round(cost.peak_bytes_device / 1e9, 2),
+        "memory_gb": round(cost.peak_bytes_ram / 1e9, 2),
+        "zero_gpu_seconds": None if cost.zero_gpu_seconds is None else round(cost.zero_gpu_seconds, 1),
+        "is_rough": cost.is_rough,
         "fits": fits,
         "changes": changes,
         "advice": "" if fits else advice(changes),
@@ -83,9 +83,9 @@ def list_models() -> dict[str, dict[str, str]]:
         "ip_adapters": catalog.ip_adapters(),
         "upscalers": catalog.upscalers(),
     }
-    found = {kind: {entry.names[0]: entry.description for entry in entries} for kind, entries in kinds.items()}
-    found["presets"] = {preset.id: f"{preset.label}: sets {', '.join(preset.sets)}." for preset in PRESETS}
-    return found
+    names_by_kind = {kind: {entry.names[0]: entry.description for entry in entries} for kind, entries in kinds.items()}
+    names_by_kind["presets"] = {preset.id: f"{preset.label}: sets {', '.join(preset.sets)}." for preset in PRESETS}
+    return names_by_kind
 
 
 def list_fields() -> dict[str, dict[str, dict[str, str]]]:
@@ -96,5 +96,6 @@ def list_fields() -> dict[str, dict[str, dict[str, str]]]:
     """
     groups = {"In sight": IN_SIGHT, **GROUPS, "Pictures and clips": INPUT_FIELDS}
     return {
-        heading: {name: asdict(field_facts(name, here=True)) for name in names} for heading, names in groups.items()
+        heading: {name: asdict(field_facts(name, with_limits=True)) for name in names}
+        for heading, names in groups.items()
     }

@@ -1,4 +1,4 @@
-"""What there is to know of a field before it is set, as people and programs read it: type, default, range, meaning."""
+"""Describe a field for help: type, default, range, meaning."""
 
 from dataclasses import dataclass
 from types import NoneType
@@ -16,7 +16,7 @@ _NAMES: dict[Any, str] = {str: "text", int: "whole number", float: "number", boo
 
 @dataclass(frozen=True)
 class FieldFacts:
-    """A field of the request, or a parameter that an endpoint has beside them.
+    """Facts of a request field or an endpoint's extra parameter.
 
     Args:
         kind: Its type in JSON, in words.
@@ -31,12 +31,12 @@ class FieldFacts:
     meaning: str
 
 
-def field_facts(name: str, *, here: bool = False) -> FieldFacts:
-    """The facts of a field of the request.
+def field_facts(name: str, *, with_limits: bool = False) -> FieldFacts:
+    """Collect the facts of a request field.
 
     Args:
         name: Of the field.
-        here: With this server's limits, where the operator has set some.
+        with_limits: With this server's limits, where the operator has set some.
 
     Example:
         >>> facts = field_facts("num_inference_steps")
@@ -44,14 +44,14 @@ def field_facts(name: str, *, here: bool = False) -> FieldFacts:
         ('whole number', 'model', '1 to 150')
     """
     field = GenerationRequest.model_fields[name]
-    low, high = allowed_bounds(name) if here else field_bounds(name)
+    low, high = allowed_bounds(name) if with_limits else field_bounds(name)
     allowed = f"{low:,} to {high:,}" if low is not None and high is not None else choices_of(json_type(name))
     kind = "file" if name in FILE_FIELDS else type_in_words(json_type(name))
     return FieldFacts(kind, _default(name), allowed, str(field.description))
 
 
 def type_in_words(kind: Any) -> str:
-    """A type as people say it.
+    """Name a type in words.
 
     Example:
         >>> type_in_words(list[int] | None), type_in_words(float | str)
@@ -60,8 +60,8 @@ def type_in_words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "text"
     if get_origin(kind) is list:
-        one = type_in_words(get_args(kind)[0])
-        return f"list of {one}" + ("" if one == "text" else "s")
+        item = type_in_words(get_args(kind)[0])
+        return f"list of {item}" + ("" if item == "text" else "s")
     parts = [part for part in get_args(kind) if part is not NoneType] if get_origin(kind) is not dict else []
     if parts:
         return " or ".join(type_in_words(part) for part in parts)
@@ -69,7 +69,7 @@ def type_in_words(kind: Any) -> str:
 
 
 def choices_of(kind: Any) -> str:
-    """The choices of a type, with commas between; empty if it has none."""
+    """List a type's choices, comma-separated; empty if it has none."""
     if get_origin(kind) is Literal:
         return ", ".join(get_args(kind))
     return next(filter(None, map(choices_of, get_args(kind))), "")

@@ -1,4 +1,4 @@
-"""`GET /health`: whether the studio is up, and how much it has to do."""
+"""`GET /health`: status and load of the studio."""
 
 import time
 from datetime import UTC, datetime
@@ -9,16 +9,17 @@ from fastapi import APIRouter
 
 from api.web.visitor_limit import queue_length
 from pipelines.plan.version import VERSION
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.engine_start import STATE
 
 
-def health_router(page: gr.Blocks, device: OneDevice) -> APIRouter:
-    """The route. It answers in the server's own thread, from what is known: no lock, no disk, no torch.
+def health_router(page: gr.Blocks, device: DeviceQueue) -> APIRouter:
+    """Build the route.
 
-    The answer is `{"status": "starting" | "ready" | "broken", "version", "device", "waiting", "running",
-    "running_since", "uptime_s"}`: jobs in line and being made, when the server started (ISO 8601) and how long it has
-    been up. `device` is "starting" until it is known.
+    It answers in the server's own thread, from what is known: no lock, no disk, no torch. The answer is `{"status":
+    "starting" | "ready" | "broken", "version", "device", "waiting", "running", "running_since", "uptime_s"}`: jobs in
+    line and being made, when the server started (ISO 8601) and how long it has been up. `device` is "starting" until it
+    is known.
     """
     router = APIRouter()
     since, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()

@@ -1,10 +1,10 @@
-"""A preset in a call from outside: it fills what the caller left open."""
+"""Fill fields that a call leaves open from a preset."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.plan.catalog import complete
-from pipelines.plan.presets import preset_values, wanted_lora
+from pipelines.plan.presets import preset_values, required_lora
 
 
 def fill_preset(values: Mapping[str, Any], preset: object, defaults: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -35,8 +35,8 @@ def fill_preset(values: Mapping[str, Any], preset: object, defaults: Mapping[str
     """
     if preset in (None, ""):
         return dict(values), ""
-    chosen = complete({name: values.get(name) for name in ("base_model", "motion_module")})
-    found = preset_values(preset, str(chosen["base_model"]), values.get("motion_module"))
-    is_open = {name for name in found if values.get(name) is None or values[name] == defaults.get(name)}
-    filled = {**values, **{name: found[name] for name in is_open}}
-    return filled, wanted_lora(found["motion_module"]) if "motion_module" in is_open else ""
+    models = complete({name: values.get(name) for name in ("base_model", "motion_module")})
+    preset_fields = preset_values(preset, str(models["base_model"]), values.get("motion_module"))
+    is_open = {name for name in preset_fields if values.get(name) is None or values[name] == defaults.get(name)}
+    filled = {**values, **{name: preset_fields[name] for name in is_open}}
+    return filled, required_lora(preset_fields["motion_module"]) if "motion_module" in is_open else ""

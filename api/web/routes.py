@@ -1,4 +1,4 @@
-"""Plain HTTP routes beside Gradio's own, on the same server and behind the same door."""
+"""Plain HTTP routes beside Gradio's, on one server and login."""
 
 import secrets
 from base64 import b64decode
@@ -13,10 +13,11 @@ from api.web.tools import offer_tools
 
 
 def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: APIRouter, **options: Any) -> Any:
-    """Launch the page with more routes; they come before Gradio's own, which has one that takes any path.
+    """Launch the page with more routes.
 
-    They are given to the very application `launch` makes. So it is `launch` that runs, which a Space hooks into, and
-    what it sets up (queue, login, blocked paths, allowed origins) stays as it is.
+    They come before Gradio's own, which has one that takes any path. They are given to the very application `launch`
+    makes. So it is `launch` that runs, which a Space hooks into, and what it sets up (queue, login, blocked paths,
+    allowed origins) stays as it is.
 
     Args:
         page: Its queue is open already.
@@ -44,7 +45,7 @@ def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: AP
 
 
 def check_login(request: Request) -> None:
-    """Let a request pass if there is no login, or it has logged in.
+    """Refuse a request without the login, if there is one.
 
     Raises:
         HTTPException: 401; it has not.

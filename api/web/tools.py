@@ -1,4 +1,4 @@
-"""What programs that speak the Model Context Protocol see: four tools, small enough to read before the first call.
+"""Four tools for agents that speak the Model Context Protocol.
 
 An endpoint has eighty parameters, whose help is longer than most tasks. So a tool has the few that every clip needs and
 `settings` for the others. Files are texts, not Gradio's file inputs, for which its server would fetch any address.
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import gradio as gr
 
 from api.web.endpoint import requests_of, with_preset
-from api.web.facts import estimated
+from api.web.facts import estimate_as_json
 from api.web.visitor_limit import GPU_QUEUE
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Clip
@@ -38,13 +38,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def publish_tools(make_clip: MakeClip) -> None:
-    """Publish the endpoints that are tools alone, inside the Blocks that is being built."""
+    """Publish the tools' own endpoints in the current Blocks."""
     gr.api(clip_tool(make_clip), api_name="make_clip", **GPU_QUEUE)
     gr.api(estimate_clip, api_name="estimate_clip", concurrency_id="facts")
 
 
 def offer_tools(page: gr.Blocks) -> None:
-    """Leave of a launched page's endpoints only the tools to callers of its MCP server, if it has one."""
+    """Restrict a launched page's MCP server, if any, to the tools."""
     server = page.mcp_server_obj
     if server is not None:
         spelt = server.valid_and_unique_tool_name  # a Space's name stands before a tool's, and may have other signs
@@ -52,7 +52,7 @@ def offer_tools(page: gr.Blocks) -> None:
 
 
 def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | None]]:
-    """The function to publish as `/make_clip`: it yields the clip's file, and tells Gradio how it goes.
+    """Build the function to publish as `/make_clip`; it reports progress.
 
     Args:
         make_clip: The engine.
@@ -92,13 +92,13 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | No
             files = {"first_frame": first_frame, "source_video": source_video}
             values = _fields(words | files | {"preset": preset}, settings)
             (request,) = requests_of(_with_files(values))
-            told = gr.Progress()
+            progress = gr.Progress()
             with closing(make_clip(request, folder)) as events:
                 for event in events:
                     if isinstance(event, Clip):
                         yield gr.FileData(path=str(event.files[0])).model_dump()
                     else:
-                        told((event.step, event.total), desc=str(event.stage))
+                        progress((event.step, event.total), desc=str(event.stage))
 
     make.__name__ = "make_clip"
     make.__annotations__["return"] = gr.FileData
@@ -119,47 +119,52 @@ def estimate_clip(
         Seconds, gigabytes, whether it fits, and what to change if not.
     """
     with faults_in_words():
-        return estimated(requests_of(_with_files(_fields({"num_frames": num_frames, "preset": preset}, settings))))
+        return estimate_as_json(
+            requests_of(_with_files(_fields({"num_frames": num_frames, "preset": preset}, settings)))
+        )
 
 
-def _fields(named: dict[str, Any], others: dict[str, Any] | None) -> dict[str, Any]:
-    """The request's fields of a call: those named, and the others, filled by the preset."""
-    others = others or {}
-    if not isinstance(others, dict):
+def _fields(arguments: dict[str, Any], extra: dict[str, Any] | None) -> dict[str, Any]:
+    """Merge a tool's arguments and settings, filled by the preset."""
+    extra = extra or {}
+    if not isinstance(extra, dict):
         fix = 'Send {{"fps": 12}}'
         raise InvalidRequestError(Fault("tools.no_object", "settings", "be an object", "something else", fix))
-    if several := others.keys() & {"batch_count", "preset"}:
+    if several := extra.keys() & {"batch_count", "preset"}:
         values, fix = {"name": min(several)}, "Call the tool with it or again"
         raise InvalidRequestError(
             Fault("tools.not_a_setting", "settings", "leave out {name}", "it", fix, values=values)
         )
-    given = {name: value for name, value in named.items() if value not in (None, "")}
-    if twice := (given.keys() - {"seed"}) & others.keys():
+    fields = {name: value for name, value in arguments.items() if value not in (None, "")}
+    if twice := (fields.keys() - {"seed"}) & extra.keys():
         values = {"name": min(twice)}
         raise InvalidRequestError(
             Fault("tools.given_twice", "settings", "leave out {name}", "it twice", "Give it once", values=values)
         )
-    return with_preset(given | others)
+    return with_preset(fields | extra)
 
 
 def _with_files(values: dict[str, Any]) -> dict[str, Any]:
-    """The fields with what is uploaded kept, and the hashes in its place."""
-    files = {name: _kept(values[name], name) for name in FILE_FIELDS if values.get(name)}
-    return values | files | keep_units(values, _kept)
+    """Store the files of the fields and replace them by hashes."""
+    files = {name: _store_file(values[name], name) for name in FILE_FIELDS if values.get(name)}
+    return values | files | keep_units(values, _store_file)
 
 
-def _kept(value: object, field: str) -> str:
-    """The hash of a file given as text. Nothing is fetched, and nothing read but uploads and clips made here."""
+def _store_file(value: object, field: str) -> str:
+    """Store a file named by text; return its hash.
+
+    Nothing is fetched, and nothing read but uploads and clips made here.
+    """
     if not isinstance(value, str):
         fix = "Upload the file and send its path"
         raise InvalidRequestError(Fault("tools.no_text", field, "be a text", "something else", fix))
     if _SHA256.fullmatch(value):
         return value
     if value.startswith("data:"):
-        return _kept_data(value, field)
-    found = _SERVED.fullmatch(urlsplit(value).path)
+        return _store_data(value, field)
+    match = _SERVED.fullmatch(urlsplit(value).path)
     try:
-        path = uploaded_path({"path": unquote(found["path"]) if found else value}, field)
+        path = uploaded_path({"path": unquote(match["path"]) if match else value}, field)
     except InvalidRequestError:
         rule = "be the path or URL of an upload to this server, or a data: URL"
         fix = "Post the file to /gradio_api/upload and send the path that it returns"
@@ -167,7 +172,7 @@ def _kept(value: object, field: str) -> str:
     return keep([path], field=field)
 
 
-def _kept_data(value: str, field: str) -> str:
+def _store_data(value: str, field: str) -> str:
     head, _, packed = value.partition(",")
     most = settings().max_upload_mb
     if len(packed) > most * 1_000_000 * 4 // 3 + 4:

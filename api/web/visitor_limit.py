@@ -1,4 +1,4 @@
-"""The queue of the events that make a clip themselves: how long it is, and how much of it one visitor may take.
+"""Gradio's queue of generating events: its length, and each visitor's share.
 
 Gradio has no words for either, so that its queue is asked here, and nowhere else. The page's jobs are not in it; of one
 visitor they count as events do.
@@ -22,27 +22,27 @@ GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
 _RETRY_AFTER_S = 10
 
 
-def open_line(page: gr.Blocks, found: Settings, jobs: Jobs) -> None:
-    """Open the page's queue as the operator wants it; before the page is launched."""
-    page.queue(max_size=found.queue_size, default_concurrency_limit=2, api_open=False)
-    if found.max_per_visitor:
+def open_line(page: gr.Blocks, settings: Settings, jobs: Jobs) -> None:
+    """Configure the page's queue; before the page is launched."""
+    page.queue(max_size=settings.queue_size, default_concurrency_limit=2, api_open=False)
+    if settings.max_per_visitor:
         jobs.elsewhere = lambda visitor: _count(page, visitor)
-        _limit_visitors(page, jobs, found.max_per_visitor)
+        _limit_visitors(page, jobs, settings.max_per_visitor)
 
 
 def queue_length(page: gr.Blocks) -> int:
-    """How many events wait before the one that may stand in the device's line. Takes no lock."""
+    """Count the events that wait before the device's line, without a lock."""
     return len(list(_waiting(page)))
 
 
 def current_visitor() -> str:
-    """Who sent the event that is handled here and now; empty outside of one."""
+    """Identify the sender of the current event; empty outside of one."""
     request = LocalContext.request.get(None)
     return _visitor(request, request.username) if request else ""
 
 
 def _limit_visitors(page: gr.Blocks, jobs: Jobs, most: int) -> None:
-    """Refuse a job where its visitor has as many in the line already: with 429, in words that the page shows.
+    """Refuse jobs of visitors with too many in line, with 429.
 
     A session is no visitor: anybody can call themselves a new one.
     """

@@ -1,4 +1,4 @@
-"""The state of a run on disk, so that a run that was killed goes on from its last finished step.
+"""Checkpoints of runs on disk, to resume after the last finished step.
 
 One file a run, named by a digest of all that decides its frames: another request, other weights or another
 number type never take it up. It is written beside, brought to the disk and renamed, so whenever the process
@@ -40,7 +40,7 @@ _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyEr
 
 
 def run_key(request: GenerationRequest, *, weights: Mapping[str, str], device: torch.device, dtype: torch.dtype) -> str:
-    """A digest of all that decides a run's frames, 64 hex digits.
+    """Digest everything that decides a run's frames, 64 hex digits.
 
     Args:
         weights: All that was read for it -> sha256.
@@ -56,7 +56,7 @@ def run_key(request: GenerationRequest, *, weights: Mapping[str, str], device: t
 
 
 class Checkpoint:
-    """What is kept of one run; without a folder nothing is, and all calls do nothing.
+    """Checkpoint of one run; without a folder all its calls do nothing.
 
     Args:
         folder: The operator's folder; made when first needed. Several processes may share it.
@@ -74,7 +74,7 @@ class Checkpoint:
         self._last: DenoiseState | None = None
 
     def load(self) -> DenoiseState | None:
-        """The last state kept of this run, None if there is none that is whole; removes old leftovers first."""
+        """Load this run's last state, or None; remove old leftovers first."""
         if not self._path:
             return None
         try:
@@ -87,7 +87,7 @@ class Checkpoint:
             return None
 
     def save(self, state: DenoiseState) -> None:
-        """Put this state in the place of the last one, unless that would take more than its share of the time."""
+        """Replace the last state, unless that exceeds saving's share of the time."""
         if not self._path:
             return
         self._last = state
@@ -95,20 +95,20 @@ class Checkpoint:
             self.keep_last()
 
     def keep_last(self) -> None:
-        """Put the last state that `save` was given in the place of the one on disk, if it isn't there already."""
+        """Write the last state given to `save`, unless it is on disk."""
         state, self._last = self._last, None
         if not self._path or not state:
             return
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             _replace(self._path, _pack(state, self._path.name))
         except OSError as err:  # a full disk is no reason to stop
             self.warnings.append(f"The run could not be kept on disk ({err.strerror}); interrupted, it starts anew.")
             self._path = None
-        self._spent += time.monotonic() - begun
+        self._spent += time.monotonic() - start
 
     def remove(self) -> None:
-        """Forget the run, which is finished, with what killed processes left of it."""
+        """Remove a finished run's checkpoint, with leftovers of killed processes."""
         if not self._path:
             return
         with suppress(OSError):
@@ -130,14 +130,14 @@ def _unpack(data: bytes, name: str) -> DenoiseState:
 
 
 def _digest(payload: memoryview, name: str) -> bytes:
-    """Of the name too, so that another run's file does not pass for this one's."""
+    """Digest name and payload, so that another run's file is not accepted."""
     digest = hashlib.sha256(name.encode())
     digest.update(payload)
     return digest.digest()
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file in one step, even where the power fails: what it held before, or all of the new."""
+    """Replace a file atomically, even if the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
@@ -158,13 +158,13 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what nobody has taken up again for days, and more than `MOST_KEPT`; no file that isn't ours."""
-    found = []
+    """Remove checkpoints unused for days or beyond `MOST_KEPT`, and no other files."""
+    checkpoints = []
     for path in folder.iterdir():
         if _NAME.fullmatch(path.name):
             with suppress(FileNotFoundError):  # another process has just finished with it
-                found.append((path.stat().st_mtime, path))
-    newest_first = sorted(found, reverse=True)
+                checkpoints.append((path.stat().st_mtime, path))
+    newest_first = sorted(checkpoints, reverse=True)
     too_old = time.time() - KEPT_DAYS * _DAY_S
     for rank, (changed, path) in enumerate(newest_first):
         if rank >= MOST_KEPT or changed < too_old:

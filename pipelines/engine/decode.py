@@ -1,4 +1,4 @@
-"""Latents to pictures: a stream of frames for the encoder, and small previews on the way."""
+"""Decode latents: a stream of frames for the encoder, and small previews."""
 
 from collections.abc import Iterator
 
@@ -26,12 +26,12 @@ def decode_frames(vae: AnyVae, latents: torch.Tensor) -> Iterator[np.ndarray]:
     Yields:
         uint8 [n, H, W, 3].
     """
-    for frames in decoded_together(latents):
+    for frames in split_chunks(latents):
         yield decode_chunk(vae, latents, frames)
 
 
-def decoded_together(latents: torch.Tensor) -> list[range]:
-    """The chunks of frames that a clip's latents [1, 4, F, h, w] are decoded in, always the same ones."""
+def split_chunks(latents: torch.Tensor) -> list[range]:
+    """Split a clip's latents [1, 4, F, h, w] into frame chunks."""
     size = max(1, CELLS_A_CHUNK // (latents.shape[-1] * latents.shape[-2]))
     num_frames = latents.shape[2]
     return [range(start, min(start + size, num_frames)) for start in range(0, num_frames, size)]
@@ -43,7 +43,7 @@ def decode_chunk(vae: AnyVae, latents: torch.Tensor, frames: range) -> np.ndarra
 
 
 def preview_frames(vae: AnyVae, estimate: torch.Tensor) -> np.ndarray:
-    """Frames as they stand, uint8 [n, h, w, 3]; large ones are previewed smaller.
+    """Decode a preview, uint8 [n, h, w, 3]; large ones smaller.
 
     Args:
         estimate: Estimate of their clean latents, float32 [1, 4, n, h, w].

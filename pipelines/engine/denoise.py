@@ -23,8 +23,8 @@ from diffusers import (
     UNetMotionModel,
 )
 
-from pipelines.engine.free_init import renewed_noise
-from pipelines.engine.inpaint import Kept
+from pipelines.engine.free_init import renew_noise
+from pipelines.engine.inpaint import KnownRegion
 from pipelines.engine.lora.travel import set_strengths_at_frames
 from pipelines.engine.motion.modules import set_motion
 from pipelines.engine.number_range import require_finite_latents
@@ -56,7 +56,7 @@ _BLOCK = 16
 
 @dataclass(frozen=True)
 class DenoiseState:
-    """A clip between two steps; save it, load it, and go on to the identical clip.
+    """A clip between two steps, enough to resume to the identical clip.
 
     Args:
         step: Steps done of the present iteration.
@@ -83,7 +83,7 @@ class DenoiseState:
     before: torch.Tensor | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of tensors and plain values, fit for `torch.save` and a `weights_only` load."""
+        """Convert to tensors and plain values, for `torch.save` and `weights_only` loads."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
@@ -94,7 +94,7 @@ class DenoiseState:
 
 @dataclass(frozen=True)
 class DenoiseStep:
-    """What the loop tells after each call of the UNet.
+    """Event after each call of the UNet.
 
     Args:
         step: The step the call belongs to, from 0.
@@ -115,7 +115,7 @@ class DenoiseStep:
 
 
 def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
-    """The request's sampler on the model's noise schedule, its timesteps set.
+    """Build the request's sampler on the model's noise schedule, timesteps set.
 
     Raises:
         InvalidRequestError: The sampler can't take that many steps.
@@ -138,7 +138,7 @@ def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> Sched
 
 
 def first_state(noise: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin) -> DenoiseState:
-    """The state before the first step: noise at the sampler's own scale."""
+    """Build the state before the first step: noise at the sampler's scale."""
     return DenoiseState(0, noise * scheduler.init_noise_sigma, generator.get_state())
 
 
@@ -150,18 +150,18 @@ def denoise(
     text: TextStates,
     state: DenoiseState,
     windows_a_call: int = 1,
-    kept: Kept | None = None,
+    known_region: KnownRegion | None = None,
     conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
-    """Run the steps that are left, those of every iteration, yielding after each call of the UNet.
+    """Run the remaining steps of all iterations, yielding after each UNet call.
 
-    The caller may stop between any two yields; no gradient or global state is held across them. A state once
-    told is never changed.
+    The caller may stop between any two yields; no gradient or global state is held across them. A state once yielded is
+    never changed.
 
     Args:
         windows_a_call: Windows of one length that may go through the UNet together, >= 1: faster where the
             device has memory for them, the same frames but for rounding.
-        kept: What stays as it is, put back after every step and before an iteration's first.
+        known_region: What stays as it is, put back after every step and before an iteration's first.
         conditions: What steers the clip beside its prompts.
     """
     generator = torch.Generator("cpu")
@@ -169,16 +169,16 @@ def denoise(
     _recall(scheduler, state.scheduler_memory)
     latents = state.latents
     steps = len(scheduler.timesteps)
-    begun = state.begun
+    first_step = state.begun
     for done_before in range(state.iteration * steps + state.step, request.iterations * steps):
         iteration, step = divmod(done_before, steps)
         if iteration > state.iteration:
             state = _next_iteration(request, state, generator, scheduler)
             latents = state.latents
-            if kept:
-                kept.put_back(latents, scheduler, step)
+            if known_region:
+                known_region.put_back(latents, scheduler, step)
         t = scheduler.timesteps[step]
-        part = (step - begun) / (steps - begun), (step + 1 - begun) / (steps - begun)
+        part = (step - first_step) / (steps - first_step), (step + 1 - first_step) / (steps - first_step)
         predict = partial(_predict, unet, text, request, conditions, t, part)
         prediction = torch.zeros(latents.shape)
         *calls, last = _calls(plan_windows(request, step), windows_a_call)
@@ -189,9 +189,9 @@ def denoise(
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         require_finite_latents(latents, step=step + 1, steps=steps)
-        if kept:
-            kept.put_back(latents, scheduler, step + 1)
-        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, begun)
+        if known_region:
+            known_region.put_back(latents, scheduler, step + 1)
+        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, first_step)
         yield DenoiseStep(step, len(last), state, estimate, iteration)
 
 
@@ -199,14 +199,14 @@ def denoise_behind(
     request: GenerationRequest,
     *,
     window: range,
-    known: Sequence[torch.Tensor],
+    known_latents: Sequence[torch.Tensor],
     unet: UNetMotionModel,
     scheduler: SchedulerMixin,
     text: TextStates,
     state: DenoiseState,
     conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
-    """Make new frames behind known ones, in one window, yielding after every step.
+    """Generate new frames after known ones in one window, yielding every step.
 
     At every step the known frames are what they were at that step when they were made, so the new ones see in
     them the noise that they have themselves. Only the new ones are stepped: a sampler treats each value alone,
@@ -214,7 +214,7 @@ def denoise_behind(
 
     Args:
         window: The frames of the window in the clip, the known ones first.
-        known: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
+        known_latents: Before every step, the latents of the known frames, float32 [1, 4, K, h, w].
         state: That of the new frames, before the first step or after another.
         conditions: As `denoise` takes them.
     """
@@ -223,15 +223,15 @@ def denoise_behind(
     generator.set_state(state.generator_state)
     _recall(scheduler, state.scheduler_memory)
     latents = state.latents
-    for step in range(state.step, len(known)):
-        t, before = scheduler.timesteps[step], known[step]
+    for step in range(state.step, len(known_latents)):
+        t, before = scheduler.timesteps[step], known_latents[step]
         sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
-        part = step / len(known), (step + 1) / len(known)
+        part = step / len(known_latents), (step + 1) / len(known_latents)
         prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])
         prediction = prediction[:, :, before.shape[2] :].contiguous()
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
-        require_finite_latents(latents, step=step + 1, steps=len(known))
+        require_finite_latents(latents, step=step + 1, steps=len(known_latents))
         state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
         yield DenoiseStep(step, 1, state, estimate)
 
@@ -239,16 +239,16 @@ def denoise_behind(
 def _next_iteration(
     request: GenerationRequest, state: DenoiseState, generator: torch.Generator, scheduler: SchedulerMixin
 ) -> DenoiseState:
-    """The state before the first step of FreeInit's next iteration; the sampler forgets the one before."""
+    """Build the first state of FreeInit's next iteration, with a fresh scheduler."""
     scheduler.set_timesteps(request.num_inference_steps)
     iteration = state.iteration + 1
     alphas = scheduler.alphas_cumprod
-    noise = renewed_noise(request, state.latents, generator, iteration=iteration, alphas_cumprod=alphas)
+    noise = renew_noise(request, state.latents, generator, iteration=iteration, alphas_cumprod=alphas)
     return replace(first_state(noise, generator, scheduler), iteration=iteration)
 
 
 def _calls(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
-    """The windows that go through the UNet together: neighbours of one length."""
+    """Group neighbouring windows of one length that go through the UNet together."""
     for _, same in groupby(windows, key=lambda window: len(window.frame_indices)):
         alike = list(same)
         for start in range(0, len(alike), most):
@@ -282,7 +282,7 @@ def _predict(
     sample: torch.Tensor,
     clips: Sequence[list[int]],
 ) -> torch.Tensor:
-    """What the UNet says of windows [W, 4, L, h, w] with guidance.
+    """Predict noise for windows [W, 4, L, h, w] with classifier-free guidance.
 
     Args:
         part, clips: As in `UNetCall`.
@@ -300,7 +300,7 @@ def _predict(
     added = {name: value.to(unet.device, unet.dtype) for name, value in added.items()}
     sample = torch.cat([sample, sample]) if guided else sample
     call = UNetCall(sample, t, part, clips, guided, states, added)
-    with frame_conditions(unet, per_frame=not text.is_constant), conditions.given(unet, call) as arguments:
+    with frame_conditions(unet, per_frame=not text.is_constant), conditions.applied(unet, call) as arguments:
         out = unet(sample, t, encoder_hidden_states=states, added_cond_kwargs=added, **arguments).sample
     out = out.to("cpu", torch.float32)
     if guided:
@@ -312,7 +312,7 @@ def _predict(
 def _estimate(
     scheduler: SchedulerMixin, prediction: torch.Tensor, t: torch.Tensor, latents: torch.Tensor
 ) -> torch.Tensor:
-    """The present estimate of frames spread over the clip without noise; the scheduler stays as it is."""
+    """Estimate frames spread over the clip; the scheduler is restored."""
     frames = spread(latents.shape[2])
     before = _memory(scheduler)
     _recall(scheduler, before, lambda clip: clip[:, :, frames])
@@ -326,7 +326,7 @@ def _estimate(
 
 
 def spread(num_frames: int) -> list[int]:
-    """The middle frames of as many equal stretches of a clip as it is estimated in.
+    """Choose the middle frames of `ESTIMATED_FRAMES` equal stretches of a clip.
 
     Example:
         >>> spread(1), spread(16), spread(10_000)[:3]
@@ -343,7 +343,9 @@ def _scheduler_step(
     latents: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """One step on the whole clip, a stretch at a time: every sampler treats each value alone.
+    """Step the whole clip, a stretch at a time.
+
+    Every sampler treats each value alone.
 
     Args:
         prediction: Becomes the next latents, which are returned.
@@ -367,15 +369,15 @@ def _stretch(start: int, end: int, clip: torch.Tensor) -> torch.Tensor:
 
 
 def _memory(scheduler: SchedulerMixin) -> dict[str, Any]:
-    """What a scheduler remembers. Its lists are copied; its tensors need not be, as no step changes them."""
+    """Copy a scheduler's memory; tensors are shared, as no step changes them."""
     return {name: copy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
 
 
 def _recall(
     scheduler: SchedulerMixin, memory: dict[str, Any], part: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> None:
-    """Give a scheduler its memory of the clip, or of a part of it."""
+    """Set a scheduler's memory, of the clip or a part of it."""
     for name, value in memory.items():
         if isinstance(value, list):
-            value = [part(one) if part and one is not None else one for one in value]
+            value = [part(tensor) if part and tensor is not None else tensor for tensor in value]
         setattr(scheduler, name, value)

@@ -1,4 +1,4 @@
-"""Where and how to compute: device, number type and threads, chosen by a short measurement.
+"""Choose device, number type and threads by a short measurement.
 
 On a shared 2-core machine torch's default of two threads was measured up to seven times slower than one;
 bf16 is faster only on CPUs with AMX or AVX512-bf16. So both are timed once on a UNet of the embedded model's
@@ -47,27 +47,27 @@ class Device:
     @property
     def torch_dtype(self) -> torch.dtype:
         """The torch type behind `dtype`."""
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
 
 
 def choose_device() -> Device:
-    """The device of this machine; the first call on a machine without a GPU measures for a few seconds.
+    """Choose this machine's device; without a GPU the first call measures briefly.
 
     The operator's `STUDIO_DTYPE` and `STUDIO_THREADS` overrule the measurement; where both are set there is none.
     """
-    wished = settings()
-    if wished.dtype and wished.threads and find_gpu().kind == "cpu":
-        device = Device("cpu", wished.dtype, wished.threads)
+    overrides = settings()
+    if overrides.dtype and overrides.threads and find_gpu().kind == "cpu":
+        device = Device("cpu", overrides.dtype, overrides.threads)
     else:
         device = _choose()
-    chosen = Device(device.kind, wished.dtype or device.dtype, wished.threads or device.threads)
-    torch.set_num_threads(chosen.threads)
-    return chosen
+    effective = Device(device.kind, overrides.dtype or device.dtype, overrides.threads or device.threads)
+    torch.set_num_threads(effective.threads)
+    return effective
 
 
 def device_name() -> str:
-    """What computes, as its maker calls it; on ZeroGPU, where the card appears only inside a call, that."""
+    """Return the processor's product name; on ZeroGPU the card inside a call."""
     return find_gpu().name or _processor()
 
 
@@ -78,9 +78,9 @@ def _choose() -> Device:
     path = cache_folder() / "device.json"
     machine = f"{_processor()} x{_cores()} torch {torch.__version__} measure {_MEASURE}"
     try:
-        known = json.loads(path.read_text())
-        if known.pop("machine") == machine:
-            return Device(**known)
+        cached = json.loads(path.read_text())
+        if cached.pop("machine") == machine:
+            return Device(**cached)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # no cache, or another version's
     device = _measure()
@@ -93,7 +93,7 @@ def _choose() -> Device:
 
 
 def _cores() -> int:
-    """CPUs that this process may use; macOS and Windows bind no process to some of them."""
+    """Count CPUs this process may use; macOS and Windows report all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -127,7 +127,7 @@ def _measure() -> Device:
 
 
 def _unet() -> UNetMotionModel:
-    """A random UNet of the embedded model's size: what a CPU will mostly be asked to compute."""
+    """Build a random UNet of the embedded model's size, typical CPU work."""
     return UNetMotionModel(
         sample_size=16,
         down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion", "CrossAttnDownBlockMotion"),
@@ -151,7 +151,7 @@ def _seconds(
     passes: int = 3,
     enough_s: float = float("inf"),
 ) -> float:
-    """The best of a few guided passes over some frames, seconds; of fewer once one took longer than `enough_s`."""
+    """Time the fastest guided pass, in seconds; stop after a slow one."""
     torch.set_num_threads(threads)
     unet = torch.nn.Module.to(unet, dtype)  # diffusers' own warns of layers that this one has not
     sample, states = torch.zeros(2, 4, frames, 16, 16, dtype=dtype), torch.zeros(2 * frames, 77, 128, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Pictures to latents, a few frames at a time."""
+"""Encode pictures to latents, a few frames at a time."""
 
 from collections.abc import Generator, Sequence
 from typing import TypeVar
@@ -19,14 +19,14 @@ _Result = TypeVar("_Result")
 
 
 def encode_frames(vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> torch.Tensor:
-    """Encode a few frames of a clip at the size of the result, as `encoding` does, at once."""
-    return finished(encoding(vae, request, clip, indices))
+    """Encode a few frames at the result's size, at once."""
+    return run_to_end(encode_in_chunks(vae, request, clip, indices))
 
 
-def encoding(
+def encode_in_chunks(
     vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]
 ) -> Generator[int, None, torch.Tensor]:
-    """Encode frames of a clip at the size of the result, a few at a time.
+    """Encode frames at the result's size, a few at a time.
 
     The mode of the encoder's distribution is taken, not a draw from it, so that the same picture is the same latents.
 
@@ -43,14 +43,14 @@ def encoding(
     latents = torch.empty((1, LATENT_CHANNELS, len(indices), *cells))
     chunk = max(1, CELLS_A_CHUNK // (cells[0] * cells[1]))
     for start in range(0, len(indices), chunk):
-        pictures = fitted_frames(request, clip, indices[start : start + chunk])
+        pictures = read_fitted(request, clip, indices[start : start + chunk])
         latents[0, :, start : start + len(pictures)] = encode_pictures(vae, pictures).transpose(0, 1)
         yield start + len(pictures)
     return latents
 
 
-def finished(work: Generator[object, None, _Result]) -> _Result:
-    """What a generator returns at its end; what it yields before is dropped."""
+def run_to_end(work: Generator[object, None, _Result]) -> _Result:
+    """Run a generator to its end and return its result."""
     while True:
         try:
             next(work)
@@ -59,8 +59,8 @@ def finished(work: Generator[object, None, _Result]) -> _Result:
             return result
 
 
-def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> Frames:
-    """Frames of a clip in the size of the result, uint8 [n, H, W, 3]; a single picture stands for every frame."""
+def read_fitted(request: GenerationRequest, clip: FrameClip, indices: Sequence[int]) -> Frames:
+    """Read frames at the result's size, uint8 [n, H, W, 3]."""
     pictures = clip.frames([0] * len(indices) if clip.num_frames == 1 else indices)
     width, height, fit = request.width, request.height, request.image_fit
     return np.stack([fitted(picture, width=width, height=height, fit=fit) for picture in pictures])
@@ -68,11 +68,11 @@ def fitted_frames(request: GenerationRequest, clip: FrameClip, indices: Sequence
 
 @torch.no_grad()
 def encode_pictures(vae: AnyVae, pictures: np.ndarray) -> torch.Tensor:
-    """Pictures uint8 [n, H, W, 3], sides divisible by 8, to latents float32 [n, 4, H/8, W/8] on the CPU."""
+    """Encode uint8 [n, H, W, 3] to float32 [n, 4, H/8, W/8]."""
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def encoded() -> torch.Tensor:
-        found = vae.encode(pixels.to(vae.device, vae.dtype))
-        return found.latents if isinstance(vae, AutoencoderTiny) else found.latent_dist.mode()
+        output = vae.encode(pixels.to(vae.device, vae.dtype))
+        return output.latents if isinstance(vae, AutoencoderTiny) else output.latent_dist.mode()
 
     return vae.config.scaling_factor * in_range(vae, encoded).to("cpu", torch.float32)

@@ -1,4 +1,4 @@
-"""Extend a clip: its frames as they were, and new ones that follow from them.
+"""Extend a clip: its frames unchanged, and new ones that continue them.
 
 The old request is run again, and of its last frames the latents before every step are kept. Then windows of
 three known quarters and a new one go on behind the end. A motion module makes the frames of a window belong
@@ -19,7 +19,7 @@ import torch
 from diffusers import SchedulerMixin, UNetMotionModel
 
 from pipelines.engine.denoise import DenoiseState, DenoiseStep, denoise, denoise_behind, first_state
-from pipelines.engine.inpaint import Kept
+from pipelines.engine.inpaint import KnownRegion
 from pipelines.engine.latents import later_noise
 from pipelines.engine.prompt_states import TextStates
 from pipelines.engine.steering.conditions import NO_CONDITIONS, Conditions
@@ -35,16 +35,16 @@ def denoise_extended(
     text: TextStates,
     state: DenoiseState,
     windows_a_call: int = 1,
-    kept: Kept | None = None,
+    known_region: KnownRegion | None = None,
     conditions: Conditions = NO_CONDITIONS,
 ) -> Iterator[DenoiseStep]:
-    """Make a clip and its extensions, if it has any; else this is `denoise`.
+    """Denoise a clip and its extensions; without any this is `denoise`.
 
     Args:
         text: That of the first clip. Keys of a prompt are those of the first clip, too: counted from its end,
             as fractions of it. New frames show what its last frame shows.
         state: That of the first clip, or any that came of this.
-        kept: As `denoise` takes it; a clip that has it can't be extended.
+        known_region: As `denoise` takes it; a clip that has it can't be extended.
         conditions: As `denoise` takes them, for the whole clip.
 
     Yields:
@@ -53,7 +53,7 @@ def denoise_extended(
     """
     models = {"unet": unet, "scheduler": scheduler, "text": text, "conditions": conditions}
     if not request.extended_from:  # handed on, not driven from here, where the first state would be held all the time
-        return denoise(request, **models, state=state, windows_a_call=windows_a_call, kept=kept)
+        return denoise(request, **models, state=state, windows_a_call=windows_a_call, known_region=known_region)
     return _denoise_on(request, models, state, windows_a_call)
 
 
@@ -63,29 +63,29 @@ def _denoise_on(
     first, blocks = request.first_clip, plan_extension(request)
     steps = len(models["scheduler"].timesteps)
     if not state.block:
-        made = state.made or (_last(state.latents, request),)
+        trajectory = state.made or (_tail(state.latents, request),)
         for step in denoise(first, **models, state=state, windows_a_call=windows_a_call):
             if step.state:
-                made = (*made, _last(step.state.latents, request))
-                state = replace(step.state, made=made)
+                trajectory = (*trajectory, _tail(step.state.latents, request))
+                state = replace(step.state, made=trajectory)
                 step = replace(step, state=state)
             yield step
     while (number := state.block + (state.step == steps)) <= len(blocks):
         block = blocks[number - 1]
         if number > state.block:
-            state = _begun(request, state, models["scheduler"])
-        known, made, before = state.known, state.made, state.before
-        for step in denoise_behind(first, window=block.window, known=known[:-1], state=state, **models):
+            state = _next_window_state(request, state, models["scheduler"])
+        known_latents, trajectory, before = state.known, state.made, state.before
+        for step in denoise_behind(first, window=block.window, known_latents=known_latents[:-1], state=state, **models):
             assert step.state
-            made = (*made, step.state.latents)
-            state = replace(step.state, block=number, known=known, made=made, before=before)
+            trajectory = (*trajectory, step.state.latents)
+            state = replace(step.state, block=number, known=known_latents, made=trajectory, before=before)
             if (state.step, number) == (steps, len(blocks)):
-                state = replace(state, latents=_through(state, block, request), known=(), made=(), before=None)
+                state = replace(state, latents=_clip_so_far(state, block, request), known=(), made=(), before=None)
             yield replace(step, state=state, block=number)
 
 
-def _begun(request: GenerationRequest, before: DenoiseState, scheduler: SchedulerMixin) -> DenoiseState:
-    """The state of the next window's new frames before their first step; the clip's generator goes on.
+def _next_window_state(request: GenerationRequest, before: DenoiseState, scheduler: SchedulerMixin) -> DenoiseState:
+    """Build the next window's first state; the clip's generator goes on.
 
     Args:
         before: The first clip, or a window, after its last step.
@@ -96,26 +96,26 @@ def _begun(request: GenerationRequest, before: DenoiseState, scheduler: Schedule
     scheduler.set_timesteps(first.num_inference_steps)
     noise = later_noise(first, generator, blocks[before.block].window[first.known_frames :])
     state = first_state(noise, generator, scheduler)
-    known, through = before.made, before.latents
+    known_latents, through = before.made, before.latents
     if before.block:
         block = blocks[before.block - 1]
         pairs = zip(before.known, before.made, strict=True)
-        known = tuple(_last(torch.cat([old, _kept(new, block, request)], dim=2), request) for old, new in pairs)
-        through = _through(before, block, request)
-    return replace(state, block=before.block + 1, known=known, made=(state.latents,), before=through)
+        known_latents = tuple(_tail(torch.cat([old, _trim(new, block, request)], dim=2), request) for old, new in pairs)
+        through = _clip_so_far(before, block, request)
+    return replace(state, block=before.block + 1, known=known_latents, made=(state.latents,), before=through)
 
 
-def _last(latents: torch.Tensor, request: GenerationRequest) -> torch.Tensor:
-    """What the next window is given, as a copy, so that the rest need not be kept."""
+def _tail(latents: torch.Tensor, request: GenerationRequest) -> torch.Tensor:
+    """Copy the frames that the next window sees, freeing the rest."""
     return latents[:, :, -request.known_frames :].clone()
 
 
-def _kept(latents: torch.Tensor, block: Block, request: GenerationRequest) -> torch.Tensor:
-    """Of a window's new frames, those within the clip."""
+def _trim(latents: torch.Tensor, block: Block, request: GenerationRequest) -> torch.Tensor:
+    """Cut a window's new frames to those within the clip."""
     return latents[:, :, : block.end - block.window[request.known_frames]]
 
 
-def _through(state: DenoiseState, block: Block, request: GenerationRequest) -> torch.Tensor:
-    """The clip up to the end of a window that is finished."""
+def _clip_so_far(state: DenoiseState, block: Block, request: GenerationRequest) -> torch.Tensor:
+    """Join the clip up to the end of a finished window."""
     assert state.before is not None
-    return torch.cat([state.before, _kept(state.latents, block, request)], dim=2)
+    return torch.cat([state.before, _trim(state.latents, block, request)], dim=2)

@@ -1,4 +1,4 @@
-"""All files of a request's models at once, for where they must be there before a device is paid for."""
+"""Fetch all model files of a request before a GPU is leased."""
 
 from pipelines.engine.lora.merged import find_loras, locate_lora
 from pipelines.engine.models import ModelStore
@@ -9,7 +9,7 @@ from pipelines.plan.request import GenerationRequest
 
 
 def fetch_models(request: GenerationRequest, store: ModelStore) -> None:
-    """Fetch what the engine would read from the Hub and is not yet on this disk or in memory; nothing is read.
+    """Download the Hub files that a request lacks locally, without reading them.
 
     Raises:
         InvalidRequestError: An id is not in the catalog, or models are not made for each other.

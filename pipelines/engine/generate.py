@@ -1,4 +1,4 @@
-"""The story of a generation: load, encode, denoise window by window, decode into the writer."""
+"""Generate a clip: load, encode prompts, denoise by windows, decode into writer."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ import torch
 
 from pipelines.engine.base_models.vae_files import AnyVae
 from pipelines.engine.checkpoint import Checkpoint, run_key
-from pipelines.engine.decode import decode_chunk, decoded_together
+from pipelines.engine.decode import decode_chunk, split_chunks
 from pipelines.engine.denoise import DenoiseState, build_scheduler
 from pipelines.engine.device import choose_device
 from pipelines.engine.extend import denoise_extended
-from pipelines.engine.hires import inputs_of
-from pipelines.engine.init_latents import begin, begin_again, check_inputs
+from pipelines.engine.hires import resize_inputs
+from pipelines.engine.init_latents import check_inputs, prepare_hires_latents, prepare_latents
 from pipelines.engine.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.engine.masks import composite
 from pipelines.engine.models import Components, ModelStore, applied
@@ -27,7 +27,7 @@ from pipelines.engine.prompt_states import TextStates, encode_prompts
 from pipelines.engine.steering.build import build_conditions, check_steering, weights_of
 from pipelines.engine.steering.control.store import LoadedControl
 from pipelines.engine.steering.image_prompts import LoadedAdapter
-from pipelines.engine.weights.downloads import following
+from pipelines.engine.weights.downloads import track_downloads
 from pipelines.plan.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.plan.catalog_entries import Lora
 from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
@@ -45,7 +45,7 @@ from pipelines.plan.version import VERSION
 
 
 class FrameSink(Protocol):
-    """Where frames go; leaving it cleanly completes the files, leaving it by an exception removes them."""
+    """Receiver of frames; exiting completes its files, an exception removes them."""
 
     @property
     def files(self) -> tuple[Path, ...]: ...
@@ -62,7 +62,7 @@ OpenWriter = Callable[[GenerationRequest, str], AbstractContextManager[FrameSink
 
 @cache
 def default_store() -> ModelStore:
-    """The models of this process, loaded once and shared."""
+    """Return the models of this process, loaded once and shared."""
     device = choose_device()
     return ModelStore(device.kind, device.torch_dtype, windows_a_call=settings().windows)
 
@@ -78,7 +78,7 @@ def generate(
     checkpoints: Path | None = None,
     frames_done: int | None = None,
 ) -> Iterator[Event]:
-    """Make a clip, telling at every step how far it is.
+    """Generate a clip, yielding progress at every step.
 
     Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
 
@@ -115,25 +115,27 @@ def generate(
     check_steering(request, inputs)
     yield Progress(Stage.LOAD, 0, 1, note=f"{base.label} with {motion.label}")
     store = store or default_store()
-    components = yield from following(partial(store.load, request.base_model, request.motion_module, request.vae))
+    components = yield from track_downloads(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     steps = len(build_scheduler(request, components.scheduler_config).timesteps)
-    begins = [first_step(passes[0], steps), *(second_step(one, steps) for one in passes[1:])]
+    first_steps = [first_step(passes[0], steps), *(second_step(pass_request, steps) for pass_request in passes[1:])]
     plan = yield from _plan_loras(request.first_clip, entries, components)
-    controls = yield from following(partial(store.load_controls, request, components))
-    adapters = yield from following(partial(store.load_adapters, request, components))
+    controls = yield from track_downloads(partial(store.load_controls, request, components))
+    adapters = yield from track_downloads(partial(store.load_adapters, request, components))
     weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
-    runs = [_open_checkpoint(checkpoints, one, components, weights) for one in passes]
-    found = [resume_from or run.load() for run in runs]
-    told = foreign_notes(request.prompt, request.negative_prompt)
-    warnings = (*told, *components.notes, *_advice(request, components), *plan.warnings)
-    for one, state in reversed(list(zip(passes, found, strict=True))):
+    runs = [_open_checkpoint(checkpoints, pass_request, components, weights) for pass_request in passes]
+    saved_states = [resume_from or run.load() for run in runs]
+    prompt_notes = foreign_notes(request.prompt, request.negative_prompt)
+    warnings = (*prompt_notes, *components.notes, *_advice(request, components), *plan.warnings)
+    for pass_request, state in reversed(list(zip(passes, saved_states, strict=True))):
         if state and frames_done is None:
-            place = _place(one, state.step, steps, iteration=state.iteration, block=state.block)
-            warnings += (f"Going on from {listed([*_pass(one, passes), *place])}, where an earlier run ended.",)
+            place = _place(pass_request, state.step, steps, iteration=state.iteration, block=state.block)
+            warnings += (
+                f"Going on from {listed([*_pass_notes(pass_request, passes), *place])}, where an earlier run ended.",
+            )
             break
-    with applied(components, request, plan), _kept_when_closed(runs):
-        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_complaints(runs))))
+    with applied(components, request, plan), _saved_when_closed(runs):
+        yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_warnings(runs))))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
@@ -146,19 +148,19 @@ def generate(
         )
         text = replace(text, size_ids=components.family.size_ids)
         before = [
-            windows_before(one, steps, iteration=state.iteration, block=state.block, step=state.step)
+            windows_before(pass_request, steps, iteration=state.iteration, block=state.block, step=state.step)
             if state
-            else windows_before(one, steps, step=begun)
-            for one, state, begun in zip(passes, found, begins, strict=True)
+            else windows_before(pass_request, steps, step=first)
+            for pass_request, state, first in zip(passes, saved_states, first_steps, strict=True)
         ]
         work = Work.plan(passes, steps=steps, before=before)
         previews = Previews(components.vae, is_moving(passes[0]))
-        maker = _Maker(inputs, store, components, controls, adapters, text, work, previews, on_state)
+        runner = _PassRunner(inputs, store, components, controls, adapters, text, work, previews, on_state)
         state = None
-        for one, run, known in zip(passes, runs, found, strict=True):
-            state = yield from maker.make(one, state, known, run, note=_pass(one, passes))
+        for pass_request, run, saved_state in zip(passes, runs, saved_states, strict=True):
+            state = yield from runner.run(pass_request, state, saved_state, run, note=_pass_notes(pass_request, passes))
         assert state
-        warnings += _complaints(runs)
+        warnings += _warnings(runs)
         recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
         writer = open_writer(request, recipe)
         sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, frames_done or 0)
@@ -168,8 +170,8 @@ def generate(
 
 
 @dataclass(frozen=True)
-class _Maker:
-    """What the passes of a clip share."""
+class _PassRunner:
+    """Denoise the passes of a clip with the models they share."""
 
     inputs: ClipInputs
     store: ModelStore
@@ -181,12 +183,12 @@ class _Maker:
     previews: Previews
     on_state: Callable[[DenoiseState], None] | None
 
-    def make(
+    def run(
         self,
-        one: GenerationRequest,
+        request: GenerationRequest,
         before: DenoiseState | None,
-        found: DenoiseState | None,
-        run: Checkpoint,
+        saved_state: DenoiseState | None,
+        checkpoint: Checkpoint,
         note: list[Note],
     ) -> Generator[Event, None, DenoiseState]:
         """Denoise one pass.
@@ -200,23 +202,23 @@ class _Maker:
         Returns:
             The state after the last step.
         """
-        parts, inputs = self.components, inputs_of(one, self.inputs)
-        scheduler = build_scheduler(one, parts.scheduler_config)
-        conditions = build_conditions(one, inputs, controls=self.controls, adapters=self.adapters, vae=parts.vae)
+        parts, inputs = self.components, resize_inputs(request, self.inputs)
+        scheduler = build_scheduler(request, parts.scheduler_config)
+        conditions = build_conditions(request, inputs, controls=self.controls, adapters=self.adapters, vae=parts.vae)
         if before is None:
-            state, kept = yield from begin(one.first_clip, inputs, parts.vae, scheduler)
+            state, known_region = yield from prepare_latents(request.first_clip, inputs, parts.vae, scheduler)
         else:
-            state, kept = yield from begin_again(one, inputs, parts.vae, scheduler, before)
-        state = found or state
+            state, known_region = yield from prepare_hires_latents(request, inputs, parts.vae, scheduler, before)
+        state = saved_state or state
         steps = len(scheduler.timesteps)
         for step in denoise_extended(
-            one,
+            request,
             unet=parts.unet,
             scheduler=scheduler,
             text=self.text,
             state=state,
             windows_a_call=self.store.windows_a_call,
-            kept=kept,
+            known_region=known_region,
             conditions=conditions,
         ):
             self.work.windows_done += step.windows
@@ -225,17 +227,17 @@ class _Maker:
                 state = step.state
                 if self.on_state:
                     self.on_state(state)
-                run.save(state)
+                checkpoint.save(state)
                 preview = self.previews.next(step.estimate)
-            place = _place(one, step.step + 1, steps, iteration=step.iteration, block=step.block)
-            told = listed([*note, *place]).capitalized()
-            yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, told)
+            place = _place(request, step.step + 1, steps, iteration=step.iteration, block=step.block)
+            step_note = listed([*note, *place]).capitalized()
+            yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, step_note)
         return state
 
 
 @contextmanager
-def _kept_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
-    """Keep the last states of a run that its caller stops."""
+def _saved_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
+    """Save the runs' last states if the caller stops them."""
     try:
         yield
     except GeneratorExit:
@@ -244,15 +246,15 @@ def _kept_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
         raise
 
 
-def _pass(one: GenerationRequest, passes: Sequence[GenerationRequest]) -> list[Note]:
-    """Which pass it is, if there are several."""
-    number = passes.index(one) + 1
+def _pass_notes(pass_request: GenerationRequest, passes: Sequence[GenerationRequest]) -> list[Note]:
+    """Describe which pass it is, if there are several."""
+    number = passes.index(pass_request) + 1
     several = len(passes) > 1
     return [Note("progress.pass", "pass {number} of {count}", number=number, count=len(passes))] if several else []
 
 
-def _complaints(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
-    return tuple(told for run in runs for told in run.warnings)
+def _warnings(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
+    return tuple(warning for run in runs for warning in run.warnings)
 
 
 def _open_checkpoint(
@@ -284,7 +286,7 @@ def _plan_loras(
     loras = {}
     for name, entry in entries.items():
         yield Progress(Stage.LOAD, 0, 1, note=entry.label)
-        loras[name] = yield from following(partial(load_lora, entry))
+        loras[name] = yield from track_downloads(partial(load_lora, entry))
     return plan_loras(request, loras, models=components.lora_targets, motion_label=components.motion.label)
 
 
@@ -296,12 +298,12 @@ def _write(
     opened: AbstractContextManager[FrameSink],
     frames_done: int,
 ) -> Generator[Event, None, FrameSink]:
-    """Decode the clip into the sink, one frame a call where the sink takes its time with each."""
+    """Decode the clip into the sink, frame by frame if slow."""
     total = request.num_frames + len(request.frames_played_back)
     one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
     done = frames_done
     with opened as sink:
-        for frames in _played(request, inputs, vae, latents, skipped=done):
+        for frames in _decode_played(request, inputs, vae, latents, skipped=done):
             for piece in frames[:, None] if one_by_one else frames[None]:
                 sink.write(piece)
                 done += len(piece)
@@ -309,7 +311,7 @@ def _write(
     return sink
 
 
-def _played(
+def _decode_played(
     request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, skipped: int
 ) -> Iterator[np.ndarray]:
     """Finished frames in the order they are played, chunk by chunk.
@@ -325,18 +327,18 @@ def _played(
     for start, part in zip(
         (0, *request.extended_from), latents.tensor_split(request.extended_from, dim=2), strict=True
     ):
-        chunks += [(start, part, frames) for frames in decoded_together(part)]
+        chunks += [(start, part, frames) for frames in split_chunks(part)]
     back = set(request.frames_played_back)
     order = [(chunk, list(chunk[2])) for chunk in chunks]
     order += [
         (chunk, [frame for frame in reversed(chunk[2]) if chunk[0] + frame in back]) for chunk in reversed(chunks)
     ]
     for (start, part, chunk), frames in order:
-        wanted = frames[skipped:]
+        selected = frames[skipped:]
         skipped = max(0, skipped - len(frames))
-        if wanted:
+        if selected:
             decoded = composite(request, decode_chunk(vae, part, chunk), inputs, start + chunk.start)
-            yield decoded[[frame - chunk.start for frame in wanted]]
+            yield decoded[[frame - chunk.start for frame in selected]]
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:

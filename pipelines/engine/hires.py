@@ -1,7 +1,7 @@
-"""A clip in one pass or in two: made small, enlarged, and made anew in part at its size.
+"""Two-pass generation (hires fix): enlarge a clip, then denoise it again.
 
-The second pass is a request of its own, with the same windows, motion module and steering, which begins at the
-enlarged clip: image-to-image over the whole of it ("hires fix").
+The second pass is a request of its own, with the same windows, motion module and steering, which begins at the enlarged
+clip: image-to-image over the whole of it.
 """
 
 from collections.abc import Generator, Sequence
@@ -26,16 +26,16 @@ from pipelines.plan.request import GenerationRequest
 _STRETCH = 64  # frames of latents enlarged together
 
 
-def inputs_of(one: GenerationRequest, inputs: ClipInputs) -> ClipInputs:
-    """The inputs of a pass: what control units follow in its size; all else is brought to it where it is used."""
-    controls = tuple(_sized(clip, one.width, one.height) for clip in inputs.controls)
+def resize_inputs(request: GenerationRequest, inputs: ClipInputs) -> ClipInputs:
+    """Resize a pass's control clips; other inputs are fitted on use."""
+    controls = tuple(_resize(clip, request.width, request.height) for clip in inputs.controls)
     return replace(inputs, controls=controls)
 
 
-def enlarging(
+def enlarge_latents(
     request: GenerationRequest, vae: AnyVae, latents: torch.Tensor
 ) -> Generator[Progress, None, torch.Tensor]:
-    """Bring a clip to the size of the second pass, a few frames at a time.
+    """Enlarge a clip for the second pass, a few frames each.
 
     Args:
         request: The second pass.
@@ -68,10 +68,10 @@ def _latents(frames: torch.Tensor, cells: tuple[int, int]) -> Generator[torch.Te
 def _pixels(request: GenerationRequest, vae: AnyVae, latents: torch.Tensor) -> Generator[torch.Tensor]:
     for pictures in decode_frames(vae, latents):
         for picture in pictures:
-            yield encode_pictures(vae, np.stack([_stretched(picture, request.width, request.height)]))
+            yield encode_pictures(vae, np.stack([_stretch(picture, request.width, request.height)]))
 
 
-def _sized(clip: FrameClip, width: int, height: int) -> FrameClip:
+def _resize(clip: FrameClip, width: int, height: int) -> FrameClip:
     return clip if (clip.width, clip.height) == (width, height) else _SizedClip(clip, width, height)
 
 
@@ -92,8 +92,8 @@ class _SizedClip:
         return self.clip.fps
 
     def frames(self, indices: Sequence[int]) -> Frames:
-        return np.stack([_stretched(picture, self.width, self.height) for picture in self.clip.frames(indices)])
+        return np.stack([_stretch(picture, self.width, self.height) for picture in self.clip.frames(indices)])
 
 
-def _stretched(picture: Frames, width: int, height: int) -> Frames:
+def _stretch(picture: Frames, width: int, height: int) -> Frames:
     return fitted(picture, width=width, height=height, fit=ImageFit.STRETCH)

@@ -1,9 +1,9 @@
-"""Where a clip begins: at noise, or at pictures or a source clip with some of the noise, and what of them stays.
+"""Initial latents: noise, or noised pictures or source, and known regions.
 
-Pictures are blended into the noise frame by frame (`image_hold`), a source clip is taken as it is; then both are
+Pictures are blended into the noise frame by frame (`image_falloff`), a source clip is taken as it is; then both are
 noised for the step that `strength` begins at, as image-to-image does (SDEdit, arXiv:2108.01073). What must stay, the
-ends of the clip or all outside a mask, is put back after every step, noised as far as the clip is by then
-(RePaint's known region, arXiv:2201.09865).
+ends of the clip or all outside a mask, is put back after every step, noised as far as the clip is by then (RePaint's
+known region, arXiv:2201.09865).
 """
 
 from collections.abc import Generator
@@ -14,9 +14,9 @@ from diffusers import SchedulerMixin
 
 from pipelines.engine.base_models.vae_files import AnyVae
 from pipelines.engine.denoise import DenoiseState, first_state
-from pipelines.engine.encode import encode_frames, encoding
-from pipelines.engine.hires import enlarging
-from pipelines.engine.inpaint import Kept
+from pipelines.engine.encode import encode_frames, encode_in_chunks
+from pipelines.engine.hires import enlarge_latents
+from pipelines.engine.inpaint import KnownRegion
 from pipelines.engine.latents import clip_noise, seeded_generator
 from pipelines.engine.masks import latent_masks
 from pipelines.plan.clip_inputs import ClipInputs, FrameClip
@@ -31,17 +31,17 @@ from pipelines.plan.request import GenerationRequest
 _READING = Note("progress.beginning", "Reading the source clip")
 
 
-class Beginning(NamedTuple):
-    """The state before a clip's first step, and what is put back after each."""
+class InitLatents(NamedTuple):
+    """State before a clip's first step, and the region to re-impose."""
 
     state: DenoiseState
-    kept: Kept | None = None
+    known_region: KnownRegion | None = None
 
 
-def begin(
+def prepare_latents(
     request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, scheduler: SchedulerMixin
-) -> Generator[Progress, None, Beginning]:
-    """Draw the noise of a clip and lay what is given under it.
+) -> Generator[Progress, None, InitLatents]:
+    """Draw the clip's noise and blend in its pictures or source.
 
     Closing the generator stops it between a few frames of the source.
 
@@ -56,28 +56,28 @@ def begin(
     noise = clip_noise(request, generator)
     start = first_step(request, len(scheduler.timesteps))
     if not request.starts_from_pictures and not request.mask:
-        return Beginning(first_state(noise, generator, scheduler))
+        return InitLatents(first_state(noise, generator, scheduler))
     if request.first_frame:
-        under, held = _held(request, inputs, vae, noise)
+        under, held = _blend_pictures(request, inputs, vae, noise)
         noise = clip_noise(request, generator, iteration=1)
     else:
-        under = held = yield from _encoded(request, inputs, vae)
-    kept = _kept(request, inputs, held, noise)
+        under = held = yield from _encode_source(request, inputs, vae)
+    known_region = _known_region(request, inputs, held, noise)
     if request.starts_from_pictures:
         latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
     else:
         latents = noise * scheduler.init_noise_sigma
-    return _begun(start, latents, generator, scheduler, kept)
+    return _start_at(start, latents, generator, scheduler, known_region)
 
 
-def begin_again(
+def prepare_hires_latents(
     request: GenerationRequest,
     inputs: ClipInputs,
     vae: AnyVae,
     scheduler: SchedulerMixin,
     before: DenoiseState,
-) -> Generator[Progress, None, Beginning]:
-    """Enlarge a finished clip and noise it for a second pass, as image-to-image does with a picture.
+) -> Generator[Progress, None, InitLatents]:
+    """Enlarge a finished clip and noise it for the second pass.
 
     Args:
         request: The second pass, as `passes_of` has it.
@@ -88,24 +88,24 @@ def begin_again(
     """
     generator = torch.Generator("cpu")
     generator.set_state(before.generator_state)
-    under = yield from enlarging(request, vae, before.latents)
+    under = yield from enlarge_latents(request, vae, before.latents)
     noise = clip_noise(request, generator, iteration=2)  # 0 and 1 are a beginning's own
-    kept = None
+    known_region = None
     if request.mask:
-        kept = _kept(request, inputs, (yield from _encoded(request, inputs, vae)), noise)
+        known_region = _known_region(request, inputs, (yield from _encode_source(request, inputs, vae)), noise)
     elif request.first_frame and request.exact_ends:
-        kept = _kept(request, inputs, _ends(request, inputs, vae), noise)
+        known_region = _known_region(request, inputs, _encode_ends(request, inputs, vae), noise)
     start = second_step(request, len(scheduler.timesteps))
     latents = scheduler.add_noise(under, noise, scheduler.timesteps[start : start + 1])
-    return _begun(start, latents, generator, scheduler, kept)
+    return _start_at(start, latents, generator, scheduler, known_region)
 
 
-def _begun(
-    start: int, latents: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin, kept: Kept | None
-) -> Beginning:
-    if kept:
-        kept.put_back(latents, scheduler, start)
-    return Beginning(DenoiseState(start, latents, generator.get_state(), begun=start), kept)
+def _start_at(
+    start: int, latents: torch.Tensor, generator: torch.Generator, scheduler: SchedulerMixin, region: KnownRegion | None
+) -> InitLatents:
+    if region:
+        region.put_back(latents, scheduler, start)
+    return InitLatents(DenoiseState(start, latents, generator.get_state(), begun=start), region)
 
 
 def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
@@ -114,9 +114,9 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
     Raises:
         InvalidRequestError: An input is missing, or has neither one frame nor as many as the clip.
     """
-    named = {"first_frame": inputs.first_frame, "last_frame": inputs.last_frame}
-    moving = {"source_video": inputs.source, "mask": inputs.mask}
-    for name, clip in {**named, **moving}.items():
+    pictures = {"first_frame": inputs.first_frame, "last_frame": inputs.last_frame}
+    clips = {"source_video": inputs.source, "mask": inputs.mask}
+    for name, clip in {**pictures, **clips}.items():
         if getattr(request, name) and clip is None:
             raise InvalidRequestError(
                 Fault(
@@ -127,7 +127,7 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
                     fix="Choose the file again",
                 )
             )
-        if clip is not None and name in moving and 1 != clip.num_frames < request.num_frames:
+        if clip is not None and name in clips and 1 != clip.num_frames < request.num_frames:
             raise InvalidRequestError(
                 Fault(
                     code="inputs.too_few_frames",
@@ -140,12 +140,14 @@ def check_inputs(request: GenerationRequest, inputs: ClipInputs) -> None:
             )
 
 
-def _encoded(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> Generator[Progress, None, torch.Tensor]:
-    """Latents of the source, float32 [1, 4, F, h, w]; a single picture is encoded once."""
+def _encode_source(
+    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae
+) -> Generator[Progress, None, torch.Tensor]:
+    """Encode the source, float32 [1, 4, F, h, w]."""
     assert inputs.source is not None
     if inputs.source.num_frames == 1:
         return _picture(request, inputs.source, vae).expand(-1, -1, request.num_frames, -1, -1)
-    work = encoding(vae, request, inputs.source, range(request.num_frames))
+    work = encode_in_chunks(vae, request, inputs.source, range(request.num_frames))
     while True:
         try:
             yield Progress(Stage.ENCODE, next(work), request.num_frames, note=_READING)
@@ -158,12 +160,15 @@ def _picture(request: GenerationRequest, picture: FrameClip, vae: AnyVae) -> tor
     return encode_frames(vae, request, picture, [0])
 
 
-def _held(
+def _blend_pictures(
     request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, noise: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The pictures blended into the noise, float32 [1, 4, F, h, w], and the latents of the clip's ends [1, 4, 1 or 2,
-    h, w]."""
-    ends = _ends(request, inputs, vae)
+    """Blend the pictures into the noise.
+
+    Returns:
+        The blend, float32 [1, 4, F, h, w], and the latents of the clip's ends, [1, 4, 1 or 2, h, w].
+    """
+    ends = _encode_ends(request, inputs, vae)
     weights = torch.tensor(hold_weights(request))
     a, b = (part[:, None, None] for part in weights.unbind(1))
     blended = noise * (1 - a - b) + ends[:, :, :1] * a
@@ -172,17 +177,19 @@ def _held(
     return blended, ends
 
 
-def _ends(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:
-    """Latents of the first and, where there is one, the last picture, float32 [1, 4, 1 or 2, h, w]."""
+def _encode_ends(request: GenerationRequest, inputs: ClipInputs, vae: AnyVae) -> torch.Tensor:
+    """Encode the end pictures, float32 [1, 4, 1 or 2, h, w]."""
     pictures = [picture for picture in (inputs.first_frame, inputs.last_frame) if picture]
     return torch.cat([_picture(request, picture, vae) for picture in pictures], dim=2)
 
 
-def _kept(request: GenerationRequest, inputs: ClipInputs, held: torch.Tensor, noise: torch.Tensor) -> Kept | None:
+def _known_region(
+    request: GenerationRequest, inputs: ClipInputs, held: torch.Tensor, noise: torch.Tensor
+) -> KnownRegion | None:
     if request.mask:
         assert inputs.mask is not None
-        return Kept(range(request.num_frames), held, noise, latent_masks(request, inputs.mask))
+        return KnownRegion(range(request.num_frames), held, noise, latent_masks(request, inputs.mask))
     if request.first_frame and request.exact_ends:
         frames = [0, request.num_frames - 1][: held.shape[2]]
-        return Kept(frames, held, noise[:, :, frames], torch.zeros(1, 1, len(frames), *held.shape[3:]))
+        return KnownRegion(frames, held, noise[:, :, frames], torch.zeros(1, 1, len(frames), *held.shape[3:]))
     return None

@@ -1,4 +1,4 @@
-"""What of a clip stays as it is while the rest is made."""
+"""Known region of a clip, unchanged while the rest is generated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ _STRETCH = 64  # frames put back together
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What stays as it is: it is put back after every step.
+class KnownRegion:
+    """Latents that must not change; re-imposed after every step (RePaint).
 
     Args:
         frames: The frames of the clip it belongs to, ascending.
@@ -25,7 +25,7 @@ class Kept:
     change: torch.Tensor
 
     def put_back(self, clip: torch.Tensor, scheduler: SchedulerMixin, step: int) -> None:
-        """Put it back into a clip that is about to take a step, in place; after the last step without noise."""
+        """Re-impose the region in place, noised for the next step."""
         times = scheduler.timesteps[step : step + 1]
         for start in range(0, len(self.frames), _STRETCH):
             part = slice(start, start + _STRETCH)

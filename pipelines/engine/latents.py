@@ -12,22 +12,22 @@ VAE_SCALE_FACTOR = 8
 
 
 def seeded_generator(seed: int) -> torch.Generator:
-    """A CPU generator, so that a seed gives the same noise whatever the device."""
+    """Seed a CPU generator, for the same noise on every device."""
     return torch.Generator("cpu").manual_seed(seed)
 
 
 def initial_noise(generator: torch.Generator, *, num_frames: int, height: int, width: int) -> torch.Tensor:
-    """Unit noise of a whole clip, float32 [1, 4, F, h, w], drawn at once as diffusers does."""
+    """Draw a clip's unit noise at once, [1, 4, F, h, w]."""
     shape = (1, LATENT_CHANNELS, num_frames, height // VAE_SCALE_FACTOR, width // VAE_SCALE_FACTOR)
     return torch.randn(shape, generator=generator)
 
 
 def clip_noise(request: GenerationRequest, generator: torch.Generator, *, iteration: int = 0) -> torch.Tensor:
-    """Unit noise of a whole clip in the layout that the request asks for, float32 [1, 4, F, h, w].
+    """Draw a clip's unit noise in the request's layout.
 
-    The frames of the first window are those of one draw of a clip that long, but for `frame_seeds` and
-    `constant`. In every layout but `one_draw` a longer clip begins with the noise of a shorter one, if that
-    fills a window.
+    It is float32 [1, 4, F, h, w]. The frames of the first window are those of one draw of a clip that long, but for
+    `frame_seeds` and `constant`. In every layout but `one_draw` a longer clip begins with the noise of a shorter one,
+    if that fills a window.
 
     Args:
         generator: The clip's own, which goes on to draw the noise of the steps; at first seeded with the seed.
@@ -37,13 +37,13 @@ def clip_noise(request: GenerationRequest, generator: torch.Generator, *, iterat
         return _frame_by_frame(request, generator, request.seed + iteration * MAX_NUM_FRAMES)
     if request.noise_layout is NoiseLayout.ONE_DRAW:
         return _draw(request, generator, request.num_frames)
-    drawn = 1 if request.noise_layout is NoiseLayout.CONSTANT else min(request.num_frames, request.context_length)
-    noise = _draw(request, generator, drawn)
+    num_drawn = 1 if request.noise_layout is NoiseLayout.CONSTANT else min(request.num_frames, request.context_length)
+    noise = _draw(request, generator, num_drawn)
     return noise[:, :, _order(request, generator)]
 
 
 def later_noise(request: GenerationRequest, generator: torch.Generator, frames: range) -> torch.Tensor:
-    """Unit noise of frames behind the end of a clip, in the layout that it was made with, float32 [1, 4, n, h, w].
+    """Draw unit noise behind a clip's end, [1, 4, n, h, w].
 
     Args:
         request: The clip's.
@@ -57,13 +57,13 @@ def later_noise(request: GenerationRequest, generator: torch.Generator, frames: 
     longer = request.model_copy(update={"num_frames": frames.stop})
     window = request.model_copy(update={"num_frames": min(request.num_frames, request.context_length)})
     again = seeded_generator(request.seed)
-    drawn = _draw(window, again, 1 if request.noise_layout is NoiseLayout.CONSTANT else window.num_frames)
+    noise = _draw(window, again, 1 if request.noise_layout is NoiseLayout.CONSTANT else window.num_frames)
     order = _order(longer, again)[frames.start :]
-    return drawn[:, :, [frame % drawn.shape[2] for frame in order]]
+    return noise[:, :, [frame % noise.shape[2] for frame in order]]
 
 
 def _draw(request: GenerationRequest, generator: torch.Generator, num_frames: int) -> torch.Tensor:
-    """Unit noise; that of a draft is the larger clip's, whose cells are averaged and brought back to unit variance.
+    """Draw unit noise; a draft's is averaged from the larger clip's.
 
     The mean of k × k independent unit normals has the deviation 1/k, so k times it is unit noise again, exactly.
     """
@@ -73,9 +73,10 @@ def _draw(request: GenerationRequest, generator: torch.Generator, num_frames: in
 
 
 def _frame_by_frame(request: GenerationRequest, generator: torch.Generator, first_seed: int) -> torch.Tensor:
-    """Frame i is what the seed `first_seed + i` draws for a still, as in AUTOMATIC1111's batches.
+    """Draw frame i from the seed `first_seed + i`, as stills are.
 
-    The clip's own generator draws the first, or else it would draw that frame's noise again for the first step.
+    AUTOMATIC1111's batches do so. The clip's own generator draws the first, or else it would draw that frame's noise
+    again for the first step.
     """
     first = _draw(request, generator, 1)
     noise = first.new_empty(*first.shape[:2], request.num_frames, *first.shape[3:])
@@ -86,7 +87,7 @@ def _frame_by_frame(request: GenerationRequest, generator: torch.Generator, firs
 
 
 def _order(request: GenerationRequest, generator: torch.Generator) -> list[int]:
-    """Which of the drawn frames each frame of the clip shows.
+    """Map each frame of the clip to a drawn frame of noise.
 
     Shuffled as in FreeNoise (arXiv:2310.15169): behind the first window, every stretch of as many frames as
     a window moves on holds the noise of the stretch one window before, in a drawn order. So every window that

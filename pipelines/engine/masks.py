@@ -1,4 +1,4 @@
-"""Masks: where a source clip may change. White changes, black stays exactly as it is."""
+"""Masks of a source clip: white may change, black stays exactly."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipelines.engine.encode import fitted_frames
+from pipelines.engine.encode import read_fitted
 from pipelines.engine.latents import VAE_SCALE_FACTOR
 from pipelines.plan.clip_inputs import ClipInputs, FrameClip
 from pipelines.plan.request import GenerationRequest
@@ -15,7 +15,7 @@ _STRETCH = 32  # frames looked at together
 
 
 def soft_masks(request: GenerationRequest, mask: FrameClip, indices: Sequence[int]) -> torch.Tensor:
-    """How far each pixel may change, float32 [n, H, W] from 0 (black: not at all) to 1.
+    """Compute each pixel's blend weight, float32 [n, H, W], 0 for black.
 
     The edge rises over `mask_feather` pixels inside the white area, so that nothing outside it is touched.
 
@@ -23,7 +23,7 @@ def soft_masks(request: GenerationRequest, mask: FrameClip, indices: Sequence[in
         mask: In any size; it is fitted as the source is, and read as grey.
         indices: Frames of the clip.
     """
-    hard = torch.from_numpy(fitted_frames(request, mask, indices).mean(axis=3, dtype=np.float32)) / 255
+    hard = torch.from_numpy(read_fitted(request, mask, indices).mean(axis=3, dtype=np.float32)) / 255
     if not (half := -(-request.mask_feather // 2)):
         return hard
     window = 2 * half + 1
@@ -35,18 +35,18 @@ def soft_masks(request: GenerationRequest, mask: FrameClip, indices: Sequence[in
 
 
 def latent_masks(request: GenerationRequest, mask: FrameClip) -> torch.Tensor:
-    """The same for every latent cell of the clip, float32 [1, 1, F, h, w]: 1 where any of its pixels may change."""
+    """Mask the latent cells that may change, [1, 1, F, h, w]."""
     cells = request.height // VAE_SCALE_FACTOR, request.width // VAE_SCALE_FACTOR
-    found = torch.empty((1, 1, request.num_frames, *cells))
+    masks = torch.empty((1, 1, request.num_frames, *cells))
     for start in range(0, request.num_frames, _STRETCH):
         frames = range(start, min(start + _STRETCH, request.num_frames))
         soft = soft_masks(request, mask, frames)[:, None]
-        found[0, 0, frames.start : frames.stop] = (functional.max_pool2d(soft, VAE_SCALE_FACTOR) > 0)[:, 0]
-    return found
+        masks[0, 0, frames.start : frames.stop] = (functional.max_pool2d(soft, VAE_SCALE_FACTOR) > 0)[:, 0]
+    return masks
 
 
 def composite(request: GenerationRequest, frames: np.ndarray, inputs: ClipInputs, first: int) -> np.ndarray:
-    """What is decoded inside the mask, the source outside, whose pixels come back exactly; without a mask, the frames.
+    """Composite decoded frames inside the mask over the exact source outside.
 
     Args:
         frames: uint8 [n, H, W, 3], the clip's from number `first` on.
@@ -57,6 +57,6 @@ def composite(request: GenerationRequest, frames: np.ndarray, inputs: ClipInputs
     if inputs.mask is None or inputs.source is None:
         return frames
     indices = range(first, first + len(frames))
-    behind = fitted_frames(request, inputs.source, indices).astype(np.float32)
+    behind = read_fitted(request, inputs.source, indices).astype(np.float32)
     soft = soft_masks(request, inputs.mask, indices).numpy()[..., None]
     return np.round(behind + soft * (frames - behind)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Models in memory: loaded once, shared read-only, lent to one request at a time.
+"""Model store: models are loaded once, shared read-only, patched per request.
 
 The motion module's layers and the base model's UNet become one `UNetMotionModel`. It is built without
 memory of its own and given the tensors that were read, so nothing is held twice and another motion module
@@ -37,7 +37,7 @@ from pipelines.plan.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """All that a generation computes with; shared, so nobody changes it but within `applied`.
+    """Everything a generation computes with; shared, changed only within `applied`.
 
     Args:
         tokenizers, text_encoders, vae: The base model's; one or two of the first ones.
@@ -65,7 +65,7 @@ class Components:
 
     @property
     def lora_targets(self) -> dict[str, torch.nn.Module]:
-        """What LoRAs and textual inversions add to, by the names of diffusers' components."""
+        """Models that LoRAs and inversions change, by diffusers' component names."""
         names = ("text_encoder", "text_encoder_2")
         return {"unet": self.unet} | dict(zip(names, self.text_encoders, strict=False))
 
@@ -92,30 +92,30 @@ class ModelStore:
 
     @property
     def loaded(self) -> str:
-        """The base model in memory, by its id; empty if there is none. Waits for nothing."""
+        """Return the loaded base model's id, or "", without waiting."""
         held = self._components
         return held[1].base.id if held else ""
 
     def load(self, base_model: str, motion_module: str, vae: str = "") -> Components:
-        """The components of a base model, a motion module and a VAE (its own if empty), by ids of the catalog.
+        """Load base model, motion module and VAE by catalog ids.
 
-        All checks that need no memory come first; what was loaded before gives way only then. What stays is
-        not read again: another motion module keeps the base model, another base model the motion module.
-        After a failure nothing half-loaded is kept.
+        The VAE is the base model's own if its id is empty. All checks that need no memory come first; what was loaded
+        before gives way only then. What stays is not read again: another motion module keeps the base model, another
+        base model the motion module. After a failure nothing half-loaded is kept.
 
         Raises:
             InvalidRequestError: An id is not in the catalog, or the two are made for different models.
             WeightsError: Files can't be had, are damaged, unsafe, or of another architecture.
         """
-        base, motion, other_vae = _found(base_model, motion_module, vae)
+        base, motion, other_vae = _find_entries(base_model, motion_module, vae)
         with self._lock:
             key = (_identity(base), _identity(motion), _identity(other_vae))
             if self._components and self._components[0] == key:
                 return self._components[1]
-            files, motion_files, vae_path = self._located(base, motion, other_vae)
+            files, motion_files, vae_path = self._locate_files(base, motion, other_vae)
             self._components = None
-            parts = self._base_parts(files)
-            unet = self._motion_unet(parts, self._loaded_motion(key[1], motion_files))
+            parts = self._load_base(files)
+            unet = self._motion_unet(parts, self._load_motion(key[1], motion_files))
             components = _combine(parts, unet, files, motion_files, motion)
             if other_vae and vae_path:
                 loaded, file = load_vae(other_vae, vae_path, files.architecture, device=self.device, dtype=self.dtype)
@@ -124,15 +124,15 @@ class ModelStore:
             return components
 
     def fetch(self, base_model: str, motion_module: str, vae: str = "") -> None:
-        """Fetch the files that `load` would read of models that are not in memory, and check that they fit together.
+        """Fetch and check what `load` would read, except models in memory.
 
         Raises:
             InvalidRequestError, WeightsError: As `load`.
         """
-        self._located(*_found(base_model, motion_module, vae))
+        self._locate_files(*_find_entries(base_model, motion_module, vae))
 
     def load_controls(self, request: GenerationRequest, components: Components) -> tuple[LoadedControl, ...]:
-        """The models of a request's control units; what the next one names, too, is not read again.
+        """Load the models of the control units, kept for the next request.
 
         Args:
             components: What `load` gave for the request.
@@ -144,7 +144,7 @@ class ModelStore:
             return self._controls.load(request, components.base, components.unet.built_for[0])
 
     def load_adapters(self, request: GenerationRequest, components: Components) -> tuple[LoadedAdapter, ...]:
-        """The models of a request's image prompts; what the next one names, too, is not read again.
+        """Load the models of the image prompts, kept for the next request.
 
         Args:
             components: What `load` gave for the request.
@@ -155,10 +155,10 @@ class ModelStore:
         with self._lock:
             return self._controls.load_adapters(request, components.base, components.unet)
 
-    def _located(
+    def _locate_files(
         self, base: BaseModel, motion: MotionModule, vae: Vae | None
     ) -> tuple[BaseFiles, MotionFiles, Path | None]:
-        """The files of all three, fetched if need be; those of what is in memory are not looked at again."""
+        """Locate the files, fetched if needed; skip those of loaded models."""
         held, moving = self._base, self._motion
         if held and held[0] == _identity(base):
             files = held[1]
@@ -170,7 +170,7 @@ class ModelStore:
         return files, motion_files, locate_vae(vae, files.architecture) if vae else None
 
     def _motion_unet(self, parts: BaseParts, loaded: LoadedMotionModule) -> UNetMotionModel:
-        """The last UNet with other tensors where it can hold them, else a new one."""
+        """Refill the last UNet if it fits, else build a new one."""
         unet, self._unet = self._unet, None
         if unet is not None and can_hold(unet, parts.unet, loaded):
             fill_motion_unet(unet, parts.unet, loaded)
@@ -180,11 +180,11 @@ class ModelStore:
         return unet
 
     def _empty_unet(self) -> None:
-        """Let go of the last weights before the next are read, so that two sets never fill the memory."""
+        """Free the last weights before loading the next, to hold one set."""
         if self._unet is not None:
             self._unet.to("meta")
 
-    def _loaded_motion(self, key: object, files: MotionFiles) -> LoadedMotionModule:
+    def _load_motion(self, key: object, files: MotionFiles) -> LoadedMotionModule:
         if not self._motion or self._motion[0] != key:
             self._motion = None
             self._empty_unet()
@@ -192,7 +192,7 @@ class ModelStore:
             self._motion = (key, files, LoadedMotionModule(adapter, files.family))
         return self._motion[2]
 
-    def _base_parts(self, files: BaseFiles) -> BaseParts:
+    def _load_base(self, files: BaseFiles) -> BaseParts:
         key = _identity(files.entry)
         if not self._base or self._base[0] != key:
             self._base = None
@@ -203,7 +203,7 @@ class ModelStore:
 
 @contextmanager
 def applied(components: Components, request: GenerationRequest, loras: LoraPlan | None = None) -> Iterator[Components]:
-    """Set what the request changes about the shared models, and undo it whatever happens inside."""
+    """Apply a request's settings to the shared models; always undo them."""
     state = components.unet.motion_state
     before = replace(state)
     state.norm = request.motion_norm
@@ -236,13 +236,13 @@ def _combine(
 
 
 def _schedule(family: MotionFamily, base: BaseFiles) -> dict[str, Any]:
-    """The motion module's noise schedule, ending in pure noise where the base model's does."""
+    """Return the motion module's noise schedule, with the base's zero SNR."""
     config = family.scheduler_config(prediction_type=base.prediction_type)
     return config | ({"rescale_betas_zero_snr": True} if base.zero_snr else {})
 
 
-def _found(base_model: str, motion_module: str, vae: str) -> tuple[BaseModel, MotionModule, Vae | None]:
-    """The catalog's records, as far as it knows made for each other."""
+def _find_entries(base_model: str, motion_module: str, vae: str) -> tuple[BaseModel, MotionModule, Vae | None]:
+    """Look up the catalog entries, and refuse known mismatches."""
     base, motion = catalog.find_base_model(base_model), catalog.find_motion_module(motion_module)
     other_vae = catalog.find_vae(vae) if vae else None
     _refuse_other_family(base, motion)
@@ -251,7 +251,7 @@ def _found(base_model: str, motion_module: str, vae: str) -> tuple[BaseModel, Mo
 
 
 def _refuse_other_family(base: BaseModel, motion: MotionModule) -> None:
-    """Refuse a pair the catalog knows not to fit, before anything is downloaded."""
+    """Refuse a pair the catalog knows not to fit, before any download."""
     if base.family and motion.family and base.family != motion.family:
         fitting = [module.id for module in catalog.motion_modules() if module.family == base.family]
         raise InvalidRequestError(
@@ -281,16 +281,16 @@ def _refuse_other_shape(base: BaseFiles, motion: MotionFiles, entry: MotionModul
                 values={
                     "base": base.entry.id,
                     "wanted_channels": ", ".join(map(str, base.channels)),
-                    "wanted_model": _known_by(base.channels),
+                    "wanted_model": _family_label(base.channels),
                     "channels": ", ".join(map(str, motion.channels)),
-                    "model": _known_by(motion.channels),
+                    "model": _family_label(motion.channels),
                 },
             )
         )
 
 
-def _known_by(channels: tuple[int, ...]) -> str:
-    """The models that have blocks of so many channels, behind a colon; empty if none is known."""
+def _family_label(channels: tuple[int, ...]) -> str:
+    """Name the models of these block channels, after a colon, or ""."""
     kind = {(320, 640, 1280, 1280): ": Stable Diffusion 1.5", (320, 640, 1280): ": Stable Diffusion XL"}
     return kind.get(channels, "")
 

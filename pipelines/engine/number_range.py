@@ -1,4 +1,4 @@
-"""Numbers that leave the range of their type: work done again in float32, and refusals where that is of no use."""
+"""Recompute in float32 on overflow, and refuse non-finite results."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ _WAY_OUT = "Choose another base model or VAE, lower guidance or the weights of L
 
 
 def in_range(vae: nn.Module, work: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """What a VAE gives; where that is not finite in its own type, what it gives in float32.
+    """Run VAE work, again in float32 if the result isn't finite.
 
     Some VAEs, anime models' above all, leave the range of float16 in some pictures, which would be black. The VAE is
     float32 for the one call alone, so that a picture doesn't depend on those drawn before it; the way there and back
@@ -49,7 +49,7 @@ def in_range(vae: nn.Module, work: Callable[[], torch.Tensor]) -> torch.Tensor:
 
 
 def require_finite_latents(latents: torch.Tensor, *, step: int | None = None, steps: int | None = None) -> None:
-    """Refuse latents that are not finite, which would be black frames at the end.
+    """Refuse latents that are not finite and would give black frames.
 
     Args:
         latents: A clip's, or some of its frames'.

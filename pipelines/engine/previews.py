@@ -1,4 +1,4 @@
-"""How much work a clip is, and what may be spent on showing it."""
+"""Previews within a time budget, and the count of work."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ STILL_UP_TO = 16
 
 @dataclass
 class Previews:
-    """The clip on the way, as long as it costs next to nothing to show; the first time at once."""
+    """Previews of the running clip within a budget; the first immediately."""
 
     vae: AnyVae
     moves: bool = True
@@ -32,42 +32,43 @@ class Previews:
     spent: float = 0.0
 
     def next(self, estimate: torch.Tensor | None) -> np.ndarray | None:
-        """Small frames of an estimate [1, 4, n, h, w], or nothing where that would cost too much, or there is none."""
-        begun = time.monotonic()
-        if estimate is None or self.spent > PREVIEW_SHARE * (begun - self.started):
+        """Decode an estimate [1, 4, n, h, w] small, if affordable."""
+        start = time.monotonic()
+        if estimate is None or self.spent > PREVIEW_SHARE * (start - self.started):
             return None
         middle = estimate.shape[2] // 2
         frames = preview_frames(self.vae, estimate if self.moves else estimate[:, :, middle : middle + 1])
-        self.spent += time.monotonic() - begun
+        self.spent += time.monotonic() - start
         return frames
 
 
 def is_moving(request: GenerationRequest) -> bool:
-    """Whether previews of a clip move: if it is long, or if that costs no more of a step than previews may.
+    """Tell whether previews move: for long clips, or where cheap enough.
 
     One of the embedded model at 16 frames of 128×128 pixels does not: eight frames are 0.84 of the work of a step, and
     there would be 3 previews in 25 steps instead of 17.
     """
-    drawn = min(ESTIMATED_FRAMES, PREVIEW_CELLS * CELL / (request.width * request.height))
+    preview_count = min(ESTIMATED_FRAMES, PREVIEW_CELLS * CELL / (request.width * request.height))
     step = count_windows(request, 1) * window_flops(request).total
-    return request.num_frames > STILL_UP_TO or drawn * frame_flops(request) <= PREVIEW_SHARE * step
+    return request.num_frames > STILL_UP_TO or preview_count * frame_flops(request) <= PREVIEW_SHARE * step
 
 
 @dataclass
 class Work:
-    """Planned and finished windows. The total comes from the plan itself; `remaining.py` makes seconds of them."""
+    """Planned and finished windows; `remaining.py` turns them into seconds."""
 
     windows_total: int
     windows_done: int = 0
 
     @classmethod
     def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[int]) -> Self:
-        """What is left to do.
+        """Count the windows left to do.
 
         Args:
             before: For each pass the windows that are done of it, or that it leaves out.
         """
         windows = (
-            one.iterations * count_all_windows(one, steps) - done for one, done in zip(passes, before, strict=True)
+            pass_request.iterations * count_all_windows(pass_request, steps) - done
+            for pass_request, done in zip(passes, before, strict=True)
         )
         return cls(sum(windows))

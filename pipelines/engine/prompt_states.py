@@ -1,4 +1,4 @@
-"""Prompts to text states: `(word:1.3)` weights, prompts of any length, CLIP skip, a state for every frame.
+"""Encode prompts: weights, any length, CLIP skip, embeddings per frame.
 
 We encode prompts ourselves: diffusers' AnimateDiff pipelines know no weights, cut at 77 tokens, and fail
 with `clip_skip` on current transformers.
@@ -65,7 +65,7 @@ def parse_weights(prompt: str) -> list[Fragment]:
         elif token == "[":
             open_square.append(len(pieces))
         elif factor is not None and open_round:
-            multiply(open_round.pop(), _checked(float(factor)))
+            multiply(open_round.pop(), _check_weight(float(factor)))
         elif token == ")" and open_round:
             multiply(open_round.pop(), EMPHASIS)
         elif token == "]" and open_square:
@@ -75,7 +75,7 @@ def parse_weights(prompt: str) -> list[Fragment]:
     return list(_merged(pieces))
 
 
-def _checked(weight: float) -> float:
+def _check_weight(weight: float) -> float:
     if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
         raise InvalidRequestError(
             Fault(
@@ -103,7 +103,7 @@ def _merged(pieces: Sequence[tuple[str, float]]) -> Iterator[Fragment]:
 
 @dataclass(frozen=True)
 class TextStates:
-    """Text conditioning of a clip: the states of its texts, and how each frame is mixed from them.
+    """Text embeddings of a clip, and each frame's mix of them.
 
     What a frame gets depends on the frame alone, never on the window it is in.
 
@@ -130,13 +130,16 @@ class TextStates:
         return self.negative_travel.is_constant and self.positive_travel.is_constant
 
     def for_frames(self, indices: Sequence[int], *, guided: bool) -> torch.Tensor:
-        """States of some frames: [2·F, T, D] with the negative half first when guided, else [F, T, D]."""
-        return self._mixed(self.negative if guided else None, self.positive, indices)
+        """Mix the text states of frames, [F, T, D].
+
+        When guided they are [2·F, T, D], the negative half first.
+        """
+        return self._mix(self.negative if guided else None, self.positive, indices)
 
     def added_conditions(
         self, *, guided: bool, height: int, width: int, indices: Sequence[int] = (0,), clips: int = 1
     ) -> dict[str, torch.Tensor]:
-        """What the UNet is told beside the states; nothing where there are no pooled vectors.
+        """Build SDXL's added conditions; empty without pooled vectors.
 
         Stable Diffusion XL has learnt from pictures of many sizes, each with the size it had before it was
         scaled, the corner it was cropped at and the size it was cropped to. Ours are whole: the size asked
@@ -158,13 +161,13 @@ class TextStates:
             return {}
         negative, positive = self.pooled.split([len(self.negative), len(self.positive)])
         frames = indices[:clips] if self.is_constant else indices
-        pooled = self._mixed(negative if guided else None, positive, frames)
-        told = self.size_ids or (height, width, 0, 0, height, width)
-        sizes = torch.tensor([told], dtype=pooled.dtype)
+        pooled = self._mix(negative if guided else None, positive, frames)
+        size_ids = self.size_ids or (height, width, 0, 0, height, width)
+        sizes = torch.tensor([size_ids], dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": sizes.repeat(len(pooled), 1)}
 
-    def _mixed(self, negative: torch.Tensor | None, positive: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
-        """Rows of the frames, mixed from those of the texts [K, ...]; the negative prompt's first, if given."""
+    def _mix(self, negative: torch.Tensor | None, positive: torch.Tensor, frames: Sequence[int]) -> torch.Tensor:
+        """Mix the frames' rows from the texts [K, ...], negative first."""
         halves = [] if negative is None else [(negative, self.negative_travel)]
         halves.append((positive, self.positive_travel))
         mixes = [(texts, travel.mix_at(frame)) for texts, travel in halves for frame in frames]
@@ -172,7 +175,7 @@ class TextStates:
 
 
 def _blend(before: torch.Tensor, after: torch.Tensor, share: float, blend: PromptBlend) -> torch.Tensor:
-    """A tensor on the way from one to another of the same shape; `share` 0 is the first itself."""
+    """Interpolate between two tensors; `share` 0 is the first."""
     if not share:
         return before
     if blend is PromptBlend.LERP:
@@ -198,7 +201,7 @@ def encode_prompts(
     zero_empty_negative: bool = False,
     tokens: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> TextStates:
-    """Encode all texts of both prompts to the same length, each once, so that they fit in one batch.
+    """Encode all texts of both prompts, each once, to one length.
 
     One encoder is read after its last layer, as Stable Diffusion 1.5 does; two before it and without the
     final norm, as Stable Diffusion XL does. `clip_skip` counts from there.
@@ -232,7 +235,7 @@ def encode_prompts(
     if zero_empty_negative and len(text_encoders) > 1:
         for place, (first_chunks, *_) in enumerate(negative_chunks):
             if not any(first_chunks):
-                encoded[place] = _zeroed(encoded[place])
+                encoded[place] = _zero(encoded[place])
     states = torch.cat([text.states for text in encoded])
     negative, positive = states.split([len(negative_chunks), len(positive_chunks)])
     pooled = [text.pooled for text in encoded if text.pooled is not None]
@@ -257,7 +260,7 @@ def _refuse_skipping_all(text_encoders: Sequence[TextEncoder], clip_skip: int) -
 def _chunks(
     tokenizer: CLIPTokenizer, text: str, field: str, tokens: Mapping[str, Sequence[int]]
 ) -> list[list[tuple[int, float]]]:
-    """Tokens with their weights, in chunks that fit between the start and the end token."""
+    """Tokenise with weights, in chunks between start and end token."""
     weighted = [
         (token, weight)
         for fragment, weight in parse_weights(text)
@@ -267,35 +270,35 @@ def _chunks(
     ]
     size = tokenizer.model_max_length - 2
     if len(weighted) > MAX_CHUNKS * size:
-        own = sum(len(tokens.get(letter, ())) for letter in text)
+        inversion_tokens = sum(len(tokens.get(letter, ())) for letter in text)
         raise InvalidRequestError(
             Fault(
-                code="prompt.too_many_tokens_of_files" if own else "prompt.too_many_tokens",
+                code="prompt.too_many_tokens_of_files" if inversion_tokens else "prompt.too_many_tokens",
                 field=field,
                 rule="have at most {limit:,} tokens",
                 got=len(weighted),
-                seen="{got:,}, {own:,} of them vectors of textual inversions" if own else "{got:,}",
-                fix="Leave those out" if own else "Shorten it",
+                seen="{got:,}, {own:,} of them vectors of textual inversions" if inversion_tokens else "{got:,}",
+                fix="Leave those out" if inversion_tokens else "Shorten it",
                 limit=MAX_CHUNKS * size,
-                values={"own": own},
+                values={"own": inversion_tokens},
             )
         )
     return [weighted[i : i + size] for i in range(0, len(weighted), size)] or [[]]
 
 
 def _split_at(text: str, characters: Collection[str]) -> list[str]:
-    """The text in pieces, each of these characters one of its own."""
+    """Split a text at these characters, each its own piece."""
     return re.split(f"([{''.join(characters)}])", text) if characters else [text]
 
 
 class _Encoded(NamedTuple):
-    """One text: states [1, count·77, D], of two encoders side by side, and the last's pooled vector [1, P]."""
+    """One text: states [1, count·77, D], last pooled vector [1, P]."""
 
     states: torch.Tensor
     pooled: torch.Tensor | None
 
 
-def _zeroed(text: _Encoded) -> _Encoded:
+def _zero(text: _Encoded) -> _Encoded:
     return _Encoded(*(None if part is None else torch.zeros_like(part) for part in text))
 
 
@@ -306,7 +309,7 @@ def _encode(
     count: int,
     clip_skip: int,
 ) -> _Encoded:
-    """One text by all encoders.
+    """Encode a text by all encoders.
 
     Args:
         chunks: The text as each tokenizer reads it.
@@ -320,7 +323,7 @@ def _encode(
             hidden = inner.final_layer_norm(out.hidden_states[-1 - clip_skip])
         else:
             hidden = out.hidden_states[-2 - clip_skip]
-        states.append(_weighted(hidden, weights.to(hidden)).flatten(0, 1)[None])
+        states.append(_apply_weights(hidden, weights.to(hidden)).flatten(0, 1)[None])
         if isinstance(text_encoder, CLIPTextModelWithProjection):
             pooled = out.text_embeds[:1]  # further chunks have no place in one vector
     return _Encoded(torch.cat(states, dim=-1), pooled)
@@ -329,7 +332,7 @@ def _encode(
 def _rows(
     tokenizer: CLIPTokenizer, chunks: list[list[tuple[int, float]]], count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and weights [count, 77] of weighted chunks, empty ones added up to `count`."""
+    """Pad chunks to `count`; return token ids and weights, [count, 77]."""
     start, end, pad, length = (
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
@@ -344,8 +347,8 @@ def _rows(
     return torch.tensor(rows), torch.tensor(weights)
 
 
-def _weighted(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """States [N, 77, D] scaled around zero and brought back to their old mean, as the seed's host does."""
+def _apply_weights(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Scale states [N, 77, D] by weights, keeping their mean as A1111."""
     if not bool((weights != 1).any()):
         return states
     mean = states.float().mean()

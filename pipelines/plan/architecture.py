@@ -1,10 +1,10 @@
-"""The architectures that base models have and motion modules are made for. No torch."""
+"""Architectures of base models that motion modules are made for."""
 
 from enum import StrEnum
 
 
 class Architecture(StrEnum):
-    """How a base model is built; told by its configuration or its tensors' names, never by its own name."""
+    """Architecture of a base model, identified by configuration or tensor names."""
 
     SD15 = "sd15"
     SDXL = "sdxl"

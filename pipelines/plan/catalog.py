@@ -1,4 +1,4 @@
-"""The models people can choose: the catalog's, and those in the operator's models folder. No torch.
+"""Catalog of the models people can choose, the operator's included.
 
 An id is the only thing a visitor may send. It names an entry of `assets/catalog.toml`, or a file or folder
 that was found in the models folder. Where the operator allows it (`Settings.any_model`, which the command line
@@ -33,7 +33,7 @@ from pipelines.plan.choices import MotionNorm, Scheduler
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.gpu import find_gpu
-from pipelines.plan.model_files.foreign_files import told_by_ending
+from pipelines.plan.model_files.foreign_files import identify_by_ending
 from pipelines.plan.model_files.kinds import READERS
 from pipelines.plan.model_files.models_folder import (
     WEIGHTS_FILES,
@@ -62,47 +62,47 @@ _AnyEntry = TypeVar("_AnyEntry", bound=Entry)
 
 
 def base_models() -> tuple[BaseModel, ...]:
-    """The catalog's base models, then those in `MODELS_DIR/base_models`, looked up now."""
+    """List base models, the catalog's first, then those in `MODELS_DIR/base_models`."""
     return (*_catalog()[0], *local_base_models(like=_like(STABLE_DIFFUSION), like_xl=_like(STABLE_DIFFUSION_XL)))
 
 
 def motion_modules() -> tuple[MotionModule, ...]:
-    """The catalog's motion modules, then those in `MODELS_DIR/motion_modules`, looked up now."""
+    """List motion modules, the catalog's first, then those in `MODELS_DIR/motion_modules`."""
     return (*_catalog()[1], *local_motion_modules())
 
 
 def loras() -> tuple[Lora, ...]:
-    """The catalog's LoRAs, then the files in `MODELS_DIR/loras` and `MODELS_DIR/embeddings`, looked up now."""
+    """List LoRAs and textual inversions, the catalog's first, then the operator's."""
     return tell_apart((*_catalog()[2], *local_loras()))
 
 
 def vaes() -> tuple[Vae, ...]:
-    """The catalog's VAEs, then those in `MODELS_DIR/vaes`, looked up now."""
+    """List VAEs, the catalog's first, then those in `MODELS_DIR/vaes`."""
     return (*_catalog()[3], *local_vaes())
 
 
 def controlnets() -> tuple[ControlNet, ...]:
-    """The catalog's ControlNets and SparseCtrls, then those in `MODELS_DIR/controlnets`, looked up now."""
+    """List ControlNets and SparseCtrls, the catalog's first, then the operator's."""
     return (*_catalog()[4], *local_controlnets())
 
 
 def ip_adapters() -> tuple[IPAdapter, ...]:
-    """The catalog's IP-Adapters, then those in `MODELS_DIR/ip_adapters`, looked up now."""
+    """List IP-Adapters, the catalog's first, then those in `MODELS_DIR/ip_adapters`."""
     return (*_catalog()[5], *local_ip_adapters())
 
 
 def upscalers() -> tuple[Upscaler, ...]:
-    """The catalog's super-resolution networks, then those in `MODELS_DIR/upscalers`, looked up now."""
+    """List super-resolution networks, the catalog's first, then the operator's."""
     return (*_finishers()[0], *local_upscalers())
 
 
 def film() -> Interpolator:
-    """FILM: the first file in `MODELS_DIR/interpolators`, else the catalog's."""
+    """Return FILM: the operator's first file, else the catalog's."""
     return (*local_interpolators(), *_finishers()[1])[0]
 
 
 def find_base_model(model_id: str) -> BaseModel:
-    """The base model with this id.
+    """Find the base model with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
@@ -115,43 +115,43 @@ def find_base_model(model_id: str) -> BaseModel:
 
 
 def find_motion_module(model_id: str) -> MotionModule:
-    """The motion module with this id.
+    """Find the motion module with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("motion_module", model_id, motion_modules(), _named(MotionModule, model_id))
+    return _find("motion_module", model_id, motion_modules(), _hub_entry(MotionModule, model_id))
 
 
 def find_vae(model_id: str) -> Vae:
-    """The VAE with this id.
+    """Find the VAE with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("vae", model_id, vaes(), _named(Vae, model_id))
+    return _find("vae", model_id, vaes(), _hub_entry(Vae, model_id))
 
 
 def find_controlnet(model_id: str) -> ControlNet:
-    """The ControlNet or SparseCtrl with this id.
+    """Find the ControlNet or SparseCtrl with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("controls", model_id, controlnets(), _named(ControlNet, model_id))
+    return _find("controls", model_id, controlnets(), _hub_entry(ControlNet, model_id))
 
 
 def find_ip_adapter(model_id: str) -> IPAdapter:
-    """The IP-Adapter with this id.
+    """Find the IP-Adapter with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("image_prompts", model_id, ip_adapters(), _named(IPAdapter, model_id))
+    return _find("image_prompts", model_id, ip_adapters(), _hub_entry(IPAdapter, model_id))
 
 
 def find_upscaler(model_id: str) -> Upscaler:
-    """The super-resolution network with this id.
+    """Find the super-resolution network with this id.
 
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
@@ -160,9 +160,10 @@ def find_upscaler(model_id: str) -> Upscaler:
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
-    """The LoRA or textual inversion with this id or, of a local file, this stem; both as `tag_name` spells them.
+    """Find the LoRA or textual inversion of this id or local stem.
 
-    A file that a visitor dropped is found by its exact name and offered to nobody else.
+    Names are spelt as `tag_name` does. A file that a visitor dropped is found by its exact name and offered to nobody
+    else.
 
     Args:
         name: What a tag names.
@@ -182,7 +183,7 @@ def find_lora(name: str, *, place: str = "") -> Lora:
 
 
 def published_file(repo: str, name: str) -> PublishedFile | None:
-    """What is known of a file on the Hub, to check what arrives; None if it is not of the catalog.
+    """Return what is known of a Hub file, for checking; else None.
 
     Args:
         repo: "owner/name".
@@ -196,14 +197,14 @@ def published_file(repo: str, name: str) -> PublishedFile | None:
 
 
 def default_base_model() -> BaseModel:
-    """The operator's choice; else Stable Diffusion 1.5 where there is a GPU, the demo model elsewhere. No torch."""
-    if chosen := settings().default_model:
-        return find_base_model(chosen)
+    """Return the operator's choice, else SD 1.5 on GPUs, demo elsewhere."""
+    if model_id := settings().default_model:
+        return find_base_model(model_id)
     return find_base_model(DEMO if find_gpu().kind == "cpu" else STABLE_DIFFUSION)
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill what was left open (absent or None) with the chosen models' own settings.
+    """Fill in absent or None fields with the chosen models' own settings.
 
     The motion module's family overrules the base model where it must: its window, and a distilled one's
     sampler, steps and guidance. What the models have no opinion on stays absent, so that the request's
@@ -217,12 +218,12 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
         128
     """
     fields = GenerationRequest.model_fields
-    given = {name: value for name, value in values.items() if value is not None or name not in fields}
-    chosen = given.setdefault("base_model", default_base_model().id)
-    if not isinstance(chosen, str):
-        return given
-    base = find_base_model(chosen)
-    own = {
+    filled = {name: value for name, value in values.items() if value is not None or name not in fields}
+    base_id = filled.setdefault("base_model", default_base_model().id)
+    if not isinstance(base_id, str):
+        return filled
+    base = find_base_model(base_id)
+    model_settings = {
         "width": base.width,
         "height": base.height,
         "num_inference_steps": base.num_inference_steps,
@@ -231,12 +232,12 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
         "motion_module": base.motion_module,
         "context_length": base.context_length,
     }
-    module = given.setdefault("motion_module", base.motion_module)
-    return own | (find_motion_module(module).settings if isinstance(module, str) else {}) | given
+    module = filled.setdefault("motion_module", base.motion_module)
+    return model_settings | (find_motion_module(module).settings if isinstance(module, str) else {}) | filled
 
 
 def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[str, Any]) -> list[str]:
-    """What to set where a model's size was guessed before it was read, and wrongly; empty if all is well.
+    """Advise on the size where a model's was guessed wrongly.
 
     Args:
         base: What was known of it before.
@@ -248,12 +249,12 @@ def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[s
         >>> advise_size(demo, Architecture.SD15, {"width": 128, "height": 128})
         []
     """
-    own = _like(STABLE_DIFFUSION_XL if architecture is Architecture.SDXL else STABLE_DIFFUSION)
-    guessed, best = (base.width, base.height), (own.width, own.height)
+    reference = _like(STABLE_DIFFUSION_XL if architecture is Architecture.SDXL else STABLE_DIFFUSION)
+    guessed, best = (base.width, base.height), (reference.width, reference.height)
     if base.family or guessed == best or (settings["width"], settings["height"]) != guessed:
         return []
     return [
-        f"'{base.label}' turned out to be built like {own.label}, which is best at {best[0]}×{best[1]}; "
+        f"'{base.label}' turned out to be built like {reference.label}, which is best at {best[0]}×{best[1]}; "
         f"{guessed[0]}×{guessed[1]} was a guess. Set Width and Height."
     ]
 
@@ -312,7 +313,7 @@ def _read(kind: type[_AnyEntry], table: str) -> tuple[_AnyEntry, ...]:
 
 
 def _known_size(entry: Entry) -> int | None:
-    """Megabytes of a single file whose length is known."""
+    """Return a single file's megabytes, if its length is known."""
     return next((round(file.bytes / 1e6) for file in entry.files if file.name == entry.file and file.bytes), None)
 
 
@@ -321,68 +322,70 @@ def _like(model_id: str) -> BaseModel:
 
 
 def _on_the_hub(model_id: str) -> dict[str, Any] | None:
-    """What `owner/repo` or `owner/repo/file` says, where the operator allows any; None if it is neither."""
-    named = _HUB_ID.fullmatch(model_id)
-    if not settings().any_model or not named or ".." in model_id:
+    """Parse `owner/repo` or `owner/repo/file`, if the operator allows any."""
+    match = _HUB_ID.fullmatch(model_id)
+    if not settings().any_model or not match or ".." in model_id:
         return None
     return {
         "id": model_id,
-        "label": (named["file"] or named["repo"]).rsplit("/", 1)[-1],
+        "label": (match["file"] or match["repo"]).rsplit("/", 1)[-1],
         "description": "A model of the Hub that the operator named.",
         "source": "hub",
-        "repo": named["repo"],
-        "file": named["file"],
+        "repo": match["repo"],
+        "file": match["file"],
         "licence": "See the repository",
     }
 
 
-def _named(kind: type[_AnyEntry], model_id: str) -> _AnyEntry | None:
-    """A record of what an id names on the Hub, where the operator allows any."""
-    named = _on_the_hub(model_id)
-    return kind(**named) if named else None
+def _hub_entry(kind: type[_AnyEntry], model_id: str) -> _AnyEntry | None:
+    """Build an entry of a Hub model, if the operator allows any."""
+    hub_fields = _on_the_hub(model_id)
+    return kind(**hub_fields) if hub_fields else None
 
 
 def _free_base_model(model_id: str) -> BaseModel | None:
-    """With the settings of Stable Diffusion XL if its name has it: until it is downloaded nothing else can tell."""
-    named = _on_the_hub(model_id)
-    if not named:
+    """Build a Hub model's entry, with XL's settings if so named."""
+    hub_fields = _on_the_hub(model_id)
+    if not hub_fields:
         return None
-    like = STABLE_DIFFUSION_XL if "xl" in named["label"].lower() else STABLE_DIFFUSION
-    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **named)
+    like = STABLE_DIFFUSION_XL if "xl" in hub_fields["label"].lower() else STABLE_DIFFUSION
+    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **hub_fields)
 
 
 def _free_lora(name: str) -> Lora | None:
-    named = _on_the_hub(name)
-    return Lora(**named) if named and named["file"] else None
+    hub_fields = _on_the_hub(name)
+    return Lora(**hub_fields) if hub_fields and hub_fields["file"] else None
 
 
 def _free_upscaler(name: str) -> Upscaler | None:
-    named = _on_the_hub(name)
-    return Upscaler(**named) if named and named["file"] else None
+    hub_fields = _on_the_hub(name)
+    return Upscaler(**hub_fields) if hub_fields and hub_fields["file"] else None
 
 
-def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None, place: str = "") -> _AnyEntry:
-    """The entry of this name, or else the free one."""
-    known: dict[str, _AnyEntry] = {}
+def _find(
+    field: str, model_id: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None, place: str = ""
+) -> _AnyEntry:
+    """Find the entry of this name, or else the free one."""
+    entries_by_name: dict[str, _AnyEntry] = {}
     for entry in entries:
         for name in entry.names:
-            known.setdefault(name, entry)  # of two namesakes the catalog's wins
-    slashed = wanted.replace("\\", "/")  # as programs on Windows write folders
-    if wanted in known or slashed in known:
-        return known.get(wanted) or known[slashed]
+            entries_by_name.setdefault(name, entry)  # of two namesakes the catalog's wins
+    slashed = model_id.replace("\\", "/")  # as programs on Windows write folders
+    if model_id in entries_by_name or slashed in entries_by_name:
+        return entries_by_name.get(model_id) or entries_by_name[slashed]
     if free is not None:
         return free
-    _refuse_foreign(field, wanted, place)
-    by_lower_case = {known_id.lower(): known_id for known_id in known}
-    near = difflib.get_close_matches(wanted.lower()[:300], by_lower_case, n=3, cutoff=0.4)
-    nearest = dict.fromkeys(known[by_lower_case[name]].names[0] for name in near)
+    _refuse_foreign(field, model_id, place)
+    by_lower_case = {known_id.lower(): known_id for known_id in entries_by_name}
+    near = difflib.get_close_matches(model_id.lower()[:300], by_lower_case, n=3, cutoff=0.4)
+    nearest = dict.fromkeys(entries_by_name[by_lower_case[name]].names[0] for name in near)
     choices = tuple(nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
     raise InvalidRequestError(
         Fault(
             code="catalog.unknown",
             field=field,
             rule="be one of the catalog",
-            got=wanted[:60],
+            got=model_id[:60],
             seen="'{got:s}'{place:s}",
             fix="Choose {choices:s}",
             limit=choices,
@@ -391,12 +394,12 @@ def _find(field: str, wanted: str, entries: Sequence[_AnyEntry], free: _AnyEntry
     )
 
 
-def _refuse_foreign(field: str, wanted: str, place: str) -> None:
-    """Refuse what its name, or that of the file it means, tells to be no file that is read here."""
+def _refuse_foreign(field: str, model_id: str, place: str) -> None:
+    """Refuse a file whose name's ending is not one of weights."""
     folders = READERS[field][1] if field in READERS else ()
-    name = wanted if told_by_ending(wanted) else foreign_file(folders, wanted)
-    if name and (told := told_by_ending(name)):
-        state, advice = told
+    name = model_id if identify_by_ending(model_id) else foreign_file(folders, model_id)
+    if name and (identified := identify_by_ending(name)):
+        state, advice = identified
         raise InvalidRequestError(
             Fault(
                 code=state.code,

@@ -1,4 +1,4 @@
-"""What is known about a model before it is loaded: the records of the catalog. No torch."""
+"""Catalog entries: what is known of a model before it is loaded."""
 
 import os
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What base models and motion modules have in common.
+    """Common fields of all catalog entries.
 
     Args:
         id: The stable name that requests and recipes carry.
@@ -65,17 +65,17 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The path of a `folder` or `local` source (a `local` source may be a single file)."""
+        """Path of a `folder` or `local` source, perhaps a single file."""
         return ASSETS / self.repo if self.source == "folder" else Path(self.repo)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it may be called by, the name to recommend first."""
+        """Names it may be called by, the recommended one first."""
         return (self.id,)
 
     @property
     def version(self) -> object:
-        """What a loaded model is kept under; a local file that has changed is another one."""
+        """Cache key of the loaded model; a changed local file differs."""
         return (self, self.folder.stat().st_mtime_ns if self.source == "local" else None)
 
 
@@ -119,13 +119,13 @@ class MotionModule(Entry):
     @property
     def settings(self) -> dict[str, Any]:
         """Fields of the request it decides where the user does not."""
-        own = self.known_family.settings if self.known_family else {}
-        return own | ({"motion_norm": self.motion_norm} if self.motion_norm else {})
+        family_settings = self.known_family.settings if self.known_family else {}
+        return family_settings | ({"motion_norm": self.motion_norm} if self.motion_norm else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora(Entry):
-    """A LoRA or textual inversion, named in prompts as `<lora:id:0.8>`; its kind is read off the file.
+    """A LoRA or textual inversion (the file tells), tagged `<lora:id:0.8>`.
 
     Args:
         weight: How much of it looks best.
@@ -142,7 +142,7 @@ class Lora(Entry):
 
 
 def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
-    """Give local files the names by which tags find them.
+    """Give local files distinct names for tags to find them.
 
     A tag means a file by its name without the ending, as other programs call it, or by its path in the models folder.
     Names that no tag can have are spelt as `tag_name` does. Of namesakes the first has the name, one that is spelt
@@ -158,8 +158,8 @@ def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
     owners.pop("", None)
 
     def tags(number: int) -> tuple[str, ...]:
-        own = dict.fromkeys(name for name in map(tag_name, spelt[number]) if owners.get(name) == number)
-        return tuple(own) or (f"{tag_name(spelt[number][0])}~{crc32(os.fsencode(loras[number].repo)):08x}",)
+        spellings = dict.fromkeys(name for name in map(tag_name, spelt[number]) if owners.get(name) == number)
+        return tuple(spellings) or (f"{tag_name(spelt[number][0])}~{crc32(os.fsencode(loras[number].repo)):08x}",)
 
     return tuple(
         replace(lora, tags=tags(number)) if lora.source == "local" else lora for number, lora in enumerate(loras)
@@ -168,12 +168,12 @@ def tell_apart(loras: Sequence[Lora]) -> tuple[Lora, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vae(Entry):
-    """What turns latents into pictures, in the place of the base model's own."""
+    """A VAE to use in place of the base model's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlNet(Entry):
-    """A ControlNet or SparseCtrl encoder, which of both is read off the file.
+    """A ControlNet or SparseCtrl encoder; which of both, the file tells.
 
     Args:
         preprocessors: Ids of what makes pictures it can follow, the best first; "none" takes them as they are.
@@ -201,7 +201,7 @@ class Upscaler(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpolator(Entry):
-    """A network that draws frames in between, a TorchScript archive: a program with its weights.
+    """A TorchScript network that draws frames in between.
 
     It is run as it is, so its origin must be known: the catalog's, by a fixed commit, or the operator's own file.
     """

@@ -1,4 +1,4 @@
-"""What the fields of a request choose between. Ids are stable; labels live in the page."""
+"""Choices of the request's fields; ids are stable, labels elsewhere."""
 
 from enum import StrEnum
 
@@ -25,7 +25,7 @@ class ContextSchedule(StrEnum):
 
 
 class ClosedLoop(StrEnum):
-    """Whether the end of a clip leads back to its beginning; each kind does all of those above it."""
+    """Whether a clip's end leads back; each kind includes those above."""
 
     OFF = "off"
     WINDOWS = "windows"
@@ -34,7 +34,7 @@ class ClosedLoop(StrEnum):
 
 
 class Reverse(StrEnum):
-    """Whether the clip is played back to its beginning, and which of the frames that would then stand twice go.
+    """Whether the clip is played back, and which doubled frames are dropped.
 
     The head is the first of the frames played back, the last frame once more; the tail is the last of them, the first
     frame once more.
@@ -48,7 +48,7 @@ class Reverse(StrEnum):
 
 
 class ContextFuse(StrEnum):
-    """What the windows count where they overlap."""
+    """Weights of windows where they overlap."""
 
     PYRAMID = "pyramid"
     FLAT = "flat"
@@ -126,7 +126,7 @@ class OutputFormat(StrEnum):
 
 
 class Mp4Preset(StrEnum):
-    """How long the MP4's encoder looks for a smaller file, as libx264 calls it."""
+    """Effort of the MP4 encoder, as libx264's `preset`."""
 
     VERYSLOW = "veryslow"
     SLOWER = "slower"
@@ -140,7 +140,7 @@ class Mp4Preset(StrEnum):
 
 
 class Mp4Tune(StrEnum):
-    """What kind of pictures the MP4's encoder is to expect, as libx264 calls it."""
+    """Kind of pictures for the MP4 encoder, as libx264's `tune`."""
 
     NONE = "none"
     FILM = "film"
@@ -149,7 +149,7 @@ class Mp4Tune(StrEnum):
 
 
 class GifOptimize(StrEnum):
-    """Whether gifsicle makes a GIF smaller, and whether pixels may change for it."""
+    """Whether gifsicle shrinks a GIF, and whether pixels may change."""
 
     OFF = "off"
     LOSSLESS = "lossless"

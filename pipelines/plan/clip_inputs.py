@@ -1,4 +1,4 @@
-"""What a request names by hash, opened: clips and pictures whose frames are read when they are asked for. No torch."""
+"""Opened inputs of a request, whose frames are read on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pipelines.plan.image_fit import Frames
 
 
 class FrameClip(Protocol):
-    """Pictures of one size in the order of time; a single picture is a clip of one frame.
+    """Pictures of one size in order; a picture is a one-frame clip.
 
     Frames are read from a file when they are asked for, so a clip of any length costs no memory.
     """
@@ -29,7 +29,7 @@ class FrameClip(Protocol):
         ...
 
     def frames(self, indices: Sequence[int]) -> Frames:
-        """The frames at these places, in this order and as often as named, uint8 [n, height, width, 3]."""
+        """Read the frames at these indices, uint8 [n, height, width, 3]."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""Context windows: which frames the model sees together at a step, and how much each window counts.
+"""Context windows: frames denoised together at a step, and their weights.
 
-A motion module was trained on a fixed number of frames, so a longer clip is denoised in overlapping
-windows whose results are averaged (after MultiDiffusion, arXiv:2302.08113). Integers in, integers and
-weights out; no torch.
+A motion module was trained on a fixed number of frames, so a longer clip is denoised in overlapping windows whose
+results are averaged (after MultiDiffusion, arXiv:2302.08113).
 """
 
 from collections import defaultdict
@@ -39,7 +38,7 @@ class Window:
 
 
 def plan_windows(request: GenerationRequest, step: int) -> list[Window]:
-    """Cut the clip of a request into the windows of one denoising step, in the order in which they are run.
+    """Plan the windows of one denoising step, in the order they run.
 
     Every frame is covered. Windows have `min(num_frames, context_length)` frames, but for the last of the batched
     schedule. Those of an open clip never run over the end; those of a closed one do, where neighbours share
@@ -56,11 +55,11 @@ def plan_windows(request: GenerationRequest, step: int) -> list[Window]:
     """
     spans = _spans(request, step)
     last_wins = request.context_fuse is ContextFuse.LAST
-    return _shared_out(spans, _last_wins(spans) if last_wins else [_importance(request, span) for span in spans])
+    return _normalise(spans, _last_wins(spans) if last_wins else [_importance(request, span) for span in spans])
 
 
 def plan_inner_windows(request: GenerationRequest, length: int) -> list[Window]:
-    """Cut one window once more, for attention over time alone; none where it sees the whole window.
+    """Split a window again for attention over time; empty if it needn't.
 
     They stay in place and count most in their middle. Their frames are places in the window, one after the
     other, whatever the spacing of its frames.
@@ -77,11 +76,11 @@ def plan_inner_windows(request: GenerationRequest, length: int) -> list[Window]:
     if not 0 < request.inner_length < length:
         return []
     spans = _whole_spans(length, request.inner_length, request.effective_inner_overlap)
-    return _shared_out(spans, [_pyramid(len(span)) for span in spans])
+    return _normalise(spans, [_pyramid(len(span)) for span in spans])
 
 
 def count_windows(request: GenerationRequest, steps: int) -> int:
-    """How many windows the first `steps` steps of a request have together: the total of its progress.
+    """Count the windows of a request's first `steps` steps.
 
     Those of extensions are not among them: `plan_extension` has them, and each is run in all steps.
 
@@ -93,7 +92,7 @@ def count_windows(request: GenerationRequest, steps: int) -> int:
 
 
 def is_ring(request: GenerationRequest) -> bool:
-    """Whether the clip's end leads back to its beginning; one that fits into a window has no windows that could."""
+    """Tell whether windows of the clip run over its end."""
     return _is_closed(request) and request.num_frames > request.context_length
 
 
@@ -110,7 +109,7 @@ class Block(NamedTuple):
 
 
 def plan_extension(request: GenerationRequest) -> list[Block]:
-    """The windows that make the frames behind the first clip, in the order in which they are run.
+    """Plan the windows after the first clip, in the order they run.
 
     All are full windows: a motion module knows no shorter ones. So an extension by few frames begins like one by many.
 
@@ -119,17 +118,17 @@ def plan_extension(request: GenerationRequest) -> list[Block]:
         >>> plan_extension(request)
         [Block(window=range(4, 20), end=20), Block(window=range(8, 24), end=22)]
     """
-    known = request.known_frames
-    new = request.context_length - known
+    known_frames = request.known_frames
+    new = request.context_length - known_frames
     return [
-        Block(range(start - known, start + new), min(start + new, end))
+        Block(range(start - known_frames, start + new), min(start + new, end))
         for begin, end in pairwise(request.lengths)
         for start in range(begin, end, new)
     ]
 
 
-def _shared_out(spans: Sequence[Frames], counts: Sequence[Sequence[float]]) -> list[Window]:
-    """Windows whose weights sum to 1 at every frame."""
+def _normalise(spans: Sequence[Frames], counts: Sequence[Sequence[float]]) -> list[Window]:
+    """Normalise windows' weights to sum to 1 at every frame."""
     totals: defaultdict[int, float] = defaultdict(float)
     for span, weights in zip(spans, counts, strict=True):
         for frame, weight in zip(span, weights, strict=True):
@@ -141,7 +140,7 @@ def _shared_out(spans: Sequence[Frames], counts: Sequence[Sequence[float]]) -> l
 
 
 def _spans(request: GenerationRequest, step: int) -> Sequence[Frames]:
-    """The frames of the windows, in the order in which they are run."""
+    """List the windows' frames in the order they run."""
     num_frames, length = request.num_frames, request.context_length
     if num_frames <= length:
         return [range(num_frames)]
@@ -157,7 +156,7 @@ def _spans(request: GenerationRequest, step: int) -> Sequence[Frames]:
 
 
 def _schedule_at(request: GenerationRequest, step: int) -> ContextSchedule:
-    """The schedule of a step: the composite one is shuffled at first, which mixes the whole clip, then uniform."""
+    """Resolve a step's schedule; composite shuffles first, then is uniform."""
     if request.context_schedule is not ContextSchedule.COMPOSITE:
         return request.context_schedule
     shuffles = 10 * step < _SHUFFLED_TENTHS * request.num_inference_steps
@@ -171,27 +170,28 @@ def _is_closed(request: GenerationRequest) -> bool:
 def _static(request: GenerationRequest) -> Sequence[Frames]:
     num_frames, length, overlap = request.num_frames, request.context_length, request.effective_overlap
     if _is_closed(request):
-        return [_around(request, start, 1) for start in range(0, num_frames, length - overlap)]
+        return [_wrap(request, start, 1) for start in range(0, num_frames, length - overlap)]
     return _whole_spans(num_frames, length, overlap)
 
 
 def _whole_spans(num_frames: int, length: int, overlap: int) -> list[range]:
-    """One after the other from the beginning; the last is pulled back to end with the clip."""
+    """Cut consecutive spans; the last is pulled back to the clip's end."""
     last = num_frames - length
     return [range(start, start + length) for start in [*range(0, last, length - overlap), last]]
 
 
 def _shuffled(num_frames: int, length: int, random: Random) -> list[Frames]:
-    """Frames from anywhere in the clip, in the order of time; the last window is filled up from the one before.
+    """Draw each window's frames from the whole clip, sorted by time.
 
-    Sorted by drawn keys, because of `Random` only `random()` is promised to draw the same in every Python.
+    The last window is filled up from the one before. Sorted by drawn keys, because of `Random` only `random()` is
+    promised to draw the same in every Python.
     """
     order = sorted(range(num_frames), key=lambda _: random.random())
     return [sorted(order[frame] for frame in span) for span in _whole_spans(num_frames, length, 0)]
 
 
 def _uniform(request: GenerationRequest, step: int) -> list[Frames]:
-    """AnimateDiff's moving windows, laid around a ring of frames; an open clip's are then opened at its end.
+    """Plan AnimateDiff's moving windows on a ring, opened for open clips.
 
     The first window starts at the bit-reversed fraction of `step` (0, 1/2, 1/4, 3/4, ...) of the ring, so
     that seams do not fall on the same frames twice in a row. In an open clip a window that runs over the end is
@@ -207,20 +207,20 @@ def _uniform(request: GenerationRequest, step: int) -> list[Frames]:
     for spacing in _spacings(num_frames, length, request.context_stride):
         for begin in range(int(phase * spacing) + moved, behind, length * spacing - overlap):
             if closed:
-                spans[_around(request, begin, spacing)] = None
+                spans[_wrap(request, begin, spacing)] = None
             else:
-                spans |= dict.fromkeys(_opened(request, begin % num_frames, spacing))
+                spans |= dict.fromkeys(_open(request, begin % num_frames, spacing))
     return list(spans)
 
 
-def _around(request: GenerationRequest, start: int, spacing: int) -> tuple[int, ...]:
-    """The frames of a window on the ring."""
+def _wrap(request: GenerationRequest, start: int, spacing: int) -> tuple[int, ...]:
+    """Return the frames of a window on the ring."""
     behind = start + request.context_length * spacing
     return tuple(frame % request.num_frames for frame in range(start, behind, spacing))
 
 
-def _opened(request: GenerationRequest, start: int, spacing: int) -> list[range]:
-    """The window, or the two that stand for one that runs over the end, on its own frames if possible."""
+def _open(request: GenerationRequest, start: int, spacing: int) -> list[range]:
+    """Replace a window that runs over the end by two, if needed."""
     extent = (request.context_length - 1) * spacing + 1
     latest = request.num_frames - extent
     starts = [start]
@@ -232,7 +232,7 @@ def _opened(request: GenerationRequest, start: int, spacing: int) -> list[range]
 
 
 def _spacings(num_frames: int, length: int, stride: int) -> list[int]:
-    """Frame spacings 1, 2, 4, ...: as many as asked for, as make sense for the clip, and as fit into it."""
+    """List frame spacings 1, 2, 4, … that fit the clip."""
     sensible = (-(-num_frames // length) - 1).bit_length() + 1  # ceil(log2(num_frames / length)) + 1
     levels = (1 << level for level in range(min(stride, sensible)))
     return [spacing for spacing in levels if (length - 1) * spacing < num_frames]
@@ -244,7 +244,7 @@ def _bit_reversed(step: int) -> Fraction:
 
 
 def _importance(request: GenerationRequest, span: Frames) -> Sequence[float]:
-    """What the frames of a window count before they are shared out, > 0."""
+    """Weigh a window's frames before normalisation, > 0."""
     places = range(len(span))
     match request.context_fuse:
         case ContextFuse.FLAT:
@@ -263,7 +263,7 @@ def _pyramid(length: int) -> list[int]:
 
 
 def _ramps(request: GenerationRequest, span: Frames) -> list[int]:
-    """Rising and falling over the frames shared with neighbours; the ends of an open clip have none."""
+    """Ramp weights over frames shared with neighbours, not at open ends."""
     full = request.effective_overlap + 1
     opens = not _is_closed(request)
     begins = full if opens and span[0] == 0 else 1

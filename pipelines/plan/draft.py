@@ -1,4 +1,4 @@
-"""A draft of a clip: the same noise, small and in few steps, to see what comes before it is made in full. No torch."""
+"""Drafts of clips: the same noise, smaller and in fewer steps."""
 
 import math
 
@@ -13,7 +13,7 @@ _UNIT = 8  # pixels; sizes are multiples of it
 
 
 def draft_of(request: GenerationRequest) -> GenerationRequest:
-    """The request of a clip's draft, which is quicker and should look like it.
+    """Build the request of a clip's quicker draft, which should resemble it.
 
     It is smaller where its model still draws at that size, by default half of what it was made for. The demo model
     needs all of it: in 8 steps at its own size pictures of 20 prompts correlated with those of the full clips by 0.99
@@ -46,7 +46,7 @@ def draft_of(request: GenerationRequest) -> GenerationRequest:
 
 
 def _factor(request: GenerationRequest) -> int:
-    """How many times smaller each side may be."""
+    """Choose how many times smaller each side may be."""
     base = find_base_model(request.base_model)
     for factor in _FACTORS:
         whole = request.width % (_UNIT * factor) == 0 == request.height % (_UNIT * factor)

@@ -4,7 +4,7 @@ from pipelines.plan.faults import ENGLISH, Fault, Words
 
 
 class UserError(ValueError):
-    """Something the person who asked can put right; its text says what and how.
+    """An error the user can correct; its text says what and how.
 
     Every face of the app (page, API, command line) puts the fault into its own words and shows no traceback. Anything
     else that is raised is our fault.
@@ -21,12 +21,12 @@ class UserError(ValueError):
         super().__init__(ENGLISH.sentence(fault) if isinstance(fault, Fault) else fault)
 
     def in_words(self, words: Words) -> str:
-        """The refusal in a face's own words."""
+        """Render the refusal in a face's own words."""
         return words.sentence(self.fault) if self.fault else words.text(str(self))
 
 
 class InvalidRequestError(UserError):
-    """A field of a request breaks a rule; raised before any model is touched."""
+    """A field of a request breaks a rule, before models are touched."""
 
 
 class WeightsError(UserError):
@@ -34,7 +34,7 @@ class WeightsError(UserError):
 
 
 class GenerationError(UserError):
-    """The numbers of a clip left the range of what can be computed or drawn."""
+    """Values of a clip became NaN or infinite."""
 
 
 class CancelledError(UserError):

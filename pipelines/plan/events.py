@@ -1,4 +1,4 @@
-"""What `generate` tells while it works. All events are plain values that can be pickled."""
+"""Events of `generate`; plain values that can be pickled."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Stage(StrEnum):
-    """The stages of a generation, in order; the engine itself never waits, those who share its device do."""
+    """Stages of a generation, in order; `WAIT` is for shared devices."""
 
     WAIT = "wait"
     PREPROCESS = "preprocess"
@@ -62,7 +62,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Finished frames, where the engine hands them over instead of writing them.
+    """Finished frames that the engine hands over instead of writing them.
 
     Args:
         frames: uint8 [n, H, W, 3], the next ones in the order they are played.
@@ -75,7 +75,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The engine's turn is over before the clip is finished; it goes on in another."""
+    """The engine's turn ended before the clip; it goes on in another."""
 
 
 Event = Progress | Clip

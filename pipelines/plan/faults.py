@@ -1,6 +1,6 @@
-"""A broken rule as a value: its code, field, place, value and limit, which every face puts into its own words.
+"""Broken rules as values, which every face puts into its own words.
 
-No torch. The English words stand where a rule is checked; other languages have theirs by the rule's code.
+The English words stand where a rule is checked; other languages have theirs by the rule's code.
 """
 
 import dataclasses
@@ -53,46 +53,46 @@ class Fault:
         return f"{subject}{self.rule}, got {self.seen}. {self.fix}{self.end}{f' {self.note}' if self.note else ''}"
 
     def of(self, name: str, *place: str | int) -> "Fault":
-        """The same broken rule, about a field; what it was about before becomes the place in it."""
+        """Return the fault about a field, its old field becoming the place."""
         inner = (*self.place,) if not self.field else (self.field, *self.place)
         return dataclasses.replace(self, field=name, place=(*place, *inner))
 
 
 class Words:
-    """How a face speaks of fields, controls and values; this one is English and calls fields as the request does."""
+    """Words of a face for fields, controls and values; here English."""
 
     def sentence(self, fault: Fault) -> str:
-        """The whole refusal."""
+        """Render the whole refusal."""
         return self.filled(fault.template, fault)
 
     def text(self, refusal: str) -> str:
-        """A refusal that is a text alone, such as another program's."""
+        """Render a refusal that is only text, such as another program's."""
         return refusal
 
     def subject(self, name: str, place: Place) -> str:
-        """What a refusal begins with, such as `controls 1 weight`."""
+        """Render a refusal's beginning, such as `controls 1 weight`."""
         return " ".join(map(str, (self.name(name), *place) if name else place))
 
     def name(self, field: str) -> str:
-        """What a field is called in a sentence."""
+        """Render a field's name in a sentence."""
         return field
 
     def label(self, field: str) -> str:
-        """What the control of a field is called, in quotes."""
+        """Render the label of a field's control, in quotes."""
         return f"'{_label(field)}'"
 
     def value(self, value: object, spec: str) -> str:
-        """A value in a sentence; `spec` as format() takes it. A text stays as it is, choices have commas between."""
+        """Format a value for a sentence; `spec` is as for `format`."""
         if isinstance(value, list):
             value = ", ".join(map(shown, value))
         return format(value, spec) if spec or isinstance(value, str) else shown(value)
 
     def filled(self, template: str, fault: Fault) -> str:
-        """A template with the values of a fault."""
-        own = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
+        """Fill a template with the values of a fault."""
+        named_field = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
         is_number = isinstance(fault.got, (int, float)) and not isinstance(fault.got, bool)
         got = fault.got if is_number else _Text(fault.got if isinstance(fault.got, str) else shown(fault.got))
-        values = {"subject": self.subject(fault.field, fault.place), "field": own, "got": got}
+        values = {"subject": self.subject(fault.field, fault.place), "field": named_field, "got": got}
         return _Filler(self).vformat(template, (), values | {"limit": fault.limit} | dict(fault.values))
 
 

@@ -1,11 +1,11 @@
-"""What a refused value turned out to be, where that is more than the value itself. No torch."""
+"""Findings: the actual kind of a refused value."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """What was found instead of what was wanted, to be put into a sentence by whoever knows of what.
+    """A finding about a refused value, to be put into a sentence.
 
     Args:
         code: Of the broken rule, as `Fault` has it.

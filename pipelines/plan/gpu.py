@@ -1,4 +1,4 @@
-"""The GPU that the installed PyTorch can compute on: one answer for page, catalog, planner and engine. No torch.
+"""Detect the GPU that the installed PyTorch can compute on.
 
 PyTorch itself is asked. Where this process has loaded it, it is asked here; else a child process loads it, once: that
 takes seconds, which the page does not wait for, since `ask_ahead` begins while other modules are imported. Where the
@@ -30,7 +30,7 @@ _CHILD_S = 120  # a cold disk may need a minute for PyTorch's libraries
 
 
 class GpuNote(StrEnum):
-    """Why a GPU is not computed on, or what to know of it."""
+    """Why a GPU isn't used, or what to know of it."""
 
     OLD_DRIVER = "old_driver"
     OLD_CARD = "old_card"
@@ -62,7 +62,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """What this machine computes on, and what to say about it.
+    """The device this machine computes on, and a note about it.
 
     Args:
         kind: "cuda" (AMD's ROCm, too), "xpu" (Intel), "mps" (Apple), or "cpu".
@@ -89,7 +89,7 @@ _ONLY_THEIR_OWN = ((5, 3), (6, 2), (7, 2), (8, 7))  # the chips of Jetson boards
 
 
 def find_gpu() -> Gpu:
-    """What this machine computes on; the first answer may take seconds, where torch is not loaded.
+    """Find the device; may take seconds where torch isn't loaded.
 
     On ZeroGPU the card appears only inside a call, so nobody is asked; all its kinds know bf16.
     """
@@ -104,14 +104,14 @@ def find_gpu() -> Gpu:
 
 
 def ask_ahead() -> None:
-    """Have the answer of `find_gpu` looked for in the background, where it needs a process of its own."""
+    """Start looking for `find_gpu`'s answer in the background, if slow."""
     with suppress(SettingsError):  # which are told where the start checks them
         if not os.environ.get("SPACES_ZERO_GPU") and settings().device != "cpu" and "torch" not in sys.modules:
             _from_child()
 
 
 def ask_torch(torch: Any) -> Gpu:
-    """What torch can compute on: a CUDA card that it has code for, else an Intel or Apple GPU, else the CPU.
+    """Ask torch for a usable CUDA card, another GPU, or the CPU.
 
     Args:
         torch: The module; tests give a stand-in.
@@ -148,7 +148,9 @@ def _cuda_card(torch: Any) -> Gpu:
 
 
 def _is_cuda_code(code: str, capability: tuple[int, int]) -> bool:
-    """Whether a card runs this: "sm_86" within its major version from there on, "compute_86" (PTX) on all newer ones.
+    """Tell whether a card of this capability runs the code.
+
+    "sm_86" runs within its major version from there on, "compute_86" (PTX) on all newer ones.
 
     Example:
         >>> [_is_cuda_code(code, (8, 9)) for code in ("sm_75", "sm_86", "sm_90", "compute_80", "sm_89a", "sm_80a")]
@@ -163,18 +165,18 @@ def _is_cuda_code(code: str, capability: tuple[int, int]) -> bool:
 
 
 def _is_amd_code(code: str, chip: str) -> bool:
-    """Whether an AMD chip runs this: its own name, or its generation's in the form "gfx11-generic"."""
+    """Tell whether an AMD chip runs code of its name or "gfx11-generic"."""
     return chip == code or (code.endswith("-generic") and chip.startswith(code.split("-")[0]))
 
 
 def _numbers_of(code: str) -> tuple[int, int]:
-    """The compute capability that code is made for: that of "sm_86" and "compute_86" is (8, 6)."""
+    """Parse a compute capability: "sm_86" and "compute_86" give (8, 6)."""
     digits = code.partition("_")[2].rstrip("af")
     return divmod(int(digits), 10) if digits.isdecimal() else (0, 0)
 
 
 def _version_of(code: str) -> str:
-    """How people call it: "sm_86" is 8.6."""
+    """Format a compute capability: "sm_86" is 8.6."""
     major, minor = _numbers_of(code)
     return f"{major}.{minor}" if major else code
 
@@ -192,7 +194,7 @@ def _apple_chip() -> str:
 
 
 def _why_none(cuda_build: str | None, *, is_for_cpu: bool) -> Gpu:
-    """The CPU, with the reason where there is an NVIDIA driver and nobody has hidden its cards."""
+    """Return the CPU, with a reason if NVIDIA cards can't be used."""
     driver = _nvidia_driver()
     if not driver or os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
         return CPU
@@ -202,13 +204,13 @@ def _why_none(cuda_build: str | None, *, is_for_cpu: bool) -> Gpu:
         return CPU  # built for AMD or Intel, whose cards are not here
     # Within a major version any driver runs any build.
     if driver // 1000 < int(cuda_build.partition(".")[0]):
-        known, major = f"{driver // 1000}.{driver % 1000 // 10}", str(driver // 1000)
-        return Gpu(note=GpuNote.OLD_DRIVER, details={"driver": known, "driver_major": major, "build": cuda_build})
+        driver_cuda, major = f"{driver // 1000}.{driver % 1000 // 10}", str(driver // 1000)
+        return Gpu(note=GpuNote.OLD_DRIVER, details={"driver": driver_cuda, "driver_major": major, "build": cuda_build})
     return Gpu(note=GpuNote.NO_CARD)
 
 
 def _nvidia_driver() -> int:
-    """The newest CUDA that NVIDIA's driver knows, as 12040 for 12.4; 0 without a driver. No card is touched."""
+    """Return the driver's newest CUDA, 12040 for 12.4; 0 without one."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"  # WSL2 has the latter, too
     try:
         driver, version = ctypes.CDLL(name), ctypes.c_int()
@@ -218,7 +220,7 @@ def _nvidia_driver() -> int:
 
 
 def _build_of_torch() -> Mapping[str, Any]:
-    """What PyTorch says it is built for, read from its file of versions without loading it; empty without PyTorch."""
+    """Read what PyTorch is built for, without loading it; may be empty."""
     spec = find_spec("torch")
     for folder in (spec and spec.submodule_search_locations) or ():
         with suppress(OSError, SyntaxError):
@@ -231,7 +233,7 @@ def _is_cpu_build(build: Mapping[str, Any]) -> bool:
 
 
 def _known_without_asking() -> Gpu | None:
-    """The answer where PyTorch need not be loaded for it."""
+    """Return the answer where PyTorch need not be loaded."""
     build = _build_of_torch()
     if sys.platform == "darwin":
         return None if platform.machine() == "arm64" else CPU
@@ -247,25 +249,25 @@ _child_lock = threading.Lock()
 
 
 def _from_child() -> "Future[Gpu]":
-    """The answer of a process that loads torch; one for as long as this one lives."""
+    """Return the answer of a child that loads torch, one per process."""
     with _child_lock:
         if not _child:
             _child.append(Future())
-            if (known := _known_without_asking()) is not None:
-                _child[0].set_result(known)
+            if (answer := _known_without_asking()) is not None:
+                _child[0].set_result(answer)
             else:
                 threading.Thread(target=lambda: _child[0].set_result(_ask_child()), name="ask-gpu", daemon=True).start()
         return _child[0]
 
 
 def _ask_child(command: Sequence[str] = (sys.executable, "-m", "pipelines.plan.gpu")) -> Gpu:
-    """Run the process; where torch can't be loaded, the CPU: the engine will say why."""
+    """Run the child process; the CPU where torch can't be loaded."""
     with suppress(OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
         done = subprocess.run(
             command, cwd=_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_CHILD_S, check=True
         )
-        told = json.loads(done.stdout.splitlines()[-1])
-        return Gpu(**told | {"note": told["note"] and GpuNote(told["note"])})
+        reply = json.loads(done.stdout.splitlines()[-1])
+        return Gpu(**reply | {"note": reply["note"] and GpuNote(reply["note"])})
     return CPU
 
 

@@ -1,4 +1,4 @@
-"""How strongly the first and the last picture hold each frame of a clip before it is made. No torch.
+"""How strongly first and last picture hold each initial frame.
 
 The blend is the one of sd-webui-animatediff: frame i begins at `first * a + last * b + noise * (1 - a - b)`.
 """
@@ -7,11 +7,12 @@ from pipelines.plan.request import GenerationRequest
 
 
 def hold_weights(request: GenerationRequest) -> list[tuple[float, float]]:
-    """What the first and the last picture count at every frame, each from 0 to 1; the rest up to 1 is noise.
+    """Weigh first and last picture at every frame, each 0 to 1.
 
-    The first one's share at frame i is `1 - i ** latent_power / latent_scale`, the last one's the same counted back.
-    Where both together exceed 1 they are scaled down to it; the ends show one picture alone. Behind a first
-    picture alone, as between two, at least `noise_floor` is left to noise, where 0 is what the seed program does.
+    The rest up to 1 is noise. The first one's share at frame i is `1 - i ** latent_power / latent_scale`, the last
+    one's the same counted back. Where both together exceed 1 they are scaled down to it; the ends show one picture
+    alone. Behind a first picture alone, as between two, at least `noise_floor` is left to noise, where 0 is what the
+    seed program does.
 
     Example:
         >>> hold_weights(GenerationRequest.build(seed=0, num_frames=4, first_frame="0" * 64, noise_floor=0))
@@ -35,6 +36,6 @@ def _share(distance: int, power: float, scale: float) -> float:
 
 
 def _room(total: float, floor: float) -> float:
-    """The factor that brings a frame's pictures down to what the noise leaves them."""
+    """Scale a frame's pictures down to what the noise leaves them."""
     most = 1 - floor
     return most / total if total > most else 1.0

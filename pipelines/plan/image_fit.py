@@ -1,4 +1,4 @@
-"""Pictures of any shape, made to fit a clip's size. No torch."""
+"""Fit pictures of any shape to a clip's size."""
 
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ Frames = npt.NDArray[np.uint8]
 
 
 class ImageFit(StrEnum):
-    """What is done with a picture of another shape."""
+    """How a picture of another shape is fitted."""
 
     CROP = "crop"
     PAD = "pad"
@@ -18,7 +18,7 @@ class ImageFit(StrEnum):
 
 
 def fitted(picture: Frames, *, width: int, height: int, fit: ImageFit) -> Frames:
-    """A picture in another size, Lanczos-filtered; one that has it already comes back as it is.
+    """Resize a picture by Lanczos; one of that size is returned unchanged.
 
     Args:
         picture: uint8 [H, W, 3].
@@ -31,11 +31,11 @@ def fitted(picture: Frames, *, width: int, height: int, fit: ImageFit) -> Frames
     if (high, wide) == (height, width):
         return picture
     if fit is ImageFit.STRETCH:
-        return _resized(picture, width, height)
+        return _resize(picture, width, height)
     ratios = width / wide, height / high
     ratio = max(ratios) if fit is ImageFit.CROP else min(ratios)
     new_wide, new_high = round(wide * ratio), round(high * ratio)
-    new = _resized(picture, max(1, new_wide), max(1, new_high))
+    new = _resize(picture, max(1, new_wide), max(1, new_high))
     left, top = (new.shape[1] - width) // 2, (new.shape[0] - height) // 2
     if fit is ImageFit.CROP:
         return new[top : top + height, left : left + width]
@@ -44,5 +44,5 @@ def fitted(picture: Frames, *, width: int, height: int, fit: ImageFit) -> Frames
     return bars
 
 
-def _resized(picture: Frames, width: int, height: int) -> Frames:
+def _resize(picture: Frames, width: int, height: int) -> Frames:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))

@@ -1,6 +1,6 @@
-"""The public families of AnimateDiff motion modules: how each must be run, and what its authors advise. No torch.
+"""Families of AnimateDiff motion modules: how each must be run.
 
-`pipelines/plan/motion_layout.py` tells them.
+`pipelines/plan/motion_layout.py` identifies them.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _FAR = 2  # times the area that a family was trained on
 
 
 class SpatialNorm(StrEnum):
-    """What the UNet's own ResNet norms saw while the module was trained."""
+    """Input of the UNet's ResNet norms during the module's training."""
 
     PER_FRAME = "per_frame"
     WINDOW = "window"
@@ -80,12 +80,12 @@ class MotionFamily:
     @property
     def settings(self) -> dict[str, Any]:
         """Fields of the request it decides where the user does not."""
-        own = {name: getattr(self, name) for name in FAMILY_FIELDS}
-        return {name: value for name, value in own.items() if value is not None}
+        recommended = {name: getattr(self, name) for name in FAMILY_FIELDS}
+        return {name: value for name, value in recommended.items() if value is not None}
 
     @property
     def in_words(self) -> Note:
-        """What people should know of it, in one line."""
+        """Describe the family in one line."""
         line = Note(
             "motion.window",
             "window {length} frames, at most {most}; {schedule} noise schedule",
@@ -111,17 +111,17 @@ class MotionFamily:
         return line
 
     def _advice_in_words(self) -> list[Note]:
-        told = (
+        advice = (
             ("motion.sampler", "sampler {value}", self.scheduler and str(self.scheduler)),
             ("motion.own_steps", "{value} steps", self.num_inference_steps),
             ("motion.own_guidance", "a guidance of {value:g}", self.guidance_scale),
             ("motion.own_size", "{value} pixels", self.width and f"{self.width}×{self.height}"),
             ("motion.own_amount", "motion amount {value:g}", self.motion_scale),
         )
-        return [Note(code, words, value=value) for code, words, value in told if value is not None]
+        return [Note(code, words, value=value) for code, words, value in advice if value is not None]
 
     def scheduler_config(self, *, prediction_type: str) -> dict[str, Any]:
-        """The arguments of any diffusers scheduler on this family's noise schedule."""
+        """Build diffusers scheduler arguments for this family's noise schedule."""
         return {
             "num_train_timesteps": 1000,
             "beta_start": self.beta_start,
@@ -131,7 +131,7 @@ class MotionFamily:
             "steps_offset": 1,
             "clip_sample": False,
             "prediction_type": prediction_type,
-        } | ({"original_inference_steps": own} if (own := self.original_inference_steps) else {})
+        } | ({"original_inference_steps": steps} if (steps := self.original_inference_steps) else {})
 
 
 V1 = MotionFamily(id="v1", name="AnimateDiff v1", max_positions=24, spatial_norm=SpatialNorm.WINDOW)
@@ -230,7 +230,7 @@ FAMILIES: dict[str, MotionFamily] = {
 
 
 def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
-    """Tell what is known to fail with this family, in plain words; empty if nothing is.
+    """Warn of settings known to fail with this family.
 
     Args:
         family: How the motion module must be run.
@@ -257,19 +257,19 @@ def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
 def _distilled_advice(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
     scheduler, num_inference_steps, guidance_scale = (settings[name] for name in ADVISED_ON[:3])
     advice = []
-    wanted = family.num_inference_steps or 1
+    steps = family.num_inference_steps or 1
     if guidance_scale > 2:
         advice.append(
             f"{family.name} was distilled for a guidance of 1 to 2; {guidance_scale:g} burns its colours. "
             f"Set Guidance to {family.guidance_scale:g}."
         )
-    if family.id.startswith("lightning") and num_inference_steps != wanted:
+    if family.id.startswith("lightning") and num_inference_steps != steps:
         advice.append(
             f"{family.name}, works with exactly as many steps as it was distilled for; got {num_inference_steps}. "
-            f"Set Steps to {wanted}."
+            f"Set Steps to {steps}."
         )
-    elif num_inference_steps > 4 * wanted:
-        advice.append(f"{family.name} needs about {wanted} steps; {num_inference_steps} only take longer.")
+    elif num_inference_steps > 4 * steps:
+        advice.append(f"{family.name} needs about {steps} steps; {num_inference_steps} only take longer.")
     if scheduler != family.scheduler:
         advice.append(f"{family.name} was distilled for the sampler {family.scheduler}; got {scheduler}.")
     return advice

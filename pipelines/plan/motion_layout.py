@@ -1,4 +1,4 @@
-"""What the names and shapes of a motion module's tensors tell: its family, its blocks, its positions. No torch.
+"""Identify a motion module's family, blocks and positions by its tensors.
 
 A family is told by the tensors, never by the file's name. Two things they can't tell: how many steps a Lightning
 module was distilled for (its file name says it), and what a file was made from when a later one has the same layout
@@ -48,7 +48,7 @@ FAMILY_NOTE = "motion_family"
 
 
 def rename_motion(names: Iterable[str]) -> dict[str, str]:
-    """Stored name -> diffusers' name, for the motion layers alone; some files hold the whole UNet.
+    """Map stored to diffusers' names, ignoring layers other than motion's.
 
     Example:
         >>> rename_motion(["up_blocks.1.motion_modules.2.temporal_transformer.proj_in.bias"])
@@ -107,10 +107,10 @@ def _family(stored: Shapes, shapes: Shapes, positions: int | None, file_name: st
 
 
 def count_positions(shapes: Shapes) -> int | None:
-    """Frames that a module's stored table of positions has places for; None if it stores none."""
+    """Count the stored table's positions in frames; None without a table."""
     return next((shape[1] for name, shape in shapes.items() if name.endswith(_POSITIONS) and len(shape) > 1), None)
 
 
 def count_blocks(shapes: Shapes) -> int:
-    """Down blocks that hold motion layers: four for Stable Diffusion 1.5, three for SDXL."""
-    return 1 + max((int(found[1]) for name in shapes if (found := re.match(r"down_blocks\.(\d+)\.", name))), default=-1)
+    """Count down blocks with motion layers: SD 1.5 has four, SDXL three."""
+    return 1 + max((int(match[1]) for name in shapes if (match := re.match(r"down_blocks\.(\d+)\.", name))), default=-1)

@@ -1,11 +1,11 @@
-"""What is told while a clip is made: English sentences that know their code and their values. No torch."""
+"""Notes about a run: English sentences with a code and values."""
 
 from collections.abc import Mapping
 from typing import Self
 
 
 class Note(str):
-    """A sentence, or a part of one, that other languages have theirs for.
+    """A translatable sentence, or a part of one.
 
     Args:
         code: Other languages find their sentence by it, such as `progress.downloading`.
@@ -26,7 +26,7 @@ class Note(str):
         return cls._of(template.format(**values), code, values)
 
     def capitalized(self) -> Self:
-        """The same with a capital at its beginning; other languages write their own as they do."""
+        """Capitalize the English text; other languages write their own."""
         return self._of(f"{self[:1].upper()}{self[1:]}", self.code, self.values)
 
     @classmethod
@@ -36,11 +36,11 @@ class Note(str):
         return note
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Notes are sent between processes."""
+        """Pickle the note, to send it between processes."""
         return type(self)._of, (str(self), self.code, dict(self.values))
 
 
 def listed(parts: list[Note]) -> Note:
-    """Several in a row, with commas between."""
-    first, *others = parts
-    return Note("list", "{first}, {rest}", first=first, rest=listed(others)) if others else first
+    """Join notes with commas."""
+    first, *remaining = parts
+    return Note("list", "{first}, {rest}", first=first, rest=listed(remaining)) if remaining else first

@@ -1,4 +1,4 @@
-"""What a request comes to: its passes, the steps that each leaves out, its windows and frames. No torch."""
+"""A request's passes, the steps that each skips, and its windows."""
 
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ class Pass(NamedTuple):
 
 
 def passes_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
-    """The passes of a request, each a request of one pass; the last makes the clip.
+    """Split a request into its passes; the last makes the clip.
 
     Example:
-        >>> [one.width for one in passes_of(GenerationRequest.build(seed=0, hires_scale=1.5))]
+        >>> [each.width for each in passes_of(GenerationRequest.build(seed=0, hires_scale=1.5))]
         [512, 768]
     """
     if request.hires_scale == 1:
@@ -38,32 +38,33 @@ def passes_of(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
 
 
 def plan_passes(request: GenerationRequest) -> tuple[Pass, ...]:
-    """The passes of a request with the work in each.
+    """Plan the passes of a request with the work in each.
 
     Raises:
         InvalidRequestError: `strength` leaves no step.
 
     Example:
-        >>> [(one.windows, one.steps) for one in plan_passes(GenerationRequest.build(seed=0, hires_scale=1.5))]
+        >>> [(each.windows, each.steps) for each in plan_passes(GenerationRequest.build(seed=0, hires_scale=1.5))]
         [(25, 25), (12, 12)]
     """
     steps = request.num_inference_steps
     planned = []
-    for number, one in enumerate(passes_of(request)):
-        begun = second_step(one, steps) if number else first_step(one, steps)
-        blocks = len(plan_extension(one))
-        windows = one.iterations * count_all_windows(one, steps) - count_windows(one.first_clip, begun)
-        planned.append(Pass(one, windows, one.iterations * steps * (1 + blocks) - begun))
+    for number, pass_request in enumerate(passes_of(request)):
+        start = second_step(pass_request, steps) if number else first_step(pass_request, steps)
+        blocks = len(plan_extension(pass_request))
+        windows = pass_request.iterations * count_all_windows(pass_request, steps)
+        windows -= count_windows(pass_request.first_clip, start)
+        planned.append(Pass(pass_request, windows, pass_request.iterations * steps * (1 + blocks) - start))
     return tuple(planned)
 
 
 def count_all_windows(request: GenerationRequest, steps: int) -> int:
-    """How many windows all of a clip's steps have together, its extensions included."""
+    """Count the windows of all of a clip's steps, extensions included."""
     return count_windows(request.first_clip, steps) + steps * len(plan_extension(request))
 
 
 def windows_before(request: GenerationRequest, steps: int, *, iteration: int = 0, block: int = 0, step: int = 0) -> int:
-    """How many windows of a pass come before a step.
+    """Count a pass's windows before a step.
 
     Args:
         request: The pass.
@@ -76,7 +77,7 @@ def windows_before(request: GenerationRequest, steps: int, *, iteration: int = 0
 
 
 def first_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a clip begins at; those before it are what `strength` leaves out.
+    """Return the step that a clip begins at, after `strength` skips.
 
     Raises:
         InvalidRequestError: No step is left.
@@ -99,5 +100,5 @@ def first_step(request: GenerationRequest, steps: int) -> int:
 
 
 def second_step(request: GenerationRequest, steps: int) -> int:
-    """The step that a second pass begins at; the request has seen to it that one is left."""
+    """Return the step that a second pass begins at."""
     return steps - min(int(steps * request.strength), steps)

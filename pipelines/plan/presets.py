@@ -1,4 +1,4 @@
-"""Presets: names for settings that belong together. A preset sets fields; nothing of it is left in the request.
+"""Presets: named groups of settings that set fields of a request.
 
 Presets are of two kinds that combine, how well and fast a clip is drawn and what shape it has. Each sets all fields of
 its kind, those it has no opinion on to what is the models' own, so that the one before leaves nothing behind.
@@ -28,13 +28,13 @@ _SHAPE = ("num_frames", "closed_loop", "noise_layout")
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A preset, before it is known for which model.
+    """A preset, before the model it is for is known.
 
     Args:
         id: The stable name.
         label: What people call it.
         sets: The fields it decides.
-        own: Values of some of them; the others are the models' own.
+        values: Values of some of them; the others are the models' own.
         motion_families: Where it needs a motion module of one of these families, by their ids, the best first.
         lora: The LoRA that the motion module of a family wants beside it, by the family's id.
     """
@@ -42,7 +42,7 @@ class Preset:
     id: str
     label: str
     sets: tuple[str, ...]
-    own: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     motion_families: tuple[str, ...] = ()
     lora: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def presets_for(base_model: str) -> list[Preset]:
-    """The presets that can be had with a base model.
+    """List the presets that a base model has.
 
     Args:
         base_model: Its id.
@@ -79,7 +79,7 @@ def presets_for(base_model: str) -> list[Preset]:
 
 
 def preset_values(preset_id: object, base_model: str, motion_module: str | None = None) -> dict[str, Any]:
-    """The fields that a preset sets.
+    """Return the fields that a preset sets.
 
     Args:
         preset_id: Which.
@@ -108,21 +108,21 @@ def preset_values(preset_id: object, base_model: str, motion_module: str | None 
                 values={"choices": ", ".join(fitting), "base": base_model},
             )
         )
-    chosen = {"base_model": base_model}
+    models = {"base_model": base_model}
     if needed := _module(preset, base_model):
-        chosen["motion_module"] = needed.id
+        models["motion_module"] = needed.id
     elif isinstance(motion_module, str) and motion_module and not _is_distilled(motion_module):
-        chosen["motion_module"] = motion_module
-    own = catalog.complete(chosen)
+        models["motion_module"] = motion_module
+    values = catalog.complete(models)
     defaults = {name: GenerationRequest.model_fields[name].default for name in preset.sets}
-    return {name: preset.own.get(name, own.get(name, defaults[name])) for name in preset.sets}
+    return {name: preset.values.get(name, values.get(name, defaults[name])) for name in preset.sets}
 
 
-def wanted_lora(motion_module: str) -> str:
-    """The tag of the LoRA that a preset's motion module wants in the prompt; empty if it wants none.
+def required_lora(motion_module: str) -> str:
+    """Return the LoRA tag that a preset's motion module needs, or "".
 
     Example:
-        >>> wanted_lora("wangfuyun/AnimateLCM/AnimateLCM_sd15_t2v.ckpt"), wanted_lora("demo-lcm")
+        >>> required_lora("wangfuyun/AnimateLCM/AnimateLCM_sd15_t2v.ckpt"), required_lora("demo-lcm")
         ('<lora:AnimateLCM_sd15_t2v_lora:0.8>', '')
     """
     family = catalog.find_motion_module(motion_module).motion_family
@@ -131,12 +131,12 @@ def wanted_lora(motion_module: str) -> str:
 
 
 def _module(preset: Preset, base_model: str) -> MotionModule | None:
-    """The motion module a preset needs, if it needs one and the base model has it."""
+    """Find the motion module a preset needs with this base model."""
     family = catalog.find_base_model(base_model).family
     fitting = [module for module in catalog.motion_modules() if family and module.family == family]
-    for wanted in preset.motion_families:
+    for family_id in preset.motion_families:
         for module in fitting:
-            if module.motion_family == wanted:
+            if module.motion_family == family_id:
                 return module
     return None
 

@@ -1,4 +1,4 @@
-"""Frame rates as people write them: 23.976 is 24000/1001. No torch."""
+"""Frame rates as people write them: 23.976 is 24000/1001."""
 
 import math
 import re
@@ -28,20 +28,20 @@ def read_rate(value: object) -> Fraction:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise RuleError("value.not_finite", "be finite")
-        return _of_decimal(Fraction(repr(value)))
+        return _snap_decimal(Fraction(repr(value)))
     if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
         return Fraction(value)
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}(/\d{1,9}|[.,]\d{1,9})?", value.strip()):
         text = value.strip().replace(",", ".")
         try:
-            return Fraction(text) if "/" in text else _of_decimal(Fraction(text))
+            return Fraction(text) if "/" in text else _snap_decimal(Fraction(text))
         except ZeroDivisionError:
             pass
     raise RuleError("value.no_rate", "be a number or a ratio such as 24000/1001")
 
 
 def written_rate(rate: Fraction) -> int | float:
-    """The shortest number that is read as the rate again.
+    """Return the shortest number that is read as the rate again.
 
     Example:
         >>> written_rate(Fraction(24000, 1001)), written_rate(Fraction(25, 2)), written_rate(Fraction(8))
@@ -54,7 +54,7 @@ def written_rate(rate: Fraction) -> int | float:
     return next((number for n in digits if read_rate(number := round(float(rate), n)) == rate), float(rate))
 
 
-def _of_decimal(value: Fraction) -> Fraction:
+def _snap_decimal(value: Fraction) -> Fraction:
     if value.denominator == 1:
         return value
     whole = round(value / _NTSC)

@@ -1,8 +1,8 @@
-"""The request: every knob of a generation, with its meaning, range and default, as one frozen value.
+"""The generation request: every setting of a clip as one frozen value.
 
-A `GenerationRequest` is fully concrete (the seed is drawn, the model's own defaults are filled in), so it
-*is* the recipe that output files carry: the same request on the same device gives the same frames. It
-imports no torch; page, API and command line take labels, ranges and help from its fields.
+A `GenerationRequest` is fully concrete (the seed is drawn, the model's own defaults are filled in), so it *is* the
+recipe that output files carry: the same request on the same device gives the same frames. Page, API and command line
+take labels, ranges and help from its fields.
 """
 
 import json
@@ -41,7 +41,7 @@ FILE_FIELDS = ("first_frame", "last_frame", "source_video", "mask")
 
 # Python reads bases from the right, and so do the fields: the recipe begins with the words.
 class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, NoiseFields, WindowFields, ClipFields):
-    """One clip to make. Build it with `GenerationRequest.build`, which turns broken rules into words."""
+    """One clip to make; build it with `GenerationRequest.build`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -210,7 +210,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @classmethod
     def build(cls, **values: Any) -> Self:
-        """Check values from outside and make the request; a seed of -1 is drawn here.
+        """Validate outside values into a request; draws the seed for -1.
 
         Raises:
             InvalidRequestError: A field is unknown or breaks its rule; the text names field, rule, value and remedy.
@@ -230,7 +230,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             raise InvalidRequestError(fault_of(err, cls)) from err
 
     def to_json(self, *, made_with: Mapping[str, Any] | None = None) -> str:
-        """The recipe: one line of JSON, keys in field order; without those about inputs if there are none.
+        """Serialise the recipe to one JSON line; inputs only if any.
 
         Args:
             made_with: What else is told of how the clip was made, under the key `made_with`: it is no part of the
@@ -256,7 +256,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         return cls.build(**values)
 
     def extended_by(self, frames: int) -> Self:
-        """The request of a clip that begins with this one's frames and goes on for some more.
+        """Build the request that continues this clip by more frames.
 
         Args:
             frames: How many more, >= 1.
@@ -278,17 +278,17 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Frames of the clip as it was first made and after each extension; the last is `num_frames`."""
+        """Frames of the first clip and after each extension, in order."""
         return (*self.extended_from, self.num_frames)
 
     @property
     def first_clip(self) -> Self:
-        """The request of the clip that this one was extended from in the first place; itself if it was not."""
+        """Request of the clip this one was first extended from, or itself."""
         return self.model_copy(update={"num_frames": self.lengths[0], "extended_from": ()})
 
     @property
     def known_frames(self) -> int:
-        """Frames that an extension's windows share with what is there: three quarters of a window.
+        """Frames an extension's windows share: three quarters of a window.
 
         With 12 known and 4 new frames of 16 the seam changed no more than the clip itself; with 8 and 8 it jumped.
         """
@@ -296,22 +296,22 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @property
     def effective_overlap(self) -> int:
-        """Frames shared by neighbouring windows, with -1 resolved to a quarter of the window."""
+        """Frames shared by neighbouring windows; -1 is a quarter window."""
         return self.context_length // 4 if self.context_overlap < 0 else self.context_overlap
 
     @property
     def iterations(self) -> int:
-        """How often the clip is made: the rounds of FreeInit, one without it."""
+        """How often the clip is made: FreeInit's rounds, or one."""
         return max(1, self.free_init_iterations)
 
     @property
     def effective_inner_overlap(self) -> int:
-        """Frames shared by neighbouring inner windows, with -1 resolved to a quarter of the inner window."""
+        """Frames shared by neighbouring inner windows; -1 is a quarter."""
         return self.inner_length // 4 if self.inner_overlap < 0 else self.inner_overlap
 
     @property
     def closes_prompts(self) -> bool:
-        """Whether prompts that change over the clip lead from the last back to the first.
+        """Whether changing prompts lead from the last back to the first.
 
         A clip that fits into one window is not closed.
         """
@@ -319,17 +319,17 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @property
     def has_inputs(self) -> bool:
-        """Whether it names pictures or clips, to begin at or to be steered by."""
+        """Whether the request names pictures or clips as inputs."""
         return bool(self.first_frame or self.source_video or self.controls or self.image_prompts)
 
     @property
     def starts_from_pictures(self) -> bool:
-        """Whether pictures shine through the noise it begins at. At full strength nothing of a source clip does."""
+        """Whether pictures show through the initial noise."""
         return bool(self.first_frame) or bool(self.source_video and self.strength < 1)
 
     @property
     def frames_played_back(self) -> range:
-        """The frames written behind the last one, from the end to the beginning.
+        """Frames written after the last one, from end to beginning.
 
         A fully closed clip that fits into one window is no ring to it: it is played back without head and tail.
 
@@ -342,12 +342,12 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             reverse = Reverse.DROP_BOTH
         if reverse is Reverse.OFF:
             return range(0)
-        drops_head, drops_tail = (reverse in (one, Reverse.DROP_BOTH) for one in (Reverse.DROP_HEAD, Reverse.DROP_TAIL))
+        drops_head, drops_tail = (reverse in (end, Reverse.DROP_BOTH) for end in (Reverse.DROP_HEAD, Reverse.DROP_TAIL))
         return range(self.num_frames - 1 - drops_head, drops_tail - 1, -1)
 
     @property
     def loops(self) -> bool:
-        """Whether the frame behind the last one is the first, so that something belongs between the two."""
+        """Whether the first frame follows the last, with frames inserted between."""
         back = self.frames_played_back
         if back:
             return back[-1] > 0
@@ -355,7 +355,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @property
     def clip_size(self) -> tuple[int, int]:
-        """Width and height of the frames as they are made, after a second pass if there is one, pixels."""
+        """Width and height of generated frames, after both passes, pixels."""
         width, height = (max(8, 8 * round(side * self.hires_scale / 8)) for side in (self.width, self.height))
         return width, height
 
@@ -384,24 +384,24 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             >>> request.num_frames, request.output_frames, request.output_frames / request.output_fps
             (16, 176, Fraction(2, 1))
         """
-        made = self.num_frames + len(self.frames_played_back)
-        return made + self.inserted_frames * (made - (not self.loops)) + self.held_frames
+        played = self.num_frames + len(self.frames_played_back)
+        return played + self.inserted_frames * (played - (not self.loops)) + self.held_frames
 
     @property
     def held_frames(self) -> int:
-        """How often the last frame is there again, so that it too lasts as long as before frames stood in between."""
+        """How often the last frame repeats, to keep the clip's duration."""
         return self.inserted_frames if self.keep_duration and not self.loops else 0
 
 
 def field_label(name: str) -> str:
-    """What people call a field of the request or of a unit."""
+    """Return the label of a field of the request or a unit."""
     return str(
         _extra((ImagePrompt.model_fields | ControlUnit.model_fields | GenerationRequest.model_fields)[name])["label"]
     )
 
 
 def fields_affecting(effect: Effect) -> tuple[str, ...]:
-    """The fields that decide something beside the clip, in the request's order.
+    """List the fields with an effect, in the request's order.
 
     Example:
         >>> fields_affecting("travel")
@@ -411,12 +411,12 @@ def fields_affecting(effect: Effect) -> tuple[str, ...]:
 
 
 def field_step(name: str) -> float | None:
-    """The slider step of a numeric field."""
+    """Return the slider step of a numeric field."""
     return _extra(GenerationRequest.model_fields[name])["step"]
 
 
 def field_bounds(name: str) -> tuple[float | None, float | None]:
-    """Lowest and highest allowed value of a numeric field; None where there is no bound."""
+    """Return a numeric field's lowest and highest value, None if unbounded."""
     low = high = None
     for rule in GenerationRequest.model_fields[name].metadata:
         low = getattr(rule, "ge", low)

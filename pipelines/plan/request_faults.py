@@ -1,4 +1,4 @@
-"""Broken rules of a request, as pydantic finds them, as faults in the house's words. No torch."""
+"""Convert pydantic's errors about a request to faults."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,37 +22,37 @@ _CHANGE = "Change {field:label}"
 
 
 def fault_of(err: ValidationError, model: type[BaseModel]) -> Fault:
-    """The first broken rule.
+    """Return the first broken rule.
 
     Args:
         model: What was to be made; every field of it tells its remedy.
     """
     first = err.errors(include_url=False)[0]
     if first["type"] == "value_error" and not first["loc"]:
-        return _told_already(first)
+        return _raised_fault(first)
     name, *inner = first["loc"]
     fields = model.model_fields
     if inner and isinstance(inner[0], int):
         unit = get_args(fields[str(name)].annotation)[0]
         if isinstance(unit, type) and issubclass(unit, BaseModel):
             return _of_unit(first, inner[1:], unit).of(str(name), inner[0] + 1)
-    return _told(first, str(name), fields)
+    return _field_fault(first, str(name), fields)
 
 
-def _told_already(first: Mapping[str, Any]) -> Fault:
-    """What a check of several fields has told."""
+def _raised_fault(first: Mapping[str, Any]) -> Fault:
+    """Return the fault that a check of several fields raised."""
     error = first["ctx"]["error"]
     assert isinstance(error, UserError)
     assert error.fault
     return error.fault
 
 
-def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) -> Fault:
+def _field_fault(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) -> Fault:
     got = shown(first["input"])
     if first["type"] == "extra_forbidden":
-        alike = [one for one in fields if name in one] or get_close_matches(name, fields) or list(fields)
-        known = ", ".join(alike[:_FIELDS_SHOWN])
-        fix, values = "Known fields: {known}, …", {"known": known}
+        alike = [field for field in fields if name in field] or get_close_matches(name, fields) or list(fields)
+        listed = ", ".join(alike[:_FIELDS_SHOWN])
+        fix, values = "Known fields: {known}, …", {"known": listed}
         # The sentence ends without a full stop: the list goes on.
         return Fault("field.unknown", name, "be a field of the request", f"{name}={got}", fix, values=values, end="")
     extra = fields[name].json_schema_extra
@@ -77,9 +77,9 @@ def _told(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) 
 def _of_unit(first: Mapping[str, Any], inner: Sequence[int | str], unit: type[BaseModel]) -> Fault:
     fields = unit.model_fields
     if first["type"] == "value_error" and not inner:
-        return _told_already(first)
+        return _raised_fault(first)
     if not inner or inner[0] not in fields:
         got = shown(inner[0] if inner else first["input"])
         values = {"known": ", ".join(fields)}
         return Fault("unit.unknown_field", "", "have known fields", got, "They are {known}", values=values)
-    return _told(first, str(inner[0]), fields)
+    return _field_fault(first, str(inner[0]), fields)

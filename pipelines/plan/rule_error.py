@@ -1,8 +1,8 @@
-"""What a value must be, told before anybody knows whose value it is. No torch."""
+"""Broken rule of a value whose field isn't known yet."""
 
 
 class RuleError(ValueError):
-    """A value breaks a rule; whoever knows the value's field makes a fault of it.
+    """A broken rule, made a fault once the field is known.
 
     Args:
         code, rule, values: As in `pipelines.plan.faults.Fault`.

@@ -1,4 +1,4 @@
-"""Numbers that may change over a clip: `0.8`, or `0: 0.5, 15: 1.5` for keys at frames. No torch.
+"""Numbers that may change over a clip: `0.8`, `0: 0.5, 15: 1.5`.
 
 Between two keys a number goes straight from one to the other; before the first and after the last it stays.
 """
@@ -37,9 +37,9 @@ def parse_schedule(value: object) -> Keys:
     text = plain_digits(value).strip() if isinstance(value, str) else ""
     if re.fullmatch(r"[+-]?\d*\.?\d+", text):
         return ((0, float(text)),)
-    found = [_KEY.fullmatch(part.strip()) for part in re.split(r"[,\n]+", text.rstrip(","))]
-    keys = tuple((int(key[1]), float(key[2])) for key in found if key)
-    if len(keys) < len(found):
+    matches = [_KEY.fullmatch(part.strip()) for part in re.split(r"[,\n]+", text.rstrip(","))]
+    keys = tuple((int(key[1]), float(key[2])) for key in matches if key)
+    if len(keys) < len(matches):
         raise RuleError("value.no_schedule", "be a number, or keys such as '0: 0.5, 15: 1.5'")
     if any(first >= second for (first, _), (second, _) in pairwise(keys)):
         raise RuleError("value.schedule_not_ascending", "have keys at ascending frames")
@@ -47,14 +47,14 @@ def parse_schedule(value: object) -> Keys:
 
 
 def schedule_text(keys: Keys) -> float | str:
-    """A constant as a number, else the text that `parse_schedule` reads back."""
+    """Write a constant as a number, else text that `parse_schedule` reads."""
     if len(keys) == 1:
         return keys[0][1]
     return ", ".join(f"{frame}: {number!r}" for frame, number in keys)
 
 
 def values_at(keys: Keys, frames: Sequence[int]) -> list[float]:
-    """The numbers at some frames.
+    """Interpolate the numbers at some frames.
 
     Example:
         >>> values_at(((0, 0.0), (10, 1.0)), [0, 5, 12])
@@ -64,7 +64,7 @@ def values_at(keys: Keys, frames: Sequence[int]) -> list[float]:
 
 
 def is_constant(keys: Keys, value: float) -> bool:
-    """Whether it is this number at every frame."""
+    """Tell whether it is this number at every frame."""
     return all(number == value for _, number in keys)
 
 

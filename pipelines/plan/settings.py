@@ -1,4 +1,4 @@
-"""The operator's settings: every environment variable the studio reads, with its meaning, default and range. No torch.
+"""The operator's settings: all environment variables the studio reads.
 
 README's table is made from here (`make docs`). Variables of others that we heed, such as `CUDA_VISIBLE_DEVICES`,
 `SPACES_ZERO_GPU` and `XDG_CACHE_HOME`, are none of ours and stand where they are read.
@@ -36,7 +36,7 @@ class SettingsError(UserError):
 
 
 def _setting(default: Any, variable: str, *, help: str, unit: str = "", fix: str = "", **rules: Any) -> Any:  # noqa: A002
-    """A field.
+    """Declare a field.
 
     Args:
         default: What holds where the variable is absent or empty.
@@ -64,7 +64,7 @@ def _read_auth(value: object) -> object:
 
 
 class Settings(BaseModel):
-    """What the operator has set, read from the environment once a process starts and whenever it is asked for.
+    """The operator's settings, read from the environment.
 
     A limit of None leaves the request's own bound. Limits hold for visitors of the page and the endpoints; the command
     line is the operator's own.
@@ -198,12 +198,12 @@ class Settings(BaseModel):
             >>> Settings.from_environment({"MAX_FRAMES": "64", "MODELS_DIR": ""}).max_frames
             64
         """
-        found = os.environ if environment is None else environment
-        given = {name: found[name] for name in variables() if found.get(name)}
+        source = os.environ if environment is None else environment
+        values = {name: source[name] for name in variables() if source.get(name)}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values)
         except ValidationError as err:
-            raise SettingsError("\n".join(_faults_in_words(err, given))) from None  # its cause may hold a password
+            raise SettingsError("\n".join(_render_faults(err, values))) from None  # its cause may hold a password
 
     @property
     def any_model(self) -> bool:
@@ -220,7 +220,7 @@ class Settings(BaseModel):
 
 
 def settings() -> Settings:
-    """The settings as the environment has them now; reading takes some 30 microseconds, so nothing is kept.
+    """Read the settings from the environment, uncached (about 30 µs).
 
     Raises:
         SettingsError: As `Settings.from_environment`; not where the start has checked them.
@@ -229,51 +229,51 @@ def settings() -> Settings:
 
 
 def variables() -> tuple[str, ...]:
-    """The names of all variables, in the order of the table."""
+    """Return the names of all variables, in the table's order."""
     return tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that looks like ours and is none.
+    """Describe each variable that looks like ours and is none.
 
     Example:
         >>> misspelt_variables({"STUDIO_THREAD": "2"})
         ["STUDIO_THREAD is no setting of the studio and changes nothing. Did you mean 'STUDIO_THREADS'?"]
     """
-    own = [name for name in variables() if name.startswith(_OWN_PREFIX)]
-    told = []
-    for name in sorted(set(environment) - set(own)):
+    names = [name for name in variables() if name.startswith(_OWN_PREFIX)]
+    lines = []
+    for name in sorted(set(environment) - set(names)):
         if name.startswith(_OWN_PREFIX):
-            near = difflib.get_close_matches(name, own, n=1, cutoff=0) or own
-            told.append(f"{name} is no setting of the studio and changes nothing. Did you mean '{near[0]}'?")
-    return told
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0) or names
+            lines.append(f"{name} is no setting of the studio and changes nothing. Did you mean '{near[0]}'?")
+    return lines
 
 
 def without_secrets(value: object) -> str:
-    """A setting's value as it may be shown: without a login inside an address, and without tokens of the Hub.
+    """Redact logins in addresses and the Hub's tokens in a value.
 
     Example:
         >>> without_secrets("https://ann:pa55word@proxy.example/models?token=hf_abcdefghij"), without_secrets("models")
         ('https://…@proxy.example/models?token=…', 'models')
     """
-    shown = re.sub(r"(:/{1,2})[^/\s]+@", r"\1…@", str(value))  # of two slashes a path keeps one
-    return re.sub(r"hf_\w{8,}|(?<=token=)[^&\s]+", "…", shown)
+    text = re.sub(r"(:/{1,2})[^/\s]+@", r"\1…@", str(value))  # of two slashes a path keeps one
+    return re.sub(r"hf_\w{8,}|(?<=token=)[^&\s]+", "…", text)
 
 
 def _holds_secret(annotation: object) -> bool:
     return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
-def _faults_in_words(err: ValidationError, given: Mapping[str, str]) -> list[str]:
+def _render_faults(err: ValidationError, values: Mapping[str, str]) -> list[str]:
     fields = {field.alias: field for field in Settings.model_fields.values()}
-    told = []
+    lines = []
     for fault in err.errors(include_url=False, include_context=False, include_input=False):
         name = str(fault["loc"][0])
         rule = re.sub(r"^(Value error, must be|Input should be) ", "", fault["msg"])
         rule = rule.split(", unable", 1)[0]
         secret = _holds_secret(fields[name].annotation)
-        got = "a value that is not shown" if secret else f"'{without_secrets(given[name])[:_VALUE_SHOWN]}'"
+        got = "a value that is not shown" if secret else f"'{without_secrets(values[name])[:_VALUE_SHOWN]}'"
         extra = fields[name].json_schema_extra
         assert isinstance(extra, dict)
-        told.append(f"{name} must be {rule}, got {got}. {extra['fix']}.")
-    return told
+        lines.append(f"{name} must be {rule}, got {got}. {extra['fix']}.")
+    return lines

@@ -1,4 +1,4 @@
-"""Values as refusals show them: as the caller wrote them, never as Python would. No torch."""
+"""Render values for refusals as callers wrote them, not as Python."""
 
 import json
 from fractions import Fraction
@@ -9,7 +9,7 @@ _MOST = 60
 
 
 def shown(value: object, most: int = _MOST) -> str:
-    """A value, shortened: a text as it is, anything else as JSON.
+    """Render a value, shortened: text as it is, others as JSON.
 
     Example:
         >>> shown("a red circle"), shown({"model": None}), shown(Fraction(24000, 1001)), shown("x" * 2000)

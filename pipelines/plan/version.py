@@ -1,3 +1,3 @@
-"""The version of the app, which every recipe names; `pyproject.toml` has the same (a test compares)."""
+"""The app's version, the same as in `pyproject.toml` (tested)."""
 
 VERSION = "0.7.0"

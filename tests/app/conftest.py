@@ -15,7 +15,7 @@ from api.web.health import health_router
 from api.web.routes import serve
 from api.web.visitor_limit import open_line
 from pipelines.plan.settings import settings
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
 from tests.app.fake_engine import FakeEngine
 from ui.page import build_page
@@ -32,7 +32,7 @@ def free_port() -> int:
 def served(page: gr.Blocks, routers=(), *, jobs=None, device=None, **launch_options) -> Iterator[str]:
     """Serve a page as the app does, and close it afterwards."""
     open_line(page, settings(), jobs or Jobs())
-    health = health_router(page, device or OneDevice())
+    health = health_router(page, device or DeviceQueue())
     options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
     _, url, _ = serve(page, routers, open_to_all=health, **options)
     try:
@@ -55,8 +55,8 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(scope="session")
 def url(engine: FakeEngine) -> Iterator[str]:
-    device, jobs = OneDevice(), Jobs()
-    with served(build_page(device.alone(engine.make_clip), jobs=jobs), jobs=jobs, device=device) as address:
+    device, jobs = DeviceQueue(), Jobs()
+    with served(build_page(device.exclusive(engine.make_clip), jobs=jobs), jobs=jobs, device=device) as address:
         yield address
 
 

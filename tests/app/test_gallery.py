@@ -17,7 +17,7 @@ from ui.results import gallery_view as shelf
 def kept(tmp_path, monkeypatch) -> Gallery:
     """A gallery of its own for one test."""
     found = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "own_gallery", lambda: found)
+    monkeypatch.setattr(shelf, "default_gallery", lambda: found)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     return found
 

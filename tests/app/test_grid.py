@@ -48,7 +48,7 @@ VALUES = {"prompt": "a red star", "num_inference_steps": 1, "num_frames": 4, **A
 
 def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, monkeypatch):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "own_gallery", lambda: kept)
+    monkeypatch.setattr(shelf, "default_gallery", lambda: kept)
     engine.step_s = 0.2  # else some clips would be finished unseen
     page, visitor = build_page(engine.make_clip), new_visitor()
     event = grid_event(page)
@@ -91,7 +91,7 @@ def test_a_grid_s_run_tells_of_every_clip_and_of_the_grid_and_keeps_each_once(en
 
 def test_a_stopped_grid_makes_no_more_clips_and_keeps_the_finished(engine, tmp_path, monkeypatch):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "own_gallery", lambda: kept)
+    monkeypatch.setattr(shelf, "default_gallery", lambda: kept)
     engine.step_s = 0.2
     jobs = Jobs()
     page, visitor = build_page(engine.make_clip, jobs=jobs), new_visitor()

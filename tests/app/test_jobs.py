@@ -14,16 +14,16 @@ from pipelines.plan.errors import UserError
 from pipelines.plan.events import Clip, Progress, Stage
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.gallery import Gallery, new_visitor
-from studio.job_runs import Told, clips_run
+from studio.job_runs import RunEvent, clips_run
 from studio.jobs import Job, Jobs, View
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import follow_event, generate_event, on_the_page
 from ui.page import build_page
 from ui.results import gallery_view as shelf
-from ui.words.refusals import as_numbered, page_words
+from ui.words.refusals import page_words, renumber_unit
 
 
 def asked(prompt: str, *, seed: int = 7, steps: int = 3) -> GenerationRequest:
@@ -135,7 +135,7 @@ def test_refusals_and_faults_are_the_job_s_to_tell(caplog):
         raise UserError(Fault("unit.so", "controls", "be so", "that", "Change it", place=(1, "weight")))
 
     run = clips_run(make_clip, build, lambda clip: clip)
-    fault = ended(jobs.find(jobs.start(run, partial(as_numbered, numbers=[3])))).fault
+    fault = ended(jobs.find(jobs.start(run, partial(renumber_unit, numbers=[3])))).fault
     assert fault.in_words(page_words("en")) == "Unit 3 weight must be so, got that. Change it."
 
 
@@ -184,7 +184,7 @@ def test_the_engine_runs_in_the_context_of_the_call_that_started_the_job():
 
 def test_runs_take_turns_in_the_order_they_came_and_say_their_place():
     engine = FakeEngine(step_s=0.02)
-    jobs, make_clip = Jobs(), OneDevice().alone(engine.make_clip)
+    jobs, make_clip = Jobs(), DeviceQueue().exclusive(engine.make_clip)
     found = []
     for number in range(3):
         found.append(started(jobs, run_of(make_clip, asked(f"clip {number}", steps=20))))
@@ -196,8 +196,8 @@ def test_runs_take_turns_in_the_order_they_came_and_say_their_place():
 
 
 def test_who_leaves_the_line_or_fails_lets_the_next_one_go(tmp_path):
-    engine, device = FakeEngine(step_s=0.02), OneDevice()
-    make = device.alone(engine.make_clip)
+    engine, device = FakeEngine(step_s=0.02), DeviceQueue()
+    make = device.exclusive(engine.make_clip)
     first = make(asked("slow"), tmp_path)
     next(first)
     second = make(asked("x"), tmp_path)
@@ -213,7 +213,7 @@ def test_who_leaves_the_line_or_fails_lets_the_next_one_go(tmp_path):
 
 def test_the_page_and_the_endpoints_wait_in_the_same_line():
     engine = FakeEngine(step_s=0.02)
-    page = build_page(OneDevice().alone(engine.make_clip))
+    page = build_page(DeviceQueue().exclusive(engine.make_clip))
     event = generate_event(page)
     (endpoint,) = (event for event in page.fns.values() if event.name == "txt2vid")
     event.fn(*on_the_page(event, prompt="from the page", num_inference_steps=20))
@@ -242,17 +242,17 @@ def test_the_newest_preview_stays_until_the_clip_is_finished():
     job = Job(Path(), "", {})
     preview = np.zeros((8, 4, 4, 3), np.uint8)
     for shown in (preview, None):
-        job.take(Told(Progress(Stage.DENOISE, 1, 9, preview=shown), 7))
+        job.take(RunEvent(Progress(Stage.DENOISE, 1, 9, preview=shown), 7))
         assert job.view.preview is preview
-    job.take(Told(Clip((), "{}", 1, 0), 7))
+    job.take(RunEvent(Clip((), "{}", 1, 0), 7))
     assert job.view.preview is None
 
 
 def test_two_visitors_at_once_see_and_keep_only_their_own(tmp_path, monkeypatch):
     gallery = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "own_gallery", lambda: gallery)
+    monkeypatch.setattr(shelf, "default_gallery", lambda: gallery)
     engine = FakeEngine(step_s=0.05)
-    page = build_page(OneDevice().alone(engine.make_clip))
+    page = build_page(DeviceQueue().exclusive(engine.make_clip))
     event, visitors = generate_event(page), {"blue": new_visitor(), "green": new_visitor()}
     ids = {}
     for prompt, visitor in visitors.items():
@@ -331,7 +331,7 @@ def test_a_draft_s_way_to_its_clip_in_full_is_there_after_a_reload():
 
 def test_a_clip_that_is_finished_while_nobody_looks_is_kept_once(tmp_path, monkeypatch):
     gallery = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "own_gallery", lambda: gallery)
+    monkeypatch.setattr(shelf, "default_gallery", lambda: gallery)
     page, visitor = build_page(FakeEngine(step_s=0).make_clip), new_visitor()
     event = generate_event(page)
     job_id = event.fn(*on_the_page(event, prompt="x", visitor=visitor))

@@ -23,7 +23,7 @@ from ui.charts.falloff_chart import hold_html
 from ui.inputs.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
 from ui.inputs.modes import preview_fields, request_fields
 from ui.inputs.source_size import size_like
-from ui.inputs.vid2vid import _source_told
+from ui.inputs.vid2vid import _describe_source
 from ui.page import build_page
 
 
@@ -120,15 +120,15 @@ def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_f
 
 
 def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
-    told, frames, fps, painted = _source_told(clip(uploads), None, 1, 2)
+    told, frames, fps, painted = _describe_source(clip(uploads), None, 1, 2)
     assert "64 × 48 pixels, 10 frames, 12.5 frames per second, 0.8\N{NO-BREAK SPACE}s. 5 of them are used." in told
     assert (frames, fps) == (5, 6.25)
     assert painted["background"].shape == (48, 64, 3)
     assert GenerationRequest.build(fps=float(Fraction(30000, 1001))).fps == Fraction(30000, 1001)
-    refused, *others = _source_told(clip(uploads), None, 99, 1)
+    refused, *others = _describe_source(clip(uploads), None, 99, 1)
     assert "source_start must be below the length of the clip (10 frames), got 99." in refused
     assert others == [gr.skip()] * 3
-    _, _, fast, _ = _source_told(clip(uploads, 4, Fraction(240)), None, 0, 1)
+    _, _, fast, _ = _describe_source(clip(uploads, 4, Fraction(240)), None, 0, 1)
     assert fast == 120
 
 

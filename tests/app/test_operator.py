@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.version import VERSION
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
 from studio.self_test import studio_facts
 from tests.app.conftest import served
@@ -47,8 +47,8 @@ def url(engine, jobs):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MAX_FRAMES": "32", "MAX_CLIPS": "3", "MAX_PER_VISITOR": str(MOST)}.items():
             patch.setenv(name, value)
-        device = OneDevice()
-        page = build_page(device.alone(engine.make_clip), jobs=jobs)
+        device = DeviceQueue()
+        page = build_page(device.exclusive(engine.make_clip), jobs=jobs)
         with served(page, jobs=jobs, device=device) as address:
             yield address
 

@@ -7,7 +7,7 @@ from pipelines.plan.events import Clip, Progress, Stage
 from pipelines.plan.planner.costs import cost_of
 from pipelines.plan.planner.estimate import estimate
 from pipelines.plan.planner.machine import this_machine
-from pipelines.plan.planner.pace import recorded
+from pipelines.plan.planner.pace import read_runs
 from studio.engine import build_request, make_clip
 
 SMALL = {"base_model": "demo", "prompt": "a red circle", "num_frames": 4, "num_inference_steps": 4, "seed": 1}
@@ -27,7 +27,7 @@ def test_a_clip_is_recorded_with_the_windows_it_had(more, tmp_path):
     request = build_request(**SMALL | {"width": 64, "height": 64} | more)
     assert estimate(request).is_rough
     events = list(make_clip(request, tmp_path))
-    (run,) = recorded(this_machine(), "demo")
+    (run,) = read_runs(this_machine(), "demo")
     told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
     assert run.cost == cost_of(request)
     assert run.cost.calls == len(told) == told[-1].total
@@ -57,7 +57,7 @@ def test_what_comes_behind_the_engine_is_told_measured_and_stopped(tmp_path):
     notes = [event.note for event in told if event.stage is Stage.WRITE]
     assert notes[:2] == ["Finishing the MP4", "Finishing the GIF"]
     assert "Making the GIF smaller, frame 16 of 16" in notes
-    (run,) = recorded(this_machine(), "demo")
+    (run,) = read_runs(this_machine(), "demo")
     assert set(run.rates) >= {"match colours", "between flow", "enlarge lanczos", "write MP4", "finish GIF"}
     assert all(rate > 0 for rate in run.rates.values())
     found = estimate(request)

@@ -11,10 +11,10 @@ from PIL import Image
 
 from pipelines.plan.events import Clip, Progress, Stage
 from pipelines.plan.settings import CHECKPOINT_DIR
-from studio.job_runs import Told
+from studio.job_runs import RunEvent
 from studio.jobs import View
 from ui.parts.progress import preview_html
-from ui.results.results import _finished, cancelled_in_words, place_results
+from ui.results.results import _finished_update, describe_cancelled, place_results
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from ui.results.results import _finished, cancelled_in_words, place_results
 def test_the_first_file_that_can_be_shown_is_and_all_are_listed(names, shown, listed):
     with gr.Blocks():
         results = place_results(gr.Button(), gr.Button(), gr.Button())
-    update = _finished(results, Clip(tuple(map(Path, names)), "{}", 3, seconds=1), seed=1)
+    update = _finished_update(results, Clip(tuple(map(Path, names)), "{}", 3, seconds=1), seed=1)
     assert (update[results.video]["value"], update[results.picture]["value"]) == shown
     assert (update[results.video]["visible"], update[results.picture]["visible"]) == tuple(bool(name) for name in shown)
     assert update[results.files]["value"] == names
@@ -49,11 +49,11 @@ def test_a_preview_is_one_strip_of_its_frames_and_says_their_size():
     assert np.abs(np.asarray(strip.convert("RGB")).astype(int) - frames.reshape(48, 24, 3)).max() < 40
 
 
-def clip_at(stage, *, asked="{}", seed=7):
-    return Told(Progress(stage, 3, 25), seed, asked=asked)
+def clip_at(stage, *, request_json="{}", seed=7):
+    return RunEvent(Progress(stage, 3, 25), seed, request_json=request_json)
 
 
-FINISHED = Told(Clip((Path("a.mp4"),), "{}", 3, seconds=1), 6, goes_on=True, asked="{}")
+FINISHED = RunEvent(Clip((Path("a.mp4"),), "{}", 3, seconds=1), 6, goes_on=True, request_json="{}")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ FINISHED = Told(Clip((Path("a.mp4"),), "{}", 3, seconds=1), 6, goes_on=True, ask
             "Cancelled. Finished clips were kept: 1. The same settings with seed 7 make the clip after all.",
         ),
         (View(FINISHED, finished=(FINISHED,)), True, "Cancelled. Finished clips were kept: 1."),
-        (View(clip_at(Stage.LOAD, asked="")), True, "Cancelled. Nothing was kept."),
+        (View(clip_at(Stage.LOAD, request_json="")), True, "Cancelled. Nothing was kept."),
     ],
 )
 def test_after_a_cancel_it_says_what_was_kept_and_how_to_go_on(monkeypatch, tmp_path, view, keeps_steps, words):
     monkeypatch.setenv(CHECKPOINT_DIR, str(tmp_path) if keeps_steps else "")
-    assert cancelled_in_words(view) == words
-    assert "Seed 7" in cancelled_in_words(View(clip_at(Stage.DENOISE, seed=7)), "de")
+    assert describe_cancelled(view) == words
+    assert "Seed 7" in describe_cancelled(View(clip_at(Stage.DENOISE, seed=7)), "de")

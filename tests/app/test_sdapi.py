@@ -26,7 +26,7 @@ from api.web.endpoint import clip_endpoint
 from media.pictures import to_rgb
 from media.read import probe
 from studio.device_leases import RefusedError
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.engine import make_clip
 from studio.modes import Mode
 from studio.stored_inputs import input_store
@@ -51,7 +51,7 @@ def fake() -> FakeEngine:
 
 @pytest.fixture(scope="module")
 def port(fake) -> Iterator[int]:
-    alone = OneDevice().alone(fake.make_clip)
+    alone = DeviceQueue().exclusive(fake.make_clip)
     number = free_port()
     with served(build_page(alone), server_port=number, routers=[sdapi_router(alone)]):
         yield number

@@ -6,9 +6,9 @@ import torch
 from diffusers import AnimateDiffVideoToVideoPipeline
 
 from pipelines.engine.denoise import build_scheduler, denoise
-from pipelines.engine.encode import encode_frames, finished
+from pipelines.engine.encode import encode_frames, run_to_end
 from pipelines.engine.generate import generate
-from pipelines.engine.init_latents import begin
+from pipelines.engine.init_latents import prepare_latents
 from pipelines.engine.latents import initial_noise, seeded_generator
 from pipelines.engine.models import Components, ModelStore, applied
 from pipelines.plan.choices import MotionNorm, Scheduler
@@ -68,12 +68,17 @@ def test_a_source_clip_is_remade_as_stock_does(components, clip, scheduler):
         scheduler=scheduler, source_video=SOURCE, strength=0.6, motion_norm=MotionNorm.DIFFUSERS, num_inference_steps=6
     )
     ours_scheduler = build_scheduler(request, components.scheduler_config)
-    start = finished(begin(request, ClipInputs(source=clip), components.vae, ours_scheduler))
+    start = run_to_end(prepare_latents(request, ClipInputs(source=clip), components.vae, ours_scheduler))
     assert start.state.step == 3
     text = encode(components, request.prompt, "")
     with applied(components, request):
         *_, last = denoise(
-            request, unet=components.unet, scheduler=ours_scheduler, text=text, state=start.state, kept=start.kept
+            request,
+            unet=components.unet,
+            scheduler=ours_scheduler,
+            text=text,
+            state=start.state,
+            known_region=start.known_region,
         )
     generator = torch.Generator()
     generator.set_state(start.state.generator_state)
@@ -104,7 +109,7 @@ def test_a_source_clip_is_remade_as_stock_does(components, clip, scheduler):
 def test_the_noised_source_is_what_the_sampler_makes_of_it(components, clip):
     request = request_for(source_video=SOURCE, strength=0.6)
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = finished(begin(request, ClipInputs(source=clip), components.vae, scheduler)).state
+    found = run_to_end(prepare_latents(request, ClipInputs(source=clip), components.vae, scheduler)).state
     clean = encode_frames(components.vae, request, clip, range(8))
     noise = initial_noise(seeded_generator(5), num_frames=8, height=SIDE, width=SIDE)
     assert torch.equal(found.latents, scheduler.add_noise(clean, noise, scheduler.timesteps[2:3]))
@@ -137,7 +142,7 @@ def test_the_blend_is_the_seed_programs(components, ends):
         first_frame=FIRST, last_frame=LAST, noise_floor=0, exact_ends=False, strength=1, num_frames=48
     )
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = finished(begin(request, ends, components.vae, scheduler)).state.latents
+    found = run_to_end(prepare_latents(request, ends, components.vae, scheduler)).state.latents
     first, last = (encode_frames(components.vae, request, one, [0]) for one in (ends.first_frame, ends.last_frame))
     generator = seeded_generator(5)
     noise, noising = (initial_noise(generator, num_frames=48, height=SIDE, width=SIDE) for _ in range(2))

@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from pipelines.engine.weights import digests, downloads, transfers
-from pipelines.engine.weights.downloads import fetch, following
+from pipelines.engine.weights.downloads import fetch, track_downloads
 from pipelines.engine.weights.hub_answers import PASSING, HubAnswer, HubError
 from pipelines.plan import catalog
 from pipelines.plan.catalog_entries import PublishedFile
@@ -49,7 +49,7 @@ def get() -> Path:
 def followed(work: Callable[[], Path]) -> tuple[list[Progress], Path]:
     """What was told, and what came of it."""
     told: list[Progress] = []
-    events = following(work)
+    events = track_downloads(work)
     while True:
         try:
             told.append(next(events))
@@ -78,8 +78,8 @@ def test_a_download_is_told_of_until_it_is_whole():
 
 def test_large_numbers_can_be_read():
     watch = downloads._Watch()
-    watch.tell("v3_sd15_mm.ckpt", 412_000_000, 1_672_000_000)
-    assert watch.told.get().note == "Downloading v3_sd15_mm.ckpt: 412 of 1,672 MB"
+    watch.report("v3_sd15_mm.ckpt", 412_000_000, 1_672_000_000)
+    assert watch.events.get().note == "Downloading v3_sd15_mm.ckpt: 412 of 1,672 MB"
 
 
 @pytest.mark.usefixtures("hub")
@@ -96,7 +96,7 @@ def test_what_the_work_raises_comes_out(hub: StandInHub):
 
 def test_a_stopped_download_goes_on_where_it_was_even_in_another_process(hub: StandInHub, tmp_path):
     hub.pausing.add(FILE)
-    events = following(get)
+    events = track_downloads(get)
     there = next(event.step for event in events if event.step)
     hub.go_on.set()
     events.close()
@@ -260,7 +260,7 @@ def test_the_hub_s_own_pause_is_kept_and_told(hub: StandInHub):
 
 def test_waiting_for_the_hub_can_be_cancelled(hub: StandInHub):
     hub.refusal = Refusal(429, headers={"Retry-After": "80"})
-    events = following(get)
+    events = track_downloads(get)
     assert next(events).note == "The Hub is busy: asking again in 80 s"
     start = time.monotonic()
     events.close()

@@ -8,7 +8,7 @@ import torch
 from diffusers.pipelines.free_init_utils import FreeInitMixin
 
 from pipelines.engine.denoise import DenoiseState
-from pipelines.engine.free_init import low_pass, renewed_noise
+from pipelines.engine.free_init import low_pass, renew_noise
 from pipelines.engine.latents import clip_noise, seeded_generator
 from pipelines.engine.models import ModelStore
 from pipelines.plan.choices import FreeInitFilter, NoiseLayout, Scheduler
@@ -108,7 +108,7 @@ def test_a_stop_of_zero_leaves_pure_noise(name: str, stop: str):
     asked = request(free_init_filter=name, **{stop: 0})
     assert not low_pass(asked, 6, 8, 8).any()
     clean = torch.ones(1, 4, 6, 8, 8)
-    found = renewed_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+    found = renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
     assert torch.equal(found, clip_noise(asked, seeded_generator(9), iteration=1))
 
 
@@ -117,7 +117,7 @@ def test_what_never_changes_in_a_clip_is_in_the_next_noise(name: str):
     asked = request(free_init_filter=name)
     still = torch.full((1, 4, 6, 8, 8), 3.0)
     with_clip, without = (
-        renewed_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+        renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
         for clean in (still, torch.zeros_like(still))
     )
     torch.testing.assert_close(with_clip - without, ALPHAS[-1] ** 0.5 * still)
@@ -135,7 +135,7 @@ def test_noise_is_mixed_as_in_diffusers(name: str):
     expected = stock._apply_freq_filter(
         noised, fresh, stock._get_free_init_freq_filter(clean.shape, "cpu", name, 4, 0.25, 0.25)
     )
-    found = renewed_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+    found = renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

@@ -7,10 +7,10 @@ from torch.nn.functional import interpolate
 
 from pipelines.engine import checkpoint
 from pipelines.engine.denoise import DenoiseState, build_scheduler
-from pipelines.engine.encode import finished
+from pipelines.engine.encode import run_to_end
 from pipelines.engine.generate import generate
-from pipelines.engine.hires import inputs_of
-from pipelines.engine.init_latents import begin_again
+from pipelines.engine.hires import resize_inputs
+from pipelines.engine.init_latents import prepare_hires_latents
 from pipelines.engine.latents import clip_noise
 from pipelines.engine.models import Components, ModelStore
 from pipelines.plan.clip_inputs import ClipInputs
@@ -57,7 +57,7 @@ def begun(request: GenerationRequest, components: Components) -> tuple[torch.Ten
     latents = torch.randn(1, 4, 6, 8, 8, generator=generator)
     before = DenoiseState(4, latents, generator.get_state())
     scheduler = build_scheduler(second, components.scheduler_config)
-    state = finished(begin_again(second, ClipInputs(), components.vae, scheduler, before)).state
+    state = run_to_end(prepare_hires_latents(second, ClipInputs(), components.vae, scheduler, before)).state
     return latents, clip_noise(second, generator), state
 
 
@@ -104,7 +104,7 @@ def test_what_control_units_follow_is_brought_to_the_size_of_each_pass():
     clip = noise_clip(6, width=96, height=96)
     sizes = []
     for one in passes_of(two_passes()):
-        followed = inputs_of(one, ClipInputs(controls=(clip,))).controls[0]
+        followed = resize_inputs(one, ClipInputs(controls=(clip,))).controls[0]
         sizes.append((followed.width, followed.height, followed.frames([2, 0]).shape, followed.num_frames))
     assert sizes == [(64, 64, (2, 64, 64, 3), 6), (96, 96, (2, 96, 96, 3), 6)]
 

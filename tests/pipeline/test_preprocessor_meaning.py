@@ -150,7 +150,7 @@ def test_openpose(frame, build, monkeypatch):
         detector(estimator)(frame, **SIZES)
         theirs = list(network.seen)
         network.seen.clear()
-        monkeypatch.setattr(pose_networks, "_part", lambda *_, place: estimator if place == 0 else None)
+        monkeypatch.setattr(pose_networks, "_load_estimator", lambda *_, place: estimator if place == 0 else None)
         build("openpose", network)(frame[None])
     assert len(theirs) == len(network.seen) >= 1
     for found, expected in zip(network.seen, theirs, strict=True):

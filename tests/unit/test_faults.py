@@ -14,7 +14,7 @@ from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.request_fields.units import ControlUnit
-from ui.words.refusals import PageWords, as_numbered
+from ui.words.refusals import PageWords, renumber_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "controlnet", "finishing", "media", "pipelines", "studio", "ui")
@@ -107,7 +107,7 @@ def test_a_request_s_fault_says_field_place_code_and_limit(values, code, place, 
 def test_units_have_their_numbers_on_the_page():
     fault = Fault("unit.so", "controls", "be so", "that", "Change it", place=(2, "weight"))
     assert PageWords("en", [1, 3]).sentence(fault) == "Unit 3 weight must be so, got that. Change it."
-    assert as_numbered(fault, [1]).place == (2, "weight")
+    assert renumber_unit(fault, [1]).place == (2, "weight")
 
 
 def test_every_rule_that_visitors_may_break_has_a_german_sentence():

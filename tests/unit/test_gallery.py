@@ -11,7 +11,7 @@ import pytest
 
 from media.input_files import BadInputError
 from pipelines.plan.errors import UserError
-from studio.gallery import Gallery, is_visitor, new_visitor, own_gallery
+from studio.gallery import Gallery, default_gallery, is_visitor, new_visitor
 
 DAY = 24 * 3600
 
@@ -152,16 +152,16 @@ def test_all_clips_come_as_one_bounded_zip(gallery, visitor, tmp_path):
 def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch, visitor):
     monkeypatch.setenv("GALLERY_DIR", str(tmp_path / "kept"))
     monkeypatch.setenv("GALLERY_MAX_DAYS", "0.5")
-    own_gallery.cache_clear()
+    default_gallery.cache_clear()
     try:
-        own_gallery().add(visitor, [clip(tmp_path)], "{}")
+        default_gallery().add(visitor, [clip(tmp_path)], "{}")
         assert (tmp_path / "kept" / visitor).is_dir()
         monkeypatch.setenv("GALLERY_MAX_GB", "lots")
-        own_gallery.cache_clear()
+        default_gallery.cache_clear()
         with pytest.raises(UserError, match="GALLERY_MAX_GB must be "):
-            own_gallery()
+            default_gallery()
     finally:
-        own_gallery.cache_clear()
+        default_gallery.cache_clear()
 
 
 def test_an_entry_that_can_not_be_emptied_is_gone_all_the_same(gallery, visitor, tmp_path, monkeypatch):

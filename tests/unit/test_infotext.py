@@ -8,7 +8,7 @@ import pytest
 from api.recipes.infotext import fields_of_infotext, is_infotext
 from api.recipes.infotext_parts import MAX_CHARACTERS, parse_infotext
 from api.recipes.model_names import model_named
-from api.recipes.webui_args import faults_of_seed, fields_of_seed
+from api.recipes.webui_args import faults_of_args, fields_of_args
 from pipelines.plan.choices import ClosedLoop, HiresMethod, Interpolation, Reverse, Scheduler
 from pipelines.plan.errors import InvalidRequestError, UserError
 from studio.modes import Mode
@@ -180,7 +180,7 @@ def test_arguments_become_fields():
         "latent_power": 2,
         "latent_scale_last": 16.5,
     }
-    fields, notes = fields_of_seed(args)
+    fields, notes = fields_of_args(args)
     assert fields["reverse"] is Reverse.DROP_BOTH
     assert fields["interpolation"] is Interpolation.FILM
     assert (fields["interpolation_frames"], fields["keep_duration"]) == (round((30 * 3 - 30) / 29), False)
@@ -203,18 +203,18 @@ def test_arguments_become_fields():
     ],
 )
 def test_no_frames_mean_a_window_or_the_source(args, frames):
-    assert fields_of_seed(args)[0].get("num_frames") == frames
+    assert fields_of_args(args)[0].get("num_frames") == frames
 
 
 @pytest.mark.parametrize(("times", "between"), [(2, 1), (3, 2), (4, 3), (5, 4), (8, 7), (10, 10)])
 def test_frames_between_are_counted_as_the_host_counts(times, between):
-    fields, _ = fields_of_seed({"video_length": 16, "interp": "FILM", "interp_x": times})
+    fields, _ = fields_of_args({"video_length": 16, "interp": "FILM", "interp_x": times})
     assert fields["interpolation_frames"] == between
 
 
 def test_no_frames_between_where_the_host_adds_none():
     for args in ({"interp_x": 1}, {"video_length": 1}):
-        assert fields_of_seed({"video_length": 16, "interp": "FILM"} | args)[0]["interpolation"] is Interpolation.OFF
+        assert fields_of_args({"video_length": 16, "interp": "FILM"} | args)[0]["interpolation"] is Interpolation.OFF
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,9 @@ def test_no_frames_between_where_the_host_adds_none():
     ],
 )
 def test_a_wrong_argument_is_named(key, value):
-    assert list(faults_of_seed({key: value, "stride": 1})) == [key]
+    assert list(faults_of_args({key: value, "stride": 1})) == [key]
     with pytest.raises(InvalidRequestError, match=rf"^AnimateDiff {key} must "):
-        fields_of_seed({key: value})
+        fields_of_args({key: value})
 
 
 @pytest.mark.parametrize(

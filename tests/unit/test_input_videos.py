@@ -194,19 +194,19 @@ def test_of_a_video_without_one_good_picture_only_the_beginning_is_looked_at(tmp
     path.write_bytes(data)
     with pytest.raises(FFmpegError) as whole:
         list_video(path, max_frames=2_000)
-    monkeypatch.setattr("media.video.MAX_SAID_BYTES", 10_000)
+    monkeypatch.setattr("media.video.MAX_MESSAGE_BYTES", 10_000)
     children = psutil.Process().children()
     with pytest.raises(FFmpegError) as ended:
         list_video(path, max_frames=2_000)
-    assert len(whole.value.said) > 200_000  # of 2,000 frames
-    assert 10_000 < len(ended.value.said) < 80_000  # of some, then ffmpeg was ended
+    assert len(whole.value.messages) > 200_000  # of 2,000 frames
+    assert 10_000 < len(ended.value.messages) < 80_000  # of some, then ffmpeg was ended
     assert psutil.Process().children() == children
 
 
 def test_an_ffmpeg_that_is_not_ready_in_time_is_ended():
     endless = ("-re", "-f", "lavfi", "-i", "color", "-f", "null", "-")
     with pytest.raises(FFmpegError, match="exit status -9"):
-        run_bounded(*endless, max_said=1_000, timeout_s=0.1)
+        run_bounded(*endless, max_message_bytes=1_000, timeout_s=0.1)
 
 
 BAD_VIDEOS = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from api.recipes.comfy_names import WIDGETS
-from api.recipes.webui_args import ARGUMENT_FIELDS, fields_of_seed
+from api.recipes.webui_args import ARGUMENT_FIELDS, fields_of_args
 from api.recipes.webui_names import ARGUMENT_LABELS
 from pipelines.plan.request import GenerationRequest
 from scripts.names_table import label_of, names_page
@@ -26,5 +26,5 @@ def test_every_name_of_ours_is_a_field():
 
 def test_what_is_read_of_arguments_is_what_the_page_says():
     given = {"fps": 12, "batch_size": 20, "stride": 2, "overlap": 5, "video_length": 40, "closed_loop": "A"}
-    fields, _ = fields_of_seed(given)
+    fields, _ = fields_of_args(given)
     assert set(fields) >= {ARGUMENT_FIELDS[key] for key in given}

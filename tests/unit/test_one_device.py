@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipelines.plan.events import Progress, Stage
 from pipelines.plan.request import GenerationRequest
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 
 REQUEST = GenerationRequest(seed=1)
 
@@ -15,7 +15,7 @@ def two_steps(_request, _folder):
 
 
 def test_a_second_clip_waits_and_tells_so_until_the_first_is_finished():
-    make = OneDevice().alone(two_steps)
+    make = DeviceQueue().exclusive(two_steps)
     one, other = make(REQUEST, Path()), make(REQUEST, Path())
     assert next(one) == "first"
     assert next(other) == Progress(Stage.WAIT, 0, 1, note="1 clip is ahead")
@@ -24,7 +24,7 @@ def test_a_second_clip_waits_and_tells_so_until_the_first_is_finished():
 
 
 def test_what_is_closed_while_it_runs_or_waits_makes_room_for_the_next():
-    make = OneDevice().alone(two_steps)
+    make = DeviceQueue().exclusive(two_steps)
     runs, waits, last = (make(REQUEST, Path()) for _ in range(3))
     assert next(runs) == "first"
     assert next(waits).note == "1 clip is ahead"
@@ -36,15 +36,15 @@ def test_what_is_closed_while_it_runs_or_waits_makes_room_for_the_next():
 
 
 def test_an_engine_that_fails_gives_the_device_back():
-    device = OneDevice()
+    device = DeviceQueue()
 
     def failing(_request, _folder):
         yield "begun"
         raise RuntimeError
 
-    broken = device.alone(failing)(REQUEST, Path())
+    broken = device.exclusive(failing)(REQUEST, Path())
     next(broken)
-    waits = device.alone(two_steps)(REQUEST, Path())
+    waits = device.exclusive(two_steps)(REQUEST, Path())
     try:
         next(broken)
     except RuntimeError:

@@ -10,7 +10,7 @@ import pytest
 from pipelines.plan.events import Stage
 from pipelines.plan.planner.costs import Cost
 from pipelines.plan.planner.machine import Machine
-from pipelines.plan.planner.pace import ASSUMED, KEPT_RUNS, Run, fitted, in_memory, pace_of, record, recorded
+from pipelines.plan.planner.pace import ASSUMED, KEPT_RUNS, Run, fitted, in_memory, pace_of, read_runs, record
 from pipelines.plan.planner.tasks import Task
 
 CPU = Machine("cpu", "bfloat16", 1)
@@ -33,8 +33,8 @@ def test_runs_come_back_as_they_were_and_only_the_last_are_kept():
     runs = [run(calls=number) for number in range(1, KEPT_RUNS + 4)]
     for one in runs:
         record(CPU, "demo", one)
-    assert recorded(CPU, "demo") == runs[-KEPT_RUNS:]
-    assert recorded(CPU, "sd15") == recorded(Machine("cpu", "float32", 1), "demo") == []
+    assert read_runs(CPU, "demo") == runs[-KEPT_RUNS:]
+    assert read_runs(CPU, "sd15") == read_runs(Machine("cpu", "float32", 1), "demo") == []
 
 
 def test_one_run_is_met_exactly():
@@ -93,7 +93,7 @@ def test_garbage_is_as_good_as_nothing_and_can_be_written_over(cache, garbage):
     cache.write_bytes(garbage)
     assert pace_of(CPU, "demo") == ASSUMED["cpu"]
     record(CPU, "demo", run())
-    assert len(recorded(CPU, "demo")) == 1
+    assert len(read_runs(CPU, "demo")) == 1
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "3", None, True])
@@ -102,14 +102,14 @@ def test_a_run_with_an_impossible_number_is_passed_over(cache, value):
     told = json.loads(cache.read_text())
     told["runs"]["cpu bfloat16 1 demo"][0]["denoise_s"] = value
     cache.write_text(json.dumps(told))
-    assert recorded(CPU, "demo") == []
+    assert read_runs(CPU, "demo") == []
 
 
 def test_a_folder_that_cannot_be_written_is_no_failure(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     record(CPU, "demo", run())
-    assert recorded(CPU, "demo") == []
+    assert read_runs(CPU, "demo") == []
 
 
 def test_models_are_in_memory_only_in_the_process_of_the_last_clip():
@@ -126,7 +126,7 @@ def test_a_run_with_impossible_rates_is_passed_over(cache, rates):
     told = json.loads(cache.read_text())
     told["runs"]["cpu bfloat16 1 demo"][0]["rates"] = rates
     cache.write_text(json.dumps(told))
-    assert recorded(CPU, "demo") == []
+    assert read_runs(CPU, "demo") == []
 
 
 def test_a_task_is_as_fast_as_it_was_with_any_model_and_one_outlier_changes_nothing():

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.plan import catalog
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.presets import PRESETS, preset_values, presets_for, wanted_lora
+from pipelines.plan.presets import PRESETS, preset_values, presets_for, required_lora
 from pipelines.plan.request import GenerationRequest
 
 OFFERED = [(model.id, preset.id) for model in catalog.base_models() for preset in presets_for(model.id)]
@@ -18,7 +18,7 @@ def test_every_preset_that_is_offered_makes_a_request(base_model, preset):
     (found,) = (one for one in PRESETS if one.id == preset)
     assert tuple(values) == found.sets
     request = GenerationRequest.build(**catalog.complete({"base_model": base_model, "seed": 0} | values))
-    assert {name: getattr(request, name) for name in found.own} == dict(found.own)
+    assert {name: getattr(request, name) for name in found.values} == dict(found.values)
 
 
 def test_only_models_with_a_distilled_module_are_offered_its_presets():
@@ -50,7 +50,7 @@ def test_a_chosen_motion_module_stays_unless_it_was_made_for_few_steps():
 
 def test_the_lora_that_animatelcm_wants_is_one_of_the_catalog():
     module = preset_values("lcm", catalog.STABLE_DIFFUSION)["motion_module"]
-    tag = wanted_lora(module)
+    tag = required_lora(module)
     assert catalog.find_lora(tag.split(":")[1]).family == "sd15"
 
 

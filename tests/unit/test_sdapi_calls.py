@@ -54,7 +54,7 @@ def test_a_full_line_takes_no_more_and_empties():
     may_end.set()
     first.join(10)
     assert calls.count() == 0
-    assert calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: "made").made == ["made"]
+    assert calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: "made").results == ["made"]
 
 
 def test_an_interrupted_call_keeps_the_clips_that_were_finished():
@@ -68,4 +68,4 @@ def test_an_interrupted_call_keeps_the_clips_that_were_finished():
 
     calls = Calls(make)
     outcome = calls.run(OpenCall("txt2img", 3), [REQUEST] * 3, collect)
-    assert (outcome.made, outcome.is_interrupted) == (["made"], True)
+    assert (outcome.results, outcome.is_interrupted) == (["made"], True)

@@ -7,7 +7,7 @@ import pytest
 from pipelines.plan.events import Clip, Progress, Stage
 from pipelines.plan.planner import stopwatch
 from pipelines.plan.planner.machine import this_machine
-from pipelines.plan.planner.pace import recorded
+from pipelines.plan.planner.pace import read_runs
 from pipelines.plan.planner.stopwatch import Meter, timed
 from pipelines.plan.planner.tasks import tasks_of
 from pipelines.plan.request import GenerationRequest
@@ -57,7 +57,7 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
         CLOCK.sleep(NAP)
     assert [replace(one, eta_s=None) if isinstance(one, Progress) else one for one in told] == list(events())
     assert all(one.eta_s is not None and one.eta_s >= 0 for one in told[:-1])
-    (run,) = recorded(this_machine(), "demo")
+    (run,) = read_runs(this_machine(), "demo")
     found = (run.load_s, run.denoise_s, run.drawing_s)
     assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=1e-9)
     assert (run.loaded, run.cost.calls) == (True, 2)
@@ -66,20 +66,20 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
 def test_the_second_clip_of_the_same_models_finds_them_loaded():
     for _ in range(2):
         list(timed(REQUEST, events()))
-    assert [run.loaded for run in recorded(this_machine(), "demo")] == [True, False]
+    assert [run.loaded for run in read_runs(this_machine(), "demo")] == [True, False]
 
 
 @pytest.mark.parametrize("odd", [{"windows": 1}, {"load_total": 50}])
 def test_runs_that_went_on_from_elsewhere_or_downloaded_are_not_kept(odd):
     assert list(timed(REQUEST, events(**odd)))[-1] == CLIP
-    assert recorded(this_machine(), "demo") == []
+    assert read_runs(this_machine(), "demo") == []
 
 
 def test_a_run_that_was_stopped_is_not_kept():
     running = timed(REQUEST, events())
     next(running)
     running.close()
-    assert recorded(this_machine(), "demo") == []
+    assert read_runs(this_machine(), "demo") == []
 
 
 def test_what_is_done_beside_the_networks_is_learned_by_task():
@@ -106,7 +106,7 @@ def test_what_is_done_beside_the_networks_is_learned_by_task():
             yield event
 
     list(timed(request, with_tasks(), meter))
-    (run,) = recorded(this_machine(), "demo")
+    (run,) = read_runs(this_machine(), "demo")
     pixels = {task.name: task.pixels for task in tasks_of(request)}
     took = {name: rate * pixels[name] for name, rate in run.rates.items()}
     expected = {"read": NAP, "preprocess canny": NAP, "between flow": 2 * NAP, "write MP4": 2 * NAP}

@@ -106,5 +106,5 @@ def test_no_refusal_sends_a_file_where_it_was_read_from(field, kind):
 
 
 def test_a_part_of_what_a_field_takes_can_be_wanted():
-    text = str(wrong_kind(WeightsKind.CONTROLNET, field="controls", name="a", wanted=WeightsKind.SPARSE_CTRL))
+    text = str(wrong_kind(WeightsKind.CONTROLNET, field="controls", name="a", expected=WeightsKind.SPARSE_CTRL))
     assert text == "controls must be a SparseCtrl encoder, got 'a', which is a ControlNet. Choose another file."

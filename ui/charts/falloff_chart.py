@@ -1,8 +1,7 @@
-"""A picture of how the first and the last frame of a clip fade: their shares, and the noise's, over the frames."""
+"""Chart of how the first and last frame of a clip fade."""
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -13,8 +12,9 @@ from pipelines.plan.request import GenerationRequest, fields_affecting
 from studio.faults import faults_in_words
 from studio.open_fields import is_open_length
 from ui.parts.events import QUIET
+from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html
-from ui.parts.restored_inputs import KEPT, kept_hash
+from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language
 from ui.words.tables import ENGLISH
@@ -28,19 +28,19 @@ _SOME_PICTURE = "0" * 64
 
 
 def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
-    """Draw anew whenever one of the controls of `HOLD_FIELDS` changes, or a last frame comes or goes."""
-    names = [*HOLD_FIELDS, "last_frame", KEPT]
+    """Redraw the chart when its fields or the last frame change."""
+    names = [*HOLD_FIELDS, "last_frame", RESTORED_HASHES]
     inputs = [controls[name] for name in names]
 
-    def drawn(*values: Any) -> str:
-        given = dict(zip(names, values, strict=True))
+    def redraw(*values: object) -> str:
+        page = PageValues.of(names, values)
         with faults_in_words(page_words()):
-            has_last = bool(given["last_frame"] or kept_hash(given, "last_frame"))
-        return hold_html({name: given[name] for name in HOLD_FIELDS}, has_last=has_last, language=visitor_language())
+            has_last = bool(page.value("last_frame") or page.restored_hash("last_frame"))
+        return hold_html(page.fields(HOLD_FIELDS), has_last=has_last, language=visitor_language())
 
     gr.on(
         [control.change for control in inputs],
-        drawn,
+        redraw,
         inputs,
         picture,
         queue=False,
@@ -50,11 +50,11 @@ def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     )
 
 
-def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGLISH) -> str:
-    """The picture for values of controls, or the sentence that says which of them breaks its rule.
+def hold_html(values: Mapping[str, object], *, has_last: bool, language: str = ENGLISH) -> str:
+    """Render the chart for control values, or the broken rule.
 
     Args:
-        values: Any of `HOLD_FIELDS`; absent ones are the request's defaults.
+        values: Some of `HOLD_FIELDS`; absent ones are the request's defaults.
         has_last: Whether there is a last frame.
 
     Example:
@@ -63,15 +63,17 @@ def hold_html(values: Mapping[str, Any], *, has_last: bool, language: str = ENGL
     """
     pictures = {"first_frame": _SOME_PICTURE} | ({"last_frame": _SOME_PICTURE} if has_last else {})
     try:
-        given = {name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)}
-        request = GenerationRequest.build(seed=0, **pictures, **given)
+        field_values = {
+            name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)
+        }
+        request = GenerationRequest.build(seed=0, **pictures, **field_values)
     except InvalidRequestError as err:
         return message_html(err.in_words(page_words(language)), is_error=True)
     return draw_hold(hold_weights(request), has_last=has_last, language=language)
 
 
 def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool, language: str = ENGLISH) -> str:
-    """Columns of the frames: the first picture's share below, the last one's above, noise between them.
+    """Draw a column per frame: first share, noise, last share.
 
     Args:
         weights: As `hold_weights` gives them.
@@ -79,17 +81,17 @@ def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool, languag
     """
     count = len(weights)
     places = [round(i * (count - 1) / (MOST_COLUMNS - 1)) for i in range(MOST_COLUMNS)]
-    shown = [weights[place] for place in places] if count > MOST_COLUMNS else weights
-    first = "".join(_column(x, 1 - a, a) for x, (a, _) in enumerate(shown))
-    last = "".join(_column(x, 0, b) for x, (_, b) in enumerate(shown))
+    columns = [weights[place] for place in places] if count > MOST_COLUMNS else weights
+    first = "".join(_column(x, 1 - a, a) for x, (a, _) in enumerate(columns))
+    last = "".join(_column(x, 0, b) for x, (_, b) in enumerate(columns))
     names = ("first", "last") if has_last else ("first",)
-    legend = "".join(f'<span class="{one}">{say(language, f"field.{one}_frame.label")}</span>' for one in names)
+    legend = "".join(f'<span class="{name}">{say(language, f"field.{name}_frame.label")}</span>' for name in names)
     ends = [say(language, "told.hold.frame", frame=frame) for frame in (0, count - 1)]
     return (
         f'<figure class="hold"><figcaption>{legend}'
         f'<span class="noise">{say(language, "told.hold.noise")}</span></figcaption>'
         f'<svg role="img" aria-label="{html.escape(_in_words(weights, language, has_last=has_last))}" '
-        f'viewBox="0 0 {len(shown)} 1" preserveAspectRatio="none">'
+        f'viewBox="0 0 {len(columns)} 1" preserveAspectRatio="none">'
         f'<g class="first">{first}</g><g class="last">{last}</g></svg>'
         f"<p><span>{ends[0]}</span><span>{ends[1]}</span></p></figure>"
     )
@@ -100,10 +102,10 @@ def _column(x: int, top: float, height: float) -> str:
 
 
 def _in_words(weights: Sequence[tuple[float, float]], language: str, *, has_last: bool) -> str:
-    """What a screen reader says: the shares at both ends and in the middle."""
-    told = []
+    """Describe the shares at start, middle and end for screen readers."""
+    parts = []
     for place in sorted({0, len(weights) // 2, len(weights) - 1}):
         first, last = weights[place]
         shares = {"first": f"{first:.0%}", "last": f"{last:.0%}", "noise": f"{1 - first - last:.0%}"}
-        told.append(say(language, f"told.hold.{'both' if has_last else 'only_first'}", frame=place, **shares))
-    return "; ".join(told)
+        parts.append(say(language, f"told.hold.{'both' if has_last else 'only_first'}", frame=place, **shares))
+    return "; ".join(parts)

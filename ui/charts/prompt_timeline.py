@@ -1,8 +1,7 @@
-"""The picture of the prompts' keys on the page, drawn as they are typed."""
+"""Timeline of prompt keys, redrawn as the prompts are typed."""
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -12,19 +11,23 @@ from pipelines.plan.request import GenerationRequest, fields_affecting
 from studio.open_fields import is_open_length
 from ui.charts.timeline_chart import foreign_html, timeline_html
 from ui.parts.events import QUIET
+from ui.parts.updates import Update
 from ui.words.speech import say, visitor_language
 
 _FIELDS = fields_affecting("travel")
 
 
 def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> None:
-    """Draw the keys of the prompts as they are typed; a picture on its way is waited for, then the last is drawn."""
-    drawn = [controls[name] for name in ("prompt", "negative_prompt", *_FIELDS)]
+    """Redraw the timeline when a prompt or its fields change.
+
+    A drawing on its way is waited for, then the last is made.
+    """
+    inputs = [controls[name] for name in ("prompt", "negative_prompt", *_FIELDS)]
     plain = QUIET | {"preprocess": False}
     gr.on(
-        [control.change for control in drawn],
+        [control.change for control in inputs],
         _timeline,
-        drawn,
+        inputs,
         timeline,
         queue=False,
         trigger_mode="always_last",
@@ -32,8 +35,8 @@ def follow_timeline(controls: Mapping[str, Component], timeline: gr.HTML) -> Non
     )
 
 
-def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> Any:
-    """The keys of both prompts, while the other values can be used, and what in them is no syntax of this app."""
+def _timeline(prompt: str | None, negative_prompt: str | None, *values: object) -> Update:
+    """Render the keys of both prompts and their foreign syntax."""
     language = visitor_language()
     prompts = [
         (name, say(language, f"field.{name}.label"), text or "")
@@ -41,10 +44,10 @@ def _timeline(prompt: str | None, negative_prompt: str | None, *values: Any) -> 
     ]
     pictures = ""
     with suppress(InvalidRequestError):
-        given = dict(zip(_FIELDS, values, strict=True))
-        if is_open_length(given["num_frames"]):
-            given["num_frames"] = given["context_length"]
-        request = GenerationRequest.build(seed=0, **given)
+        field_values = dict(zip(_FIELDS, values, strict=True))
+        if is_open_length(field_values["num_frames"]):
+            field_values["num_frames"] = field_values["context_length"]
+        request = GenerationRequest.build(seed=0, **field_values)
         pictures = "".join(
             timeline_html(
                 text,

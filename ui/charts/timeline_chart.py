@@ -1,4 +1,4 @@
-"""A prompt that changes over the clip as a picture: keys, holds and blends on a strip, wrong lines marked.
+"""Chart of prompt travel: keys, holds, blends and wrong lines.
 
 The strip is SVG without words, so that it may be stretched to any width; numbers and texts are HTML. Words
 and marks take the page's own colour, so that they can be read in the light and in the dark.
@@ -34,7 +34,7 @@ def timeline_html(
     closed: bool = False,
     language: str = ENGLISH,
 ) -> str:
-    """What a prompt shows when.
+    """Render the timeline of a prompt.
 
     Args:
         prompt, num_frames, field, hold, closed: As `plan_travel` takes them.
@@ -63,7 +63,7 @@ def timeline_html(
 
 
 def foreign_html(prompt: str, *, label: str, language: str = ENGLISH) -> str:
-    """What other programs understand in a prompt and this app does not.
+    """List the syntax of other programs in a prompt.
 
     Args:
         prompt, label, language: As `timeline_html` takes them.
@@ -72,18 +72,21 @@ def foreign_html(prompt: str, *, label: str, language: str = ENGLISH) -> str:
         HTML; nothing where there is none.
     """
     items = "".join(
-        f"<li>{html.escape(say(language, 'told.foreign', label=label, line=found.line))} "
-        f"<mark>{html.escape(found.text)}</mark>, {html.escape(say(language, f'told.dialect.{found.dialect}'))}.</li>"
-        for found in find_foreign(prompt)
+        f"<li>{html.escape(say(language, 'told.foreign', label=label, line=part.line))} "
+        f"<mark>{html.escape(part.text)}</mark>, {html.escape(say(language, f'told.dialect.{part.dialect}'))}.</li>"
+        for part in find_foreign(prompt)
     )
     return f'<ul class="travel foreign" role="status" aria-live="polite">{items}</ul>' if items else ""
 
 
 def _strip(travel: PromptTravel, keys: Sequence[Key], num_frames: int, spoken: str, gradient: str) -> str:
-    """The colours of the texts, and below them a mark for every key, paler where it is held beyond its frames."""
+    """Draw the colours of the texts above marks of the keys.
+
+    Marks are paler where a key is held beyond its frames.
+    """
     stays = list(travel.stays)
     if travel.period:  # the neighbours on the other side of either end
-        stays = [_moved(stays[-1], -travel.period), *stays, _moved(stays[0], travel.period)]
+        stays = [_shift(stays[-1], -travel.period), *stays, _shift(stays[0], travel.period)]
     start, end = stays[0].first, stays[-1].last + 1
     stops = "".join(
         f'<stop offset="{(x - start) / (end - start):.5f}" stop-color="{_colour(stay.text)}"/>'
@@ -91,15 +94,15 @@ def _strip(travel: PromptTravel, keys: Sequence[Key], num_frames: int, spoken: s
         for x in (stay.first, stay.last + 1)
     )
     held = "".join(_mark(stay.first, stay.last, 0.4) for stay in stays)
-    named = "".join(_mark(key.first, key.last, 1) for key in keys)
+    marked = "".join(_mark(key.first, key.last, 1) for key in keys)
     return (
         f'<svg viewBox="0 0 {num_frames} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{spoken}">'
         f'<linearGradient id="{gradient}" gradientUnits="userSpaceOnUse" x1="{start}" x2="{end}">{stops}'
-        f'</linearGradient><rect width="{num_frames}" height="{_STRIP}" fill="url(#{gradient})"/>{held}{named}</svg>'
+        f'</linearGradient><rect width="{num_frames}" height="{_STRIP}" fill="url(#{gradient})"/>{held}{marked}</svg>'
     )
 
 
-def _moved(stay: Stay, frames: int) -> Stay:
+def _shift(stay: Stay, frames: int) -> Stay:
     return Stay(stay.first + frames, stay.last + frames, stay.text)
 
 
@@ -109,7 +112,7 @@ def _mark(first: int, last: int, opacity: float) -> str:
 
 
 def _numbers(keys: Sequence[Key], num_frames: int) -> str:
-    """Frame numbers below the keys, those left out that would run into the one before."""
+    """List frame numbers below the keys, without overlaps."""
     labels, free_from = [], 0.0
     for key in keys:
         place = (key.first + 0.5) / num_frames
@@ -120,34 +123,34 @@ def _numbers(keys: Sequence[Key], num_frames: int) -> str:
 
 
 def _texts(travel: PromptTravel, script: Script, language: str) -> str:
-    """Every key's frames and text, with the colour it has on the strip."""
+    """List every key's frames and text with its colour."""
     items = "".join(
         f'<li><i style="background:{_colour(travel.texts.index(script.whole_text(key)))}"></i>'
-        f"<b>{_frames(key, language)}</b> <span>{html.escape(_cut(key.text, _TEXT_SHOWN))}</span></li>"
+        f"<b>{_frames(key, language)}</b> <span>{html.escape(_shorten(key.text, _TEXT_SHOWN))}</span></li>"
         for key in script.keys
     )
     return f'<ol tabindex="0" aria-label="{say(language, "told.timeline.keys")}">{items}</ol>'
 
 
 def _faults(lines: Sequence[str], faults: Sequence[LineFault], field: str, language: str) -> str:
-    items = [_marked(fault, lines[fault.line - 1], field, language) for fault in faults[:_MOST_FAULTS]]
+    items = [_fault_item(fault, lines[fault.line - 1], field, language) for fault in faults[:_MOST_FAULTS]]
     if len(faults) > _MOST_FAULTS:
         items.append(f"<li>{say(language, 'told.timeline.more', count=len(faults) - _MOST_FAULTS)}</li>")
     return f'<ul class="faults" role="status" aria-live="polite">{"".join(items)}</ul>'
 
 
-def _marked(fault: LineFault, line: str, field: str, language: str) -> str:
-    """The wrong line with the wrong part marked, and the sentence that says what is wrong."""
+def _fault_item(fault: LineFault, line: str, field: str, language: str) -> str:
+    """Render the wrong line, marked, with the reason."""
     start = fault.column - 1
     begin = max(0, start - _BEFORE_FAULT)
     end = start + fault.length
     before, wrong, after = line[begin:start], line[start:end] or "\N{NO-BREAK SPACE}", line[end : begin + _LINE_SHOWN]
-    shown = f"{html.escape(before)}<mark>{html.escape(_cut(wrong, _LINE_SHOWN))}</mark>{html.escape(after)}"
-    return f"<li><code>{shown}</code> {html.escape(page_words(language).sentence(fault.fault.of(field)))}</li>"
+    marked_line = f"{html.escape(before)}<mark>{html.escape(_shorten(wrong, _LINE_SHOWN))}</mark>{html.escape(after)}"
+    return f"<li><code>{marked_line}</code> {html.escape(page_words(language).sentence(fault.fault.of(field)))}</li>"
 
 
 def _in_words(key: Key, language: str) -> str:
-    return f"{_frames(key, language)} {_cut(key.text, _TEXT_SHOWN)}"
+    return f"{_frames(key, language)} {_shorten(key.text, _TEXT_SHOWN)}"
 
 
 def _frames(key: Key, language: str) -> str:
@@ -159,5 +162,5 @@ def _colour(text: int) -> str:
     return COLOURS[text % len(COLOURS)]
 
 
-def _cut(text: str, length: int) -> str:
+def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,4 +1,4 @@
-"""A picture of the windows: which frames go through the model together, and how much each of them counts.
+"""Chart of context windows and the weights of their frames.
 
 Drawn from the engine's own plan. Bars are SVG in the text's and the accent's colour, words are HTML, so that
 they keep their size and follow the page's theme.
@@ -7,7 +7,6 @@ they keep their size and follow the page's theme.
 import html
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -28,14 +27,14 @@ WINDOW_FIELDS = fields_affecting("windows")
 STEPS_DRAWN = 3
 MOST_FRAMES = 128  # beyond it a frame is narrower than 4 pixels; of a longer clip the beginning is drawn
 MOST_WINDOWS = 16  # a step; more are counted
-MOST_TOLD = 6
+MOST_LISTED = 6
 
 _BAR, _PITCH = 0.8, 1.0
 _FAINTEST = 0.12  # a frame that goes along without counting is seen all the same
 
 
 def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
-    """Draw anew whenever one of the controls of `WINDOW_FIELDS` changes, by hand or with a model."""
+    """Redraw the chart when a field of `WINDOW_FIELDS` changes."""
     inputs = [controls[name] for name in WINDOW_FIELDS]
     gr.on(
         [control.change for control in inputs],
@@ -48,25 +47,25 @@ def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
     )
 
 
-def windows_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
-    """The picture for values of controls, or the sentence that says which of them breaks its rule.
+def windows_html(values: Mapping[str, object], language: str = ENGLISH) -> str:
+    """Render the chart for control values, or the broken rule.
 
     Args:
-        values: Any of `WINDOW_FIELDS`; others are left out, absent ones are the request's defaults.
+        values: Some of `WINDOW_FIELDS`; others are left out, absent ones are the request's defaults.
         language: The visitor's.
     """
     try:
-        given = {name: values[name] for name in WINDOW_FIELDS if name in values}
-        if is_open_length(given.get("num_frames")):
-            given["num_frames"] = given.get("context_length")
-        request = GenerationRequest.build(**given)
+        field_values = {name: values[name] for name in WINDOW_FIELDS if name in values}
+        if is_open_length(field_values.get("num_frames")):
+            field_values["num_frames"] = field_values.get("context_length")
+        request = GenerationRequest.build(**field_values)
     except InvalidRequestError as err:
         return message_html(err.in_words(page_words(language)), is_error=True)
     return draw_windows(request, language)
 
 
 def draw_windows(request: GenerationRequest, language: str = ENGLISH) -> str:
-    """The windows of the first steps, steps with the same windows drawn once.
+    """Draw the windows of the first steps, equal steps once.
 
     Example:
         >>> "together" in draw_windows(GenerationRequest.build(num_frames=16, seed=0))
@@ -74,50 +73,49 @@ def draw_windows(request: GenerationRequest, language: str = ENGLISH) -> str:
     """
     steps = range(min(STEPS_DRAWN, request.num_inference_steps))
     plans = [(step, plan_windows(request, step)) for step in steps]
-    drawn = []
+    steps_html = []
     for windows, same in groupby(plans, key=lambda plan: plan[1]):
         numbers = [step + 1 for step, _ in same]
-        drawn.append(_draw_step(request, numbers, windows, language))
+        steps_html.append(_draw_step(request, numbers, windows, language))
     last = min(request.num_frames, MOST_FRAMES) - 1
     first_and_last = "".join(f"<span>{say(language, 'told.windows.frame', frame=frame)}</span>" for frame in (0, last))
     ends = f"<p>{first_and_last}</p>" if last else ""
-    return (
-        f'<figure class="windows"><figcaption>{_caption(request, language)}</figcaption>{"".join(drawn)}{ends}</figure>'
-    )
+    caption = _caption(request, language)
+    return f'<figure class="windows"><figcaption>{caption}</figcaption>{"".join(steps_html)}{ends}</figure>'
 
 
 def _caption(request: GenerationRequest, language: str) -> str:
     frames, length = request.num_frames, request.context_length
     if frames <= length:
-        told = [say(language, "told.windows.fits")]
-        return " ".join(told + ([say(language, "told.windows.back")] if request.frames_played_back else []))
-    told = [say(language, "told.windows.row")]
+        sentences = [say(language, "told.windows.fits")]
+        return " ".join(sentences + ([say(language, "told.windows.back")] if request.frames_played_back else []))
+    sentences = [say(language, "told.windows.row")]
     if frames > MOST_FRAMES:
-        told.append(say(language, "told.windows.part", frames=frames, drawn=MOST_FRAMES))
-    return " ".join(told)
+        sentences.append(say(language, "told.windows.part", frames=frames, drawn=MOST_FRAMES))
+    return " ".join(sentences)
 
 
 def _draw_step(request: GenerationRequest, numbers: Sequence[int], windows: Sequence[Window], language: str) -> str:
     columns = min(request.num_frames, MOST_FRAMES)
     in_sight = [window for window in windows if any(frame < columns for frame in window.frame_indices)]
-    drawn = in_sight[:MOST_WINDOWS]
+    drawn_windows = in_sight[:MOST_WINDOWS]
     title = say(language, "told.windows.step", step=numbers[0])
     if len(numbers) > 1:
         title = say(language, "told.windows.steps", first=numbers[0], last=numbers[-1])
     count = say(language, f"told.windows.{'one' if len(windows) == 1 else 'many'}", count=len(windows))
-    if len(drawn) < len(in_sight):
-        count += f", {say(language, 'told.windows.drawn', drawn=len(drawn))}"
-    bars = "".join(_bars(window, row, columns) for row, window in enumerate(drawn))
-    told = html.escape(f"{title}, {count}: {_in_words(windows, language)}.")
+    if len(drawn_windows) < len(in_sight):
+        count += f", {say(language, 'told.windows.drawn', drawn=len(drawn_windows))}"
+    bars = "".join(_bars(window, row, columns) for row, window in enumerate(drawn_windows))
+    label = html.escape(f"{title}, {count}: {_in_words(windows, language)}.")
     return (
         f"<p><span>{title}</span><span>{count}</span></p>"
-        f'<svg role="img" aria-label="{told}" viewBox="0 0 {columns} {len(drawn)}" preserveAspectRatio="none" '
-        f'style="height:{len(drawn) * 0.6:.1f}rem" fill="currentColor">{bars}</svg>'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {columns} {len(drawn_windows)}" preserveAspectRatio="none" '
+        f'style="height:{len(drawn_windows) * 0.6:.1f}rem" fill="currentColor">{bars}</svg>'
     )
 
 
 def _bars(window: Window, row: int, columns: int) -> str:
-    """A window's frames, neighbours of the same shade in one rectangle."""
+    """Draw a window's frames, joining neighbours of equal shade."""
     shades = {
         frame: round(max(weight, _FAINTEST), 2)
         for frame, weight in zip(window.frame_indices, window.weights, strict=True)
@@ -131,7 +129,7 @@ def _bars(window: Window, row: int, columns: int) -> str:
 
 
 def _runs(shades: Mapping[int, float]) -> list[tuple[int, int, float]]:
-    """First frame, last frame and shade of each run of neighbours."""
+    """Find first frame, last frame and shade of each run."""
     runs: list[tuple[int, int, float]] = []
     for frame, shade in sorted(shades.items()):
         if runs and runs[-1][1:] == (frame - 1, shade):
@@ -142,14 +140,14 @@ def _runs(shades: Mapping[int, float]) -> list[tuple[int, int, float]]:
 
 
 def _in_words(windows: Sequence[Window], language: str) -> str:
-    told = [_frames_in_words(window.frame_indices, language) for window in windows[:MOST_TOLD]]
-    if len(windows) > MOST_TOLD:
-        told.append(say(language, "told.windows.more", count=len(windows) - MOST_TOLD))
-    return "; ".join(told)
+    parts = [_frames_in_words(window.frame_indices, language) for window in windows[:MOST_LISTED]]
+    if len(windows) > MOST_LISTED:
+        parts.append(say(language, "told.windows.more", count=len(windows) - MOST_LISTED))
+    return "; ".join(parts)
 
 
 def _frames_in_words(frames: Sequence[int], language: str = ENGLISH) -> str:
-    """A window's frames, shortly.
+    """Describe a window's frames shortly.
 
     Example:
         >>> [_frames_in_words(frames) for frames in [(4, 5, 6), (6, 7, 0, 1), (0, 2, 4), (0, 3, 4)]]
@@ -162,10 +160,10 @@ def _frames_in_words(frames: Sequence[int], language: str = ENGLISH) -> str:
     spacings = {gap for gap in gaps if gap > 0}
     ends = {"first": first, "last": last}
     if spacings <= {1}:
-        told = say(language, "told.windows.frames", **ends)
+        text = say(language, "told.windows.frames", **ends)
     elif len(spacings) == 1:
         spacing = spacings.pop()
-        told = say(language, f"told.windows.{'second' if spacing == 2 else 'nth'}", spacing=spacing, **ends)
+        text = say(language, f"told.windows.{'second' if spacing == 2 else 'nth'}", spacing=spacing, **ends)
     else:
-        told = say(language, "told.windows.some", count=len(frames), **ends)
-    return say(language, "told.windows.over", frames=told) if min(gaps) < 0 else told
+        text = say(language, "told.windows.some", count=len(frames), **ends)
+    return say(language, "told.windows.over", frames=text) if min(gaps) < 0 else text

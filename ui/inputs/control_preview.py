@@ -1,4 +1,4 @@
-"""The button that shows what a control unit's model would follow, and the one that stops it."""
+"""Buttons that preview a control unit's preprocessor and cancel it."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from ui.words.speech import say, visitor_language, word
 
 @dataclass(frozen=True)
 class UnitPreview:
-    """A unit's buttons and what they show.
+    """Preview widgets of one control unit.
 
     Args:
         number: Which unit, from 1.
@@ -39,7 +39,7 @@ class UnitPreview:
 
 
 def place_preview(number: int) -> UnitPreview:
-    """Lay out the buttons, in the unit's accordion; Cancel is there only while there is something to cancel."""
+    """Lay out the buttons in the unit's accordion."""
     with gr.Row():
         button = gr.Button(
             word("button.preview"), elem_id=f"control_{number}_preview", size="sm", scale=3, min_width=120
@@ -91,12 +91,12 @@ def _wire_preview(
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
     stop = gr.State(None)
-    waiting = preview.button.click(lambda: _waiting(preview, stop), None, [*seen, stop], queue=False, **QUIET)
+    waiting = preview.button.click(lambda: _waiting_update(preview, stop), None, [*seen, stop], queue=False, **QUIET)
     running = waiting.then(
         _previewer(preview, make_preview, names), [stop, *inputs], seen, preprocess=False, **queue, **QUIET
     )
     # A call that is refused before it starts, as by a full queue, has no last update.
-    running.failure(partial(_not_started, preview), preview.status, seen, queue=False, **QUIET)
+    running.failure(partial(_failure_update, preview), preview.status, seen, queue=False, **QUIET)
     # Not `cancels`: beside other work, an update that was on its way came after its end in 10 of 17 tries, and left a
     # button that could not be pressed. So the preview alone tells of its end.
     preview.cancel.click(_stop, stop, preview.cancel, queue=False, **QUIET)
@@ -106,31 +106,33 @@ def _previewer(
     preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
 ) -> Callable[..., Iterator[dict[Block, Any]]]:
     def preview_unit(stop: threading.Event, *values: Any) -> Iterator[dict[Block, Any]]:
-        given, language = dict(zip(names, values, strict=True)), visitor_language()
-        shown: dict[Block, Any] = {}
+        values_by_name, language = dict(zip(names, values, strict=True)), visitor_language()
+        video_update: dict[Block, Any] = {}
         try:
             with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
-                request = build_batch(preview_fields(given, preview.number))[0]
+                request = build_batch(preview_fields(values_by_name, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
                     for event in events:
                         if stop.is_set():
                             break
                         if isinstance(event, Path):
-                            shown = {preview.video: gr.update(value=str(event), visible=True)}
+                            video_update = {preview.video: gr.update(value=str(event), visible=True)}
                             break
                         yield {preview.status: progress_html(event, language=language)}
                 yield (
-                    _ended(preview, message_html(say(language, f"told.{'preview_done' if shown else 'cancelled'}")))
-                    | shown
+                    _end_update(
+                        preview, message_html(say(language, f"told.{'preview_done' if video_update else 'cancelled'}"))
+                    )
+                    | video_update
                 )
         except gr.Error as err:
-            yield _ended(preview, message_html(err.message, is_error=True))
+            yield _end_update(preview, message_html(err.message, is_error=True))
             raise
 
     return preview_unit
 
 
-def _waiting(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
+def _waiting_update(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
     return {
         preview.button: gr.update(interactive=False),
         preview.cancel: gr.update(visible=True, interactive=True),
@@ -144,16 +146,16 @@ def _stop(stop: threading.Event) -> dict[str, Any]:
     return gr.update(interactive=False)
 
 
-def _ended(preview: UnitPreview, told: str) -> dict[Block, Any]:
+def _end_update(preview: UnitPreview, message: str) -> dict[Block, Any]:
     return {
         preview.button: gr.update(interactive=True),
         preview.cancel: gr.update(visible=False),
-        preview.status: told,
+        preview.status: message,
     }
 
 
-def _not_started(preview: UnitPreview, told: str) -> dict[Block, Any]:
+def _failure_update(preview: UnitPreview, status_html: str) -> dict[Block, Any]:
     language = visitor_language()
-    if say(language, "told.waiting") in told:
-        return _ended(preview, message_html(say(language, "told.not_started")))
+    if say(language, "told.waiting") in status_html:
+        return _end_update(preview, message_html(say(language, "told.not_started")))
     return {preview.status: gr.skip()}

@@ -1,4 +1,4 @@
-"""Control units on the page: an accordion each, with a preview of what the model would follow."""
+"""Control units on the page: an accordion with preview each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from studio.stored_inputs import keep
 from studio.uploads import uploaded_paths
 from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, choice_key, control_model_choices, words_of
-from ui.parts.restored_inputs import kept_hash
+from ui.parts.restored_inputs import restored_hash
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import option_key
@@ -45,14 +45,14 @@ PARTS = (
 )
 """What a unit's components are called, after `control_1_`, `control_2_`, …."""
 
-_SHOWN = 60
+_NAME_LETTERS = 60
 
 # With preprocessing, choices would be compared with the lists the page was built with.
 _PLAIN = QUIET | {"preprocess": False, "queue": False}
 
 
 def part(number: int, name: str) -> str:
-    """What a unit's component is called.
+    """Build the `elem_id` of a unit's component.
 
     Example:
         >>> part(2, "weight")
@@ -74,21 +74,21 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     models = control_model_choices("controls", base_model)
     model = models[0][1] if models else ""
     choices = preprocessor_choices(model)
-    chosen = choices[0][1]
-    made: dict[str, Component] = {}
+    preprocessor = choices[0][1]
+    components: dict[str, Component] = {}
 
-    def place(name: str, kind: type[Component], **more: Any) -> None:
-        said = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
-        made[name] = kind(**said | more, elem_id=part(number, name), interactive=True)
+    def place(name: str, kind: type[Component], **arguments: Any) -> None:
+        labels = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
+        components[name] = kind(**labels | arguments, elem_id=part(number, name), interactive=True)
 
     place("enabled", gr.Checkbox, label=word("label.use_unit"), value=False)
     free = {"filterable": allows_any(), "allow_custom_value": allows_any()}
     place("model", gr.Dropdown, choices=models, value=model or None, **_model_help(models), **free)
-    place("preprocessor", gr.Dropdown, choices=choices, value=chosen, filterable=False)
-    for slot, told in enumerate(_option_settings(chosen), start=1):
-        place(f"option_{slot}", gr.Slider, buttons=[], **told)
+    place("preprocessor", gr.Dropdown, choices=choices, value=preprocessor, filterable=False)
+    for slot, slider in enumerate(_option_settings(preprocessor), start=1):
+        place(f"option_{slot}", gr.Slider, buttons=[], **slider)
     label = word("label.unit_clip")
-    made["clip"] = gr.File(label=label, file_count="multiple", elem_id=part(number, "clip"), height=130)
+    components["clip"] = gr.File(label=label, file_count="multiple", elem_id=part(number, "clip"), height=130)
     gr.Markdown(words_of(ControlUnit, "clip")["info"], elem_classes="note")
     place("weight", gr.Textbox, value="1", max_lines=1)
     with gr.Row():
@@ -100,29 +100,29 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     place("key_frames", gr.Textbox, value="", max_lines=1)
     place("falloff", gr.Textbox, value="", max_lines=1)
     place("guess_mode", gr.Checkbox, value=False)
-    return {part(number, name): made[name] for name in PARTS}
+    return {part(number, name): components[name] for name in PARTS}
 
 
-def wire_units(found: Mapping[str, Component], base_model: Component) -> None:
-    """Let the models follow the base model, the preprocessors the model, and the options the preprocessor."""
-    chosen: list[Component] = []
+def wire_units(components: Mapping[str, Component], base_model: Component) -> None:
+    """Update models, preprocessors and options when the one before changes."""
+    outputs: list[Component] = []
     for number in range(1, UNITS + 1):
-        model, preprocessor = found[part(number, "model")], found[part(number, "preprocessor")]
-        sliders = [found[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
+        model, preprocessor = components[part(number, "model")], components[part(number, "preprocessor")]
+        sliders = [components[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
         model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
         preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
-        chosen += [model, preprocessor, *sliders]
-    base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, chosen, **_PLAIN)
+        outputs += [model, preprocessor, *sliders]
+    base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, outputs, **_PLAIN)
 
 
 def fitting_control_models(base_model: str) -> Any:
-    """The list of models, looked up again; what is chosen stays."""
+    """Look up the list of models again, keeping the choice."""
     models = control_model_choices("controls", base_model)
     return gr.update(choices=models, **_model_help(models))
 
 
 def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
-    """Label and id of the preprocessors that can be used, those made for a model first.
+    """List label and id of usable preprocessors, the model's first.
 
     Args:
         model: Id of the model; empty for none.
@@ -131,14 +131,14 @@ def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
         >>> [name for _, name in preprocessor_choices("demo-canny")][:3]
         ['canny', 'lineart_standard', 'none']
     """
-    own = catalog.find_controlnet(model).preprocessors if model else ()
-    usable = [one for one in PREPROCESSORS.values() if not one.unavailable]
-    usable.sort(key=lambda one: own.index(one.id) if one.id in own else len(own))
-    return [(_preprocessor_label(one), one.id) for one in usable]
+    suited = catalog.find_controlnet(model).preprocessors if model else ()
+    usable = [preprocessor for preprocessor in PREPROCESSORS.values() if not preprocessor.unavailable]
+    usable.sort(key=lambda preprocessor: suited.index(preprocessor.id) if preprocessor.id in suited else len(suited))
+    return [(_preprocessor_label(preprocessor), preprocessor.id) for preprocessor in usable]
 
 
 def switched_on(values: Mapping[str, Any]) -> list[int]:
-    """The numbers of the units that are used.
+    """List the numbers of the units that are used.
 
     Args:
         values: The components' values by name.
@@ -147,7 +147,7 @@ def switched_on(values: Mapping[str, Any]) -> list[int]:
 
 
 def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """The control units of a request from the page's values.
+    """Build a request's control units from the page's values.
 
     Args:
         values: The components' values by name.
@@ -164,7 +164,7 @@ def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = No
 def unit_values(
     units: Sequence[Mapping[str, Any]], base_model: str
 ) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
-    """What the accordions show for the units of a request: the other way round than `control_fields`.
+    """Build the accordions' values for control units; inverts `control_fields`.
 
     Args:
         units: As JSON.
@@ -174,46 +174,46 @@ def unit_values(
         What every component shows by name; label and hash of the files by the component they belong in; and in words
         what the page has no place for.
     """
-    shown: dict[str, Any] = {}
+    components: dict[str, Any] = {}
     files: dict[str, tuple[str, str]] = {}
     language = visitor_language()
     notes = [say(language, "told.restored.no_unit", number=number) for number in range(UNITS + 1, len(units) + 1)]
     models = control_model_choices("controls", base_model)
     for number in range(1, UNITS + 1):
         unit = units[number - 1] if number <= len(units) else None
-        values, told = _shown_unit(unit or _at_first(models), models)
-        shown |= {part(number, name): value for name, value in values.items()}
-        shown[part(number, "enabled")] = unit is not None
-        notes += [say(language, "told.restored.unit_note", number=number, note=one) for one in told]
+        values, unit_notes = _unit_updates(unit or _default_unit(models), models)
+        components |= {part(number, name): value for name, value in values.items()}
+        components[part(number, "enabled")] = unit is not None
+        notes += [say(language, "told.restored.unit_note", number=number, note=note) for note in unit_notes]
         if unit and unit["clip"]:
             files[part(number, "clip")] = (say(language, "told.restored.unit", number=number), unit["clip"])
-    return shown, files, notes
+    return components, files, notes
 
 
-def _at_first(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _default_unit(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
     model = models[0][1] if models else ""
     preprocessor = preprocessor_choices(model)[0][1]
     return ControlUnit(model=model or "none", preprocessor=preprocessor).model_dump(mode="json")
 
 
-def _shown_unit(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
+def _unit_updates(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
     notes, language = [], visitor_language()
     fits = allows_any() or unit["model"] in [model for _, model in models]
     choices = preprocessor_choices(unit["model"] if fits else "")
-    chosen = unit["preprocessor"]
+    preprocessor = unit["preprocessor"]
     if not fits and models:
-        notes.append(say(language, "told.restored.unfit_model", model=unit["model"][:_SHOWN]))
-    if chosen not in [name for _, name in choices]:
-        notes.append(say(language, "told.restored.unfit_preprocessor", preprocessor=chosen[:_SHOWN]))
-        chosen = choices[0][1]
-    names = [option.name for option in PREPROCESSORS[chosen].options]
-    options = _option_settings(chosen)
-    for told, name in zip(options, names, strict=False):
-        told["value"] = unit["options"].get(name, told["value"])
+        notes.append(say(language, "told.restored.unfit_model", model=unit["model"][:_NAME_LETTERS]))
+    if preprocessor not in [name for _, name in choices]:
+        notes.append(say(language, "told.restored.unfit_preprocessor", preprocessor=preprocessor[:_NAME_LETTERS]))
+        preprocessor = choices[0][1]
+    names = [option.name for option in PREPROCESSORS[preprocessor].options]
+    options = _option_settings(preprocessor)
+    for slider, name in zip(options, names, strict=False):
+        slider["value"] = unit["options"].get(name, slider["value"])
     return {
         "model": gr.update(choices=models, value=unit["model"] if fits else None, **_model_help(models)),
-        "preprocessor": gr.update(choices=choices, value=chosen),
-        **{f"option_{slot}": gr.update(**told) for slot, told in enumerate(options, start=1)},
+        "preprocessor": gr.update(choices=choices, value=preprocessor),
+        **{f"option_{slot}": gr.update(**slider) for slot, slider in enumerate(options, start=1)},
         "clip": None,
         "weight": str(unit["weight"]),
         **{name: unit[name] for name in ("start", "end", "fit", "guess_mode")},
@@ -229,13 +229,13 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
     if not value("model"):
         fix = "Choose one, or switch the unit off"
         raise InvalidRequestError(Fault("unit.no_model", "Unit", "have a model", "none", fix, place=(number,)))
-    chosen = PREPROCESSORS.get(value("preprocessor"))
-    options = chosen.options if chosen else ()
+    preprocessor = PREPROCESSORS.get(value("preprocessor"))
+    options = preprocessor.options if preprocessor else ()
     return {
         "model": value("model"),
         "preprocessor": value("preprocessor") or "",
         "options": {option.name: value(f"option_{slot}") for slot, option in enumerate(options, start=1)},
-        "clip": keep(uploaded_paths(value("clip"), field), field=field) or kept_hash(values, part(number, "clip")),
+        "clip": keep(uploaded_paths(value("clip"), field), field=field) or restored_hash(values, part(number, "clip")),
         "weight": value("weight"),
         "start": value("start"),
         "end": value("end"),
@@ -248,7 +248,7 @@ def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _numbers(text: str | None, kind: type[int] | type[float], place: Place, fix: str) -> list[float]:
     try:
-        return [kind(one) for one in (text or "").split(",") if one.strip()]
+        return [kind(number) for number in (text or "").split(",") if number.strip()]
     except ValueError:
         code, what = ("unit.no_integers", "whole numbers") if kind is int else ("unit.no_numbers", "numbers")
         rule = f"be {what} with commas between"
@@ -259,16 +259,16 @@ def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:
     return {"info": words_of(ControlUnit, "model")["info"] if models else word("note.no_model_fits")}
 
 
-def _preprocessor_label(one: Preprocessor) -> str:
-    label = word(f"preprocessor.{one.id}")
-    return f"{label} · {one.size_mb:,} MB" if one.weights else label
+def _preprocessor_label(preprocessor: Preprocessor) -> str:
+    label = word(f"preprocessor.{preprocessor.id}")
+    return f"{label} · {preprocessor.size_mb:,} MB" if preprocessor.weights else label
 
 
 def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
-    """What the sliders are for a preprocessor: as many as it has options, the others out of sight."""
-    known = PREPROCESSORS.get(preprocessor)
-    options = known.options if known else ()
-    shown = [
+    """Build the sliders' properties for a preprocessor, hiding unused sliders."""
+    record = PREPROCESSORS.get(preprocessor)
+    options = record.options if record else ()
+    sliders = [
         {
             "label": word(f"{option_key(preprocessor, option.name)}.label"),
             "info": word(f"{option_key(preprocessor, option.name)}.help"),
@@ -288,18 +288,18 @@ def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
         "step": 1,
         "value": 0,
     }
-    return shown + [unused | {"visible": False}] * (MOST_OPTIONS - len(shown))
+    return sliders + [unused | {"visible": False}] * (MOST_OPTIONS - len(sliders))
 
 
 def _for_preprocessor(preprocessor: str) -> list[Any]:
-    return [gr.update(**told) for told in _option_settings(preprocessor)]
+    return [gr.update(**slider) for slider in _option_settings(preprocessor)]
 
 
 def _for_model(model: str | None) -> list[Any]:
     with faults_in_words(page_words()):
         choices = preprocessor_choices(model or "")
-    chosen = choices[0][1]
-    return [gr.update(choices=choices, value=chosen), *_for_preprocessor(chosen)]
+    preprocessor = choices[0][1]
+    return [gr.update(choices=choices, value=preprocessor), *_for_preprocessor(preprocessor)]
 
 
 def _for_base_model(base_model: str) -> list[Any]:

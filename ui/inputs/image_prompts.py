@@ -1,4 +1,4 @@
-"""Image prompts on the page: an IP-Adapter with a picture, or two between which it travels."""
+"""IP-Adapter image prompts on the page, with one or two pictures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from studio.uploads import uploaded_path
 from ui.inputs.img2vid import build_picture
 from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, control_model_choices, words_of
-from ui.parts.restored_inputs import kept_hash
+from ui.parts.restored_inputs import restored_hash
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
@@ -36,8 +36,8 @@ def build_image_prompt(base_model: str) -> dict[str, Component]:
     """
     with gr.Accordion(word("section.image_prompts"), open=False):
         models = control_model_choices(FIELD, base_model)
-        made: dict[str, Component] = {}
-        made["model"] = gr.Dropdown(
+        components: dict[str, Component] = {}
+        components["model"] = gr.Dropdown(
             choices=models,
             value=models[0][1] if models else None,
             label=words_of(ImagePrompt, "model")["label"],
@@ -48,15 +48,15 @@ def build_image_prompt(base_model: str) -> dict[str, Component]:
             interactive=True,
         )
         with gr.Row():
-            made["picture"] = build_picture("image_prompt_picture", word("label.picture"))
-            made["last_picture"] = build_picture("image_prompt_last_picture", word("label.last_picture"))
+            components["picture"] = build_picture("image_prompt_picture", word("label.picture"))
+            components["last_picture"] = build_picture("image_prompt_last_picture", word("label.last_picture"))
         gr.Markdown(words_of(ImagePrompt, "pictures")["info"], elem_classes="note")
-        made["weight"] = gr.Textbox(
+        components["weight"] = gr.Textbox(
             "1", max_lines=1, elem_id="image_prompt_weight", interactive=True, **words_of(ImagePrompt, "weight")
         )
         with gr.Row():
             for name, value in (("start", 0), ("end", 1)):
-                made[name] = gr.Slider(
+                components[name] = gr.Slider(
                     minimum=0,
                     maximum=1,
                     step=0.05,
@@ -67,15 +67,15 @@ def build_image_prompt(base_model: str) -> dict[str, Component]:
                     interactive=True,
                     **words_of(ImagePrompt, name),
                 )
-        return {f"image_prompt_{name}": made[name] for name in PARTS}
+        return {f"image_prompt_{name}": components[name] for name in PARTS}
 
 
-def wire_image_prompt(found: Mapping[str, Component], base_model: Component) -> None:
-    """Keep the list of models to those that fit the base model."""
+def wire_image_prompt(components: Mapping[str, Component], base_model: Component) -> None:
+    """Limit the list of models to those for the base model."""
     base_model.input(
         _for_base_model,
         base_model,
-        found["image_prompt_model"],
+        components["image_prompt_model"],
         queue=False,
         preprocess=False,
         **QUIET,
@@ -83,37 +83,37 @@ def wire_image_prompt(found: Mapping[str, Component], base_model: Component) -> 
 
 
 def fitting_adapters(base_model: str) -> Any:
-    """The list of models, looked up again; what is chosen stays."""
+    """Look up the list of models again, keeping the choice."""
     models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, info=_model_help(models))
 
 
 def image_prompt_fields(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The image prompts of a request from the page's values: none without a picture.
+    """Build a request's image prompts from the page; none without picture.
 
     Raises:
         InvalidRequestError: A picture is none, or the first or the model is missing.
     """
-    given = {name: values.get(f"image_prompt_{name}") for name in PARTS}
-    first, last = (_kept(values, name) for name in ("picture", "last_picture"))
+    values_by_part = {name: values.get(f"image_prompt_{name}") for name in PARTS}
+    first, last = (_picture_hash(values, name) for name in ("picture", "last_picture"))
     if not first and not last:
         return []
     if not first:
         rule = "have a picture for the first frame"
         raise InvalidRequestError(Fault("image_prompt.no_picture", FIELD, rule, "none", "Choose 'Picture'"))
-    if not given["model"]:
+    if not values_by_part["model"]:
         fix = "Choose one, or remove the picture"
         raise InvalidRequestError(Fault("image_prompt.no_model", FIELD, "have a model", "none", fix))
     pictures = [(0, first)]
     if last:
         pictures.append((_last_frame(values["num_frames"]), last))
-    return [{"pictures": pictures, **{name: given[name] for name in ("model", "weight", "start", "end")}}]
+    return [{"pictures": pictures, **{name: values_by_part[name] for name in ("model", "weight", "start", "end")}}]
 
 
 def image_prompt_values(
     units: Sequence[Mapping[str, Any]], *, num_frames: int, base_model: str
 ) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
-    """What the accordion shows for the image prompts of a request: the other way round than `image_prompt_fields`.
+    """Build the accordion's values for image prompts; inverts `image_prompt_fields`.
 
     Args:
         units: As JSON.
@@ -124,16 +124,16 @@ def image_prompt_values(
         As `unit_values`.
     """
     models = control_model_choices(FIELD, base_model)
-    chosen = models[0][1] if models else None
+    model_id = models[0][1] if models else None
     language = visitor_language()
     notes = [say(language, "told.restored.no_image_prompt", number=number) for number in range(2, len(units) + 1)]
-    shown: dict[str, Any] = {"weight": "1", "start": 0, "end": 1}
+    parts: dict[str, Any] = {"weight": "1", "start": 0, "end": 1}
     files: dict[str, tuple[str, str]] = {}
     if units:
         unit = units[0]
-        shown = {"weight": str(unit["weight"]), "start": unit["start"], "end": unit["end"]}
-        chosen = unit["model"] if allows_any() or unit["model"] in [model for _, model in models] else None
-        if chosen is None:
+        parts = {"weight": str(unit["weight"]), "start": unit["start"], "end": unit["end"]}
+        model_id = unit["model"] if allows_any() or unit["model"] in [model for _, model in models] else None
+        if model_id is None:
             note = say(language, "told.restored.unfit_model", model=unit["model"][:60])
             notes.append(say(language, "told.restored.image_prompt_note", note=note))
         pictures = sorted(unit["pictures"])
@@ -142,20 +142,26 @@ def image_prompt_values(
             files["image_prompt_last_picture"] = (say(language, "told.restored.image_prompt_last"), pictures[-1][1])
             if [frame for frame, _ in pictures] != [0, _last_frame(num_frames)]:
                 notes.append(say(language, "told.restored.two_pictures"))
-    shown |= {"model": gr.update(choices=models, value=chosen, info=_model_help(models))}
-    shown |= {"picture": None, "last_picture": None}
-    return {f"image_prompt_{name}": value for name, value in shown.items()}, files, notes
+    parts |= {"model": gr.update(choices=models, value=model_id, info=_model_help(models))}
+    parts |= {"picture": None, "last_picture": None}
+    return {f"image_prompt_{name}": value for name, value in parts.items()}, files, notes
 
 
-def _kept(values: Mapping[str, Any], name: str) -> str:
-    """The hash of a picture that was chosen, or of one that a restored request has; empty if there is neither."""
+def _picture_hash(values: Mapping[str, Any], name: str) -> str:
+    """Store the chosen picture, or look up a restored one.
+
+    Returns its hash; empty if there is neither.
+    """
     name = f"image_prompt_{name}"
     picture = values.get(name)
-    return keep([uploaded_path(picture, FIELD)], field=FIELD) if picture else kept_hash(values, name)
+    return keep([uploaded_path(picture, FIELD)], field=FIELD) if picture else restored_hash(values, name)
 
 
 def _last_frame(num_frames: object) -> int:
-    """At least 1, so that two pictures never share a frame; what is no number the request refuses by its own name."""
+    """Compute the place of the last picture, at least 1.
+
+    Two pictures never share a frame. What is no number the request refuses by its own name.
+    """
     return max(1, int(num_frames) - 1) if isinstance(num_frames, (int, float)) and math.isfinite(num_frames) else 1
 
 

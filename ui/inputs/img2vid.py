@@ -1,4 +1,4 @@
-"""The tab "Image to video": the pictures a clip begins and ends with, and how long they hold it."""
+"""Tab "Image to video": first and last frame, and their falloff."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from studio.uploads import uploaded_paths
 from ui.charts.falloff_chart import hold_html
 from ui.inputs.source_size import place_size_button
 from ui.parts.fields import build_control, words_of
-from ui.parts.restored_inputs import kept_hash
+from ui.parts.restored_inputs import restored_hash
 from ui.words.speech import word
 
 FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
@@ -32,21 +32,21 @@ def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
         Its components by their `elem_id`, which are fields of the request, the place where the hold is drawn, and the
         button that takes the first picture's size.
     """
-    found: dict[str, Component] = {}
+    components: dict[str, Component] = {}
     with gr.Row():
         for name in ("first_frame", "last_frame"):
-            found[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
+            components[name] = build_picture(name, words_of(GenerationRequest, name)["label"])
     take_size = place_size_button("first_frame_size", word("button.take_first_size"))
     gr.Markdown(words_of(GenerationRequest, "last_frame")["info"], elem_classes="note")
     with gr.Accordion(word("section.hold"), open=False):
         picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
         for name in FADING:
-            found[name] = build_control(name)
-    return found, picture, take_size
+            components[name] = build_control(name)
+    return components, picture, take_size
 
 
 def build_picture(name: str, label: str) -> gr.Image:
-    """A place for a picture: chosen, dropped, pasted or taken."""
+    """Build a component for a picture: uploaded, pasted or taken."""
     return gr.Image(
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
@@ -60,7 +60,7 @@ def build_picture(name: str, label: str) -> gr.Image:
 
 
 def first_shape(first_frame: object) -> InputFacts:
-    """What the first frame is, from the value of its component.
+    """Read the facts of the first frame from its component's value.
 
     Raises:
         InvalidRequestError: There is none, or it can't be read.
@@ -72,13 +72,13 @@ def first_shape(first_frame: object) -> InputFacts:
 
 
 def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's fields from the tab's values.
+    """Build the request's fields from the tab's values.
 
     Raises:
         InvalidRequestError: A picture is none.
     """
     pictures = {
-        name: keep(uploaded_paths(values[name], name), field=name) or kept_hash(values, name)
+        name: keep(uploaded_paths(values[name], name), field=name) or restored_hash(values, name)
         for name in ("first_frame", "last_frame")
     }
     return {name: sha256 for name, sha256 in pictures.items() if sha256} | {name: values[name] for name in FADING}

@@ -1,4 +1,4 @@
-"""LoRAs on the page: a list and a drop zone that write tags into the prompt, where they can be edited.
+"""LoRA list and drop zone, which write tags into the prompt.
 
 The prompt is the only place a LoRA is asked for, so page, endpoint, command line and recipe say it alike.
 """
@@ -26,7 +26,7 @@ _APPEND = r"""(tag, prompt) => {
 
 
 def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
-    """Lay out the list and the drop zone, and wire them; the list is returned.
+    """Lay out and wire list and drop zone; return the list.
 
     Args:
         prompt: The control the tags go into.
@@ -51,12 +51,12 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
             elem_id="lora_file",
             height=120,
         )
-        drop.upload(_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
+        drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
     return picker
 
 
 def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
-    """Label and tag of every LoRA that may fit a base model."""
+    """List label and tag of the LoRAs for a base model."""
     family = catalog.find_base_model(base_model).family
     return [
         (entry.label, f"<lora:{entry.names[0]}:{entry.weight:g}>")
@@ -66,13 +66,13 @@ def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
 
 
 def fitting_loras(base_model: str) -> Any:
-    """The list's update for a base model."""
+    """Build the update of the list for a base model."""
     with faults_in_words(page_words()):
         tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))
 
 
-def _dropped(path: str, prompt: str) -> tuple[None, str]:
+def _add_dropped(path: str, prompt: str) -> tuple[None, str]:
     with faults_in_words(page_words()):
         tag = f"<lora:{keep_dropped(Path(path))}:1>"
     joint = "\n" if has_keys(prompt) else " "

@@ -1,4 +1,4 @@
-"""A mask painted on the page: strokes on layers become one grey picture."""
+"""Convert painted strokes into a grey mask."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from pipelines.plan.faults import Fault
 
 
 def mask_of_strokes(layers: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """How strongly each pixel is painted, whatever the colour.
+    """Merge the alpha of painted layers, whatever their colour.
 
     Args:
         layers: Pictures of one size with transparency, uint8 [h, w, 4].

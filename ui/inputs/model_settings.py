@@ -1,4 +1,4 @@
-"""What choosing models changes on the page: their lines, the settings they bring, the lists of what fits them."""
+"""Updates of the page when models are chosen."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -26,40 +26,44 @@ _ON_PURPOSE = ("width", "height", "motion_scale")
 
 
 def wire_models(
-    controls: dict[str, Component], model_told: gr.Markdown, motion_told: gr.Markdown, advice: gr.HTML
+    controls: dict[str, Component], model_line_box: gr.Markdown, motion_line_box: gr.Markdown, advice: gr.HTML
 ) -> None:
-    """Choosing a model brings its own settings; a setting that is known to fail with it is told at once."""
+    """Apply settings when a model is chosen, with live advice."""
     # Without preprocessing: it would compare with the lists the page was built with, and they change.
     plain = QUIET | {"preprocess": False}
     settings = [controls[name] for name in MODEL_FIELDS]
     base, motion = controls["base_model"], controls["motion_module"]
-    own = [controls[name] for name in _ON_PURPOSE]
-    base.input(_base_settings, [base, *own], [model_told, motion_told, controls["vae"], *settings], **plain)
-    motion.input(_motion_settings, [base, motion, *own], [motion_told, *settings], **plain)
+    adjustable = [controls[name] for name in _ON_PURPOSE]
+    base.input(
+        _base_settings, [base, *adjustable], [model_line_box, motion_line_box, controls["vae"], *settings], **plain
+    )
+    motion.input(_motion_settings, [base, motion, *adjustable], [motion_line_box, *settings], **plain)
     judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
     for control in judged:
         control.change(_advice, judged, advice, **plain)
 
 
-def _base_settings(base_model: str, *shown: Any) -> list[Any]:
-    """What changes when another base model is chosen: the lines about the models, and all they decide."""
+def _base_settings(base_model: str, *current: Any) -> list[Any]:
+    """Build the updates for a newly chosen base model."""
     with faults_in_words(page_words()):
-        own = catalog.complete({"base_model": base_model})
+        defaults = catalog.complete({"base_model": base_model})
         model = catalog.find_base_model(base_model)
-    modules = gr.update(value=own["motion_module"], choices=model_choices("motion_module", base_model))
+    modules = gr.update(value=defaults["motion_module"], choices=model_choices("motion_module", base_model))
     changed = (
-        changed_settings(own, shown) | {name: own[name] for name in ("width", "height")} | {"motion_module": modules}
+        changed_settings(defaults, current)
+        | {name: defaults[name] for name in ("width", "height")}
+        | {"motion_module": modules}
     )
     return [
         model_line(model, visitor_language()),
-        motion_line(own["motion_module"], visitor_language()),
+        motion_line(defaults["motion_module"], visitor_language()),
         gr.update(value="", choices=model_choices("vae", base_model)),
         *(changed[name] for name in MODEL_FIELDS),
     ]
 
 
 def model_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the lists of models and the lines about them show for a request, by their `elem_id`.
+    """Build model lists and lines for a request, by `elem_id`.
 
     Args:
         values: Fields of the request, with models that are here.
@@ -90,7 +94,7 @@ def wire_lists(
 
 
 def _lists(base_model: str) -> list[Any]:
-    """The lists of models and LoRAs, looked up again; what is chosen stays."""
+    """Look up the lists of models again, keeping the choices."""
     with faults_in_words(page_words()):
         modules = model_choices("motion_module", base_model)
     return [
@@ -104,29 +108,29 @@ def _lists(base_model: str) -> list[Any]:
     ]
 
 
-def _motion_settings(base_model: str, motion_module: str, *shown: Any) -> list[Any]:
-    """What changes when another motion module is chosen: its line, and what it or the base model decides."""
+def _motion_settings(base_model: str, motion_module: str, *current: Any) -> list[Any]:
+    """Build the updates for a newly chosen motion module."""
     with faults_in_words(page_words()):
-        own = catalog.complete({"base_model": base_model, "motion_module": motion_module})
+        defaults = catalog.complete({"base_model": base_model, "motion_module": motion_module})
         family = catalog.find_motion_module(motion_module).known_family
-    changed = changed_settings(own, shown, decided=family.settings if family else {})
+    changed = changed_settings(defaults, current, decided=family.settings if family else {})
     return [motion_line(motion_module, visitor_language()), *(changed[name] for name in MODEL_FIELDS)]
 
 
 def changed_settings(
-    own: Mapping[str, Any], shown: Sequence[Any], decided: Mapping[str, Any] = MappingProxyType({})
+    defaults: Mapping[str, Any], current: Sequence[Any], decided: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """New values of the models' fields.
+    """Compute new values of the models' fields.
 
     What people may have set on purpose stays, unless the motion module decides it, or the one before did.
 
     Args:
-        own: What the models set.
-        shown: What the controls of `_ON_PURPOSE` show.
-        decided: What the motion module decides.
+        defaults: Settings of the models.
+        current: Values of the controls of `_ON_PURPOSE`.
+        decided: Settings that the motion module decides.
     """
-    values: dict[str, Any] = {name: _setting(own, name) for name in MODEL_FIELDS}
-    now = dict(zip(_ON_PURPOSE, map(str, shown), strict=True))
+    values: dict[str, Any] = {name: _setting(defaults, name) for name in MODEL_FIELDS}
+    now = dict(zip(_ON_PURPOSE, map(str, current), strict=True))
     for names in (("width", "height"), ("motion_scale",)):
         advised = [[str(family.settings.get(name)) for name in names] for family in FAMILIES.values()]
         if not decided.keys() & set(names) and [now[name] for name in names] not in advised:
@@ -134,28 +138,28 @@ def changed_settings(
     return values
 
 
-def _setting(own: Mapping[str, Any], name: str) -> Any:
-    return shown_value(name, own.get(name, plain_default(name)))
+def _setting(defaults: Mapping[str, Any], name: str) -> Any:
+    return shown_value(name, defaults.get(name, plain_default(name)))
 
 
 def _advice(motion_module: str, *settings: Any) -> Any:
-    """What is known to fail with these settings, or nothing."""
+    """Render advice about failing settings, hidden if there is none."""
     with faults_in_words(page_words()):
         family = catalog.find_motion_module(motion_module).known_family
-    told = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
-    return gr.update(value=message_html(" ".join(told), is_error=True), visible=bool(told))
+    sentences = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
+    return gr.update(value=message_html(" ".join(sentences), is_error=True), visible=bool(sentences))
 
 
 def motion_line(motion_module: str, language: str = ENGLISH) -> str:
-    """What a motion module is, in words."""
+    """Describe a motion module."""
     entry = catalog.find_motion_module(motion_module)
     family = entry.known_family
-    known = say(language, "told.motion.unknown")
+    family_text = say(language, "told.motion.unknown")
     if family:
-        known = say(language, "told.motion.known", name=family.name, what=say_note(language, family.in_words))
-    return f"{say_or(language, f'told.motion_module.{entry.id}', entry.description)} {known}"
+        family_text = say(language, "told.motion.known", name=family.name, what=say_note(language, family.in_words))
+    return f"{say_or(language, f'told.motion_module.{entry.id}', entry.description)} {family_text}"
 
 
 def model_line(model: BaseModel, language: str = ENGLISH) -> str:
-    """What a base model is, in words."""
+    """Describe a base model."""
     return f"**{model.label}**: {say_or(language, f'told.base_model.{model.id}', model.description)}"

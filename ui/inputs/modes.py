@@ -1,4 +1,4 @@
-"""The tabs: what a clip is made from. Only what the open one shows counts; the others keep their values unused."""
+"""Request fields of the tabs; only the open one counts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ PREVIEWED = ("width", "height", "num_frames", "fps", "seed")
 
 
 def request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request from all values of the page.
+    """Collect a request's fields from all values of the page.
 
     Args:
         values: The values of the components by their `elem_id`, the open tab as `mode` among them.
@@ -32,19 +32,21 @@ def request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequestError: A file is none that can be read, or the tab has nothing to start from.
     """
     mode = _read_mode(values["mode"])
-    given = {name: values[name] for name in FIELDS}
+    field_values = {name: values[name] for name in FIELDS}
     if mode is not Mode.TXT2VID:
-        given |= _inputs(mode, values) | {"controls": control_fields(values)}
-    if is_open_length(given["num_frames"]):  # the place of the last picture is counted in it
-        given["num_frames"] = fill_open_fields(given)["num_frames"]
-    given["image_prompts"] = image_prompt_fields({**values, "num_frames": given["num_frames"]})
+        field_values |= _inputs(mode, values) | {"controls": control_fields(values)}
+    if is_open_length(field_values["num_frames"]):  # the place of the last picture is counted in it
+        field_values["num_frames"] = fill_open_fields(field_values)["num_frames"]
+    field_values["image_prompts"] = image_prompt_fields({**values, "num_frames": field_values["num_frames"]})
     if mode is not Mode.TXT2VID:
-        _check_start(mode, given)
-    return given
+        _check_start(mode, field_values)
+    return field_values
 
 
 def preview_fields(values: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The fields that decide what one control unit follows, switched on or not; it becomes the request's only one.
+    """Collect the fields that one control unit's preview needs.
+
+    It is the request's only unit, switched on or not.
 
     Raises:
         InvalidRequestError: A file is none that can be read.
@@ -60,16 +62,16 @@ def preview_fields(values: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def _inputs(mode: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
-    own = img2vid_fields(values) if mode is Mode.IMG2VID else vid2vid_fields(values)
-    return own | {name: values[name] for name in SHARED}
+    tab_fields = img2vid_fields(values) if mode is Mode.IMG2VID else vid2vid_fields(values)
+    return tab_fields | {name: values[name] for name in SHARED}
 
 
-def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
-    """Refuse a tab without its picture or clip, unless something else on it steers the clip."""
+def _check_start(mode: Mode, fields: Mapping[str, Any]) -> None:
+    """Refuse a tab without any picture, clip or other guidance."""
     name = "first_frame" if mode is Mode.IMG2VID else "source_video"
-    if given.get(name) or given.get("last_frame") or given["controls"] or given["image_prompts"]:
+    if fields.get(name) or fields.get("last_frame") or fields["controls"] or fields["image_prompts"]:
         return
-    here, without = (say(ENGLISH, f"mode.{one}") for one in (mode, Mode.TXT2VID))
+    tab, without = (say(ENGLISH, f"mode.{tab_mode}") for tab_mode in (mode, Mode.TXT2VID))
     raise InvalidRequestError(
         Fault(
             "inputs.not_given_on_tab",
@@ -77,7 +79,7 @@ def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
             "be given in '{here}'",
             "none",
             "Choose a {field:label}, or go to '{without}'",
-            values={"here": here, "without": without},
+            values={"here": tab, "without": without},
         )
     )
 
@@ -85,5 +87,5 @@ def _check_start(mode: Mode, given: Mapping[str, Any]) -> None:
 def _read_mode(value: object) -> Mode:
     if value in list(Mode):
         return Mode(str(value))
-    rule, known = "be one of {limit}", ", ".join(Mode)
-    raise InvalidRequestError(Fault("page.mode", "mode", rule, value, "Choose a tab", limit=known))
+    rule, known_modes = "be one of {limit}", ", ".join(Mode)
+    raise InvalidRequestError(Fault("page.mode", "mode", rule, value, "Choose a tab", limit=known_modes))

@@ -1,4 +1,4 @@
-"""Presets on the page: a row of buttons that set several controls at once and say which."""
+"""Preset buttons that set several controls and say which."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from pipelines.plan import catalog
-from pipelines.plan.presets import PRESETS, preset_values, presets_for, wanted_lora
+from pipelines.plan.presets import PRESETS, preset_values, presets_for, required_lora
 from pipelines.plan.request import GenerationRequest
 from studio.faults import faults_in_words
 from ui.inputs.model_settings import motion_line
@@ -23,14 +23,14 @@ from ui.words.tables import ENGLISH, written_number
 
 
 class PresetPlace(NamedTuple):
-    """The buttons, by the presets' ids, and the line that says what one has set."""
+    """Preset buttons by id, and the line about their changes."""
 
     buttons: dict[str, gr.Button]
-    told: gr.HTML
+    line: gr.HTML
 
 
 def place_presets(base_model: str) -> PresetPlace:
-    """Lay out a button for every preset; those that don't fit the base model are out of sight."""
+    """Lay out a button per preset, hidden where it doesn't fit."""
     fitting = presets_for(base_model)
     with gr.Row(elem_id="presets"):
         buttons = {
@@ -46,29 +46,29 @@ def place_presets(base_model: str) -> PresetPlace:
     return PresetPlace(buttons, gr.HTML(elem_id="preset_told", visible=False, padding=False))
 
 
-def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_told: gr.Markdown) -> None:
+def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_line_box: gr.Markdown) -> None:
     """Connect the buttons with the controls they set.
 
     Args:
         place: The buttons.
         controls: The control of every field by its name.
-        motion_told: The line about the motion module.
+        motion_line_box: The line about the motion module.
     """
     plain = QUIET | {"preprocess": False}
     base, module = controls["base_model"], controls["motion_module"]
     for preset in PRESETS:
-        changed: list[Block] = [place.told, motion_told, *(controls[name] for name in preset.sets)]
-        place.buttons[preset.id].click(partial(_chosen, preset.id), [base, module], changed, **plain)
+        changed: list[Block] = [place.line, motion_line_box, *(controls[name] for name in preset.sets)]
+        place.buttons[preset.id].click(partial(_apply_preset, preset.id), [base, module], changed, **plain)
     # Not only when it is chosen by hand: restored files change it, too.
-    base.change(_fitting, base, list(place.buttons.values()), **plain)
+    base.change(_button_updates, base, list(place.buttons.values()), **plain)
 
 
-def preset_in_words(values: Mapping[str, Any], own: Mapping[str, Any], language: str = ENGLISH) -> str:
-    """What a preset has set.
+def preset_in_words(values: Mapping[str, Any], defaults: Mapping[str, Any], language: str = ENGLISH) -> str:
+    """Describe the fields that a preset has set.
 
     Args:
         values: The fields it set.
-        own: What the base model by itself has.
+        defaults: Values of the base model by itself.
         language: The visitor's.
 
     Example:
@@ -77,16 +77,16 @@ def preset_in_words(values: Mapping[str, Any], own: Mapping[str, Any], language:
         >>> preset_in_words({"num_inference_steps": 20}, {"num_inference_steps": 20})
         "Sets the model's own: Steps 20."
     """
-    others = {name: value for name, value in values.items() if value != _own(own, name)}
-    told = (others or values).items()
+    changes = {name: value for name, value in values.items() if value != _default_value(defaults, name)}
+    items = (changes or values).items()
     facts = ", ".join(
-        f"{say(language, f'field.{name}.label')} {_value_in_words(name, value, language)}" for name, value in told
+        f"{say(language, f'field.{name}.label')} {_value_in_words(name, value, language)}" for name, value in items
     )
-    return say(language, f"told.preset.{'sets' if others else 'sets_own'}", facts=facts)
+    return say(language, f"told.preset.{'sets' if changes else 'sets_own'}", facts=facts)
 
 
-def _own(own: Mapping[str, Any], name: str) -> Any:
-    return own.get(name, GenerationRequest.model_fields[name].default)
+def _default_value(defaults: Mapping[str, Any], name: str) -> Any:
+    return defaults.get(name, GenerationRequest.model_fields[name].default)
 
 
 def _value_in_words(name: str, value: Any, language: str) -> str:
@@ -98,21 +98,24 @@ def _value_in_words(name: str, value: Any, language: str) -> str:
     return written_number(language, f"{value:g}") if isinstance(value, float) else str(value)
 
 
-def _chosen(preset_id: str, base_model: str, motion_module: str | None) -> list[Any]:
+def _apply_preset(preset_id: str, base_model: str, motion_module: str | None) -> list[Any]:
     language = visitor_language()
     with faults_in_words(page_words()):
         values = preset_values(preset_id, base_model, motion_module)
-        own = catalog.complete({"base_model": base_model})
-        tag = wanted_lora(values["motion_module"]) if "motion_module" in values else ""
-    told = [preset_in_words(values, own, language), *([say(language, "told.preset.wants", tag=tag)] if tag else [])]
+        defaults = catalog.complete({"base_model": base_model})
+        tag = required_lora(values["motion_module"]) if "motion_module" in values else ""
+    sentences = [
+        preset_in_words(values, defaults, language),
+        *([say(language, "told.preset.wants", tag=tag)] if tag else []),
+    ]
     return [
-        gr.update(value=message_html(" ".join(told)), visible=True),
+        gr.update(value=message_html(" ".join(sentences)), visible=True),
         motion_line(values["motion_module"], language) if "motion_module" in values else gr.skip(),
         *(shown_value(name, value) for name, value in values.items()),
     ]
 
 
-def _fitting(base_model: str) -> list[Any]:
+def _button_updates(base_model: str) -> list[Any]:
     with faults_in_words(page_words()):
         fitting = presets_for(base_model)
     return [gr.update(visible=preset in fitting) for preset in PRESETS]

@@ -1,4 +1,4 @@
-"""The button that gives the result the shape of the source clip or the first frame."""
+"""Button that copies the shape of the source or first frame."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
@@ -17,7 +17,7 @@ from ui.words.speech import say, visitor_language, word
 ReadFacts = Callable[..., InputFacts]
 
 _MULTIPLE = 8
-_TOLD_S = 4
+_MESSAGE_S = 4
 
 
 def place_size_button(elem_id: str, text: str = "") -> gr.Button:
@@ -28,31 +28,31 @@ def place_size_button(elem_id: str, text: str = "") -> gr.Button:
 def wire_size_button(
     button: gr.Button, read_facts: ReadFacts, files: Sequence[Component], shared: Mapping[str, Component]
 ) -> None:
-    """Let the button set width and height.
+    """Set width and height on a press of the button.
 
     Args:
         button: The button.
-        read_facts: What the files are, from the values of their components; may refuse them.
+        read_facts: Reads facts of the files from the values of their components; may refuse them.
         files: Those components.
         shared: The controls of `width` and `height`.
     """
     size = [shared["width"], shared["height"]]
 
     def take_size(*values: Any) -> tuple[int, int]:
-        *given, width, height = values
+        *file_values, width, height = values
         with faults_in_words(page_words()):
-            facts = read_facts(*given)
+            facts = read_facts(*file_values)
             now = GenerationRequest.build(seed=0, width=width, height=height)
-        taken = size_like(facts.width, facts.height, area=now.width * now.height)
-        told = say(visitor_language(), "told.size_taken", width=taken[0], height=taken[1])
-        gr.Info(told, duration=_TOLD_S)  # it names the accordion, which may be closed
-        return taken
+        size_taken = size_like(facts.width, facts.height, area=now.width * now.height)
+        message = say(visitor_language(), "told.size_taken", width=size_taken[0], height=size_taken[1])
+        gr.Info(message, duration=_MESSAGE_S)  # it names the accordion, which may be closed
+        return size_taken
 
     button.click(take_size, [*files, *size], size, preprocess=False, **QUIET)
 
 
 def size_like(width: int, height: int, *, area: int) -> tuple[int, int]:
-    """The size that a result can have with about the shape of a picture.
+    """Compute an allowed size with about a picture's shape.
 
     Args:
         width, height: The picture's, pixels.

@@ -1,4 +1,4 @@
-"""The tab "Video to video": the clip to start from, and where it may change."""
+"""Tab "Video to video": the source clip and its mask."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from ui.inputs.source_size import place_size_button
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control, shown_value, words_of
 from ui.parts.progress import message_html, word_html
-from ui.parts.restored_inputs import KEPT, kept_hash
+from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH
@@ -44,8 +44,8 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button, "MaskPain
         Its components by their `elem_id`, the line that says what the source is, the button that takes its size, and
         where a mask is painted.
     """
-    found: dict[str, Component] = {}
-    found["source_video"] = gr.Video(
+    components: dict[str, Component] = {}
+    components["source_video"] = gr.Video(
         label=words_of(GenerationRequest, "source_video")["label"],
         sources=["upload"],
         elem_id="source_video",
@@ -53,28 +53,28 @@ def build_vid2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button, "MaskPain
         buttons=[],
         interactive=True,
     )
-    found["source_files"] = gr.File(
+    components["source_files"] = gr.File(
         label=word("label.source_files"),
         file_count="multiple",
         elem_id="source_files",
         height=130,
     )
-    told = gr.HTML(word_html("note.no_source"), elem_id="source_told", padding=False)
+    line = gr.HTML(word_html("note.no_source"), elem_id="source_told", padding=False)
     take_size = place_size_button("source_size")
     with gr.Row():
-        found["source_start"] = build_control("source_start")
-        found["source_every"] = build_control("source_every")
-    found["keep_audio"] = build_control("keep_audio")
+        components["source_start"] = build_control("source_start")
+        components["source_every"] = build_control("source_every")
+    components["keep_audio"] = build_control("keep_audio")
     with gr.Accordion(word("section.mask"), open=False):
-        found["mask"] = gr.File(label=word("label.mask"), file_count="multiple", elem_id="mask", height=130)
+        components["mask"] = gr.File(label=word("label.mask"), file_count="multiple", elem_id="mask", height=130)
         gr.Markdown(words_of(GenerationRequest, "mask")["info"], elem_classes="note")
-        found["mask_feather"] = build_control("mask_feather")
+        components["mask_feather"] = build_control("mask_feather")
         painter = MaskPainter()
-    return found, told, take_size, painter
+    return components, line, take_size, painter
 
 
 class MaskPainter:
-    """Where a mask is painted on the source's first picture; its button puts it into the field for the mask."""
+    """Editor that paints a mask on the source's first frame."""
 
     def __init__(self) -> None:
         self.editor = gr.ImageEditor(
@@ -93,56 +93,56 @@ class MaskPainter:
         self.use = gr.Button(word("button.use_painting"), elem_id="use_painting", size="sm")
 
     def wire(self, mask: Component) -> None:
-        """Let the button fill the mask's field, so that there is one place where a mask comes from."""
-        self.use.click(_painted, self.editor, mask, **QUIET)
+        """Fill the mask's field, its only source, on a press."""
+        self.use.click(_mask_file, self.editor, mask, **QUIET)
 
 
 def wire_vid2vid(
-    found: Mapping[str, Component], told: gr.HTML, painter: MaskPainter, shared: Mapping[str, Any]
+    components: Mapping[str, Component], line: gr.HTML, painter: MaskPainter, shared: Mapping[str, Any]
 ) -> None:
-    """Say what the source is, and bring its length, rate and first picture, whenever it changes.
+    """Describe a changed source, and take its length and rate.
 
     Args:
-        found: The tab's components.
-        told: The line about the source.
+        components: The tab's components.
+        line: The line about the source.
         painter: Where a mask is painted.
         shared: The controls of `num_frames` and `fps`.
     """
-    inputs = [found[name] for name in (*SOURCE, KEPT)]
+    inputs = [components[name] for name in (*SOURCE, RESTORED_HASHES)]
     video, files, start, every, _ = inputs
     # What a person does, not every change: a restored request has a length and rate of its own.
     gr.on(
         [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input],
-        _source_told,
+        _describe_source,
         inputs,
-        [told, shared["num_frames"], shared["fps"], painter.editor],
+        [line, shared["num_frames"], shared["fps"], painter.editor],
         trigger_mode="always_last",
         preprocess=False,
         **QUIET,
     )
-    painter.wire(found["mask"])
+    painter.wire(components["mask"])
 
 
 def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's fields from the tab's values.
+    """Build the request's fields from the tab's values.
 
     Raises:
         InvalidRequestError: A file is none that can be read, or there are two sources.
     """
-    source, own_mask = _kept_source(values["source_video"], values["source_files"])
-    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or own_mask or kept_hash(values, "mask")
-    source = source or kept_hash(values, "source_video")
+    source, zip_mask = _store_source(values["source_video"], values["source_files"])
+    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or zip_mask or restored_hash(values, "mask")
+    source = source or restored_hash(values, "source_video")
     names = ("source_start", "source_every", "keep_audio", "mask_feather")
     return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
 
 
 def source_shape(video: object, files: object) -> InputFacts:
-    """What the source is, from the values of its components.
+    """Read the facts of the source from its components' values.
 
     Raises:
         InvalidRequestError: There is none, or it can't be read.
     """
-    source, _ = _kept_source(video, files)
+    source, _ = _store_source(video, files)
     if not source:
         fix = "Choose a {field:label}"
         raise InvalidRequestError(Fault("inputs.not_given", "source_video", "be given", "none", fix))
@@ -150,67 +150,67 @@ def source_shape(video: object, files: object) -> InputFacts:
 
 
 def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> str:
-    """What a source is, for people.
+    """Describe a source.
 
     Args:
         facts: As probed.
         frames: How many of its frames are used.
         language: The visitor's.
     """
-    told = [
+    parts = [
         say(language, "told.source.size", width=facts.width, height=facts.height),
         say(language, "told.source.frames", frames=facts.num_frames),
     ]
     if facts.fps and facts.duration_s is not None:
-        told += [
+        parts += [
             say(language, "told.source.rate", fps=float(facts.fps)),
             say(language, "told.source.time", seconds=float(facts.duration_s)),
         ]
     used = "" if frames == facts.num_frames else f" {say(language, 'told.source.used', frames=frames)}"
-    return f"{', '.join(told)}.{used}"
+    return f"{', '.join(parts)}.{used}"
 
 
-def _kept_source(video: object, files: object) -> tuple[str, str]:
+def _store_source(video: object, files: object) -> tuple[str, str]:
     if video and files:
         got, fix = "a clip and other files", "Remove one of them"
         raise InvalidRequestError(Fault("inputs.clip_and_files", "source_video", "be one clip", got, fix))
     return keep_source(uploaded_paths(video or files, "source_video"))
 
 
-def _source_told(
-    video: object, files: object, start: object, every: object, kept_inputs: str = ""
+def _describe_source(
+    video: object, files: object, start: object, every: object, restored_hashes: str = ""
 ) -> tuple[Any, Any, Any, Any]:
-    """The line about the source, frames, rate and the picture to paint on; a refusal stands in the line."""
-    kept, language = gr.skip(), visitor_language()
+    """Describe the source or its refusal, with frames, rate and picture."""
+    unchanged, language = gr.skip(), visitor_language()
     try:
         with faults_in_words(page_words()):
-            source = _kept_source(video, files)[0] or kept_hash({KEPT: kept_inputs}, "source_video")
+            source = _store_source(video, files)[0] or restored_hash({RESTORED_HASHES: restored_hashes}, "source_video")
             if not source:
-                return word_html("note.no_source"), kept, kept, None
+                return word_html("note.no_source"), unchanged, unchanged, None
             request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
             cut = Cut(start=request.source_start, every=request.source_every)
             facts = source_facts(source)
             frames = len(facts.places(cut))
             picture = _to_paint_on(source, cut.start)
     except gr.Error as err:
-        return message_html(err.message, is_error=True), kept, kept, kept
+        return message_html(err.message, is_error=True), unchanged, unchanged, unchanged
     text, rate = facts_in_words(facts, frames, language), facts.fps_of(cut)
     if rate and rate > _MAX_FPS:
         text += f" {say(language, 'told.source.slower', fps=_MAX_FPS)}"
     longest = int(allowed_bounds("num_frames")[1] or frames)
-    length = min(frames, longest) if frames > 1 else kept  # a single picture says nothing about the result
-    return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else kept, picture
+    length = min(frames, longest) if frames > 1 else unchanged  # a single picture says nothing about the result
+    return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else unchanged, picture
 
 
 def source_at_hand(values: Mapping[str, Any]) -> tuple[str, Any]:
-    """The line about the source clip of a restored request, and the picture to paint a mask on.
+    """Describe a restored request's source, with a picture to paint on.
 
     Args:
         values: Fields of the request.
     """
-    kept = json.dumps({"source_video": values["source_video"]})
-    told, _, _, picture = _source_told(None, None, values["source_start"], values["source_every"], kept)
-    return told, picture
+    hashes = json.dumps({"source_video": values["source_video"]})
+    line, _, _, picture = _describe_source(None, None, values["source_start"], values["source_every"], hashes)
+    return line, picture
 
 
 def _to_paint_on(source: str, start: int) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _to_paint_on(source: str, start: int) -> dict[str, Any]:
     return {"background": np.asarray(picture), "layers": [], "composite": None}
 
 
-def _painted(painting: dict[str, Any] | None) -> Iterator[list[str]]:
+def _mask_file(painting: dict[str, Any] | None) -> Iterator[list[str]]:
     with faults_in_words(page_words()), run_folder() as folder:
         path = folder / "painted-mask.png"
         Image.fromarray(mask_of_strokes((painting or {}).get("layers", []))).save(path)

@@ -1,6 +1,4 @@
-"""What the page's own events have in common."""
+"""Common arguments of the page's own events."""
 
-from typing import Any
-
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, object] = {"api_visibility": "private", "show_progress": "hidden"}
 """An event that is no endpoint, and puts no veil over what it writes to: the page itself says what it does."""

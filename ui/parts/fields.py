@@ -1,10 +1,9 @@
-"""Controls generated from the request's fields: label, help, bounds and step stand in `request.py`."""
+"""Build controls from the request's fields and their metadata."""
 
 import inspect
-from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 import gradio as gr
 from pydantic import BaseModel
@@ -16,6 +15,7 @@ from pipelines.plan.schedules import Keys
 from pipelines.plan.settings import settings
 from studio.fields import json_default, plain_default
 from studio.limits import allowed_bounds
+from ui.parts.updates import Choices
 from ui.words.speech import say, word
 from ui.words.tables import ENGLISH, RECORDS
 
@@ -23,16 +23,16 @@ _MOST_SLIDER_STOPS = 300  # beyond this a slider cannot be aimed; a number box c
 _PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
 
 
-def build_control(name: str, value: Any = None, *, base_model: str | None = None) -> gr.components.Component:
-    """The control of one field, with the field's name as its `elem_id`.
+def build_control(name: str, value: object = None, *, base_model: str | None = None) -> gr.components.Component:
+    """Build a field's control, with its name as `elem_id`.
 
     Args:
         name: A field of the request.
         value: What it shows at first; the field's default if not given.
         base_model: The lists of models hold only what may fit this one.
     """
-    value = next(found for found in (value, json_default(name), plain_default(name)) if found is not None)
-    shared = {
+    value = next(candidate for candidate in (value, json_default(name), plain_default(name)) if candidate is not None)
+    shared: dict[str, object] = {
         **words_of(GenerationRequest, name),
         "value": value,
         "elem_id": name,
@@ -56,15 +56,15 @@ def build_control(name: str, value: Any = None, *, base_model: str | None = None
     raise TypeError(f"No control is known for the field {name!r} of type {annotation!r}.")
 
 
-def _one_line(value: float | str | Sequence[int]) -> str:
-    """A factor, a seed or lengths as people write them."""
+def _one_line(value: object) -> str:
+    """Format a factor, a seed or lengths as people write them."""
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value) if isinstance(value, (int, str)) else ", ".join(map(str, value))
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def shown_value(name: str, value: Any) -> Any:
-    """What a field's control shows for a value as a recipe has it; the request reads it back as the same.
+def shown_value(name: str, value: object) -> object:
+    """Convert a recipe's value to what its control shows, losslessly.
 
     Example:
         >>> shown_value("fps", "25/2"), shown_value("seed", 7), shown_value("extended_from", [16, 32])
@@ -78,8 +78,11 @@ def shown_value(name: str, value: Any) -> Any:
     return value
 
 
-def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
-    """A slider where it can be aimed, else a box. A box has no bounds: the request's own words are better."""
+def _number(name: str, shared: dict[str, object]) -> gr.components.Component:
+    """Build a slider where it can be aimed, else a box.
+
+    A box has no bounds: the request's own words are better.
+    """
     low, high = allowed_bounds(name)
     low = 0 if name == "num_frames" else low  # the source's length, or a window's
     step = field_step(name)
@@ -90,27 +93,30 @@ def _number(name: str, shared: dict[str, Any]) -> gr.components.Component:
     return gr.Number(**shared)
 
 
-def _choices(kind: type[StrEnum]) -> Sequence[tuple[str, str]]:
+def _choices(kind: type[StrEnum]) -> Choices:
     return [(word(choice_key(choice)), choice.value) for choice in kind]
 
 
-def model_choices(name: str, base_model: str | None = None) -> Sequence[tuple[str, str]]:
-    """Label and id of the models to choose from; motion modules and VAEs only if they may fit a base model."""
+def model_choices(name: str, base_model: str | None = None) -> Choices:
+    """List label and id of the models to choose from.
+
+    Motion modules and VAEs only if they may fit a base model.
+    """
     if name == "base_model":
         return [(entry.label, entry.id) for entry in catalog.base_models()]
     if name == "upscaler":
         return [("Lanczos", "lanczos"), *((entry.label, entry.id) for entry in catalog.upscalers())]
     family = catalog.find_base_model(base_model).family if base_model else None
-    own = [(word("choice.own_vae"), "")] if name == "vae" else []
-    return own + [
+    included = [(word("choice.own_vae"), "")] if name == "vae" else []
+    return included + [
         (entry.label, entry.id)
         for entry in (catalog.vaes() if name == "vae" else catalog.motion_modules())
         if None in (family, entry.family) or family == entry.family
     ]
 
 
-def control_model_choices(name: str, base_model: str) -> Sequence[tuple[str, str]]:
-    """Label and id of the control models ("controls") or IP-Adapters ("image_prompts") that may fit a base model."""
+def control_model_choices(name: str, base_model: str) -> Choices:
+    """List label and id of fitting ControlNets or IP-Adapters."""
     family = catalog.find_base_model(base_model).family
     return [
         (entry.label, entry.id)
@@ -120,21 +126,21 @@ def control_model_choices(name: str, base_model: str) -> Sequence[tuple[str, str
 
 
 def choice_label(choice: StrEnum, language: str = ENGLISH) -> str:
-    """What people read for a choice; ids stay in the values."""
+    """Look up the label of a choice; ids stay in the values."""
     return say(language, choice_key(choice))
 
 
 def choice_key(choice: StrEnum) -> str:
-    """Where the label of a choice stands among the page's words; kinds may share an id."""
+    """Build the key of a choice's label; kinds may share an id."""
     return f"choice.{type(choice).__name__}.{choice.value}"
 
 
 def words_of(kind: type[BaseModel], name: str) -> dict[str, str]:
-    """Label and help of a field of a request, or of a part of one, for its component."""
+    """Look up label and help of a record's field."""
     key = f"{RECORDS[kind]}.{name}"
     return {"label": word(f"{key}.label"), "info": word(f"{key}.help")}
 
 
 def allows_any() -> bool:
-    """Whether the operator lets people type the name of any repository."""
+    """Tell whether the operator allows the name of any repository."""
     return settings().any_model

@@ -1,4 +1,4 @@
-"""What the page shows while a clip is made: a bar with stage, step and time left, and a preview picture.
+"""Progress bar and preview picture while a clip is generated.
 
 Both are HTML: gradio's own bar disappears at the first value a handler yields, and a preview sent as an
 image file costs a cached file and five times the time of one inside the page. A moving preview is a strip of its frames
@@ -26,7 +26,7 @@ _SECONDS_A_MINUTE = 60
 
 
 def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH) -> str:
-    """A bar with its stage, step and time left, which screen readers announce politely.
+    """Render a bar with stage, step and time left.
 
     Args:
         clip: Which clip of several it is, in words.
@@ -47,20 +47,20 @@ def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH
 
 
 def message_html(text: str, *, notes: Sequence[str] = (), is_error: bool = False) -> str:
-    """A line of plain text in the place of the bar, and perhaps a list below; errors are announced at once."""
+    """Render a line of plain text, and perhaps a list below."""
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    more = f"<ul>{items}</ul>" if items else ""
+    note_list = f"<ul>{items}</ul>" if items else ""
     role, live, kind = ("alert", "assertive", "told wrong") if is_error else ("status", "polite", "told")
-    return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{more}</div>'
+    return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{note_list}</div>'
 
 
 def word_html(key: str) -> str:
-    """A line of the page's own words, which the browser puts into its language."""
+    """Render a line of the page's words, localised by the browser."""
     return f'<div class="told" role="status" aria-live="polite"><p>{word(key)}</p></div>'
 
 
 def preview_html(frames: np.ndarray, language: str = ENGLISH) -> str:
-    """The clip so far as a moving picture inside the page.
+    """Render the clip so far as a moving picture.
 
     Args:
         frames: uint8 [n, h, w, 3].
@@ -80,7 +80,7 @@ def preview_html(frames: np.ndarray, language: str = ENGLISH) -> str:
 
 
 def duration_text(seconds: float, language: str = ENGLISH) -> str:
-    """Seconds in words.
+    """Format seconds in words.
 
     Example:
         >>> duration_text(3.2), duration_text(75)

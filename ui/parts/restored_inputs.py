@@ -1,4 +1,4 @@
-"""Files that a restored request names by hash, used where no other file is chosen.
+"""Files of a restored request, used where none is chosen.
 
 Whoever has the hash may use the file, as with the endpoint; what the page shows of it is a small picture, never the
 file itself, which somebody else may have uploaded.
@@ -9,7 +9,7 @@ import html
 import io
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 from PIL import Image
@@ -20,65 +20,67 @@ from studio.request_inputs import first_picture
 from studio.stored_inputs import is_here
 from ui.words.speech import say, visitor_language, word
 
-KEPT = "kept_inputs"
+RESTORED_HASHES = "kept_inputs"
 """The hidden component with the hashes, as JSON by the `elem_id`s of the components that a file is chosen in."""
 
 _SIDE = 96
 
 
-class KeptPlace(NamedTuple):
-    """The line that shows which files these are, in a column that is out of sight at first.
+class RestoredFiles(NamedTuple):
+    """Widgets that show restored files, hidden at first.
 
     Args:
         forget: Leaves them out.
     """
 
     column: gr.Column
-    told: gr.HTML
+    line: gr.HTML
     forget: gr.Button
 
 
-def place_kept() -> KeptPlace:
-    """Lay it out."""
+def place_restored_files() -> RestoredFiles:
+    """Lay out the column."""
     with gr.Column(visible=False, elem_id="kept") as column:
-        told = gr.HTML(elem_id="kept_told", padding=False)
+        line = gr.HTML(elem_id="kept_told", padding=False)
         forget = gr.Button(word("button.forget"), elem_id="forget", size="sm")
-    return KeptPlace(column, told, forget)
+    return RestoredFiles(column, line, forget)
 
 
-def kept_hash(values: Mapping[str, Any], name: str) -> str:
-    """The hash that a restored request has for a component; empty if it has none.
+def restored_hash(sent: object, name: str) -> str:
+    """Read a component's hash from a restored request; empty without.
 
     Args:
-        values: The page's values by `elem_id`.
+        sent: The hidden component's value.
         name: The component a file would be chosen in.
 
     Raises:
         InvalidRequestError: What came is nothing that this page sends.
 
     Example:
-        >>> kept_hash({"kept_inputs": '{"mask": "5eed"}'}, "mask"), kept_hash({}, "mask")
+        >>> restored_hash('{"mask": "5eed"}', "mask"), restored_hash(None, "mask")
         ('5eed', '')
     """
     try:
-        found = json.loads(values.get(KEPT) or "{}")
-    except (ValueError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        hashes = json.loads(str(sent or "{}"))
+    except (ValueError, RecursionError):
+        hashes = None
+    if not isinstance(hashes, dict):
         rule = "be what a restored file names"
-        raise InvalidRequestError(Fault("inputs.not_restored", KEPT, rule, "something else", "Restore it again"))
-    return str(found.get(name) or "")
+        raise InvalidRequestError(
+            Fault("inputs.not_restored", RESTORED_HASHES, rule, "something else", "Restore it again")
+        )
+    return str(hashes.get(name) or "")
 
 
-def kept_html(kept: Mapping[str, tuple[str, str]]) -> str:
-    """Small pictures of the files that are here, with what they are called; empty if none is.
+def restored_html(files: Mapping[str, tuple[str, str]]) -> str:
+    """Render thumbnails and labels of the restored files; empty without.
 
     Args:
-        kept: Label and hash by component.
+        files: Label and hash by component.
     """
     items = [
         f'<li><img alt="" src="{picture}">{html.escape(label)}</li>'
-        for label, sha256 in kept.values()
+        for label, sha256 in files.values()
         if (picture := _small_picture(sha256))
     ]
     if not items:

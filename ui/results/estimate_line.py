@@ -1,4 +1,4 @@
-"""The lines under Generate and for a grid: what clips will take, live, and a button for one that won't fit."""
+"""Live estimates for clips and grids, with a button to fit."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -63,7 +63,7 @@ def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
     Args:
         values: Of the controls, as the page shows them at first.
     """
-    text, fits = told(values)
+    text, fits = estimate_html(values)
     line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
     return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
 
@@ -71,68 +71,68 @@ def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
 def follow_estimate(
     controls: Mapping[str, Component],
     inputs: Mapping[str, Component],
-    shown: tuple[gr.HTML, gr.Button, gr.HTML],
+    widgets: tuple[gr.HTML, gr.Button, gr.HTML],
     results: Results,
 ) -> None:
-    """Draw the lines anew whenever something that decides changes, and when a clip was made.
+    """Redraw the lines when a value or the last clip changes.
 
     Args:
         controls: The controls of words alone by field.
         inputs: All others by `elem_id`.
-        shown: What `place_estimate` laid out, and the grid's line.
+        widgets: What `place_estimate` laid out, and the grid's line.
         results: Where a finished clip shows up.
     """
     names = (*FIELDS_OF_COST, *STEERING, *COUNTED, *AXES)
-    drawn = [controls[name] if name in controls else inputs[name] for name in names]
+    sources = [controls[name] if name in controls else inputs[name] for name in names]
     plain = QUIET | {"preprocess": False}
-    changes = [one.change for one in [*drawn, results.recipe]]
-    line, button, grid_line = shown
+    changes = [component.change for component in [*sources, results.recipe]]
+    line, button, grid_line = widgets
 
     def draw(*values: Any) -> list[Any]:
-        given, language = dict(zip(names, values, strict=True)), visitor_language()
-        (text, fits), of_grid = told(given, language), told_of_grid(given, language)
-        lines = [gr.update(value=one, visible=bool(one)) for one in (text, of_grid)]
+        field_values, language = dict(zip(names, values, strict=True)), visitor_language()
+        (text, fits), of_grid = estimate_html(field_values, language), grid_estimate_html(field_values, language)
+        lines = [gr.update(value=text_line, visible=bool(text_line)) for text_line in (text, of_grid)]
         return [lines[0], gr.update(visible=not fits), lines[1]]
 
-    gr.on(changes, draw, drawn, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
+    gr.on(changes, draw, sources, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
     button.click(
         lambda *values: fitting(dict(zip(names, values, strict=True))),
-        drawn,
+        sources,
         [controls[name] for name in FITTED],
         queue=False,
         **plain,
     )
 
 
-def told(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
-    """The line for values of the page, empty while they break a rule, and whether the clip fits into memory."""
+def estimate_html(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
+    """Render the estimate, and tell whether it fits; empty if invalid."""
     try:
         request = _request(values)
         clips = count_clips(values.get("seed"), values.get("batch_count"), most=settings().max_clips)
-        found, budget = estimate(request, clips=clips), this_budget()
+        cost, budget = estimate(request, clips=clips), this_budget()
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
-    if budget.holds(found):
-        return message_html(in_words(found, language)), True
-    return message_html(_refused(found, budget, advice(fit(request, budget)), language), is_error=True), False
+    if budget.holds(cost):
+        return message_html(in_words(cost, language)), True
+    return message_html(_refusal_in_words(cost, budget, advice(fit(request, budget)), language), is_error=True), False
 
 
-def told_of_grid(values: Mapping[str, Any], language: str = ENGLISH) -> str:
-    """The line for the grid of these values, empty while it has no axes or breaks a rule."""
+def grid_estimate_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
+    """Render the estimate of the grid; empty without valid axes."""
     try:
         axes = filled_axes(values)[::-1]  # the last one changes slowest
         if not axes or prod(len(axis.values) for axis in axes) > MAX_CELLS:
             return ""
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
-        found = estimate_all([_request({**values, **cell}) for cell in cells])
-        return message_html(in_words(found, language))
+        cost = estimate_all([_request({**values, **cell}) for cell in cells])
+        return message_html(in_words(cost, language))
     except InvalidRequestError:
         return ""  # the button will say so
 
 
 def fitting(values: Mapping[str, Any]) -> list[Any]:
-    """What the controls of `FITTED` become so that the clip fits; what need not change stays."""
+    """Compute values of `FITTED` with which the clip fits."""
     try:
         changes = fit(_request(values), this_budget())
     except InvalidRequestError:
@@ -140,33 +140,31 @@ def fitting(values: Mapping[str, Any]) -> list[Any]:
     return [changes.get(name, gr.skip()) for name in FITTED]
 
 
-def in_words(found: Estimate, language: str = ENGLISH) -> str:
-    """An estimate in a line.
+def in_words(cost: Estimate, language: str = ENGLISH) -> str:
+    """Describe an estimate in a line.
 
     Example:
         >>> in_words(Estimate(36.3, 30, 1.1e9, 1.1e9, None, 3, True, {}, clips=3))
         '3 clips, about 36 s, 1.1 GB. Rough until a first clip is made.'
     """
-    time = duration_text(found.seconds, language)
-    many = "_clips" if found.clips > 1 else ""
-    words = [
-        say(language, f"told.estimate.about{many}", clips=found.clips, time=time, gb=found.peak_bytes_device / 1e9)
-    ]
-    if found.zero_gpu_seconds is not None:
-        quota = duration_text(found.zero_gpu_seconds, language)
-        in_turns = "_in_turns" if found.turns > found.clips else ""
-        words.append(say(language, f"told.estimate.quota{in_turns}", time=quota, turns=found.turns))
-        whose = next((whose for seconds, whose in QUOTAS if found.zero_gpu_seconds > seconds), None)
+    time = duration_text(cost.seconds, language)
+    many = "_clips" if cost.clips > 1 else ""
+    words = [say(language, f"told.estimate.about{many}", clips=cost.clips, time=time, gb=cost.peak_bytes_device / 1e9)]
+    if cost.zero_gpu_seconds is not None:
+        quota = duration_text(cost.zero_gpu_seconds, language)
+        in_turns = "_in_turns" if cost.turns > cost.clips else ""
+        words.append(say(language, f"told.estimate.quota{in_turns}", time=quota, turns=cost.turns))
+        whose = next((whose for seconds, whose in QUOTAS if cost.zero_gpu_seconds > seconds), None)
         if whose:
             words.append(say(language, f"told.estimate.more_than_{whose}"))
-    if found.is_rough:
+    if cost.is_rough:
         words.append(say(language, "told.estimate.rough"))
     return " ".join(words)
 
 
-def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> str:
-    of_device = budget.device is not None and not Budget(budget.device, None).holds(found)
-    needed, there = (found.peak_bytes_device, budget.device) if of_device else (found.peak_bytes_ram, budget.ram)
+def _refusal_in_words(cost: Estimate, budget: Budget, advised: str, language: str) -> str:
+    of_device = budget.device is not None and not Budget(budget.device, None).holds(cost)
+    needed, there = (cost.peak_bytes_device, budget.device) if of_device else (cost.peak_bytes_ram, budget.ram)
     where = say(language, f"told.estimate.{'gpu' if of_device and this_machine().kind != 'cpu' else 'memory'}")
     return say(
         language,
@@ -179,7 +177,9 @@ def _refused(found: Estimate, budget: Budget, advised: str, language: str) -> st
 
 
 def _request(values: Mapping[str, Any]) -> GenerationRequest:
-    """The request as far as it decides what the clip takes; files are taken for granted.
+    """Build the request as far as it decides the cost.
+
+    Files are taken for granted.
 
     Raises:
         InvalidRequestError: A value breaks its field's rule.

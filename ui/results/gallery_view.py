@@ -1,4 +1,6 @@
-"""What this visitor made, below everything else: kept by `studio.gallery`, found again by an id in the browser.
+"""Gallery of this visitor's clips, below everything else.
+
+`studio.gallery` keeps them; an id in the browser finds them again.
 
 How files are served: gradio gives a file in its cache to whoever knows its path, and allowing the gallery's folder
 would add every visitor's id to paths that are sent to browsers and written to logs. So what is shown is linked into
@@ -25,7 +27,7 @@ from PIL import Image
 
 from pipelines.plan.events import Clip
 from studio.faults import faults_in_words
-from studio.gallery import GalleryEntry, is_visitor, new_visitor, own_gallery
+from studio.gallery import GalleryEntry, default_gallery, is_visitor, new_visitor
 from studio.job_runs import Keep
 from ui.parts.events import QUIET
 from ui.words.refusals import page_words
@@ -51,13 +53,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GalleryPlace:
-    """The gallery's widgets."""
+    """Widgets of the gallery."""
 
     visitor: gr.BrowserState
     ids: gr.State
-    chosen: gr.State
+    chosen_id: gr.State
     room: gr.Accordion
-    told: gr.Markdown
+    note: gr.Markdown
     clips: gr.Gallery
     pack: gr.File
     details: gr.Column
@@ -72,23 +74,23 @@ class GalleryPlace:
     download_all: gr.Button
 
     def all(self) -> list[Block]:
-        """What a change of the list writes to."""
+        """List the outputs of an update of the gallery."""
         passive = ("visitor", "use", "more_frames", "extend", "delete", "delete_all", "sure", "download_all")
         return [getattr(self, field.name) for field in fields(self) if field.name not in passive]
 
 
 def place_gallery() -> GalleryPlace:
-    """Lay out the gallery; it is seen once there is a clip in it."""
+    """Lay out the gallery, hidden until it has a clip."""
     # The secret comes with the page, so it hides the id from nobody; it has to stay the same, or nobody's clips would
     # be found after a restart.
     visitor = gr.BrowserState("", storage_key="animatediff-visitor", secret="animatediff-studio")
     visitor.elem_id = "visitor"
-    ids, chosen = gr.State([]), gr.State("")
+    ids, chosen_id = gr.State([]), gr.State("")
     with (
         gr.Column(elem_id="clips"),
         gr.Accordion(word("section.your_clips"), open=True, visible=False, elem_id="your_clips") as room,
     ):
-        told = gr.Markdown(elem_classes="note")
+        note = gr.Markdown(elem_classes="note")
         clips = gr.Gallery(
             elem_id="gallery",
             show_label=False,
@@ -123,8 +125,9 @@ def place_gallery() -> GalleryPlace:
             delete_all = gr.Button(word("button.delete_all"), elem_id="gallery_delete_all", size="sm")
             sure = gr.Checkbox(visible=False)
         pack = gr.File(label=word("label.all_clips"), elem_id="gallery_zip", interactive=False, visible=False)
-    seen = (visitor, ids, chosen, room, told, clips, pack, details, files, recipe, use, more_frames, extend, delete)
-    return GalleryPlace(*seen, delete_all, sure, download_all)
+    listed = (visitor, ids, chosen_id, room, note, clips, pack)
+    of_entry = (details, files, recipe, use, more_frames, extend, delete)
+    return GalleryPlace(*listed, *of_entry, delete_all, sure, download_all)
 
 
 def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
@@ -137,20 +140,20 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
         page: Whose loading shows what the visitor has.
     """
     plain = QUIET | {"queue": False}
-    shown = place.all()
+    outputs = place.all()
 
     def opened(visitor: object) -> Update:
-        known = visitor if is_visitor(visitor) else new_visitor()
-        return {place.visitor: known, **listing(place, known, visitor_language())}
+        visitor_id = visitor if is_visitor(visitor) else new_visitor()
+        return {place.visitor: visitor_id, **listing(place, visitor_id, visitor_language())}
 
     def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Update:
         number = event.index
-        wanted = ids[number] if isinstance(number, int) and 0 <= number < len(ids) else ""
-        return _details(place, visitor, wanted)
+        entry_id = ids[number] if isinstance(number, int) and 0 <= number < len(ids) else ""
+        return _details(place, visitor, entry_id)
 
-    def delete(visitor: object, chosen: str) -> Update:
+    def delete(visitor: object, entry_id: str) -> Update:
         with faults_in_words(page_words()):
-            _delete(visitor, [chosen] if chosen else [])
+            _delete(visitor, [entry_id] if entry_id else [])
         return listing(place, visitor, visitor_language())
 
     def delete_all(visitor: object, sure: bool) -> Update:
@@ -162,20 +165,23 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
         with faults_in_words(page_words()):
             folder = _served_folder(str(visitor))
             folder.mkdir(parents=True, exist_ok=True)
-            own_gallery().zip_of(str(visitor), folder / "clips.zip")
+            default_gallery().zip_of(str(visitor), folder / "clips.zip")
             return {place.pack: gr.update(value=str(folder / "clips.zip"), visible=True)}
 
-    page.load(opened, place.visitor, [place.visitor, *shown], **plain)
-    chosen = place.clips.select(choose, [place.visitor, place.ids], shown, **plain)
-    chosen.then(None, None, None, js=_PLAY, **plain)
+    page.load(opened, place.visitor, [place.visitor, *outputs], **plain)
+    selected = place.clips.select(choose, [place.visitor, place.ids], outputs, **plain)
+    selected.then(None, None, None, js=_PLAY, **plain)
     place.clips.preview_close(lambda: gr.update(visible=False), None, place.details, **plain)
-    place.delete.click(delete, [place.visitor, place.chosen], shown, **plain)
-    place.delete_all.click(delete_all, [place.visitor, place.sure], shown, js=_sure(), **plain)
-    place.download_all.click(download_all, place.visitor, shown, **plain)
+    place.delete.click(delete, [place.visitor, place.chosen_id], outputs, **plain)
+    place.delete_all.click(delete_all, [place.visitor, place.sure], outputs, js=_sure(), **plain)
+    place.download_all.click(download_all, place.visitor, outputs, **plain)
 
 
 def keeper(visitor: object) -> Keep:
-    """What is done with every clip that is finished for a visitor. It never fails: the clip is there in any case."""
+    """Build a function that adds finished clips to a visitor's gallery.
+
+    It never fails: the clip is there in any case.
+    """
 
     language = visitor_language()
 
@@ -184,7 +190,7 @@ def keeper(visitor: object) -> Keep:
             return clip
         try:
             facts = {"num_frames": clip.num_frames, "seconds": clip.seconds}
-            own_gallery().add(str(visitor), clip.files, clip.recipe, facts)
+            default_gallery().add(str(visitor), clip.files, clip.recipe, facts)
         except Exception:
             _log.exception("A clip could not be kept.")
             return replace(clip, warnings=(*clip.warnings, say(language, "told.gallery.not_kept")))
@@ -194,70 +200,70 @@ def keeper(visitor: object) -> Keep:
 
 
 def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Update:
-    """The newest clips of a visitor, none of them chosen."""
-    found, told = [], ""
+    """Build the update that lists a visitor's newest clips."""
+    entries, note = [], ""
     try:
-        found = _entries(visitor)
-        pictures = [(str(_picture(visitor, entry)), _caption(entry, language)) for entry in found[:MOST_SHOWN]]
+        entries = _entries(visitor)
+        pictures = [(str(_picture(visitor, entry)), _caption(entry, language)) for entry in entries[:MOST_SHOWN]]
     except Exception:  # as a full disk; the rest of the page goes on
         _log.exception("A visitor's clips could not be listed.")
-        pictures, told = [], say(language, "told.gallery.not_shown")
-    if len(found) > len(pictures) and not told:
-        told = say(language, "told.gallery.newest", shown=len(pictures), all=len(found))
+        pictures, note = [], say(language, "told.gallery.not_shown")
+    if len(entries) > len(pictures) and not note:
+        note = say(language, "told.gallery.newest", shown=len(pictures), all=len(entries))
     return {
-        place.room: gr.update(visible=bool(pictures or told)),
-        place.told: gr.update(value=told, visible=bool(told)),
+        place.room: gr.update(visible=bool(pictures or note)),
+        place.note: gr.update(value=note, visible=bool(note)),
         place.clips: gr.update(value=pictures, selected_index=None, visible=bool(pictures)),
-        place.ids: [entry.id for entry in found[: len(pictures)]],
-        place.chosen: "",
+        place.ids: [entry.id for entry in entries[: len(pictures)]],
+        place.chosen_id: "",
         place.details: gr.update(visible=False),
         place.pack: gr.update(value=None, visible=False),
     }
 
 
-def _details(place: GalleryPlace, visitor: object, wanted: str) -> Update:
-    """A chosen clip's files and recipe; the list anew if it is gone."""
-    entry = next((entry for entry in _entries(visitor) if entry.id == wanted), None)
+def _details(place: GalleryPlace, visitor: object, entry_id: str) -> Update:
+    """Build the update with a clip's files, or an updated list."""
+    entry = next((entry for entry in _entries(visitor) if entry.id == entry_id), None)
     if entry is None:
         return listing(place, visitor, visitor_language())
     return {
-        place.chosen: entry.id,
+        place.chosen_id: entry.id,
         place.details: gr.update(visible=True),
-        place.files: [str(path) for path in _served(visitor, entry)],
+        place.files: [str(path) for path in _serve_files(visitor, entry)],
         place.recipe: json.dumps(json.loads(entry.recipe), indent=2, ensure_ascii=False),
     }
 
 
 def _entries(visitor: object) -> list[GalleryEntry]:
-    return own_gallery().entries(str(visitor)) if is_visitor(visitor) else []
+    return default_gallery().entries(str(visitor)) if is_visitor(visitor) else []
 
 
 def _delete(visitor: object, ids: Sequence[str]) -> None:
     if is_visitor(visitor):
-        own_gallery().delete(str(visitor), *ids)
-        for one in ids:
-            shutil.rmtree(_served_folder(str(visitor), one), ignore_errors=True)
+        default_gallery().delete(str(visitor), *ids)
+        for entry_id in ids:
+            shutil.rmtree(_served_folder(str(visitor), entry_id), ignore_errors=True)
 
 
 def _sure() -> str:
-    """Asks in the browser, in its language."""
-    return _SURE.replace("TOLD", json.dumps({one: say(one, "told.gallery.sure") for one in languages()}))
+    """Build the script that asks for confirmation in the browser's language."""
+    return _SURE.replace("TOLD", json.dumps({code: say(code, "told.gallery.sure") for code in languages()}))
 
 
 def _served_folder(*words: str) -> Path:
-    """A folder of gradio's cache that only those find who were told its name."""
+    """Build the path of a secret folder in gradio's cache."""
     name = hashlib.blake2b("/".join(words).encode(), key=_key, digest_size=32).hexdigest()
     return Path(get_upload_folder()) / name
 
 
-def _served(visitor: object, entry: GalleryEntry) -> list[Path]:
-    """An entry's files where gradio serves them."""
+def _serve_files(visitor: object, entry: GalleryEntry) -> list[Path]:
+    """Link an entry's files to where gradio serves them."""
     folder = _served_folder(str(visitor), entry.id)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_linked(path, folder / path.name) for path in entry.files]
+    return [_link(path, folder / path.name) for path in entry.files]
 
 
-def _linked(path: Path, target: Path) -> Path:
+def _link(path: Path, target: Path) -> Path:
     with suppress(FileExistsError):
         try:
             os.link(path, target, follow_symlinks=False)
@@ -272,18 +278,18 @@ def _linked(path: Path, target: Path) -> Path:
 
 
 def _picture(visitor: object, entry: GalleryEntry) -> Path:
-    """What stands for an entry: a file that browsers show, else a grey picture."""
-    served = _served(visitor, entry)
+    """Choose a thumbnail file, else make a grey picture."""
+    served = _serve_files(visitor, entry)
     by_suffix = {path.suffix: path for path in reversed(served)}
-    shown = next((by_suffix[suffix] for suffix in _SHOWABLE if suffix in by_suffix), None)
-    if shown is None:
-        shown = served[0].with_name("no-picture.png")
-        Image.new("RGB", (64, 64), (128, 128, 128)).save(shown)
-    return shown
+    thumbnail = next((by_suffix[suffix] for suffix in _SHOWABLE if suffix in by_suffix), None)
+    if thumbnail is None:
+        thumbnail = served[0].with_name("no-picture.png")
+        Image.new("RGB", (64, 64), (128, 128, 128)).save(thumbnail)
+    return thumbnail
 
 
 def _caption(entry: GalleryEntry, language: str) -> str:
-    """The prompt and the seed."""
+    """Build a caption of prompt and seed."""
     with suppress(ValueError, AttributeError, TypeError):
         values = json.loads(entry.recipe)
         if "cells" in values:

@@ -1,4 +1,4 @@
-"""The accordion for grids: which settings differ from clip to clip, and the button that makes them all."""
+"""Accordion for grids: axes that vary, and their button."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from studio.job_runs import grid_run
 from studio.jobs import Jobs
 from ui.inputs.modes import request_fields
 from ui.results.gallery_view import keeper
-from ui.results.job_events import Start, started
+from ui.results.job_events import Start, start_job
 from ui.words.speech import word
 
 _AXES = ("columns", "rows", "blocks")
@@ -21,7 +21,7 @@ _AXES = ("columns", "rows", "blocks")
 
 @dataclass(frozen=True)
 class GridPlace:
-    """The accordion's widgets.
+    """Widgets of the accordion.
 
     Args:
         inputs: A field and its values for each axis, by their `elem_id`.
@@ -60,7 +60,7 @@ def place_grid() -> GridPlace:
 
 
 def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start:
-    """The function behind Make grid.
+    """Build the handler of "Make grid".
 
     Args:
         make_clip: The engine.
@@ -69,12 +69,12 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
     """
 
     def make_grid(*values: Any) -> str:
-        given = dict(zip(names, values, strict=True))
+        field_values = dict(zip(names, values, strict=True))
 
         def plan() -> GridPlan:
-            return plan_grid(request_fields(given), filled_axes(given))
+            return plan_grid(request_fields(field_values), filled_axes(field_values))
 
-        return started(jobs, grid_run(make_clip, plan, keeper(given["visitor"])))
+        return start_job(jobs, grid_run(make_clip, plan, keeper(field_values["visitor"])))
 
     return make_grid
 
@@ -83,18 +83,18 @@ def _axis_word(field: str) -> str:
     return word("choice.search_replace" if field == SEARCH_REPLACE else f"field.{field}.label")
 
 
-def filled_axes(given: Mapping[str, Any]) -> list[Axis]:
-    """The axes that are filled in.
+def filled_axes(field_values: Mapping[str, Any]) -> list[Axis]:
+    """List the axes that are filled in.
 
     Args:
-        given: What the page shows, by `elem_id`.
+        field_values: What the page shows, by `elem_id`.
 
     Raises:
         InvalidRequestError: As `read_axis`.
     """
-    found = []
+    axes = []
     for number in range(1, MAX_AXES + 1):
-        field, text = (str(given.get(f"grid_{number}_{part}") or "") for part in ("field", "values"))
+        field, text = (str(field_values.get(f"grid_{number}_{part}") or "") for part in ("field", "values"))
         if field and text.strip():
-            found.append(read_axis(field, text))
-    return found
+            axes.append(read_axis(field, text))
+    return axes

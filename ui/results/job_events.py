@@ -1,4 +1,4 @@
-"""The page's job: the buttons that start one, the one that cancels it, and what finds it again after a reload."""
+"""Events of the page's job: start, cancel, follow after a reload."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,10 +13,10 @@ from api.web.visitor_limit import current_visitor
 from studio.faults import faults_in_words
 from studio.gallery import is_visitor
 from studio.job_runs import Run
-from studio.jobs import AsSeen, Jobs, View, as_it_is
+from studio.jobs import Jobs, RelabelFault, View, return_unchanged
 from ui.parts.events import QUIET
 from ui.results.gallery_view import GalleryPlace, listing
-from ui.results.results import Results, Update, followed, idle, waiting
+from ui.results.results import Results, Update, idle_update, view_update, waiting_update
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language
 
@@ -56,16 +56,16 @@ def wire_jobs(
     """
     job_id = gr.Textbox(elem_id="job", visible="hidden")
 
-    async def follow(found: str | None, visitor: object) -> AsyncIterator[Update]:
-        job, language = jobs.find(found), visitor_language()
+    async def follow(known_id: str | None, visitor: object) -> AsyncIterator[Update]:
+        job, language = jobs.find(known_id), visitor_language()
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
             return
-        yield waiting(results, language) | {job_id: found, results.cancel: gr.update(interactive=True)}
+        yield waiting_update(results, language) | {job_id: known_id, results.cancel: gr.update(interactive=True)}
         before = View()
         async for view in job.follow():
             # Something is sent each time, since Gradio finds out only so that a page is gone.
-            update = followed(results, view, before, language) or {results.status: gr.skip()}
+            update = view_update(results, view, before, language) or {results.status: gr.skip()}
             if len(view.clips) > len(before.clips) and is_visitor(visitor):
                 update |= await asyncio.to_thread(listing, gallery, visitor, language)
             yield update
@@ -73,22 +73,24 @@ def wire_jobs(
         if job.view.fault:
             raise gr.Error(job.view.fault.in_words(page_words(language)), print_exception=False)
 
-    def cancel(found: str | None) -> Any:
-        """What is said comes from the job, which alone knows when it has ended."""
-        if job := jobs.find(found):
+    def cancel(known_id: str | None) -> Any:
+        """Ask the job to stop; it reports its end itself."""
+        if job := jobs.find(known_id):
             job.cancel()
         return gr.update(interactive=False)
 
     followed_by = ([job_id, gallery.visitor], [job_id, *results.all(), *gallery.all()])
-    for button, (start, given) in making.items():
-        pressed = button.click(lambda: waiting(results, visitor_language()), None, results.all(), queue=False, **QUIET)
+    for button, (start, inputs) in making.items():
+        pressed = button.click(
+            lambda: waiting_update(results, visitor_language()), None, results.all(), queue=False, **QUIET
+        )
         # Without preprocessing: the request checks the values, and its words name the field.
-        started = pressed.then(start, list(given), job_id, preprocess=False, **_AT_ONCE, **QUIET)
-        running = started.success(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
+        start_event = pressed.then(start, list(inputs), job_id, preprocess=False, **_AT_ONCE, **QUIET)
+        running = start_event.success(follow, *followed_by, js=OF_THIS_TAB, **_AT_ONCE, **QUIET)
         # A call that is refused before it starts, as by a full queue, has no last update.
-        for event in (started, running):
+        for event in (start_event, running):
             event.failure(
-                partial(_not_started, results),
+                partial(_failure_update, results),
                 results.status,
                 results.all(),
                 queue=False,
@@ -99,21 +101,23 @@ def wire_jobs(
     return job_id
 
 
-def _not_started(results: Results, told: str) -> Update:
+def _failure_update(results: Results, status_html: str) -> Update:
     language = visitor_language()
-    if say(language, "told.waiting") in told:
-        return idle(results, say(language, "told.not_started"))
+    if say(language, "told.waiting") in status_html:
+        return idle_update(results, say(language, "told.not_started"))
     return {results.status: gr.skip()}
 
 
-def started(jobs: Jobs, run: Run, as_seen: AsSeen = as_it_is, typed: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Start a job for the visitor who has pressed, in their words if there are too many.
+def start_job(
+    jobs: Jobs, run: Run, relabel: RelabelFault = return_unchanged, typed: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """Start a job for the visitor of this event.
 
     Args:
         jobs: Where.
         run: Makes its clips.
-        as_seen: As `Jobs.start` takes it.
+        relabel: As `Jobs.start` takes it.
         typed: As `Jobs.start` takes it.
     """
     with faults_in_words(page_words()):
-        return jobs.start(run, as_seen, visitor=current_visitor(), typed=typed)
+        return jobs.start(run, relabel, visitor=current_visitor(), typed=typed)

@@ -1,4 +1,4 @@
-"""The side of the page where the clip appears: its widgets, and what they show while it is made and afterwards."""
+"""Result side of the page: its widgets and their updates."""
 
 import json
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from ui.words.refusals import page_words
 from ui.words.speech import say, word
 from ui.words.tables import ENGLISH
 
-KEPT_STAGES = (Stage.DENOISE, Stage.DECODE)
+CHECKPOINTED_STAGES = (Stage.DENOISE, Stage.DECODE)
 """Where a clip stands in its checkpoint, where the operator keeps them."""
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
@@ -25,7 +25,7 @@ Update = dict[Block, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """The widgets a generation writes to."""
+    """Widgets that a generation writes to."""
 
     status: gr.HTML
     preview: gr.HTML
@@ -46,12 +46,12 @@ class Results:
     cancel: gr.Button
 
     def all(self) -> list[Block]:
-        """Every one of them, for the outputs of an event."""
+        """List all of them, for the outputs of an event."""
         return [getattr(self, field.name) for field in fields(self)]
 
 
 def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> Results:
-    """Lay out the widgets beside the buttons that are elsewhere on the page."""
+    """Lay out the widgets around the given buttons."""
     hint = word_html("note.start")
     status = gr.HTML(hint, elem_id="status", padding=False)
     preview = gr.HTML(elem_id="preview", visible=False, padding=False)
@@ -87,13 +87,13 @@ def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> R
         restore = gr.Button(word("button.reuse_settings"), elem_id="reuse_settings", size="sm")
         with gr.Accordion(word("section.recipe"), open=False):
             recipe = gr.Code(language="json", elem_id="recipe", interactive=False, show_label=False, wrap_lines=True)
-    seen = (status, preview, video, picture, facts, files)
+    outputs = (status, preview, video, picture, facts, files)
     clip_buttons = (used_seed, reuse, more_frames, extend, restore, recipe)
-    return Results(*seen, *clip_buttons, full, full_recipe, generate, draft, cancel)
+    return Results(*outputs, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
-def followed(results: Results, view: View, before: View, language: str = ENGLISH) -> Update:
-    """What changes on the page when a job goes on.
+def view_update(results: Results, view: View, before: View, language: str = ENGLISH) -> Update:
+    """Build the update when a job goes on.
 
     Args:
         results: Where it is shown.
@@ -106,45 +106,48 @@ def followed(results: Results, view: View, before: View, language: str = ENGLISH
     if done > len(before.finished):
         newest = view.finished[-1]
         goes_on = newest.goes_on and not view.ended
-        update |= _finished(results, view.clips[-1], newest.seed, language)
+        update |= _finished_update(results, view.clips[-1], newest.seed, language)
         if newest.part:
             files = [str(path) for clip in view.clips for path in clip.files]
-            update |= _one_of_several(results, files, goes_on=goes_on)
-        update |= _in_full(results, newest.full_recipe, goes_on=goes_on)
+            update |= _batch_update(results, files, goes_on=goes_on)
+        update |= _draft_update(results, newest.full_recipe, goes_on=goes_on)
     if view.fault:
-        return update | idle(results, view.fault.in_words(page_words(language)), is_error=True)
+        return update | idle_update(results, view.fault.in_words(page_words(language)), is_error=True)
     if view.cancelled:
-        return update | idle(results, cancelled_in_words(view, language))
-    if view.progress is not None and view.told is not None:
-        update[results.status] = progress_html(view.progress, clip=view.told.part, language=language)
+        return update | idle_update(results, describe_cancelled(view, language))
+    if view.progress is not None and view.latest is not None:
+        update[results.status] = progress_html(view.progress, clip=view.latest.part, language=language)
     if view.preview is not None and view.preview is not before.preview:  # it takes the place of the empty video
         update[results.preview] = gr.update(value=preview_html(view.preview, language), visible=True)
         update[results.video] = gr.update(visible=False)
     return update
 
 
-def cancelled_in_words(view: View, language: str = ENGLISH) -> str:
-    """What a cancelled job leaves, and how to go on: its seed may have been drawn."""
-    told, done = view.told, len(view.finished)
+def describe_cancelled(view: View, language: str = ENGLISH) -> str:
+    """Describe a cancelled job's remains, and how to go on.
+
+    Its seed may have been drawn.
+    """
+    latest, done = view.latest, len(view.finished)
     words = [say(language, "told.cancelled")]
     if done:
         words.append(say(language, "told.cancelled_clips", clips=done))
-    at_work = told.event if told and not isinstance(told.event, Clip) else None
-    steps_kept = at_work is not None and at_work.stage in KEPT_STAGES and settings().checkpoint_dir is not None
+    at_work = latest.event if latest and not isinstance(latest.event, Clip) else None
+    steps_kept = at_work is not None and at_work.stage in CHECKPOINTED_STAGES and settings().checkpoint_dir is not None
     if not done and not steps_kept:
         words.append(say(language, "told.cancelled_nothing"))
-    if told and at_work and told.asked:  # of a grid each clip has settings of its own
-        words.append(say(language, f"told.cancelled_{'goes_on' if steps_kept else 'again'}", seed=str(told.seed)))
+    if latest and at_work and latest.request_json:  # of a grid each clip has settings of its own
+        words.append(say(language, f"told.cancelled_{'goes_on' if steps_kept else 'again'}", seed=str(latest.seed)))
     return " ".join(words)
 
 
-def _in_full(results: Results, recipe: str, *, goes_on: bool) -> Update:
-    """The way from a draft to its clip; there is none for other clips."""
+def _draft_update(results: Results, recipe: str, *, goes_on: bool) -> Update:
+    """Show the button that renders in full, for drafts only."""
     return {results.full: gr.update(visible=bool(recipe), interactive=not goes_on), results.full_recipe: recipe}
 
 
-def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Update:
-    """What differs from a single clip: all files of the clips so far are there, and buttons wait for the last."""
+def _batch_update(results: Results, files: list[str], *, goes_on: bool) -> Update:
+    """Build the update with all files so far of several clips."""
     return {
         results.files: gr.update(value=list(files), visible=True),
         results.generate: gr.update(interactive=not goes_on),
@@ -154,8 +157,8 @@ def _one_of_several(results: Results, files: list[str], *, goes_on: bool) -> Upd
     }
 
 
-def waiting(results: Results, language: str = ENGLISH) -> Update:
-    """What is seen from the press until there is a job to tell of, and to cancel."""
+def waiting_update(results: Results, language: str = ENGLISH) -> Update:
+    """Build the update between the press and the first event."""
     return {
         results.status: message_html(say(language, "told.waiting")),
         results.preview: gr.update(value="", visible=False),
@@ -169,8 +172,8 @@ def waiting(results: Results, language: str = ENGLISH) -> Update:
     }
 
 
-def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
-    """What is seen when nothing runs: a line of text, and the buttons as they were."""
+def idle_update(results: Results, text: str, *, is_error: bool = False) -> Update:
+    """Build the update when nothing runs: a line, and enabled buttons."""
     return {
         results.status: message_html(text, is_error=is_error),
         results.preview: gr.update(value="", visible=False),
@@ -183,14 +186,14 @@ def idle(results: Results, text: str, *, is_error: bool = False) -> Update:
     }
 
 
-def _finished(results: Results, clip: Clip, seed: int, language: str = ENGLISH) -> Update:
-    """Show the first of the files that can be shown, a video or a moving picture; all are there to download."""
+def _finished_update(results: Results, clip: Clip, seed: int, language: str = ENGLISH) -> Update:
+    """Show the first showable file, and list all for download."""
     first = next((path for path in clip.files if path.suffix in (*VIDEOS, *PICTURES)), None)
     video = str(first) if first and first.suffix in VIDEOS else None
     picture = str(first) if first and first.suffix in PICTURES else None
     done = say(language, "told.done", frames=clip.num_frames, time=duration_text(clip.seconds, language))
     return {
-        **idle(results, " ".join([done, *clip.warnings])),
+        **idle_update(results, " ".join([done, *clip.warnings])),
         results.video: gr.update(value=video, visible=video is not None),
         results.picture: gr.update(value=picture, visible=picture is not None),
         results.files: gr.update(value=list(map(str, clip.files)), visible=len(clip.files) > 1 or first is None),

@@ -1,4 +1,4 @@
-"""Refusals as the page tells them: in the visitor's language, with fields called as their controls are."""
+"""Faults in the visitor's language, with fields named by their labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,13 +7,13 @@ from pipelines.plan.faults import Fault, Place, Words
 from ui.words.speech import say_or, visitor_language, with_own_labels
 from ui.words.tables import RECORDS, by_code, written_number
 
-_OTHERS = {"batch_count": "label.clips"}  # what has a control and is no field
+_LABELS_BESIDE_FIELDS = {"batch_count": "label.clips"}  # what has a control and is no field
 
 
 class PageWords(Words):
-    """How the page speaks of faults in a language.
+    """Renderer of faults in a language of the page.
 
-    A rule without a sentence in the language is told in English, its controls called as they are seen.
+    A rule without a sentence in the language stays in English, its controls called as they are seen.
 
     Args:
         language: The visitor's.
@@ -24,37 +24,37 @@ class PageWords(Words):
         self._language, self._numbers = language, numbers
 
     def sentence(self, fault: Fault) -> str:
-        """The whole refusal."""
-        fault = as_numbered(fault, self._numbers)
-        own, advice = by_code(self._language, "faults"), by_code(self._language, "advice")
-        if fault.code not in own:
+        """Render the whole refusal."""
+        fault = renumber_unit(fault, self._numbers)
+        sentences, advice = by_code(self._language, "faults"), by_code(self._language, "advice")
+        if fault.code not in sentences:
             return self.text(_EnglishPage().sentence(fault))
         fix = self.filled(advice.get(fault.fix, fault.fix), fault)
-        text = self.filled(own[fault.code], replace(fault, values={**fault.values, "fix": fix}))
+        text = self.filled(sentences[fault.code], replace(fault, values={**fault.values, "fix": fix}))
         return f"{text} {self.filled(advice.get(fault.note, fault.note), fault)}".strip()
 
     def text(self, refusal: str) -> str:
-        """A refusal that is a text alone."""
+        """Render a refusal that is a text alone."""
         return with_own_labels(self._language, refusal)
 
     def name(self, field: str) -> str:
-        """The label of a field's control, or the field where it has none."""
+        """Look up the label of a field's control, else the field."""
         label = _label(self._language, field)
         return f"„{label}“" if label else field
 
     def label(self, field: str) -> str:
-        """The label in quotes."""
+        """Quote the label."""
         return self.name(field)
 
     def subject(self, name: str, place: Place) -> str:
-        """Units by their number on the page, everything else by its label."""
+        """Name units by their number on the page, others by label."""
         if name in ("controls", "Unit") and place:
             unit, *rest = place
             return " ".join((f"Einheit {unit}", *map(self._part, rest)))
         return " ".join((self.name(name), *map(self._part, place)))
 
     def value(self, value: object, spec: str) -> str:
-        """A number as the language writes it."""
+        """Format a number as the language writes it."""
         text = super().value(value, spec)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return written_number(self._language, text) if is_number else text
@@ -69,12 +69,12 @@ class _EnglishPage(Words):
 
 
 def page_words(language: str | None = None, numbers: Sequence[int] = ()) -> Words:
-    """The words of the page, for the visitor whose event is handled here if no language is named."""
+    """Choose the words of a language, by default the visitor's."""
     return PageWords(language or visitor_language(), numbers)
 
 
-def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
-    """A fault of a request's control unit with the number that the unit has on the page.
+def renumber_unit(fault: Fault, numbers: Sequence[int]) -> Fault:
+    """Give a unit's fault the number it has on the page.
 
     Args:
         numbers: The page's number of each unit of the request.
@@ -92,5 +92,5 @@ def as_numbered(fault: Fault, numbers: Sequence[int]) -> Fault:
 
 
 def _label(language: str, field: str) -> str:
-    keys = (*(f"{room}.{field}.label" for room in RECORDS.values()), _OTHERS.get(field, ""))
+    keys = (*(f"{room}.{field}.label" for room in RECORDS.values()), _LABELS_BESIDE_FIELDS.get(field, ""))
     return next((label for key in keys if (label := say_or(language, key, ""))), "")

@@ -1,12 +1,11 @@
-"""How the page speaks: words that the browser puts into its language, and sentences made here in a visitor's.
+"""Texts of the page: localised by the browser, or here.
 
-Which language a visitor has is decided in both cases by the first one their browser asks for.
+The visitor's language is in both cases the first one that their browser asks for.
 """
 
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -16,7 +15,7 @@ from ui.words.tables import ENGLISH, by_code, filled, languages, table
 
 
 def word(key: str) -> str:
-    """What a component is given for a text: the browser finds the text by its key.
+    """Build the reference by which the browser finds a text.
 
     In HTML there may be one of them.
 
@@ -31,8 +30,8 @@ def word(key: str) -> str:
     return str(gr.I18n()(key))
 
 
-def say(language: str, key: str, **values: Any) -> str:
-    """A sentence with its values.
+def say(language: str, key: str, **values: object) -> str:
+    """Render a sentence with its values.
 
     Example:
         >>> say("de", "told.source.frames", frames=2000)
@@ -42,12 +41,14 @@ def say(language: str, key: str, **values: Any) -> str:
 
 
 def say_or(language: str, key: str, otherwise: str) -> str:
-    """A text that has no values, or another where the tables have none, as of a model that the operator brought."""
+    """Look up a text without values, or return another."""
     return table(language).get(key, otherwise)
 
 
 def say_note(language: str, note: str) -> str:
-    """What another room tells, in the visitor's language; as it is where it is no note or the language lacks it.
+    """Render a note in the visitor's language.
+
+    As it is where it is no note or the language lacks it.
 
     Example:
         >>> say_note("de", Note("progress.step", "Step {step} of {steps}", step=3, steps=25)), say_note("de", "FILM")
@@ -56,32 +57,34 @@ def say_note(language: str, note: str) -> str:
     text = by_code(language, "notes").get(note.code) if isinstance(note, Note) else None
     if text is None or not isinstance(note, Note):
         return str(note)
-    values = {name: say_note(language, one) if isinstance(one, str) else one for name, one in note.values.items()}
+    values = {
+        name: say_note(language, value) if isinstance(value, str) else value for name, value in note.values.items()
+    }
     return filled(language, text, values)
 
 
 def with_own_labels(language: str, refusal: str) -> str:
-    """A refusal, which stays English, with the controls it names called as the visitor sees them.
+    """Replace the labels in an English refusal by the language's.
 
     Example:
         >>> with_own_labels("de", "num_frames must be greater than or equal to 1, got 0. Change 'Frames'.")
         "num_frames must be greater than or equal to 1, got 0. Change 'Bilder'."
     """
     keys = _labels()
-    return re.sub(r"(?<=')[^'\n]+(?=')", lambda found: say_or(language, keys.get(found[0], ""), found[0]), refusal)
+    return re.sub(r"(?<=')[^'\n]+(?=')", lambda match: say_or(language, keys.get(match[0], ""), match[0]), refusal)
 
 
 def visitor_language() -> str:
-    """The language of whoever sent the event that is handled here and now; English outside of one."""
+    """Detect the language of the current event's visitor; English without one."""
     request = LocalContext.request.get(None)
     return language_of(request.headers.get("accept-language", "")) if request else ENGLISH
 
 
 def language_of(accepted: str) -> str:
-    """The language for a browser.
+    """Choose the language for a browser's `Accept-Language`.
 
     Args:
-        accepted: Its `Accept-Language`, whose first is the one that the browser itself speaks.
+        accepted: The header, whose first is the one that the browser itself speaks.
 
     Returns:
         English where there is no table for it.
@@ -97,9 +100,12 @@ def language_of(accepted: str) -> str:
 
 @cache
 def _labels() -> Mapping[str, str]:
-    """The key of every label in English; where a field and something else are called the same, the field's."""
+    """Map every English label to its key.
+
+    Where a field and something else are called the same, it is the field's.
+    """
     rooms = ("mode.", "button.", "section.", "label.", "group.", "field.")
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for room in rooms:
-        found |= {text: key for key, text in table(ENGLISH).items() if key.startswith(room) and key[-5:] != ".help"}
-    return found
+        keys |= {text: key for key, text in table(ENGLISH).items() if key.startswith(room) and key[-5:] != ".help"}
+    return keys

@@ -1,4 +1,6 @@
-"""What the page says in each language: the tables beside this file, and in English also what others say first.
+"""Tables of all texts of the page, by language.
+
+They stand beside this file; English ones also in other rooms.
 
 Label and help of a field stand in the request, a group's heading and a preset's name with what they name; other
 languages have them in their tables. A language is there when its file is.
@@ -9,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from string import Formatter
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -37,38 +38,38 @@ _MORE = "more."  # what the page adds to a field's help
 
 @cache
 def languages() -> tuple[str, ...]:
-    """The languages there are, by their codes."""
+    """List the codes of the languages."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
 @cache
 def table(language: str) -> Mapping[str, str]:
-    """Everything said in a language by key, such as `button.generate`, with places for values still open."""
-    own = dict(_flat(tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))))
-    return dict(_said_elsewhere()) | own if language == ENGLISH else own
+    """Read the texts of a language by key, with open placeholders."""
+    texts = dict(_flat(tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))))
+    return dict(_texts_of_other_rooms()) | texts if language == ENGLISH else texts
 
 
 @cache
 def by_code(language: str, part: str) -> Mapping[str, str]:
-    """What other rooms say, in another language; English stands where it is said.
+    """Read a language's texts of other rooms, none for English.
 
     Args:
         part: `faults` by the code of their rule, `advice` by the English template, or `notes` by their code.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     if language != ENGLISH:
         for path in sorted((_FOLDER / "by_code").glob(f"*.{language}.toml")):
-            found |= tomllib.loads(path.read_text(encoding="utf-8")).get(part, {})
-    return found
+            texts |= tomllib.loads(path.read_text(encoding="utf-8")).get(part, {})
+    return texts
 
 
 def translations() -> dict[str, dict[str, str]]:
-    """What a browser looks up, by language and key, with this server's limits filled in."""
+    """Build the texts for browsers, with this server's limits filled in."""
     return {language: _for_browsers(language) for language in languages()}
 
 
-def filled(language: str, text: str, values: Mapping[str, Any]) -> str:
-    """A text with its values, numbers written as in the language.
+def filled(language: str, text: str, values: Mapping[str, object]) -> str:
+    """Fill a text with its values, formatting numbers by language.
 
     Example:
         >>> filled("en", "{gb:.1f} GB, {frames:,} frames", {"gb": 1.25, "frames": 2000})
@@ -80,14 +81,14 @@ def filled(language: str, text: str, values: Mapping[str, Any]) -> str:
 
 
 def written_number(language: str, english: str) -> str:
-    """A number as the language writes it, from how English does."""
+    """Convert an English number to the language's notation."""
     texts = table(language)
     signs = {ord("."): texts["numbers.decimal"], ord(","): texts["numbers.thousands"]}
     return english.translate(signs)
 
 
 def heading_key(heading: str) -> str:
-    """The key of a heading of `GROUPS`.
+    """Build the key of a heading of `GROUPS`.
 
     Example:
         >>> heading_key("Long clips")
@@ -97,7 +98,7 @@ def heading_key(heading: str) -> str:
 
 
 def option_key(preprocessor: str, name: str) -> str:
-    """The first part of the keys of a preprocessor's option.
+    """Build the first part of the keys of a preprocessor's option.
 
     Example:
         >>> option_key("canny", "low"), option_key("openpose", "resolution")
@@ -110,7 +111,7 @@ class _Filler(Formatter):
     def __init__(self, language: str) -> None:
         self._language = language
 
-    def format_field(self, value: Any, format_spec: str) -> str:
+    def format_field(self, value: object, format_spec: str) -> str:
         text = str(super().format_field(value, format_spec))
         return written_number(self._language, text) if isinstance(value, (int, float)) else text
 
@@ -131,7 +132,7 @@ def _for_browsers(language: str) -> dict[str, str]:
     return texts
 
 
-def _said_elsewhere() -> Iterator[tuple[str, str]]:
+def _texts_of_other_rooms() -> Iterator[tuple[str, str]]:
     for record, room in RECORDS.items():
         for name, field in record.model_fields.items():
             assert isinstance(field.json_schema_extra, dict)
@@ -146,17 +147,17 @@ def _said_elsewhere() -> Iterator[tuple[str, str]]:
         yield f"preset.{preset.id}", preset.label
     for kind, entries in (("base_model", catalog.base_models()), ("motion_module", catalog.motion_modules())):
         yield from ((f"told.{kind}.{entry.id}", entry.description) for entry in entries if entry.source != "local")
-    for one in PREPROCESSORS.values():
-        yield f"preprocessor.{one.id}", one.label
-        for option in one.options:
-            key = option_key(one.id, option.name)
+    for preprocessor in PREPROCESSORS.values():
+        yield f"preprocessor.{preprocessor.id}", preprocessor.label
+        for option in preprocessor.options:
+            key = option_key(preprocessor.id, option.name)
             yield f"{key}.label", option.label
             yield f"{key}.help", option.help
 
 
-def _flat(found: Mapping[str, Any], room: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in found.items():
+def _flat(texts: Mapping[str, object], room: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in texts.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{room}{name}.")
         else:
-            yield f"{room}{name}", value
+            yield f"{room}{name}", str(value)

@@ -1,4 +1,4 @@
-"""What the files of each architecture of base models look like: all that differs between them."""
+"""File layout of each base-model architecture."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 
 class Build(NamedTuple):
-    """What one architecture's files look like.
+    """File layout of one base-model architecture.
 
     Args:
         label: What people call it.

@@ -1,4 +1,4 @@
-"""Base-model files: where they are, and whether they are Stable Diffusion 1.5 or XL.
+"""Locate base-model files and tell Stable Diffusion 1.5 from XL.
 
 A base model is a diffusers folder, or a single file in the layout its authors published. A single file
 holds weights only; configurations and tokenizers come from Stable Diffusion 1.5 or XL itself, a download
@@ -17,8 +17,8 @@ from pipelines.engine.base_models.single_files import (
     REFINER,
     STABLE_DIFFUSION_2,
     Marks,
+    describe_channels,
     has_vae,
-    of_channels,
     read_marks,
     tell_architecture,
     wrong_kind,
@@ -50,7 +50,7 @@ _NO_MARKS = Marks(None, False)
 
 @dataclass(frozen=True, slots=True)
 class BaseFiles:
-    """A base model on this disk, looked at but not read.
+    """A base model on this disk, inspected but not read.
 
     Args:
         entry: What was asked for.
@@ -82,12 +82,12 @@ class BaseFiles:
 
     @property
     def vae_overflows(self) -> bool:
-        """Its VAE's activations leave the range of float16; the library takes silence for a yes, which is none."""
+        """Whether the VAE overflows float16; not assumed where undeclared, unlike diffusers."""
         return bool(self.configs["vae"].get("force_upcast", False))
 
 
 def locate_base(entry: BaseModel, *, half: bool = False) -> BaseFiles:
-    """Fetch a base model if need be, and check what it is before any memory is spent.
+    """Fetch a base model if needed, and check its architecture.
 
     Args:
         entry: A base model of the catalog or the models folder.
@@ -128,7 +128,7 @@ def _from_file(entry: BaseModel, half: bool) -> BaseFiles:
         paths["vae"] = component_files(folder, "vae", half=half)
         notes = (f"'{entry.id}' has no VAE; that of {build.label} draws in its place.",)
     marks = read_marks(path, shapes, read_metadata(path, field=FIELD))
-    return _described(entry, architecture, folder, paths, marks=marks, notes=notes)
+    return _inspect(entry, architecture, folder, paths, marks=marks, notes=notes)
 
 
 def _fetch_folder(entry: BaseModel, half: bool) -> Path:
@@ -141,7 +141,7 @@ def _from_folder(entry: BaseModel, folder: Path, half: bool) -> BaseFiles:
     architecture = _folder_architecture(entry, folder)
     _refuse_other_folders(entry, architecture, folder, _config(entry, folder, "unet/config.json"))
     paths = folder_paths(entry, folder, BUILDS[architecture], field=FIELD, half=half)
-    return _described(entry, architecture, folder, paths)
+    return _inspect(entry, architecture, folder, paths)
 
 
 def _folder_architecture(entry: BaseModel, folder: Path) -> Architecture:
@@ -149,7 +149,7 @@ def _folder_architecture(entry: BaseModel, folder: Path) -> Architecture:
     return Architecture.SDXL if is_xl else Architecture.SD15
 
 
-def _described(
+def _inspect(
     entry: BaseModel,
     architecture: Architecture,
     folder: Path,
@@ -188,7 +188,7 @@ def _refuse_other_folders(entry: BaseModel, architecture: Architecture, folder: 
     if architecture is Architecture.SD15 and width == _SD2_WIDTH:
         raise wrong_kind(entry, STABLE_DIFFUSION_2)
     if unet.get("in_channels") != 4:
-        raise wrong_kind(entry, of_channels(unet.get("in_channels")))
+        raise wrong_kind(entry, describe_channels(unet.get("in_channels")))
     if architecture is Architecture.SDXL and width == _text_width(entry, folder, "text_encoder_2"):
         raise wrong_kind(entry, REFINER)
     if width != sum(_text_width(entry, folder, name) for name in BUILDS[architecture].text_encoders):

@@ -1,4 +1,4 @@
-"""Diffusers folders of base models: fetched in the form that is computed with, and the weights files in them."""
+"""Diffusers folders of base models: download, and list their weights files."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from pipelines.plan.faults import Fault
 
 
 def fetch_weights(entry: Entry, components: tuple[str, ...], *, field: str, half: bool) -> Path:
-    """Fetch each component's weights in the best form that the Hub has, pickles only where there is nothing else.
+    """Fetch each component's weights in the best form available.
+
+    Pickles are fetched only where there is nothing else.
 
     What is in the cache in any form is not fetched in another.
 
@@ -30,20 +32,20 @@ def fetch_weights(entry: Entry, components: tuple[str, ...], *, field: str, half
         }
         if not lacking:
             break
-        wanted = [f"{name}/{file}" for name, files in lacking.items() for file in files]
-        folder = fetch(entry.repo, wanted, entry.revision, field=field)
+        filenames = [f"{name}/{file}" for name, files in lacking.items() for file in files]
+        folder = fetch(entry.repo, filenames, entry.revision, field=field)
         if parts := [f"{name}/{file.name}" for name in lacking for file in _shards(folder, name, half=half)]:
             folder = fetch(entry.repo, parts, entry.revision, field=field)
     return folder
 
 
 def component_files(folder: Path, component: str, *, half: bool) -> tuple[Path, ...]:
-    """The weights files of a component of a diffusers folder; none if it has none."""
+    """List a component's weights files in a diffusers folder; may be empty."""
     return weight_files(folder / component, _stem(component), half=half)
 
 
 def folder_paths(entry: Entry, folder: Path, build: Build, *, field: str, half: bool) -> dict[str, tuple[Path, ...]]:
-    """Component -> its weights files, all of them there.
+    """Map each component to its weights files, all of them present.
 
     Raises:
         WeightsError: A component has none, or lacks a shard.
@@ -53,8 +55,8 @@ def folder_paths(entry: Entry, folder: Path, build: Build, *, field: str, half: 
         files = component_files(folder, name, half=half)
         lacking = [file.name for file in files if not file.is_file()]
         if lacking or not files:
-            there = sorted(one.name for one in (folder / name).glob("*") if one.suffix not in {".json", ".txt"})
-            wanted = lacking[0] if lacking else next(forms(_stem(name), half=False))[0]
+            there = sorted(file.name for file in (folder / name).glob("*") if file.suffix not in {".json", ".txt"})
+            missing = lacking[0] if lacking else next(forms(_stem(name), half=False))[0]
             beside = " ({there:s} is there)" if there else ""
             raise WeightsError(
                 Fault(
@@ -64,7 +66,7 @@ def folder_paths(entry: Entry, folder: Path, build: Build, *, field: str, half: 
                     got=entry.id,
                     seen=f"'{{got:s}}', whose {{part:s}} lacks {{file:s}}{beside}",
                     fix="Download it again or choose another",
-                    values={"part": name, "file": wanted, "there": ", ".join(there)},
+                    values={"part": name, "file": missing, "there": ", ".join(there)},
                 )
             )
         paths[name] = files
@@ -76,7 +78,7 @@ def _stem(component: str) -> str:
 
 
 def _shards(folder: Path, component: str, *, half: bool) -> tuple[Path, ...]:
-    """The files of a component that come with an index."""
+    """List a component's files, if they come with an index."""
     files = component_files(folder, component, half=half)
     return files if any("-of-" in file.name for file in files) else ()
 

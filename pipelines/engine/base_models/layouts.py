@@ -1,4 +1,4 @@
-"""Tensors of base models from every published layout to the names of the networks that hold them.
+"""Rename tensors of published checkpoint layouts to diffusers' and transformers' names.
 
 The converters are diffusers' own; what they know nothing of is here: text encoders without `text_model.`, and the
 names that VAEs had in 2022.
@@ -22,33 +22,33 @@ _ATTENTION = re.compile(r"\.attentions\.\d+\.(to_[qkv]|to_out\.0)\.weight$")
 
 
 def unet_tensors(stored: Mapping[str, Tensor], unet: nn.Module) -> dict[str, Tensor]:
-    """Tensors of a single file's UNet, without their prefix, under diffusers' names."""
-    return _there(convert_ldm_unet_checkpoint({f"{LDM_UNET_KEY}{k}": v for k, v in stored.items()}, unet.config))
+    """Rename a single file's UNet tensors, without prefix, to diffusers' names."""
+    return _drop_missing(convert_ldm_unet_checkpoint({f"{LDM_UNET_KEY}{k}": v for k, v in stored.items()}, unet.config))
 
 
 def vae_tensors(stored: Mapping[str, Tensor], vae: nn.Module) -> dict[str, Tensor]:
-    """Tensors of a VAE, without their prefix, under diffusers' names of today."""
+    """Rename a VAE's tensors, without prefix, to diffusers' current names."""
     if not any(name.startswith(_DIFFUSERS_VAE) for name in stored):
-        return _there(convert_ldm_vae_checkpoint(dict(stored), vae.config))
-    named = {}
+        return _drop_missing(convert_ldm_vae_checkpoint(dict(stored), vae.config))
+    renamed = {}
     for name, tensor in stored.items():
         for old, new in _OLD_VAE.items():
             name = re.sub(old, new, name)
         is_convolution = _ATTENTION.search(name) and tensor.ndim > 2
-        named[name] = tensor.flatten(1) if is_convolution else tensor
-    return named
+        renamed[name] = tensor.flatten(1) if is_convolution else tensor
+    return renamed
 
 
 def text_tensors(stored: Mapping[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
-    """Tensors of CLIP's text encoder, with or without the name of the part around it, under transformers' names."""
+    """Rename a CLIP text encoder's tensors to transformers' names."""
     if "positional_embedding" in stored:
-        return _there(convert_open_clip_checkpoint(encoder, dict(stored), prefix=""))
+        return _drop_missing(convert_open_clip_checkpoint(encoder, dict(stored), prefix=""))
     expected = encoder.state_dict().keys()
     prefix = _TEXT if any(name.startswith(_TEXT) for name in expected) else ""
     bare = {name.removeprefix(_TEXT): tensor for name, tensor in stored.items()}
     return {name if name in expected else f"{prefix}{name}": tensor for name, tensor in bare.items()}
 
 
-def _there(converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """Without what the converters looked for in vain."""
+def _drop_missing(converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Drop the tensors that a converter looked for in vain."""
     return {name: tensor for name, tensor in converted.items() if tensor is not None}

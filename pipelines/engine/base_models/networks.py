@@ -1,4 +1,4 @@
-"""Networks of base models: built without memory from a configuration, checked, and given the tensors of a file."""
+"""Build networks without memory from a configuration, check and fill them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, PreTrainedModel
 
-from pipelines.engine.weights.reading import lacks, not_whole, require_layout
+from pipelines.engine.weights.reading import missing, not_whole, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.findings import Finding
 
 #: More layers, or entries in a list, than any published configuration has: beyond it one is damaged or hostile.
 _MOST_LAYERS = 128
-Named = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
+Renamer = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 
 
 class Words(NamedTuple):
-    """How refusals call a network: what it is, the request's field, and the model's name."""
+    """Names for a network in error messages: kind, request field, model."""
 
     what: str
     field: str
@@ -25,7 +25,7 @@ class Words(NamedTuple):
 
 
 def empty_network(kind: Any, config: Mapping[str, Any], words: Words) -> nn.Module:
-    """A network without memory.
+    """Build a network without memory.
 
     Args:
         kind: Its class, diffusers' or transformers'.
@@ -47,8 +47,8 @@ def empty_network(kind: Any, config: Mapping[str, Any], words: Words) -> nn.Modu
         raise not_whole(Finding("weights.makes_no_network", why), **words._asdict()) from err
 
 
-def fitting(network: nn.Module, stored: Mapping[str, Tensor], named: Named, words: Words) -> dict[str, Tensor]:
-    """The tensors of a network out of a file's, under the network's names; those it has no use for are left out.
+def fit_tensors(network: nn.Module, stored: Mapping[str, Tensor], rename: Renamer, words: Words) -> dict[str, Tensor]:
+    """Select a network's tensors from a file's, under the network's names.
 
     Args:
         stored: A file's tensors, or as many without memory to see whether they fit.
@@ -58,9 +58,9 @@ def fitting(network: nn.Module, stored: Mapping[str, Tensor], named: Named, word
         WeightsError: Some are missing or misshapen.
     """
     try:
-        tensors = named(stored, network)
+        tensors = rename(stored, network)
     except KeyError as err:  # a converter's, of the name it looked for
-        raise not_whole(lacks(err), **words._asdict()) from err
+        raise not_whole(missing(err), **words._asdict()) from err
     except (IndexError, AttributeError, RuntimeError, ValueError, TypeError) as err:
         why = "its tensors are not laid out as one's"
         raise not_whole(Finding("weights.laid_out_otherwise", why), **words._asdict()) from err
@@ -70,8 +70,8 @@ def fitting(network: nn.Module, stored: Mapping[str, Tensor], named: Named, word
     return fit
 
 
-def filled(network: nn.Module, tensors: Mapping[str, Tensor], words: Words) -> nn.Module:
-    """Give an empty network its tensors, without copying them, and freeze it in evaluation mode.
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], words: Words) -> nn.Module:
+    """Give an empty network its tensors, and freeze it for evaluation.
 
     Raises:
         WeightsError: A tensor holds whole numbers, as quantised weights do.
@@ -85,16 +85,16 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor], words: Words) -> n
     return network.requires_grad_(False).eval()
 
 
-def without_memory(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> dict[str, Tensor]:
-    """Tensors of these shapes whose names begin with a prefix, which is taken off."""
-    found = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
-    return {name: torch.empty(shape, device="meta") for name, shape in found.items()}
+def meta_tensors(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> dict[str, Tensor]:
+    """Make meta tensors for the names with a prefix, which is removed."""
+    matching = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+    return {name: torch.empty(shape, device="meta") for name, shape in matching.items()}
 
 
 def _is_plausible(config: Mapping[str, Any]) -> bool:
     def within(value: object) -> bool:
         if isinstance(value, list | tuple):
-            return len(value) <= _MOST_LAYERS and all(within(one) for one in value)
+            return len(value) <= _MOST_LAYERS and all(within(entry) for entry in value)
         return not isinstance(value, int) or value <= _MOST_LAYERS
 
     lists = all(len(value) <= _MOST_LAYERS for value in config.values() if isinstance(value, list | tuple))

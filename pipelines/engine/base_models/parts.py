@@ -1,4 +1,4 @@
-"""Base models from their files into memory: tokenizers, text encoders, VAE and the UNet's weights."""
+"""Load base models: tokenizers, text encoders, VAE and the UNet's weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 from pipelines.engine.base_models.builds import BUILDS, TextEncoder
 from pipelines.engine.base_models.files import CHECKPOINT, FIELD, BaseFiles
 from pipelines.engine.base_models.layouts import text_tensors, unet_tensors, vae_tensors
-from pipelines.engine.base_models.networks import Named, Words, empty_network, filled, fitting, without_memory
+from pipelines.engine.base_models.networks import Renamer, Words, empty_network, fill_network, fit_tensors, meta_tensors
 from pipelines.engine.base_models.single_files import UNET, VAE
 from pipelines.engine.base_models.vae_files import vae_dtype
 from pipelines.engine.weights.digests import sha256_of
@@ -43,24 +43,24 @@ class BaseParts:
 
 
 def check_base(files: BaseFiles) -> None:
-    """Compare a base model's files with its configuration, by names and shapes alone.
+    """Compare a base model's files with its configuration, without reading weights.
 
     Raises:
         WeightsError: A tensor is missing or misshapen, or a configuration makes no network.
     """
-    known: dict[Path, dict[str, tuple[int, ...]]] = {}
+    shapes_by_path: dict[Path, dict[str, tuple[int, ...]]] = {}
 
     def read(path: Path, prefix: str) -> dict[str, Tensor]:
-        if path not in known:
-            known[path] = read_shapes(path, field=FIELD)
-        return without_memory(known[path], prefix)
+        if path not in shapes_by_path:
+            shapes_by_path[path] = read_shapes(path, field=FIELD)
+        return meta_tensors(shapes_by_path[path], prefix)
 
     for name in BUILDS[files.architecture].components:
-        _matched(files, name, read)
+        _match(files, name, read)
 
 
 def load_base(files: BaseFiles, device: str, dtype: torch.dtype) -> BaseParts:
-    """Read a base model and put it on the device, frozen and in evaluation mode.
+    """Load a base model to the device, frozen and in evaluation mode.
 
     All of it is of the type asked for, but for the VAE, which `vae_dtype` decides about.
 
@@ -86,12 +86,12 @@ def _network(files: BaseFiles, name: str, dtype: torch.dtype) -> nn.Module:
     def read(path: Path, prefix: str) -> dict[str, Tensor]:
         return read_weights(path, field=FIELD, dtype=dtype, prefix=prefix)
 
-    network, tensors, words = _matched(files, name, read)
-    return filled(network, tensors, words)
+    network, tensors, words = _match(files, name, read)
+    return fill_network(network, tensors, words)
 
 
-def _matched(files: BaseFiles, name: str, read: Read) -> tuple[nn.Module, dict[str, Tensor], Words]:
-    """A component without memory, and its tensors under its own names."""
+def _match(files: BaseFiles, name: str, read: Read) -> tuple[nn.Module, dict[str, Tensor], Words]:
+    """Build a component without memory, and its tensors under its own names."""
     build = BUILDS[files.architecture]
     kinds: dict[str, Any] = {**build.text_encoders, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
     words = Words(f"{build.label} model", FIELD, files.entry.id)
@@ -103,18 +103,18 @@ def _matched(files: BaseFiles, name: str, read: Read) -> tuple[nn.Module, dict[s
     else:
         prefixes = dict(zip(build.text_encoders, build.checkpoint_parts, strict=True)) | {"unet": UNET, "vae": VAE}
         stored = read(files.paths[CHECKPOINT][0], prefixes[name])
-    return network, fitting(network, stored, _names_of(files, name), words), words
+    return network, fit_tensors(network, stored, _key_converter(files, name), words), words
 
 
-def _names_of(files: BaseFiles, name: str) -> Named:
+def _key_converter(files: BaseFiles, name: str) -> Renamer:
     if name == "vae":
         return vae_tensors
     if name == "unet":
-        return unet_tensors if CHECKPOINT in files.paths else _as_stored
+        return unet_tensors if CHECKPOINT in files.paths else _keep_names
     return text_tensors
 
 
-def _as_stored(stored: Any, _: nn.Module) -> dict[str, Tensor]:
+def _keep_names(stored: Any, _: nn.Module) -> dict[str, Tensor]:
     return dict(stored)
 
 

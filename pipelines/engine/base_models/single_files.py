@@ -1,4 +1,4 @@
-"""Single files of base models: what they are, by their tensors' names and shapes, and what they say of themselves."""
+"""Identify single-file base models by tensor names, shapes and metadata."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ _FAMILIES = (
 
 
 class Marks(NamedTuple):
-    """What a single file says about how it was trained.
+    """Training settings that a single file states.
 
     Args:
         prediction_type: What its UNet predicts, as diffusers spells it; None if it says nothing.
@@ -63,40 +63,40 @@ class Marks(NamedTuple):
 
 
 def tell_architecture(entry: BaseModel, shapes: Shapes) -> Architecture:
-    """What a single file is.
+    """Identify a single file's architecture.
 
     Raises:
         WeightsError: It is neither a Stable Diffusion 1.5 nor an XL model; what it is instead, and where it belongs.
     """
-    architecture = Architecture.SDXL if _any_with(shapes, "conditioner.embedders.") else Architecture.SD15
+    architecture = Architecture.SDXL if _any_contains(shapes, "conditioner.embedders.") else Architecture.SD15
     if not any(name.startswith(UNET) for name in shapes):
         raise _other_file(entry, shapes)
     for pattern, family in _FAMILIES:
         if any(re.search(pattern, name) for name in shapes if not name.startswith(VAE)):
             raise wrong_kind(entry, family)
     width = next((shape[1] for name, shape in shapes.items() if re.search(_CONTEXT, name) and len(shape) > 1), 0)
-    has_text = all(_any_with(shapes, part) for part in BUILDS[architecture].checkpoint_parts)
+    has_text = all(_any_contains(shapes, part) for part in BUILDS[architecture].checkpoint_parts)
     first = shapes.get(_FIRST, ())
     channels = first[1] if len(first) > 1 else 0
-    others = (
-        (_any_with(shapes, "cond_stage_model.model.") or width == _SD2_WIDTH, STABLE_DIFFUSION_2),
-        (_any_with(shapes, "conditioner.embedders.0.model."), REFINER),
+    exclusions = (
+        (_any_contains(shapes, "cond_stage_model.model.") or width == _SD2_WIDTH, STABLE_DIFFUSION_2),
+        (_any_contains(shapes, "conditioner.embedders.0.model."), REFINER),
         (not has_text, Finding("base_model.no_text_encoder", "a checkpoint without its text encoder")),
-        (channels != _LATENTS, of_channels(channels)),
+        (channels != _LATENTS, describe_channels(channels)),
     )
-    for is_so, kind in others:
+    for is_so, kind in exclusions:
         if is_so:
             raise wrong_kind(entry, kind)
     return architecture
 
 
 def has_vae(shapes: Shapes) -> bool:
-    """Whether a single file has a decoder of its own."""
+    """Tell whether a single file has a decoder of its own."""
     return f"{VAE}decoder.conv_in.weight" in shapes
 
 
 def read_marks(path: Path, shapes: Shapes, notes: Mapping[str, str]) -> Marks:
-    """What a file says about its training: tensors named for it, its header's notes, or a configuration beside it.
+    """Read a file's training settings from marker tensors, header or YAML.
 
     Args:
         path: The file; `<name>.yaml` beside it is looked into, as the web UI does.
@@ -104,23 +104,23 @@ def read_marks(path: Path, shapes: Shapes, notes: Mapping[str, str]) -> Marks:
         notes: What its header says beside them.
     """
     beside = path.with_suffix(".yaml")
-    said = beside.read_text("utf-8", errors="replace")[: 1 << 20] if beside.is_file() else ""
+    config_text = beside.read_text("utf-8", errors="replace")[: 1 << 20] if beside.is_file() else ""
     predicts_v = (
         "v_pred" in shapes
         or notes.get("modelspec.prediction_type", "").lower() in {"v", "v_prediction", "v-prediction"}
-        or re.search(r"^\s*parameterization:\s*[\"']?v[\"']?\s*$", said, re.MULTILINE) is not None
+        or re.search(r"^\s*parameterization:\s*[\"']?v[\"']?\s*$", config_text, re.MULTILINE) is not None
     )
     return Marks("v_prediction" if predicts_v else None, "ztsnr" in shapes)
 
 
-def of_channels(channels: object) -> Finding:
-    """A model whose UNet takes more than latents."""
+def describe_channels(channels: object) -> Finding:
+    """Describe a model whose UNet takes more than latents."""
     words = "made for inpainting or editing (its UNet takes {channels:s} channels)"
     return Finding("base_model.for_inpainting", words, {"channels": str(channels)})
 
 
 def wrong_kind(entry: BaseModel, kind: Finding) -> WeightsError:
-    """What to raise for a model that is of another kind."""
+    """Build the error for a model of another kind."""
     return WeightsError(
         Fault(
             code=kind.code,
@@ -135,7 +135,7 @@ def wrong_kind(entry: BaseModel, kind: Finding) -> WeightsError:
 
 
 def _other_file(entry: BaseModel, shapes: Shapes) -> WeightsError:
-    """What a file without a UNet of the published names is."""
+    """Build the error for a file without a published UNet layout."""
     kind = tell_kind(shapes)
     if kind in {WeightsKind.TRANSFORMER, WeightsKind.UNKNOWN, WeightsKind.CHECKPOINT}:
         for pattern, family in _FAMILIES:
@@ -144,5 +144,5 @@ def _other_file(entry: BaseModel, shapes: Shapes) -> WeightsError:
     return kinds.wrong_kind(kind, field="base_model", name=entry.id)
 
 
-def _any_with(names: Iterable[str], part: str) -> bool:
+def _any_contains(names: Iterable[str], part: str) -> bool:
     return any(part in name for name in names)

@@ -1,4 +1,4 @@
-"""VAEs of their own: full ones and tiny ones, from diffusers folders and single files.
+"""Separate VAEs, full or tiny, from diffusers folders and single files.
 
 A tiny one (TAESD) has the same latents and a twentieth of the work.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipelines.engine.base_models.builds import BUILDS
 from pipelines.engine.base_models.layouts import vae_tensors
-from pipelines.engine.base_models.networks import Words, empty_network, filled, fitting, without_memory
+from pipelines.engine.base_models.networks import Words, empty_network, fill_network, fit_tensors, meta_tensors
 from pipelines.engine.weights.downloads import fetch, fetch_folder
 from pipelines.engine.weights.reading import FOLDER_CONFIG, no_config, read_shapes, read_weights, weights_in
 from pipelines.plan import catalog
@@ -33,7 +33,7 @@ _PREFIX = "first_stage_model."
 
 
 def vae_dtype(device: str, dtype: torch.dtype, *, overflows: bool) -> torch.dtype:
-    """The number type that a VAE computes in.
+    """Choose the number type that a VAE computes in.
 
     Bfloat16 has too few digits for pictures: 52 dB beside float32 where float16 has 64
     (docs/decisions/0007-vae-in-float16.md).
@@ -48,7 +48,7 @@ def vae_dtype(device: str, dtype: torch.dtype, *, overflows: bool) -> torch.dtyp
 
 
 def locate_vae(entry: Vae, architecture: Architecture) -> Path:
-    """Fetch a VAE if need be, and look at what it is; the folder or single file it lies in.
+    """Fetch a VAE if needed and check it; return its path.
 
     Raises:
         WeightsError: It can't be had, is damaged, or is none that fits.
@@ -62,14 +62,14 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
         kind = tell_kind(name.removeprefix(_PREFIX) for name in shapes)
         if kind is not WeightsKind.VAE:
             raise wrong_kind(kind, field=FIELD, name=entry.id)
-    _matched(entry, path, architecture, without_memory(shapes, _prefix_of(shapes)))
+    _match(entry, path, architecture, meta_tensors(shapes, _find_prefix(shapes)))
     return path
 
 
 def load_vae(
     entry: Vae, path: Path, architecture: Architecture, *, device: str, dtype: torch.dtype
 ) -> tuple[AnyVae, Path]:
-    """Read a VAE and put it on the device, frozen; the file its weights are in comes with it.
+    """Load a VAE to the device, frozen, with its weights file.
 
     Its type is what `vae_dtype` makes of the one asked for.
 
@@ -79,30 +79,30 @@ def load_vae(
     file = weights_in(path) if path.is_dir() else path
     overflows = bool(_config(path, architecture).get("force_upcast", False))
     of_vae = vae_dtype(device, dtype, overflows=overflows)
-    prefix = _prefix_of(read_shapes(file, field=FIELD))
+    prefix = _find_prefix(read_shapes(file, field=FIELD))
     stored = read_weights(file, field=FIELD, dtype=of_vae, prefix=prefix)
-    network, tensors, words = _matched(entry, path, architecture, stored)
-    vae: Any = filled(network, tensors, words).to(device)
+    network, tensors, words = _match(entry, path, architecture, stored)
+    vae: Any = fill_network(network, tensors, words).to(device)
     return vae, file
 
 
-def _matched(
+def _match(
     entry: Vae, path: Path, architecture: Architecture, stored: Mapping[str, Tensor]
 ) -> tuple[nn.Module, dict[str, Tensor], Words]:
-    """The VAE without memory, and its tensors under its own names."""
+    """Build the VAE without memory, and its tensors under its own names."""
     config = _config(path, architecture)
     kind = _CLASSES[config["_class_name"]]
     words = Words("VAE", FIELD, entry.id)
     network = empty_network(kind, config, words)
-    return network, fitting(network, stored, vae_tensors if kind is AutoencoderKL else _as_stored, words), words
+    return network, fit_tensors(network, stored, vae_tensors if kind is AutoencoderKL else _keep_names, words), words
 
 
-def _as_stored(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
+def _keep_names(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
     return dict(stored)
 
 
-def _prefix_of(names: Mapping[str, object]) -> str:
-    """What stands before every name in a file cut out of a whole model."""
+def _find_prefix(names: Mapping[str, object]) -> str:
+    """Return the tensor prefix in a file cut out of a model."""
     return _PREFIX if any(name.startswith(_PREFIX) for name in names) else ""
 
 
@@ -136,12 +136,12 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
 
 
 def _config(path: Path, architecture: Architecture) -> dict[str, Any]:
-    """The configuration of a folder, or of the VAE that single files are like."""
+    """Read a folder's configuration, or the reference VAE's for single files."""
     folder = path if path.is_dir() else _like_folder(architecture)
     return dict(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")))
 
 
 def _like_folder(architecture: Architecture) -> Path:
-    """The folder that describes single files: the VAE of the base model they are like."""
+    """Fetch the configuration of the reference VAE that describes single files."""
     like = catalog.find_base_model(BUILDS[architecture].configs)
     return fetch(like.repo, [f"{_LIKE}/{FOLDER_CONFIG}"], like.revision, field=FIELD) / _LIKE

@@ -1,7 +1,7 @@
-"""What LoRAs and their relatives add to one weight: low-rank, products of low-rank, whole differences, and DoRA.
+"""Weight differences of LoRA, LoHa, LoKr, full differences and DoRA.
 
-Each says ΔW at strength 1, in the terms of the file: LyCORIS (arXiv:2309.14859) for LoHa, LoKr and whole
-differences, arXiv:2402.09353 for DoRA.
+Each gives ΔW at strength 1, in the terms of the file: LyCORIS (arXiv:2309.14859) for LoHa, LoKr and whole differences,
+arXiv:2402.09353 for DoRA.
 """
 
 from abc import ABC, abstractmethod
@@ -12,27 +12,29 @@ import torch
 
 
 class Addition(ABC):
-    """What is added to one weight or bias at strength 1."""
+    """Difference added to one weight or bias at strength 1."""
 
     @abstractmethod
     def difference(self, device: torch.device) -> torch.Tensor:
-        """ΔW in float32, in the file's own shape, [out, in · kh · kw] or [out, in, kh, kw]; of a bias [out].
+        """Compute ΔW in float32, in the file's own shape.
+
+        It is [out, in · kh · kw] or [out, in, kh, kw]; of a bias [out].
 
         Raises:
             RuntimeError, IndexError: Its parts don't belong together.
         """
 
     def fits(self, shape: torch.Size) -> bool:
-        """Whether the addition has the shape of this weight; a 1×1 convolution is a matrix, too."""
-        own = self.difference(torch.device("meta")).shape
-        return own[:1] == shape[:1] and own.numel() == shape.numel()
+        """Tell whether ΔW fits this weight; 1×1 convolutions are matrices."""
+        delta_shape = self.difference(torch.device("meta")).shape
+        return delta_shape[:1] == shape[:1] and delta_shape.numel() == shape.numel()
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
         """ΔW for this weight, float32, of its shape and on its device."""
         return self.difference(weight.device).reshape(weight.shape)
 
     def pair(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Weights of one layer or two, float32, that one after the other do what ΔW does.
+        """Factor ΔW into one layer or two, applied in turn, float32.
 
         Returns:
             [r, in] and [out, r], or [r, in, kh, kw] and [out, r, 1, 1]; ΔW itself and None where it is of no low rank.
@@ -57,12 +59,12 @@ class LowRank(Addition):
     scale: float
 
     def fits(self, shape: torch.Size) -> bool:
-        """As any addition, and `down` has the weight's own kernel."""
+        """Check as any addition, and that `down` has the weight's kernel."""
         if len(shape) < 2:
             return False
         out, inside, *kernel = shape
-        own = (self.down if self.mid is None else self.mid).shape[2:]
-        return (self.up.shape[0], self.down.shape[1]) == (out, inside) and own.numel() == prod(kernel)
+        lora_kernel = (self.down if self.mid is None else self.mid).shape[2:]
+        return (self.up.shape[0], self.down.shape[1]) == (out, inside) and lora_kernel.numel() == prod(kernel)
 
     def difference(self, device: torch.device) -> torch.Tensor:
         """See `Addition`; with a core [out, in, kh, kw]."""
@@ -98,13 +100,13 @@ class Product(Addition):
 
     def difference(self, device: torch.device) -> torch.Tensor:
         """See `Addition`."""
-        one, other = (
-            _joined(*pair, core, device=device)
+        left, right = (
+            _multiply(*pair, core, device=device)
             for pair, core in zip((self.first, self.second), self.cores, strict=True)
         )
-        if one.shape != other.shape:
-            raise RuntimeError(f"{one.shape} and {other.shape}")
-        return self.scale * one * other
+        if left.shape != right.shape:
+            raise RuntimeError(f"{left.shape} and {right.shape}")
+        return self.scale * left * right
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Kronecker(Addition):
 
     def difference(self, device: torch.device) -> torch.Tensor:
         """See `Addition`."""
-        first, second = (_whole(parts, device) for parts in (self.first, self.second))
+        first, second = (_assemble(parts, device) for parts in (self.first, self.second))
         if first.ndim != 2:
             raise RuntimeError(f"{first.shape} is no matrix")
         return self.scale * torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second)
@@ -141,7 +143,7 @@ class Difference(Addition):
 
 @dataclass(frozen=True, slots=True)
 class Magnitudes(Addition):
-    """A DoRA: what another addition makes of the weight, with row or column lengths of its own.
+    """A DoRA: another addition's weight, its rows or columns rescaled.
 
     Args:
         inner: What changes the direction.
@@ -152,36 +154,36 @@ class Magnitudes(Addition):
     lengths: torch.Tensor
 
     def difference(self, device: torch.device) -> torch.Tensor:
-        """The inner addition's; what is added to a weight depends on the weight."""
+        """Return the inner addition's; the full one depends on the weight."""
         return self.inner.difference(device)
 
     def fits(self, shape: torch.Size) -> bool:
-        """As the inner addition, and there is a length for each row or column."""
+        """Tell whether the inner addition fits, with all lengths."""
         return len(shape) > 1 and self.inner.fits(shape) and self.lengths.numel() == shape[self._axis()]
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
-        """See `Addition`: lengths · (W + ΔW) / |W + ΔW| − W."""
+        """Compute lengths · (W + ΔW) / |W + ΔW| − W."""
         before = weight.to(torch.float32)
         turned = before + self.inner.delta(weight)
-        others = [axis for axis in range(turned.ndim) if axis != self._axis()]
-        lengths = torch.linalg.vector_norm(turned, dim=others, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        wanted = self.lengths.to(before).reshape(lengths.shape)
-        return turned * (wanted / lengths) - before
+        axes = [axis for axis in range(turned.ndim) if axis != self._axis()]
+        lengths = torch.linalg.vector_norm(turned, dim=axes, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        target_lengths = self.lengths.to(before).reshape(lengths.shape)
+        return turned * (target_lengths / lengths) - before
 
     def _axis(self) -> int:
-        """The axis of the weight that has lengths."""
+        """Return the axis of the weight that has lengths."""
         return 1 if self.lengths.ndim > 1 and self.lengths.shape[0] == 1 else 0
 
 
-def _joined(
+def _multiply(
     a: torch.Tensor, b: torch.Tensor, core: torch.Tensor | None = None, *, device: torch.device
 ) -> torch.Tensor:
-    """A @ b in float32, or what their core makes of them, [out, in, kh, kw]."""
+    """Multiply a @ b, or by their core [out, in, kh, kw]."""
     a, b = a.to(device, torch.float32), b.to(device, torch.float32)
     if core is None:
         return a @ b
     return torch.einsum("pqhw,po,qi->oihw", core.to(device, torch.float32), a, b)
 
 
-def _whole(parts: tuple[torch.Tensor, ...], device: torch.device) -> torch.Tensor:
-    return parts[0].to(device, torch.float32) if len(parts) == 1 else _joined(*parts, device=device)
+def _assemble(parts: tuple[torch.Tensor, ...], device: torch.device) -> torch.Tensor:
+    return parts[0].to(device, torch.float32) if len(parts) == 1 else _multiply(*parts, device=device)

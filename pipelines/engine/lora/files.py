@@ -1,4 +1,4 @@
-"""LoRA and textual-inversion files: what a file is, and what it adds to which layer.
+"""LoRA and textual-inversion files: their kind, and additions by layer.
 
 Additions are published under half a dozen naming schemes. All of them are brought to one (`lora/names.py`), in
 which `lora/merged.py` finds the layers of the model at hand, so there is no table of layers to keep and nothing
@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from pipelines.engine.lora.additions import Addition
-from pipelines.engine.lora.names import flattened
-from pipelines.engine.lora.parts import additions_of, layer_and_role
+from pipelines.engine.lora.names import flatten_name
+from pipelines.engine.lora.parts import build_additions, split_name
 from pipelines.engine.weights.digests import sha256_of
 from pipelines.engine.weights.reading import read_metadata, read_weights
 from pipelines.plan.errors import WeightsError
@@ -41,7 +41,7 @@ _Parts = dict[str, dict[str, torch.Tensor]]
 
 
 class LoraKind(StrEnum):
-    """What a file changes. A v3 domain adapter and an LCM-LoRA are spatial ones."""
+    """Kind of file; v3 domain adapters and LCM-LoRAs are spatial."""
 
     MOTION = "motion"
     SPATIAL = "spatial"
@@ -50,7 +50,7 @@ class LoraKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """What one file adds.
+    """Additions of one file.
 
     Args:
         name: The file's name, for people.
@@ -71,7 +71,7 @@ class Lora:
 
 
 def read_lora(path: Path) -> Lora:
-    """Read a LoRA or textual inversion of any known format and say what it is.
+    """Read a LoRA or textual inversion of any known format.
 
     Raises:
         WeightsError: The file is damaged or unsafe, parts are missing or there twice, or it is something else.
@@ -92,17 +92,17 @@ def read_lora(path: Path) -> Lora:
 
 
 def _by_layer(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[_Parts, tuple[str, ...], tuple[str, ...]]:
-    """Parts of additions by the layer's name as stored, textual inversions inside, and names of all else."""
+    """Group tensors by layer; list bundled textual inversions and unread names."""
     parts: _Parts = defaultdict(dict)
     words: dict[str, None] = {}
     unread = []
     for name, tensor in tensors.items():
         if name.startswith(_BUNDLED):
             words[re.sub(_IN_WORD, "", name.removeprefix(_BUNDLED))] = None
-        elif found := layer_and_role(name):
-            layer, role = found
+        elif layer_role := split_name(name):
+            layer, role = layer_role
             if role in parts[layer]:
-                raise _twice(path, layer)
+                raise _duplicate_error(path, layer)
             parts[layer][role] = tensor
         else:
             unread.append(name)
@@ -110,13 +110,13 @@ def _by_layer(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[_Parts, 
 
 
 def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
-    """Additions by component and flattened name, scaled as a diffusers file's header says, if it does."""
+    """Build additions by component and layer, scaled by the file's header."""
     layers: dict[str, dict[str, Addition]] = defaultdict(dict)
     settings = _settings(path)
-    for layer, own in parts.items():
-        component, flat = flattened(layer)
+    for layer, layer_parts in parts.items():
+        component, flat = flatten_name(layer)
         try:
-            additions = additions_of(own, settings.get(component + _SCALE))
+            additions = build_additions(layer_parts, settings.get(component + _SCALE))
         except ValueError as err:
             raise WeightsError(
                 Fault(
@@ -131,13 +131,13 @@ def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
             ) from err
         for end, addition in additions.items():
             if flat + end in layers[component]:
-                raise _twice(path, layer)
+                raise _duplicate_error(path, layer)
             layers[component][flat + end] = addition
     return dict(layers)
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """How a diffusers file was trained, as "component.setting" -> value; empty if it does not say.
+    """Read a diffusers file's training header, as "component.setting" to value.
 
     Raises:
         WeightsError: It was trained with a scale of its own for each layer, which is not supported, or with one that is
@@ -187,7 +187,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The vectors of a textual inversion by text encoder; empty if it is none.
+    """Read a textual inversion's vectors by text encoder; empty for other files.
 
     It holds one tensor, whose name is a word (`emb_params`, `*`, `<my-cat>`) and no layer, or one for each
     of Stable Diffusion XL's encoders.
@@ -195,10 +195,10 @@ def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch
     Raises:
         WeightsError: It is one, but what it holds are no vectors, or not as many for each encoder.
     """
-    named = next((names for names in _ENCODERS if names.keys() == tensors.keys()), {})
+    encoders = next((names for names in _ENCODERS if names.keys() == tensors.keys()), {})
     if is_word(tensors):
-        named = dict.fromkeys(tensors, "text_encoder")
-    for name in named:
+        encoders = dict.fromkeys(tensors, "text_encoder")
+    for name in encoders:
         tensor = tensors[name]
         if tensor.ndim not in (1, 2) or not tensor.numel() or not tensor.is_floating_point():
             kind, sides = str(tensor.dtype).removeprefix("torch."), "×".join(map(str, tensor.shape)) or "none"
@@ -213,10 +213,10 @@ def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch
                     values={"tensor": name[:60], "kind": kind, "sides": sides},
                 )
             )
-    vectors = {encoder: torch.atleast_2d(tensors[name]) for name, encoder in named.items()}
-    counts = {name: len(vectors[encoder]) for name, encoder in named.items()}
+    vectors = {encoder: torch.atleast_2d(tensors[name]) for name, encoder in encoders.items()}
+    counts = {name: len(vectors[encoder]) for name, encoder in encoders.items()}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} in {name}" for name, count in counts.items())
+        counts_text = ", ".join(f"{count} in {name}" for name, count in counts.items())
         raise WeightsError(
             Fault(
                 code="lora.uneven_vectors",
@@ -225,13 +225,13 @@ def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch
                 got=path.name,
                 seen="'{got:s}' with {counts:s}",
                 fix="Download it again or choose another",
-                values={"counts": told},
+                values={"counts": counts_text},
             )
         )
     return vectors
 
 
-def _twice(path: Path, layer: str) -> WeightsError:
+def _duplicate_error(path: Path, layer: str) -> WeightsError:
     return WeightsError(
         Fault(
             code="lora.layer_twice",

@@ -1,4 +1,4 @@
-"""Which parameters of the models a LoRA's layers are, and what of it fits nothing."""
+"""Match a LoRA's layers to model parameters, and report what fits nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _MOTION_MID = "mid_block_motion_modules_"
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Where a LoRA is added.
+    """Parameters that a LoRA is added to.
 
     Args:
         additions: Parameters of the models and what is added to each.
@@ -32,7 +32,7 @@ class Fit:
 
 
 def fit_lora(lora: Lora, models: Mapping[str, nn.Module], base_model: str, motion_label: str) -> Fit:
-    """Find the parameter each layer of a LoRA is added to, and what fits nothing.
+    """Find the parameter of each LoRA layer, and what fits nothing.
 
     Args:
         models: "unet" and the text encoders, by the names of their components.
@@ -58,18 +58,20 @@ def fit_lora(lora: Lora, models: Mapping[str, nn.Module], base_model: str, motio
                 other_size = Finding(
                     "lora.layer_of_other_size", "whose layer {layer:s} has another size", {"layer": layer}
                 )
-                raise misfit(lora, base_model, _made_for(lora) or other_size)
+                raise misfit(lora, base_model, _guess_family(lora) or other_size)
             else:
                 additions.append((parameter, addition))
     if not additions:
         count = len(idle) + len(unknown)
         none = Finding("lora.fits_no_layer", "none of whose {layers} layers is in it", {"layers": count})
-        raise misfit(lora, base_model, _made_for(lora) or none)
-    return Fit(additions, tuple(_left_out(lora, len(additions), idle, unknown, motion_label)))
+        raise misfit(lora, base_model, _guess_family(lora) or none)
+    return Fit(additions, tuple(_describe_unused(lora, len(additions), idle, unknown, motion_label)))
 
 
-def _left_out(lora: Lora, added: int, idle: Sequence[str], unknown: Sequence[str], motion_label: str) -> Iterator[str]:
-    """What of a LoRA does nothing, for people.
+def _describe_unused(
+    lora: Lora, added: int, idle: Sequence[str], unknown: Sequence[str], motion_label: str
+) -> Iterator[str]:
+    """Describe the parts of a LoRA that do nothing.
 
     Args:
         added: Layers it is added to.
@@ -94,31 +96,31 @@ def _left_out(lora: Lora, added: int, idle: Sequence[str], unknown: Sequence[str
 
 
 def _targets(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Flattened layer name -> weight, and with `BIAS` behind it -> bias, of every layer that has them."""
+    """Map flattened layer names to weights, and with `BIAS` to biases."""
     targets: dict[str, nn.Parameter] = {}
     for name, module in model.named_modules():
         flat = name.replace(".", "_").removeprefix("text_model_")
         names = {flat, flat.removesuffix("_0") if flat.endswith("_to_out_0") else flat}  # some files leave the 0 out
         for parameter, end in (("weight", ""), ("bias", BIAS)):
-            if isinstance(own := getattr(module, parameter, None), nn.Parameter):
-                targets |= {name + end: own for name in names}
+            if isinstance(tensor := getattr(module, parameter, None), nn.Parameter):
+                targets |= {name + end: tensor for name in names}
     return targets
 
 
-def _made_for(lora: Lora) -> Finding | None:
-    """What a LoRA that does not fit was made for, where the width of the text it reads tells."""
+def _guess_family(lora: Lora) -> Finding | None:
+    """Tell a misfit LoRA's model family by its text width, if possible."""
     layers = lora.layers.get("unet", {}).items()
     widths = {
         addition.difference(torch.device("meta")).shape[1] for name, addition in layers if name.endswith(_READS_TEXT)
     }
-    known = [TEXT_WIDTHS[width] for width in widths if width in TEXT_WIDTHS]
-    if len(known) != 1:
+    families = [TEXT_WIDTHS[width] for width in widths if width in TEXT_WIDTHS]
+    if len(families) != 1:
         return None
-    return Finding("lora.made_for_other", "which is made for {made_for:s}", {"made_for": known[0]})
+    return Finding("lora.made_for_other", "which is made for {made_for:s}", {"made_for": families[0]})
 
 
 def _has_motion_mid(unet: nn.Module) -> bool:
-    """Whether the motion module's middle block is there and adds anything."""
+    """Tell whether the motion module's middle block adds anything."""
     return any(
         bool(parameter.any())
         for name, parameter in unet.named_parameters()
@@ -127,7 +129,7 @@ def _has_motion_mid(unet: nn.Module) -> bool:
 
 
 def misfit(lora: Lora, base_model: str, finding: Finding) -> WeightsError:
-    """What to raise for a LoRA or textual inversion that is made for another base model."""
+    """Build the error for a LoRA or inversion of another base model."""
     return WeightsError(
         Fault(
             code=finding.code,

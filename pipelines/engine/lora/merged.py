@@ -1,4 +1,4 @@
-"""What the tags of a request add to the shared models: found, fitted, merged for one request, undone.
+"""Merge a request's LoRAs and textual inversions into shared models, undone exactly.
 
 A LoRA is merged where it acts alike on all frames; the strength of one in a prompt's keys may change over the
 clip, and such a one is added beside the layers (`lora/travel.py`).
@@ -37,7 +37,7 @@ _PRIVATE_USE = 0xE000  # characters without a meaning; one stands for each textu
 
 @dataclass(frozen=True, slots=True)
 class LoraPlan:
-    """All that a request's tags change.
+    """Everything that a request's tags change.
 
     Args:
         prompt, negative_prompt: The texts without tags, a textual inversion's replaced by a single character.
@@ -61,13 +61,13 @@ class LoraPlan:
 
 
 def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
-    """The catalog's records of what the prompts' tags name; those of weight 0 are checked but left out.
+    """Look up the tags' catalog entries; weight 0 is only checked.
 
     Raises:
         InvalidRequestError: A tag is malformed, its name unknown, or made for another base model.
     """
     base = catalog.find_base_model(request.base_model)
-    found = {}
+    loras = {}
     for tag in (*read_tags(request.prompt), *read_tags(request.negative_prompt, field="negative_prompt")):
         entry = catalog.find_lora(tag.name, place=tag.place)
         if base.family and entry.family and base.family != entry.family:
@@ -83,12 +83,12 @@ def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
                 )
             )
         if tag.weight:
-            found[tag.name] = entry
-    return found
+            loras[tag.name] = entry
+    return loras
 
 
 def load_lora(entry: LoraEntry) -> Lora:
-    """Fetch a LoRA if need be, and read it.
+    """Fetch a LoRA if needed, and read it.
 
     Raises:
         WeightsError: It can't be had, is damaged or unsafe, or is something else.
@@ -97,7 +97,7 @@ def load_lora(entry: LoraEntry) -> Lora:
 
 
 def locate_lora(entry: LoraEntry) -> Path:
-    """Fetch a LoRA's file if need be.
+    """Fetch a LoRA's file if needed.
 
     Raises:
         WeightsError: It can't be had.
@@ -110,7 +110,7 @@ def locate_lora(entry: LoraEntry) -> Path:
 def plan_loras(
     request: GenerationRequest, loras: Mapping[str, Lora], *, models: Mapping[str, nn.Module], motion_label: str
 ) -> LoraPlan:
-    """Find the layer for every addition, before anything is changed. The same LoRA twice counts twice.
+    """Find the layers of every addition; a LoRA named twice counts twice.
 
     Args:
         loras: What was read, by the names in the tags.
@@ -129,7 +129,7 @@ def plan_loras(
             words.add(name, lora)
     prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
     tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
-    strengths = {name: [sum(tag.weight for tag in found if tag.name == name) for found in tags] for name in loras}
+    strengths = {name: [sum(tag.weight for tag in group if tag.name == name) for group in tags] for name in loras}
     changing = [name for name in sorted(loras) if fitted[name].additions and len(set(strengths[name])) > 1]
     additions: dict[nn.Parameter, list[tuple[float, Addition]]] = defaultdict(list)
     for tag in sorted(tags[0], key=lambda tag: (tag.name, tag.weight)):  # sums are rounded, so their order shows
@@ -139,11 +139,11 @@ def plan_loras(
     travelling = []
     for name in changing:
         average = fmean(prompt.value_at(frame, strengths[name]) for frame in range(request.num_frames))
-        layers, others = split_layers(fitted[name].additions, models.values())
-        for parameter, addition in others:
+        layers, constant = split_layers(fitted[name].additions, models.values())
+        for parameter, addition in constant:
             additions[parameter].append((average, addition))
         travelling.append(TravellingLora(prompt, strengths[name], average, negative.is_constant, layers))
-        warnings += _averaged(loras[name], len(others), negative)
+        warnings += _describe_averaged(loras[name], len(constant), negative)
     if negative.is_constant and any(_reads_text(loras[name]) for name in changing):
         negative = replace(prompt, texts=negative.texts * len(prompt.texts))
     return LoraPlan(
@@ -184,8 +184,8 @@ def _travel(request: GenerationRequest, field: str, edit: Callable[[str], str] =
     )
 
 
-def _averaged(lora: Lora, layers: int, negative: PromptTravel) -> Iterator[str]:
-    """What of a travelling LoRA has one strength all the same."""
+def _describe_averaged(lora: Lora, layers: int, negative: PromptTravel) -> Iterator[str]:
+    """Describe where a travelling LoRA has one strength all the same."""
     if layers:
         yield (
             f"{layers} of the layers of '{lora.name}' are the same for all frames and act with the average of its "
@@ -204,7 +204,7 @@ def _reads_text(lora: Lora) -> bool:
 
 @contextmanager
 def merged(plan: LoraPlan) -> Iterator[None]:
-    """Put what is planned into the models for as long as the block runs, however it ends."""
+    """Merge the planned additions for the duration of the block."""
     originals: list[tuple[nn.Parameter, torch.Tensor]] = []
 
     def swap(parameter: nn.Parameter, changed: torch.Tensor) -> None:
@@ -231,7 +231,7 @@ def _sum(parameter: nn.Parameter, parts: Sequence[tuple[float, Addition]]) -> to
 
 
 class _Words:
-    """Gives each textual inversion a character in the text and token ids beyond the vocabulary."""
+    """Token ids beyond the vocabulary, and a character, for each textual inversion."""
 
     def __init__(self, models: Mapping[str, nn.Module], base_model: str) -> None:
         self.tokens: dict[str, tuple[int, ...]] = {}
@@ -257,7 +257,7 @@ class _Words:
         self._next += count
 
     def replace_in(self, text: str) -> str:
-        """A text with a textual inversion's character, weighted, for its tag, and nothing for other tags."""
+        """Replace inversions' tags by their weighted characters, and remove other tags."""
         return replace_tags(text, self._replacement)
 
     def _replacement(self, tag: Tag) -> str:

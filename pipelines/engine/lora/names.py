@@ -1,4 +1,4 @@
-"""Names of layers in LoRA files: all schemes brought to one, that of diffusers' paths with `_` for `.`."""
+"""Normalise LoRA layer names to diffusers' paths with `_` for `.`."""
 
 import re
 
@@ -44,13 +44,13 @@ _FIRST_RELEASE_ENDS = {
 }
 
 
-def flattened(name: str) -> tuple[str, str]:
-    """Component and flattened name of a layer.
+def flatten_name(name: str) -> tuple[str, str]:
+    """Return component and flattened name of a layer.
 
     Example:
-        >>> flattened("mid_block.motion_modules.0.temporal_transformer.proj_in")
+        >>> flatten_name("mid_block.motion_modules.0.temporal_transformer.proj_in")
         ('unet', 'mid_block_motion_modules_0_proj_in')
-        >>> flattened("lora_te2_text_model_encoder_layers_0_mlp_fc1")
+        >>> flatten_name("lora_te2_text_model_encoder_layers_0_mlp_fc1")
         ('text_encoder_2', 'encoder_layers_0_mlp_fc1')
     """
     flat = name.replace(".", "_")
@@ -62,7 +62,7 @@ def flattened(name: str) -> tuple[str, str]:
 
 
 def _from_first_release(name: str) -> str:
-    """A UNet layer's name from Stable Diffusion's first release in diffusers' terms; others as they are.
+    """Convert a first-release UNet layer name to diffusers'; leave others.
 
     There a block is three entries of one list, the third its down- or upsampler (two layers a block, as in
     Stable Diffusion 1.5 and XL).

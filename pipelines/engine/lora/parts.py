@@ -1,4 +1,4 @@
-"""The tensors that files have for one layer, and the additions they make."""
+"""Tensors that a LoRA file has for one layer, and their additions."""
 
 import re
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ _ROLES = {"A": "down", "B": "up", "w_norm": "diff", "b_norm": "diff_b"}
 _PLAIN = {"alpha", "scalar", "dora_scale", "lora_magnitude_vector", "diff_b"}  # beside any addition to a weight
 
 
-def layer_and_role(name: str) -> tuple[str, str] | None:
-    """The layer a tensor belongs to, as stored, and its part in what is added; None if it has none.
+def split_name(name: str) -> tuple[str, str] | None:
+    """Split a tensor name into stored layer name and role; None otherwise.
 
     Example:
-        >>> layer_and_role("unet.mid_block.proj.lora_A.default_0.weight")
+        >>> split_name("unet.mid_block.proj.lora_A.default_0.weight")
         ('unet.mid_block.proj', 'down')
-        >>> layer_and_role("lora_unet_mid_block_resnets_0_norm1.w_norm")
+        >>> split_name("lora_unet_mid_block_resnets_0_norm1.w_norm")
         ('lora_unet_mid_block_resnets_0_norm1', 'diff')
     """
     match = next(filter(None, (pattern.fullmatch(name) for pattern in _PATTERNS)), None)
     return (match["layer"], _ROLES.get(match["role"], match["role"])) if match else None
 
 
-def additions_of(parts: Mapping[str, torch.Tensor], alpha: float | None) -> dict[str, Addition]:
-    """What a layer's parts add to its weight, under "", and to its bias, under `BIAS`.
+def build_additions(parts: Mapping[str, torch.Tensor], alpha: float | None) -> dict[str, Addition]:
+    """Build a layer's additions to its weight ("") and bias (`BIAS`).
 
     Args:
         parts: By their roles.
@@ -48,25 +48,25 @@ def additions_of(parts: Mapping[str, torch.Tensor], alpha: float | None) -> dict
     if not all(part.is_floating_point() for role, part in parts.items() if role != "alpha"):
         raise ValueError("whole numbers")
     try:
-        found = dict(_additions(parts, float(parts["alpha"]) if "alpha" in parts else alpha))
-        for addition in found.values():
+        additions = dict(_additions(parts, float(parts["alpha"]) if "alpha" in parts else alpha))
+        for addition in additions.values():
             addition.difference(torch.device("meta"))
     except (KeyError, RuntimeError, IndexError, ZeroDivisionError, NotImplementedError) as err:
         raise ValueError(f"{', '.join(parts)} make no addition") from err
-    return found
+    return additions
 
 
 def _additions(parts: Mapping[str, torch.Tensor], alpha: float | None) -> dict[str, Addition]:
-    found: dict[str, Addition] = {}
+    additions: dict[str, Addition] = {}
     if "diff_b" in parts:
-        found[BIAS] = Difference(parts["diff_b"])
-    if parts.keys() - _PLAIN or BIAS not in found:
-        found[""] = _of_weight(parts, alpha)
+        additions[BIAS] = Difference(parts["diff_b"])
+    if parts.keys() - _PLAIN or BIAS not in additions:
+        additions[""] = _of_weight(parts, alpha)
         if "dora_scale" in parts:
-            found[""] = Magnitudes(found[""], parts["dora_scale"])
+            additions[""] = Magnitudes(additions[""], parts["dora_scale"])
         if "lora_magnitude_vector" in parts:
-            found[""] = Magnitudes(found[""], parts["lora_magnitude_vector"].flatten())
-    return found
+            additions[""] = Magnitudes(additions[""], parts["lora_magnitude_vector"].flatten())
+    return additions
 
 
 def _of_weight(parts: Mapping[str, torch.Tensor], alpha: float | None) -> Addition:

@@ -1,4 +1,4 @@
-"""LoRAs whose strength changes over the clip: added beside the layers, for as long as a request runs.
+"""LoRAs whose strength changes over the clip, applied by forward hooks.
 
 A strength that differs from frame to frame can't be merged into a weight. So a changed layer gives
 out + strength[frame] · scale · up(down(x)), which is what merging would give for that frame alone. Only the
@@ -62,7 +62,7 @@ class TravellingLora:
 def split_layers(
     additions: Iterable[tuple[nn.Parameter, Addition]], models: Iterable[nn.Module]
 ) -> tuple[list[TravellingLayer], list[tuple[nn.Parameter, Addition]]]:
-    """Layers where frames or texts can have strengths of their own, and the additions to all others.
+    """Separate layers that allow strengths per frame from all other additions.
 
     Args:
         additions: Weights and what is added to them.
@@ -74,18 +74,18 @@ def split_layers(
         for name, module in model.named_modules()
         if isinstance(module, (nn.Linear, nn.Conv2d)) and not name.startswith(_WITHOUT_FRAMES)
     }
-    found, others = [], []
+    travelling_layers, constant = [], []
     for parameter, addition in additions:
         if parameter in layers:
-            found.append(TravellingLayer(*layers[parameter], addition))
+            travelling_layers.append(TravellingLayer(*layers[parameter], addition))
         else:
-            others.append((parameter, addition))
-    return found, others
+            constant.append((parameter, addition))
+    return travelling_layers, constant
 
 
 @contextmanager
 def travelling(models: Iterable[nn.Module], loras: Sequence[TravellingLora]) -> Iterator[None]:
-    """Let LoRAs act for as long as the block runs, however it ends; strengths are set before every call.
+    """Apply LoRAs by forward hooks; strengths are set before every call.
 
     Args:
         models: All that they add to.
@@ -105,13 +105,13 @@ def travelling(models: Iterable[nn.Module], loras: Sequence[TravellingLora]) -> 
 
 
 def set_strengths_at_frames(unet: nn.Module, clips: Sequence[Sequence[int]]) -> None:
-    """Tell the LoRAs in a UNet which frames are in its next call: those of each window in the batch."""
+    """Set LoRA strengths for the frames in the UNet's next call."""
     for lora in _acting_in(unet):
         lora.now = torch.tensor([[lora.travel.value_at(frame, lora.strengths) for frame in clip] for clip in clips])
 
 
 def set_strengths_at_text(text_encoder: nn.Module, field: str, number: int) -> None:
-    """Tell the LoRAs in a text encoder which text it reads next: which prompt's, and its number there."""
+    """Set LoRA strengths for the text that an encoder reads next."""
     for lora in _acting_in(text_encoder):
         follows = field == "prompt" or lora.negative_follows
         lora.now = torch.tensor([[lora.strengths[number] if follows else lora.average]])
@@ -123,7 +123,7 @@ def _acting_in(model: nn.Module) -> Sequence[TravellingLora]:
 
 
 class _Addition:
-    """A forward hook: what one LoRA adds to one layer's output, frame by frame."""
+    """Forward hook adding a LoRA to a layer's output, frame by frame."""
 
     def __init__(self, lora: TravellingLora, layer: TravellingLayer, state: MotionState) -> None:
         weight = layer.module.weight
@@ -134,10 +134,10 @@ class _Addition:
     def __call__(self, module: nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
         if not self.lora.now.any():
             return out
-        added = self._added(module, args[0])
+        added = self._compute(module, args[0])
         return out + (module.scaled(added) if isinstance(module, ScaledKey) else added)
 
-    def _added(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def _compute(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if isinstance(module, nn.Conv2d):
             options = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
             inner = functional.conv2d(x, self.down, **options)
@@ -148,18 +148,18 @@ class _Addition:
         return inner if self.up is None else functional.linear(inner, self.up)
 
     def _strengths(self, inner: torch.Tensor) -> torch.Tensor:
-        """Those of the frames, in a shape that multiplies what goes through the layer."""
+        """Shape the frames' strengths to multiply a layer's activations."""
         now = self.lora.now.to(inner.device, inner.dtype)
         rows = inner.shape[0]
         if self.over_time:  # [B·h·w, F, C], of an inner window perhaps only some of the frames
             now = now[:, self.state.seen]
             if rows % len(now) or inner.shape[1] != now.shape[1]:
-                raise self._unforeseen(inner)
+                raise self._shape_error(inner)
             return now.repeat_interleave(rows // len(now), dim=0)[..., None]
         if now.numel() not in (1, rows):
-            raise self._unforeseen(inner)
+            raise self._shape_error(inner)
         return now.flatten().view(-1, *[1] * (inner.ndim - 1))
 
-    def _unforeseen(self, inner: torch.Tensor) -> RuntimeError:
-        told, seen = tuple(self.lora.now.shape), tuple(inner.shape)
-        return RuntimeError(f"LoRA strengths were set for {told} windows and frames, but a layer sees {seen}")
+    def _shape_error(self, inner: torch.Tensor) -> RuntimeError:
+        expected, seen = tuple(self.lora.now.shape), tuple(inner.shape)
+        return RuntimeError(f"LoRA strengths were set for {expected} windows and frames, but a layer sees {seen}")

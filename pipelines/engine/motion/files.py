@@ -1,4 +1,4 @@
-"""Motion-module files: where they are, whether they fit, and their tensors under diffusers' names.
+"""Motion-module files: locate, check, and rename tensors to diffusers' names.
 
 The same weights come as a diffusers `MotionAdapter` folder, as the single file AnimateDiff's authors publish,
 and under the names of HotShot-XL and of training runs. What a file is, is decided by its tensors' names and
@@ -20,7 +20,7 @@ from torch import nn
 
 from pipelines.engine.weights.downloads import fetch, fetch_folder
 from pipelines.engine.weights.reading import (
-    lacks,
+    missing,
     not_whole,
     read_folder,
     read_metadata,
@@ -50,7 +50,7 @@ _HEADS, NORM_GROUPS = 8, 32
 
 @dataclass(frozen=True, slots=True)
 class MotionFiles:
-    """A motion module on this disk, looked at but not read.
+    """A motion module on this disk, inspected but not read.
 
     Args:
         name: What to call it in messages.
@@ -70,7 +70,7 @@ class MotionFiles:
         return tuple(self.config["block_out_channels"])
 
     def read(self, dtype: torch.dtype | None = None) -> MotionAdapter:
-        """Its tensors as a `MotionAdapter` on the CPU, frozen; in the stored number type if none is given.
+        """Read into a frozen `MotionAdapter` on the CPU; as stored by default.
 
         Raises:
             WeightsError: The file is damaged, unsafe, or holds NaN or infinity.
@@ -88,7 +88,7 @@ class MotionFiles:
 
 
 def locate_motion(entry: MotionModule) -> MotionFiles:
-    """Fetch a motion module of the catalog if need be, and find out what it is.
+    """Fetch a catalog's motion module if needed, and identify it.
 
     Raises:
         WeightsError: It can't be had, is damaged, or is no motion module.
@@ -99,14 +99,14 @@ def locate_motion(entry: MotionModule) -> MotionFiles:
         path = fetch_folder(entry.repo, entry.revision, field=FIELD)
     else:
         path = entry.folder
-    found = inspect_motion(path, name=entry.id)
+    files = inspect_motion(path, name=entry.id)
     if entry.motion_family is None:
-        return found
-    return replace(found, family=replace(FAMILIES[entry.motion_family], max_positions=found.family.max_positions))
+        return files
+    return replace(files, family=replace(FAMILIES[entry.motion_family], max_positions=files.family.max_positions))
 
 
 def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
-    """Find out what a file, or a diffusers folder, is without reading its tensors.
+    """Identify a file or diffusers folder without reading its tensors.
 
     Args:
         path: The file or folder.
@@ -119,18 +119,18 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
     file, folder_config = path, None
     if path.is_dir() or not path.suffix:
         file, folder_config = read_folder(path, kind="MotionAdapter", what="a motion module", field=FIELD, name=name)
-    stored, said = read_shapes(file, field=FIELD), read_metadata(file)
+    stored, header = read_shapes(file, field=FIELD), read_metadata(file)
     kind = tell_kind(stored)
     if kind is not WeightsKind.MOTION_MODULE:
         raise wrong_kind(kind, field=FIELD, name=name)
     shapes = {new: stored[old] for old, new in rename_motion(stored).items()}
-    family = tell_family(stored, said, file_name=file.name)
+    family = tell_family(stored, header, file_name=file.name)
     try:
-        config = _known(folder_config) if folder_config else _config(shapes, said, family)
+        config = _supported_arguments(folder_config) if folder_config else _config(shapes, header, family)
         if family.id == "pia":
             config["conv_in_channels"] = stored["conv_in.weight"][1]
     except KeyError as err:
-        raise not_whole(lacks(err), what="motion module", field=FIELD, name=name) from err
+        raise not_whole(missing(err), what="motion module", field=FIELD, name=name) from err
     except (IndexError, ValueError) as err:
         raise not_whole(_MAKES_NONE, what="motion module", field=FIELD, name=name) from err
     _require_whole(config, shapes, name)
@@ -138,7 +138,7 @@ def inspect_motion(path: Path, *, name: str = "") -> MotionFiles:
 
 
 def layout_of(model: nn.Module, stored: Shapes) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape of a model with motion layers, positions left out if `stored` has none at all."""
+    """Map tensor names to shapes; without positions if `stored` has none."""
     layout = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if count_positions(stored) is not None:
         return layout
@@ -146,7 +146,7 @@ def layout_of(model: nn.Module, stored: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tables of positions that a model has and its file left out, in the file's number type."""
+    """Build the position tables that a file leaves out, in its dtype."""
     dtype = next(iter(weights.values())).dtype
     return {
         name: SinusoidalPositionalEmbedding(place.shape[2], place.shape[1]).pe.to(dtype)
@@ -155,21 +155,21 @@ def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> d
     }
 
 
-def _known(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that this diffusers' `MotionAdapter` has; others come from older or newer ones."""
+def _supported_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the arguments that this diffusers' `MotionAdapter` has."""
     return {name: value for name, value in config.items() if name in signature(MotionAdapter.__init__).parameters}
 
 
-def _config(shapes: Shapes, said: Mapping[str, str], family: MotionFamily) -> dict[str, Any]:
-    """The arguments of `MotionAdapter`, read off the shapes; sizes shapes can't tell off the file's header."""
+def _config(shapes: Shapes, header: Mapping[str, str], family: MotionFamily) -> dict[str, Any]:
+    """Derive `MotionAdapter`'s arguments from shapes and the file's header."""
     channels = tuple(
         shapes.get(f"down_blocks.{block}.motion_modules.0.proj_in.weight", (0,))[0]
         for block in range(count_blocks(shapes))
     )
     return {
         "block_out_channels": channels,
-        "motion_num_attention_heads": _counted(said.get("motion_num_attention_heads", _HEADS)),
-        "motion_norm_num_groups": _counted(said.get("motion_norm_num_groups", math.gcd(NORM_GROUPS, *channels))),
+        "motion_num_attention_heads": _parse_count(header.get("motion_num_attention_heads", _HEADS)),
+        "motion_norm_num_groups": _parse_count(header.get("motion_norm_num_groups", math.gcd(NORM_GROUPS, *channels))),
         "motion_layers_per_block": 1 + _highest(r"^down_blocks\.\d+\.motion_modules\.(\d+)\.", shapes),
         "motion_transformer_layers_per_block": 1 + _highest(r"\.transformer_blocks\.(\d+)\.", shapes),
         "motion_max_seq_length": count_positions(shapes) or family.max_positions,
@@ -177,20 +177,20 @@ def _config(shapes: Shapes, said: Mapping[str, str], family: MotionFamily) -> di
     }
 
 
-def _counted(said: str | int) -> int:
-    """A number of heads or groups, as a header has it.
+def _parse_count(value: str | int) -> int:
+    """Parse a header's number of heads or groups.
 
     Raises:
         ValueError: There can't be as many.
     """
-    number = int(said)
+    number = int(value)
     if number < 1:
-        raise ValueError(said)
+        raise ValueError(value)
     return number
 
 
 def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
-    """Compare a file with the module its shapes promise; positions may be left out by all layers together."""
+    """Compare a file with the module its shapes promise."""
     try:
         with torch.device("meta"):
             expected = layout_of(MotionAdapter(**config), shapes)
@@ -201,4 +201,4 @@ def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
 
 
 def _highest(pattern: str, names: Iterable[str]) -> int:
-    return max((int(found[1]) for name in names if (found := re.search(pattern, name))), default=-1)
+    return max((int(match[1]) for name in names if (match := re.search(pattern, name))), default=-1)

@@ -1,4 +1,4 @@
-"""Motion modules: the temporal layers AnimateDiff adds to a UNet, computed as each family's authors do.
+"""Motion modules: AnimateDiff's temporal layers, computed as each family's authors do.
 
 diffusers' own layers hold the weights; where its arithmetic differs from the authors' (arXiv:2307.04725 and
 their code), the class of an existing layer is swapped, so names, shapes and state dicts stay diffusers'.
@@ -65,12 +65,12 @@ def load_motion_module(path: str | Path, *, dtype: torch.dtype | None = None) ->
     Raises:
         WeightsError: It is missing, damaged, unsafe, not whole, or no motion module; the text says what it is.
     """
-    found = inspect_motion(Path(path))
-    return LoadedMotionModule(found.read(dtype), found.family)
+    files = inspect_motion(Path(path))
+    return LoadedMotionModule(files.read(dtype), files.family)
 
 
 def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> UNetMotionModel:
-    """Join a base model's UNet and a motion module; both are shared, not copied.
+    """Join a base UNet and a motion module, sharing their tensors.
 
     Args:
         unet: Any UNet with as many blocks, layers and channels as the motion module was made for.
@@ -138,13 +138,13 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
 
 
 def can_hold(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> bool:
-    """Whether `fill_motion_unet` would take these two."""
+    """Tell whether `fill_motion_unet` would take these two."""
     has_places = loaded.adapter.config.motion_max_seq_length <= motion_unet.places
     return bool(has_places and motion_unet.built_for == _architecture(unet, loaded))
 
 
 def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> None:
-    """Hand other tensors to a UNet that `build_motion_unet` made; no layer is built, nothing is copied.
+    """Put other tensors into a UNet of `build_motion_unet`, without copying.
 
     Args:
         motion_unet: The UNet to fill.
@@ -158,8 +158,8 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
     weights = unet.state_dict()
     device, dtype = unet.device, unet.dtype
     if loaded.adapter.conv_in is not None:  # PIA's own channels beside the base model's four
-        own = motion["conv_in.weight"][:, unet.config.in_channels :].to(device, dtype)
-        weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], own], dim=1)
+        extra_channels = motion["conv_in.weight"][:, unet.config.in_channels :].to(device, dtype)
+        weights["conv_in.weight"] = torch.cat([weights["conv_in.weight"], extra_channels], dim=1)
     # On the CPU wherever the rest is: ZeroGPU would pack what is expanded of it at full size.
     nothing = torch.zeros((), dtype=dtype)
     for name, place in motion_unet.state_dict().items():
@@ -197,7 +197,7 @@ def fill_motion_unet(motion_unet: UNetMotionModel, unet: UNet2DConditionModel, l
 
 
 def set_motion(unet: UNetMotionModel, request: GenerationRequest, clips: Sequence[Frames]) -> None:
-    """Tell the motion layers of a UNet what the request wants of them in its next call.
+    """Set the motion layers' options for the UNet's next call.
 
     Args:
         unet: One that `build_motion_unet` made.
@@ -214,7 +214,7 @@ def set_motion(unet: UNetMotionModel, request: GenerationRequest, clips: Sequenc
 
 @dataclass
 class MotionState:
-    """What the layers of one UNet need to know beside their input; set from outside, read in every call.
+    """State that one UNet's layers read in every call, set outside.
 
     Args:
         num_frames: Frames of the window; the UNet notes it itself at every call.
@@ -238,7 +238,7 @@ class MotionState:
 
 
 class MotionModule(AnimateDiffTransformer3D):
-    """A motion module that normalises each frame on its own, as its authors do (or as diffusers does)."""
+    """Motion module with per-frame norm, as its authors (or diffusers) do."""
 
     state = MotionState()
     is_idle = False
@@ -252,7 +252,7 @@ class MotionModule(AnimateDiffTransformer3D):
         num_frames: int = 1,
         cross_attention_kwargs: dict[str, object] | None = None,
     ) -> torch.Tensor:
-        """Attend over time at every position; [B·F, C, h, w] in and out."""
+        """Attend over time at every position; [B·F, C, h, w]."""
         del encoder_hidden_states, timestep, class_labels, cross_attention_kwargs
         if self.is_idle:
             return hidden_states
@@ -273,7 +273,7 @@ class MotionModule(AnimateDiffTransformer3D):
         return x.reshape(frames, channels, height, width) + hidden_states
 
     def _over_time(self, x: torch.Tensor, batch: int) -> torch.Tensor:
-        """The transformer's blocks, [B·h·w, F, C] in and out: in one call, or where that is too large in several."""
+        """Run the transformer's blocks on [B·h·w, F, C], split if too large."""
         if len(x) <= MAX_ROWS:
             return self._through_blocks(x)
         parts = []
@@ -292,7 +292,7 @@ class MotionModule(AnimateDiffTransformer3D):
 
 
 def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: MotionState) -> torch.Tensor:
-    """A block whose attention sees a few frames at a time, as if they were the clip; [B·h·w, F, C] in and out.
+    """Run a block whose attention sees inner windows; [B·h·w, F, C].
 
     What the inner windows make of a frame is averaged before the feed-forward layer, which sees one frame anyway.
 
@@ -313,16 +313,16 @@ def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: Moti
 
 
 class ScaledKey(nn.Linear):
-    """The key projection of attention over time, with a factor for each frame."""
+    """Key projection of temporal attention, with a factor for each frame."""
 
     state = MotionState()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B·h·w, F, C] in and out."""
+        """Project keys, [B·h·w, F, C] in and out."""
         return self.scaled(super().forward(x))
 
     def scaled(self, keys: torch.Tensor) -> torch.Tensor:
-        """Keys, or what is added to them, [B·h·w, F, C], times each frame's factor."""
+        """Scale keys [B·h·w, F, C] by each frame's factor."""
         if self.state.scale is None:
             return keys
         scale = self.state.scale[self.state.clips, self.state.seen].to(keys.device, keys.dtype)
@@ -330,12 +330,12 @@ class ScaledKey(nn.Linear):
 
 
 class WindowNorm(nn.GroupNorm):
-    """A ResNet's norm that takes statistics of the whole window where the motion module was trained so."""
+    """ResNet norm with statistics over the window, where trained so."""
 
     state = MotionState()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B·F, C, h, w] in and out."""
+        """Normalise, [B·F, C, h, w] in and out."""
         state = self.state
         if state.spatial_norm is SpatialNorm.PER_FRAME or state.norm is MotionNorm.DIFFUSERS:
             return super().forward(x)
@@ -346,7 +346,7 @@ class WindowNorm(nn.GroupNorm):
 def _before_call(
     unet: UNetMotionModel, args: tuple[torch.Tensor, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
-    """Note the window's length, and add the channels of a picture that was not given (PIA: mask and picture)."""
+    """Note the window's length, and pad PIA's missing condition channels."""
     sample = args[0] if args else kwargs.pop("sample")
     unet.motion_state.num_frames = sample.shape[2]
     missing = unet.conv_in.in_channels - sample.shape[1]
@@ -356,7 +356,7 @@ def _before_call(
 
 
 def _architecture(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> tuple[dict[str, Any], ...]:
-    """What decides the layers of the joint UNet, positions and middle block excepted."""
+    """Describe the joint UNet's layers, positions and middle block excepted."""
     adapter = loaded.adapter.config
     motion = ("motion_layers_per_block", "motion_transformer_layers_per_block", "motion_num_attention_heads")
     spatial = {key: value for key, value in unet.config.items() if not key.startswith("_") and key != "sample_size"}
@@ -372,14 +372,14 @@ def _spatial_norms(unet: UNetMotionModel) -> Iterator[nn.GroupNorm]:
 
 
 def _norm_groups(unet: UNet2DConditionModel, adapter: MotionAdapter) -> int:
-    """Groups of the motion layers' norm: no file stores it; the authors' 32, the UNet's where 32 does not divide."""
+    """Choose norm groups, which no file stores: 32, else the UNet's."""
     if any(channels % NORM_GROUPS for channels in unet.config.block_out_channels):
         return int(unet.config.norm_num_groups)
     return int(adapter.config.motion_norm_num_groups)
 
 
 def _with_places(table: torch.Tensor, places: int) -> torch.Tensor:
-    """A table of positions [1, L, C] with the sinusoid's further rows, [1, places, C]; no window reaches them."""
+    """Extend a position table to [1, places, C] by sinusoids."""
     length, channels = table.shape[1:]
     if length >= places:
         return table

@@ -1,7 +1,7 @@
-"""IP-Adapter files: the layers that let a UNet attend to pictures, and the image encoder they were trained with.
+"""IP-Adapter files: attention layers and the image encoder.
 
-Of the published kinds these are known: base (one vector a picture, four tokens) and plus with plus-face
-(a picture's patches, sixteen tokens). Layers are numbered as the UNet's cross-attention is: down, up, middle.
+Of the published kinds these are known: base (one vector a picture, four tokens) and plus with plus-face (a picture's
+patches, sixteen tokens). Layers are numbered as the UNet's cross-attention is: down, up, middle.
 """
 
 import re
@@ -19,7 +19,7 @@ from transformers import CLIPVisionModelWithProjection
 from pipelines.engine.weights.downloads import fetch
 from pipelines.engine.weights.reading import (
     FOLDER_CONFIG,
-    lacks,
+    missing,
     not_whole,
     read_model,
     read_shapes,
@@ -56,7 +56,7 @@ _PLUS_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """An IP-Adapter on this disk, looked at but not read.
+    """An IP-Adapter on this disk, inspected but not read.
 
     Args:
         entry: What was asked for.
@@ -72,7 +72,7 @@ class AdapterFiles:
 
     @property
     def is_plus(self) -> bool:
-        """Whether it looks at a picture's patches, not at one vector."""
+        """Whether it reads a picture's patches instead of one vector."""
         return _PLUS in self.shapes
 
     @property
@@ -82,7 +82,7 @@ class AdapterFiles:
 
 
 def locate_adapter(entry: IPAdapter) -> AdapterFiles:
-    """Fetch an IP-Adapter and its image encoder if need be, and look at what they are.
+    """Fetch an IP-Adapter and its encoder if needed, and check them.
 
     Raises:
         WeightsError: They can't be had, are damaged, or something else; the text says what.
@@ -126,7 +126,7 @@ def locate_adapter(entry: IPAdapter) -> AdapterFiles:
 
 
 def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> None:
-    """Refuse an IP-Adapter made for another base model, before its tensors are read.
+    """Refuse an IP-Adapter of another base model, before reading it.
 
     Args:
         unet: The UNet with the base model's layers.
@@ -141,8 +141,8 @@ def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> 
         for i, layer in enumerate(layers)
         for name, linear in ((_KEY, layer.to_k), (_VALUE, layer.to_v))
     }
-    found = {name: shape for name, shape in files.shapes.items() if name.startswith("ip_adapter.")}
-    if found != expected:
+    layer_shapes = {name: shape for name, shape in files.shapes.items() if name.startswith("ip_adapter.")}
+    if layer_shapes != expected:
         raise WeightsError(
             Fault(
                 code="image_prompt.other_size",
@@ -151,13 +151,13 @@ def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> 
                 got=files.entry.id,
                 seen="'{got:s}' ({layers} layers, text of {text:s})",
                 fix="Choose an IP-Adapter made for it",
-                values={"base": base, **_built("wanted_", expected), **_built("", found)},
+                values={"base": base, **_describe_layers("wanted_", expected), **_describe_layers("", layer_shapes)},
             )
         )
 
 
 def cross_attentions(unet: UNetMotionModel) -> Iterator[Attention]:
-    """The layers that attend to the text, in the order in which files number them."""
+    """Yield the cross-attention layers in the order files number them."""
     for block in (*unet.down_blocks, *unet.up_blocks, unet.mid_block):
         for transformer in getattr(block, "attentions", None) or ():
             for layers in transformer.transformer_blocks:
@@ -166,7 +166,7 @@ def cross_attentions(unet: UNetMotionModel) -> Iterator[Attention]:
 
 @dataclass(frozen=True, slots=True)
 class AdapterLayers:
-    """An IP-Adapter's own layers in memory, frozen.
+    """Loaded IP-Adapter layers, frozen.
 
     Args:
         projection: Makes tokens [N, n, D] of what the image encoder says of N pictures.
@@ -188,8 +188,8 @@ def read_adapter(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> Ada
     pairs = tuple(
         (tensors[_KEY.format(2 * i + 1)].to(device), tensors[_VALUE.format(2 * i + 1)].to(device)) for i in range(count)
     )
-    own = {name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if "image_proj." in name}
-    projection = _projection(files, own).requires_grad_(False).eval().to(device)
+    layers = {name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if "image_proj." in name}
+    projection = _projection(files, layers).requires_grad_(False).eval().to(device)
     return AdapterLayers(projection, pairs)
 
 
@@ -215,9 +215,9 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
                 fix="Download it again",
             )
         ) from err
-    wanted = files.shapes[_PLUS_SEES if files.is_plus else _BASE][1]
-    found = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
-    if found != wanted:
+    expected_width = files.shapes[_PLUS_SEES if files.is_plus else _BASE][1]
+    width = encoder.config.hidden_size if files.is_plus else encoder.config.projection_dim
+    if width != expected_width:
         raise WeightsError(
             Fault(
                 code="image_prompt.other_encoder",
@@ -226,31 +226,31 @@ def read_encoder(files: AdapterFiles, *, device: str, dtype: torch.dtype) -> CLI
                 got=name,
                 seen="'{got:s}' with one of {width}",
                 fix="Put the right one into a folder 'image_encoder' beside it",
-                limit=wanted,
-                values={"width": found},
+                limit=expected_width,
+                values={"width": width},
             )
         )
     return encoder.to(device)
 
 
 def _encoder_of(entry: IPAdapter, path: Path) -> Path:
-    """The folder beside a file or above it; where there is none, the catalog's."""
+    """Find the encoder folder beside or above a file, or the catalog's."""
     for folder in (path.parent, path.parent.parent):
         if entry.source != "hub" and (folder / ENCODER_FOLDER / FOLDER_CONFIG).is_file():
             return folder / ENCODER_FOLDER
     like = entry if entry.image_encoder else catalog.ip_adapters()[0]
-    wanted = [f"{like.image_encoder}/{name}" for name in (FOLDER_CONFIG, _ENCODER_WEIGHTS[0])]
-    return fetch(like.repo, wanted, like.revision, field=FIELD) / str(like.image_encoder)
+    filenames = [f"{like.image_encoder}/{name}" for name in (FOLDER_CONFIG, _ENCODER_WEIGHTS[0])]
+    return fetch(like.repo, filenames, like.revision, field=FIELD) / str(like.image_encoder)
 
 
-def _projection(files: AdapterFiles, own: dict[str, torch.Tensor]) -> nn.Module:
+def _projection(files: AdapterFiles, tensors: dict[str, torch.Tensor]) -> nn.Module:
     words = {"what": "IP-Adapter", "field": FIELD, "name": files.entry.id}
     try:
-        weights = _renamed(own, _PLUS_NAMES if files.is_plus else _BASE_NAMES)
+        weights = _rename(tensors, _PLUS_NAMES if files.is_plus else _BASE_NAMES)
         with torch.device("meta"):
-            projection = _plus(own) if files.is_plus else _base(own)
+            projection = _plus(tensors) if files.is_plus else _base(tensors)
     except KeyError as err:
-        raise not_whole(lacks(err, "image_proj."), **words) from err
+        raise not_whole(missing(err, "image_proj."), **words) from err
     except (ValueError, ZeroDivisionError, RuntimeError, TypeError, IndexError) as err:
         finding = Finding("weights.makes_no_network", "its layers make no projection of pictures")
         raise not_whole(finding, **words) from err
@@ -264,28 +264,28 @@ def _layout(tensors: Mapping[str, torch.Tensor]) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _base(own: dict[str, torch.Tensor]) -> nn.Module:
-    width = len(own["norm.weight"])
-    rows, wide = own["proj.weight"].shape
+def _base(tensors: dict[str, torch.Tensor]) -> nn.Module:
+    width = len(tensors["norm.weight"])
+    rows, wide = tensors["proj.weight"].shape
     return ImageProjection(image_embed_dim=wide, cross_attention_dim=width, num_image_text_embeds=rows // width)
 
 
-def _plus(own: dict[str, torch.Tensor]) -> nn.Module:
+def _plus(tensors: dict[str, torch.Tensor]) -> nn.Module:
     return IPAdapterPlusImageProjection(
-        embed_dims=own["proj_in.weight"].shape[1],
-        output_dims=own["proj_out.weight"].shape[0],
-        hidden_dims=own["latents"].shape[2],
-        depth=len({name.split(".")[1] for name in own if name.startswith("layers.")}),
+        embed_dims=tensors["proj_in.weight"].shape[1],
+        output_dims=tensors["proj_out.weight"].shape[0],
+        hidden_dims=tensors["latents"].shape[2],
+        depth=len({name.split(".")[1] for name in tensors if name.startswith("layers.")}),
         dim_head=_HEAD,
-        heads=own["layers.0.0.to_q.weight"].shape[0] // _HEAD,
-        num_queries=own["latents"].shape[1],
+        heads=tensors["layers.0.0.to_q.weight"].shape[0] // _HEAD,
+        num_queries=tensors["latents"].shape[1],
     )
 
 
-def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, torch.Tensor]:
-    """Tensors under diffusers' names; keys and values, one tensor in the file, apart."""
+def _rename(tensors: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Rename tensors to diffusers' names, splitting joint keys and values."""
     renamed = {}
-    for old, tensor in own.items():
+    for old, tensor in tensors.items():
         name = old
         for pattern, replacement in names.items():
             name = re.sub(pattern, replacement, name)
@@ -296,7 +296,7 @@ def _renamed(own: dict[str, torch.Tensor], names: dict[str, str]) -> dict[str, t
     return renamed
 
 
-def _built(prefix: str, shapes: Shapes) -> dict[str, object]:
-    """What a refusal says of an adapter's layers."""
+def _describe_layers(prefix: str, shapes: Shapes) -> dict[str, object]:
+    """Describe an adapter's layers for an error message."""
     widths = sorted({shape[1] for shape in shapes.values() if len(shape) > 1})
     return {f"{prefix}layers": len(shapes) // 2, f"{prefix}text": " and ".join(map(str, widths)) or "0"}

@@ -1,4 +1,4 @@
-"""From a request and its inputs to what steers its clip."""
+"""Build a clip's conditions from its request and inputs."""
 
 from pipelines.engine.base_models.vae_files import AnyVae
 from pipelines.engine.steering.conditions import Conditions, Control
@@ -15,23 +15,23 @@ from pipelines.plan.request import GenerationRequest
 
 
 def check_steering(request: GenerationRequest, inputs: ClipInputs) -> None:
-    """Refuse what can't be before any model is loaded.
+    """Refuse unusable control units and image prompts before loading models.
 
     Raises:
         InvalidRequestError: A unit has nothing to follow or to show, or not what its key frames and the clip need.
     """
     _plan_controls(request, inputs)
-    given = [len(pictures) for pictures in inputs.image_prompts]
-    wanted = [len(unit.pictures) for unit in request.image_prompts]
-    if given != wanted:
+    counts = [len(pictures) for pictures in inputs.image_prompts]
+    expected = [len(unit.pictures) for unit in request.image_prompts]
+    if counts != expected:
         raise InvalidRequestError(
             Fault(
                 code="image_prompt.pictures_missing",
                 field="image_prompts",
                 rule="have all their pictures, {limit}",
-                got=sum(given),
+                got=sum(counts),
                 fix="Choose them again",
-                limit=sum(wanted),
+                limit=sum(expected),
             )
         )
     for unit in request.image_prompts:
@@ -59,7 +59,7 @@ def build_conditions(
     adapters: tuple[LoadedAdapter, ...],
     vae: AnyVae,
 ) -> Conditions:
-    """What steers a clip: the loop asks it at every call of the UNet.
+    """Build the conditions that steer a clip's UNet calls.
 
     Args:
         controls: The model of each of the request's control units.
@@ -84,7 +84,7 @@ def build_conditions(
 
 
 def weights_of(controls: tuple[LoadedControl, ...], adapters: tuple[LoadedAdapter, ...]) -> dict[str, str]:
-    """What was read for them -> sha256, for the key of a run."""
+    """Map the loaded models to their sha256, for the run's key."""
     weights = {f"control {loaded.files.entry.id}": loaded.sha256 for loaded in controls}
     for adapter in adapters:
         weights |= adapter.weights

@@ -1,4 +1,4 @@
-"""What steers a clip beside its prompt, by frame: made once a request, asked at every call of the UNet."""
+"""Conditions per UNet call beside the prompt: controls and image prompts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +17,7 @@ each [B·L, C, h, w], or [B·L, C, 1, 1]."""
 
 @dataclass(frozen=True, slots=True)
 class UNetCall:
-    """One call of the UNet, as all that steers it sees it.
+    """One call of the UNet, as its conditions see it.
 
     Args:
         sample: Noisy latents [B, 4, L, h, w] on the UNet's device: B windows, twice when guided, the negative first.
@@ -48,45 +48,45 @@ class UNetCall:
         return [frame for clip in self.clips for frame in clip]
 
     def is_steered_by(self, unit: ControlUnit | ImagePrompt) -> bool:
-        """Whether the step lies within the part of the steps that a unit acts in."""
+        """Tell whether the step lies between a unit's start and end."""
         return unit.start <= self.part[0] and self.part[1] <= unit.end
 
 
 class Control(Protocol):
-    """What adds to the UNet's layers."""
+    """A source of residuals for the UNet's layers."""
 
     def residuals(self, call: UNetCall) -> Residuals | None:
-        """What it adds in this call; None for nothing, which costs nothing."""
+        """Compute the residuals; None for nothing, which costs nothing."""
         ...
 
 
 class Prompt(Protocol):
-    """What the UNet attends to beside the text."""
+    """A condition that the UNet attends to beside the text."""
 
-    def given(self, unet: UNetMotionModel, call: UNetCall) -> AbstractContextManager[None]:
-        """Let the UNet attend to it for one call; it is then as it was."""
+    def applied(self, unet: UNetMotionModel, call: UNetCall) -> AbstractContextManager[None]:
+        """Let the UNet attend to it for one call, then restore it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """All that steers one clip."""
+    """All conditions of one clip."""
 
     controls: tuple[Control, ...] = ()
     pictures: Prompt | None = None
 
     @contextmanager
-    def given(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[dict[str, Any]]:
-        """Prepare a UNet for one call; what comes is to be given to it beside the sample and the text."""
-        with self.pictures.given(unet, call) if self.pictures else nullcontext():
+    def applied(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[dict[str, Any]]:
+        """Prepare the UNet for one call, and yield its extra arguments."""
+        with self.pictures.applied(unet, call) if self.pictures else nullcontext():
             yield self._residuals(call)
 
     def _residuals(self, call: UNetCall) -> dict[str, Any]:
         total: Residuals = []
         for control in self.controls:
-            own = control.residuals(call)
-            if own is not None:
-                total = [one + other for one, other in zip(total, own, strict=True)] if total else own
+            added = control.residuals(call)
+            if added is not None:
+                total = [summed + residual for summed, residual in zip(total, added, strict=True)] if total else added
         if not total:
             return {}
         return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
@@ -95,8 +95,8 @@ class Conditions:
 NO_CONDITIONS = Conditions()
 
 
-def weighted(residuals: Residuals, weights: Sequence[float], *, fades: bool) -> Residuals:
-    """Residuals times the weight of each row.
+def apply_weights(residuals: Residuals, weights: Sequence[float], *, fades: bool) -> Residuals:
+    """Multiply residuals by the weight of each row.
 
     Args:
         residuals: Each [N, C, h, w].

@@ -1,4 +1,4 @@
-"""Added conditions of a UNet by frame: diffusers' adds the same pooled text to every frame of a clip."""
+"""SDXL's added conditions per frame; diffusers repeats one for the clip."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def frame_conditions(unet: UNetMotionModel, *, per_frame: bool) -> Iterator[None]:
-    """Let `text_embeds` and `time_ids` have a row for every frame of every clip, for one call of the UNet.
+    """Let `text_embeds` and `time_ids` have rows per frame, for one call.
 
     The UNet adds their embedding to the timestep's before it repeats that for the frames. Here it is kept
     back and added behind, where the blocks take the embedding in. The sums are the same ones.
@@ -33,8 +33,8 @@ def frame_conditions(unet: UNetMotionModel, *, per_frame: bool) -> Iterator[None
     def add(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if "temb" in kwargs:
             return args, kwargs | {"temb": kwargs["temb"] + rows[0]}
-        sample, temb, *others = args  # so the middle block is called
-        return (sample, temb + rows[0], *others), kwargs
+        sample, temb, *rest = args  # so the middle block is called
+        return (sample, temb + rows[0], *rest), kwargs
 
     with ExitStack() as hooks:
         hooks.callback(embedding.register_forward_hook(keep_back).remove)

@@ -1,4 +1,4 @@
-"""Pictures as prompts: the UNet's layers that attend to the text attend to pictures, too (IP-Adapter).
+"""IP-Adapter image prompts: cross-attention to pictures beside the text.
 
 A picture becomes a few tokens, once a request. Between two key frames the tokens go straight from one picture's
 to the other's, so each frame has its own.
@@ -25,7 +25,7 @@ from pipelines.plan.schedules import values_at
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An IP-Adapter in memory; shared, so nobody changes it.
+    """A loaded IP-Adapter; shared and read-only.
 
     Args:
         layers: Its own layers.
@@ -41,8 +41,8 @@ class LoadedAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What an image prompt shows in one call of the UNet.
+class ImageTokens:
+    """Image tokens of one prompt in one call of the UNet.
 
     Args:
         tokens: For each frame of the batch, [B·L, n, D].
@@ -82,14 +82,14 @@ class PicturePrompt:
         self._tokens = tokens[1:] if guided else tokens
 
     def tokens_at(self, frame: int) -> torch.Tensor:
-        """What a frame is shown, [n, D]."""
+        """Interpolate the image tokens of a frame, [n, D]."""
         mix = self._travel.mix_at(frame)
         if not mix.share:
             return self._tokens[mix.before]
         return torch.lerp(self._tokens[mix.before], self._tokens[mix.after], mix.share)
 
-    def shown(self, call: UNetCall) -> Shown | None:
-        """What it shows in a call; None outside its part of the steps, and where it weighs 0 at every frame."""
+    def image_tokens(self, call: UNetCall) -> ImageTokens | None:
+        """Build a call's image tokens; None where they don't count."""
         frames = call.frames
         weights = values_at(self._unit.weight, frames) * call.halves
         if not any(weights) or not call.is_steered_by(self._unit):
@@ -98,9 +98,9 @@ class PicturePrompt:
         if self._nothing is not None:
             tokens = torch.cat([self._nothing.expand_as(tokens), tokens])
         if len(set(weights)) == 1:
-            return Shown(tokens, weights[0], self._keys_values)
+            return ImageTokens(tokens, weights[0], self._keys_values)
         factors = torch.tensor(weights, device=tokens.device, dtype=tokens.dtype)[:, None, None]
-        return Shown(tokens, factors, self._keys_values)
+        return ImageTokens(tokens, factors, self._keys_values)
 
 
 class PicturePrompts:
@@ -110,14 +110,16 @@ class PicturePrompts:
         self._prompts = tuple(prompts)
 
     @contextmanager
-    def given(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[None]:
-        """As `Prompt`; the UNet is left alone where none has anything to show."""
-        shown = [one for one in (prompt.shown(call) for prompt in self._prompts) if one is not None]
-        layers = list(cross_attentions(unet)) if shown else []
+    def applied(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[None]:
+        """Apply the prompts as `Prompt`; without tokens nothing changes."""
+        active = [tokens for prompt in self._prompts if (tokens := prompt.image_tokens(call)) is not None]
+        layers = list(cross_attentions(unet)) if active else []
         before = [layer.processor for layer in layers]
         try:
             for i, layer in enumerate(layers):
-                layer.processor = TextAndPictures([(one.tokens, one.weight, *one.keys_values[i]) for one in shown])
+                layer.processor = TextAndPictures(
+                    [(image.tokens, image.weight, *image.keys_values[i]) for image in active]
+                )
             yield
         finally:
             for layer, processor in zip(layers, before, strict=True):
@@ -125,7 +127,7 @@ class PicturePrompts:
 
 
 class TextAndPictures:
-    """Attention to the text, and to each image prompt beside it.
+    """Attention processor for the text and each image prompt beside it.
 
     Args:
         shown: For each image prompt its tokens, its weight, and what makes keys and values of the tokens.
@@ -133,8 +135,10 @@ class TextAndPictures:
     Source: IP-Adapter, arXiv:2308.06721, equation 5.
     """
 
-    def __init__(self, shown: Sequence[tuple[torch.Tensor, float | torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
-        self._shown = shown
+    def __init__(
+        self, prompts: Sequence[tuple[torch.Tensor, float | torch.Tensor, torch.Tensor, torch.Tensor]]
+    ) -> None:
+        self._prompts = prompts
 
     def __call__(
         self,
@@ -143,38 +147,38 @@ class TextAndPictures:
         encoder_hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """As diffusers' attention processors: [N, h·w, C] and the text's states [N, T, D] in, [N, h·w, C] out."""
+        """Attend as diffusers' processors do, [N, h·w, C] in and out."""
         query = attn.to_q(hidden_states)
 
         def attend(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-            q, k, v = (one.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for one in (query, keys, values))
+            q, k, v = (tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for tensor in (query, keys, values))
             mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             return mixed.transpose(1, 2).flatten(2).to(query.dtype)
 
         out = attend(attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
-        for tokens, weight, key, value in self._shown:
+        for tokens, weight, key, value in self._prompts:
             out = out + weight * attend(functional.linear(tokens, key), functional.linear(tokens, value))
         return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
 
 
 @torch.no_grad()
 def _encode(adapter: LoadedAdapter, pictures: Sequence[FrameClip], *, with_nothing: bool) -> torch.Tensor:
-    """The tokens of pictures, [N, n, D]; before them, if asked for, those of what the negative prompt is shown.
+    """Encode pictures to tokens [N, n, D], optionally after the negative's.
 
-    That is a vector of zeros for the base kind, and a picture of zeros for the others, as they were trained.
+    These are of a vector of zeros for the base kind, and of a picture of zeros for the others, as they were trained.
     """
     encoder, is_plus = adapter.encoder, adapter.files.is_plus
     size = encoder.config.image_size
     prepare = CLIPImageProcessor(size=size, crop_size=size)
     inputs = [prepare(clip.frames([0])[0], return_tensors="pt").pixel_values for clip in pictures]
-    seen = [_see(encoder, picture, is_plus) for picture in inputs]
+    seen = [_embed(encoder, picture, is_plus) for picture in inputs]
     if with_nothing:
-        seen.insert(0, _see(encoder, torch.zeros_like(inputs[0]), is_plus) if is_plus else torch.zeros_like(seen[0]))
+        seen.insert(0, _embed(encoder, torch.zeros_like(inputs[0]), is_plus) if is_plus else torch.zeros_like(seen[0]))
     tokens: torch.Tensor = adapter.layers.projection(torch.cat(seen))
     return tokens
 
 
-def _see(encoder: CLIPVisionModelWithProjection, picture: torch.Tensor, is_plus: bool) -> torch.Tensor:
+def _embed(encoder: CLIPVisionModelWithProjection, picture: torch.Tensor, is_plus: bool) -> torch.Tensor:
     picture = picture.to(encoder.device, encoder.dtype)
     if is_plus:
         patches: torch.Tensor = encoder(picture, output_hidden_states=True).hidden_states[-2]

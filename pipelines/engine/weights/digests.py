@@ -1,4 +1,4 @@
-"""Files by their content: the sha256, read once a file and remembered. No torch."""
+"""SHA-256 of files, computed once per file and cached."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ _WORTH_KEEPING = 1 << 26  # bytes; less is read in a moment
 
 
 def sha256_of(path: Path) -> str:
-    """The content's sha256 in hex; read once for as long as path, size and time stay the same.
+    """Return the content's sha256 in hex, cached by path, size and time.
 
     That of a large file is kept in the app's cache, so that gigabytes are not read again at every start.
     """
@@ -30,19 +30,19 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     large = size >= _WORTH_KEEPING
     version = hashlib.sha256(b"%b\0%d\0%d" % (os.fsencode(path), size, mtime_ns)).hexdigest()
     note = cache_folder() / "digests" / version
-    known = _noted(note) if large else None
-    if known:
-        return known
+    cached = _read_digest(note) if large else None
+    if cached:
+        return cached
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     if large:
-        _keep(note, digest.hexdigest())
+        _write_digest(note, digest.hexdigest())
     return digest.hexdigest()
 
 
-def _noted(note: Path) -> str | None:
+def _read_digest(note: Path) -> str | None:
     try:
         text = note.read_text("ascii")
     except (OSError, ValueError):
@@ -50,8 +50,8 @@ def _noted(note: Path) -> str | None:
     return text if len(text) == _LENGTH else None
 
 
-def _keep(note: Path, digest: str) -> None:
-    """Write the note in one step, so that nobody reads half of it; without it the file is only read again."""
+def _write_digest(note: Path, digest: str) -> None:
+    """Write the digest atomically; on failure the file is only read again."""
     part = note.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     try:
         note.parent.mkdir(parents=True, exist_ok=True)

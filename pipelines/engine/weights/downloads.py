@@ -1,7 +1,7 @@
-"""The Hub: fetch what is not yet in its cache, check it, and tell how far that is.
+"""Download from the Hub what its cache lacks, check it, report progress.
 
-`fetch` may be called anywhere. Where its caller runs it through `following`, downloads tell how far they are
-and can be stopped.
+`fetch` may be called anywhere. Where its caller runs it through `track_downloads`, downloads report their progress and
+can be stopped.
 """
 
 import logging
@@ -28,7 +28,7 @@ from pipelines.engine.weights.hub_answers import (
     HubAnswer,
     OtherFileError,
     OtherSizeError,
-    answer_of,
+    classify_error,
     refusal,
     use_own_client,
 )
@@ -63,9 +63,9 @@ use_own_client()
 
 
 def fetch(
-    repo: str, wanted: str | Sequence[str], revision: str, *, field: str, instead: str = BASE_MODEL_INSTEAD
+    repo: str, files: str | Sequence[str], revision: str, *, field: str, instead: str = BASE_MODEL_INSTEAD
 ) -> Path:
-    """Fetch from the Hub what is not yet in its cache, and check that it is what the Hub has.
+    """Fetch files that the Hub's cache lacks, and check their content.
 
     What arrives of a file is kept, and the next call, of any process, goes on from there. Where the Hub asks for a
     pause or has trouble of its own, it is asked again for a while. What is in the cache serves, whatever the Hub
@@ -74,7 +74,7 @@ def fetch(
 
     Args:
         repo: "owner/name".
-        wanted: One file of the repository, or the names of the files wanted of it, `*` allowed.
+        files: One file of the repository, or the names of the files wanted of it, `*` allowed.
         revision: Branch, tag or commit.
         field: The request's field it was chosen by, for the error text.
         instead: What to choose where there is no Hub, as the beginning of a sentence.
@@ -87,26 +87,26 @@ def fetch(
         WeightsError: It arrived damaged, or is not the file that the catalog knows.
         CancelledError: Whoever follows it has stopped.
     """
-    name = f"{repo}/{wanted}" if isinstance(wanted, str) else repo
-    patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+    name = f"{repo}/{files}" if isinstance(files, str) else repo
+    patterns = [files] if isinstance(files, str) else list(files)
     watch, label = _WATCH.get(), name.rsplit("/", 1)[-1]
     try:
-        folder = _persistently(lambda: _fetched(repo, patterns, revision, watch, label), watch)
-        if isinstance(wanted, str) and not (folder / wanted).is_file():
+        folder = _retry(lambda: _fetch_or_cached(repo, patterns, revision, watch, label), watch)
+        if isinstance(files, str) and not (folder / files).is_file():
             raise EntryNotFoundError
     except (*_FAILURES, EntryNotFoundError) as err:
         raise refusal(err, field=field, name=name, instead=instead) from err
     if watch:
-        watch.tell_end(label)
+        watch.report_end(label)
     for path in folder.rglob("*"):
         file = path.relative_to(folder).as_posix()
         if list(filter_repo_objects([file], allow_patterns=patterns)):
             _require_intact(path, repo, file, field=field)
-    return folder / wanted if isinstance(wanted, str) else folder
+    return folder / files if isinstance(files, str) else folder
 
 
-def _fetched(repo: str, patterns: list[str], revision: str, watch: "_Watch | None", label: str) -> Path:
-    """The folder of the cache that has all of it; what is there already where the Hub does not answer well."""
+def _fetch_or_cached(repo: str, patterns: list[str], revision: str, watch: "_Watch | None", label: str) -> Path:
+    """Return the cached folder, downloading if the Hub answers."""
 
     def cached() -> Path:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
@@ -137,13 +137,13 @@ def _from_hub(repo: str, patterns: list[str], revision: str, watch: "_Watch | No
 
     for file in files:
 
-        def tell(there: int, before: int = before) -> None:
+        def report(there: int, before: int = before) -> None:
             if watch:
-                watch.tell(label, before + there, total)
+                watch.report(label, before + there, total)
 
-        transfer(file, tell)
+        transfer(file, report)
         before += file.size
-        tell(0, before)
+        report(0, before)
     note_commit(repo, revision, commit, info.siblings or ())
     return cache_of(repo) / "snapshots" / commit
 
@@ -153,19 +153,19 @@ def _is_cached(repo: str, name: str, commit: str) -> bool:
 
 
 def _published_sha256(repo: str, name: str) -> str:
-    """What the catalog knows of a file; empty if nothing."""
-    known = catalog.published_file(repo, name)
-    return (known and known.sha256) or ""
+    """Return the sha256 that the catalog has of a file, or ""."""
+    entry = catalog.published_file(repo, name)
+    return (entry and entry.sha256) or ""
 
 
-def _persistently(work: Callable[[], _T], watch: "_Watch | None") -> _T:
-    """Do it again while it fails for what may pass, for `PATIENCE_S` at most; waiting is told, and can be stopped."""
+def _retry(work: Callable[[], _T], watch: "_Watch | None") -> _T:
+    """Retry transient failures for at most `PATIENCE_S`, reporting the wait."""
     waited, tries = 0.0, 0
     while True:
         try:
             return work()
         except _FAILURES as err:
-            answer, wait_s = answer_of(err), getattr(err, "wait_s", None)
+            answer, wait_s = classify_error(err), getattr(err, "wait_s", None)
             tries = 0 if answer is HubAnswer.BROKEN_OFF else tries  # it came further
             if answer not in PASSING or tries == len(PAUSES_S):
                 raise
@@ -180,7 +180,7 @@ def _pause(seconds: float, watch: "_Watch | None") -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if watch:
-            watch.tell_pause(left)
+            watch.report_pause(left)
             watch.closed.wait(min(left, INTERVAL_S))
             watch.require_open()
         else:
@@ -188,7 +188,7 @@ def _pause(seconds: float, watch: "_Watch | None") -> None:
 
 
 def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
-    """Fetch one model's diffusers folder from the Hub; its pickle only if there is nothing else.
+    """Fetch a model's diffusers folder; a pickle only without safetensors.
 
     Raises:
         WeightsError: As `fetch`.
@@ -199,8 +199,8 @@ def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
     return fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], revision, field=field)
 
 
-def following(work: Callable[[], _T]) -> Generator[Progress, None, _T]:
-    """Do work that may download in a thread of its own, and tell how far its downloads are.
+def track_downloads(work: Callable[[], _T]) -> Generator[Progress, None, _T]:
+    """Run work in a thread, and yield the progress of its downloads.
 
     Closing the generator stops a download at its next piece; other work is waited for. Nothing goes on
     behind it.
@@ -217,19 +217,19 @@ def following(work: Callable[[], _T]) -> Generator[Progress, None, _T]:
     watch = _Watch()
     with ThreadPoolExecutor(1, thread_name_prefix="download") as thread:
         future = thread.submit(watch.over, work)
-        future.add_done_callback(lambda _: watch.told.put(None))
+        future.add_done_callback(lambda _: watch.events.put(None))
         try:
-            yield from iter(watch.told.get, None)
+            yield from iter(watch.events.get, None)
         finally:
             watch.closed.set()
     return future.result()
 
 
 class _Watch:
-    """What the thread that downloads and the one that tells of it share."""
+    """Channel between the downloading thread and the one that reports it."""
 
     def __init__(self) -> None:
-        self.told: SimpleQueue[Progress | None] = SimpleQueue()
+        self.events: SimpleQueue[Progress | None] = SimpleQueue()
         self.closed = threading.Event()
         self._last: tuple[str, int, int] | None = None
         self._last_s = 0.0
@@ -247,8 +247,8 @@ class _Watch:
         if self.closed.is_set():
             raise CancelledError("The download was stopped.")
 
-    def tell(self, name: str, done: int, total: int) -> None:
-        """Say how many bytes are there, now and then."""
+    def report(self, name: str, done: int, total: int) -> None:
+        """Report how many bytes are there, at intervals."""
         self.require_open()
         now = time.monotonic()
         if (name, done, total) != self._last and (done in (0, total) or now - self._last_s >= INTERVAL_S):
@@ -256,25 +256,25 @@ class _Watch:
             there, whole = round(done / _MEGABYTE), round(total / _MEGABYTE)
             template = "Downloading {name}: {done:,} of {total:,} MB"
             note = Note("progress.downloading", template, name=name, done=there, total=whole)
-            self.told.put(Progress(Stage.LOAD, done, total, note=note))
+            self.events.put(Progress(Stage.LOAD, done, total, note=note))
 
-    def tell_pause(self, left_s: float) -> None:
-        """Say that the Hub is waited for."""
+    def report_pause(self, left_s: float) -> None:
+        """Report that the Hub is waited for."""
         note = Note("progress.hub_busy", "The Hub is busy: asking again in {seconds} s", seconds=round(left_s))
-        self.told.put(Progress(Stage.LOAD, 0, 1, note=note))
+        self.events.put(Progress(Stage.LOAD, 0, 1, note=note))
 
-    def tell_end(self, name: str) -> None:
-        """Say that reading has begun, if there was something to download."""
+    def report_end(self, name: str) -> None:
+        """Report that reading has begun, if anything was downloaded."""
         if self._last and self._last[0] == name:
             self._last = None
-            self.told.put(Progress(Stage.LOAD, 0, 1, note=Note("progress.reading", "Reading {name}", name=name)))
+            self.events.put(Progress(Stage.LOAD, 0, 1, note=Note("progress.reading", "Reading {name}", name=name)))
 
 
 _WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
 def _require_intact(path: Path, repo: str, file: str, *, field: str) -> None:
-    """Refuse, and remove, a file of the Hub's cache that is not what its name or the catalog says.
+    """Refuse, and remove, a cached file of another content than published.
 
     Raises:
         WeightsError: It is another.

@@ -1,4 +1,4 @@
-"""What the Hub can answer in the place of a file: which of it passes, and each in words with its remedy. No torch.
+"""Errors of the Hub, their remedies, and whether to try again.
 
 The Hub library sleeps where the Hub asks for a pause, up to minutes and deaf to a cancel, so its client is given a hook
 that raises such answers instead; `downloads.fetch` waits for them itself. Sources: `utils/_http.py` and `errors.py` of
@@ -65,7 +65,7 @@ PASSING = (HubAnswer.TOO_MANY, HubAnswer.TROUBLE, HubAnswer.NO_ANSWER, HubAnswer
 
 class _Words(NamedTuple):
     rule: str
-    found: str
+    seen: str
     fix: str
 
 
@@ -178,7 +178,7 @@ class OtherFileError(Exception):
 
 
 def use_own_client() -> None:
-    """Have the Hub library of this process raise `BusyError` where it would sleep, and wait for nobody for ever."""
+    """Make the Hub's client raise `BusyError` instead of sleeping."""
     huggingface_hub.set_client_factory(_client)
 
 
@@ -194,25 +194,26 @@ def _client() -> httpx2.Client:
 
 def _raise_busy(response: httpx2.Response) -> None:
     if response.status_code in _PASSING_STATUSES:
-        raise BusyError(response.status_code, _wait_of(response.headers))
+        raise BusyError(response.status_code, _parse_wait(response.headers))
 
 
-def _wait_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the Hub will answer again, if it says so.
+def _parse_wait(headers: Mapping[str, str]) -> float | None:
+    """Parse the seconds until the Hub will answer again, if given.
 
     Example:
-        >>> [_wait_of(one) for one in ({"retry-after": "12"}, {"ratelimit": '"api";r=0;t=55'}, {"retry-after": "soon"})]
+        >>> answers = {"retry-after": "12"}, {"ratelimit": '"api";r=0;t=55'}, {"retry-after": "soon"}
+        >>> [_parse_wait(headers) for headers in answers]
         [12.0, 55.0, None]
     """
     limit = parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
-    said = headers.get("retry-after", "").strip()
-    return float(said) if said.isdecimal() else None
+    value = headers.get("retry-after", "").strip()
+    return float(value) if value.isdecimal() else None
 
 
-def answer_of(err: BaseException) -> HubAnswer:
-    """Which answer an exception of the Hub library stands for; the first of its causes that tells."""
+def classify_error(err: BaseException) -> HubAnswer:
+    """Classify an exception of the Hub library by its first telling cause."""
     while isinstance(err, LocalEntryNotFoundError) and isinstance(err.__cause__, Exception):
         err = err.__cause__  # "not in the cache", because of something
     by_kind: tuple[tuple[type[BaseException], HubAnswer], ...] = (
@@ -258,7 +259,7 @@ def _answer_of_status(response: httpx2.Response) -> HubAnswer:
 
 
 def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubError:
-    """What to raise where a file can't be had.
+    """Build the error for a file that can't be had.
 
     Args:
         err: What the Hub library or a transfer has raised.
@@ -266,7 +267,7 @@ def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubEr
         name: What to call the file or repository.
         instead: What to choose where there is no Hub, as the beginning of a sentence.
     """
-    answer, wait_s = answer_of(err), getattr(err, "wait_s", None)
+    answer, wait_s = classify_error(err), getattr(err, "wait_s", None)
     code, words = f"hub.{answer}", _WORDS[answer]
     if answer is HubAnswer.TOO_MANY and wait_s:
         code, words = "hub.too_many_for_now", _TOO_MANY_FOR_NOW
@@ -275,7 +276,7 @@ def refusal(err: BaseException, *, field: str, name: str, instead: str) -> HubEr
         field=field,
         rule=words.rule,
         got=name,
-        seen=f"'{{got:s}}'{words.found}",
+        seen=f"'{{got:s}}'{words.seen}",
         fix=words.fix,
         values={
             "instead": instead,

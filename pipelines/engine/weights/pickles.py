@@ -59,7 +59,7 @@ class _Record:
 
 
 def unpickle(path: Path, field: str) -> dict[str, torch.Tensor]:
-    """The tensors of a pickle, out of the dicts that published ones have around them; mapped, not read.
+    """Read a pickle's tensors out of published wrappers; mapped, not read.
 
     Raises:
         WeightsError: It is no pickle, is cut off, or holds what only code could open.
@@ -106,7 +106,7 @@ def _tensors(content: object) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(tensor: torch.Tensor, path: Path, field: str) -> bool:
-    """Refuse tensors that a file of this size can't hold, or that are no plain rows of numbers."""
+    """Refuse sparse, quantised, complex or impossibly large tensors."""
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
         raise unreadable(
             path, field, Finding("weights.no_plain_tensors", "one of sparse, quantised or complex tensors")
@@ -117,7 +117,7 @@ def _is_plain(tensor: torch.Tensor, path: Path, field: str) -> bool:
 
 
 def _archive(path: Path, field: str) -> str | None:
-    """Where the pickle is in torch's own kind of zip, in which nothing is compressed; None if the file is no zip.
+    """Find the pickle in torch's zip format; None if it's no zip.
 
     Raises:
         WeightsError: It is another zip.
@@ -145,7 +145,7 @@ def _archive(path: Path, field: str) -> str | None:
 
 
 def _foreign_objects(path: Path, archive: str | None, field: str) -> list[str]:
-    """The classes and functions a pickle names that are no tensors' or containers'; it is looked through, not run."""
+    """List a pickle's classes and functions beside tensors, without running it."""
     names: set[str] = set()
     content = io.BytesIO()
     try:
@@ -169,7 +169,7 @@ def _asks_for_code(name: str) -> bool:
 
 
 def _named_objects(content: io.BytesIO) -> Iterator[str]:
-    """What one pickle looks up by name."""
+    """Yield the names that one pickle looks up."""
     texts = [""]
     for operation, argument, _ in pickletools.genops(content):
         if operation.name in {"GLOBAL", "INST"}:

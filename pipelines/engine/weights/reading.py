@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pipelines.engine.weights.pickles import unpickle
-from pipelines.engine.weights.scaled import refuse_quantised, unscaled, whole_numbers, without_factors
+from pipelines.engine.weights.scaled import apply_factors, drop_factors, refuse_quantised, whole_numbers
 from pipelines.engine.weights.variants import NETWORK, weight_files
 from pipelines.plan.errors import WeightsError
 from pipelines.plan.faults import Fault
@@ -35,7 +35,7 @@ _BYTES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 def read_weights(
     path: Path, *, field: str = "weights", dtype: torch.dtype | None = None, prefix: str = ""
 ) -> dict[str, torch.Tensor]:
-    """Read the tensors of a file into CPU memory, unwrapped from `state_dict` and `module.`.
+    """Read a file's tensors into CPU memory, without `state_dict` and `module.`.
 
     Args:
         path: A .safetensors file, or a pickle (.ckpt, .pth, .pt, .bin) of tensors.
@@ -52,12 +52,12 @@ def read_weights(
     for name, tensor in stored:
         own_name = name.removeprefix("module.")
         if own_name.startswith(prefix):
-            tensors[own_name.removeprefix(prefix)] = _own(tensor, dtype, field=field, file=path.name, name=name)
-    return unscaled(tensors, field=field, file=path.name)
+            tensors[own_name.removeprefix(prefix)] = _convert(tensor, dtype, field=field, file=path.name, name=name)
+    return apply_factors(tensors, field=field, file=path.name)
 
 
 def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what `read_weights` gives of a file, without reading the tensors.
+    """Read the names and shapes that `read_weights` gives, without tensors.
 
     Raises:
         WeightsError: As `read_weights`, numbers excepted.
@@ -68,11 +68,11 @@ def read_shapes(path: Path, *, field: str = "weights") -> dict[str, tuple[int, .
     else:
         shapes = {name: tuple(tensor.shape) for name, tensor in unpickle(path, field).items()}
     refuse_quantised(shapes, field=field, file=path.name)
-    return without_factors({name.removeprefix("module."): shape for name, shape in shapes.items()})
+    return drop_factors({name.removeprefix("module."): shape for name, shape in shapes.items()})
 
 
 def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
-    """The notes in a .safetensors file's header; empty for other files.
+    """Read a .safetensors header's notes; empty for other files.
 
     Raises:
         WeightsError: The file is missing or damaged.
@@ -84,7 +84,7 @@ def read_metadata(path: Path, *, field: str = "weights") -> dict[str, str]:
 
 
 def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str) -> None:
-    """Refuse weights with NaN or infinity, which would give black pictures after all the work is done.
+    """Refuse weights with NaN or infinity, which give black pictures.
 
     Raises:
         WeightsError: A tensor has such a value.
@@ -95,12 +95,12 @@ def require_finite(tensors: Mapping[str, torch.Tensor], *, field: str, name: str
 
 
 def weights_in(folder: Path) -> Path:
-    """The weights file of one model's diffusers folder; it may not be there."""
+    """Return the weights file of a model's folder; it may not exist."""
     return next(iter(weight_files(folder, NETWORK)), folder / FOLDER_WEIGHTS[0])
 
 
 def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field: str) -> Any:
-    """Build a transformers model from its folder with the weights of a file, frozen in evaluation mode.
+    """Build a frozen transformers model from a folder and a weights file.
 
     Args:
         kind: Its class.
@@ -136,10 +136,10 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
     """
     try:
         config = json.loads((folder / FOLDER_CONFIG).read_text("utf-8"))
-        found = config["_class_name"]
+        class_name = config["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise no_config(field, name) from err
-    if found != kind:
+    if class_name != kind:
         raise WeightsError(
             Fault(
                 code="weights.other_class",
@@ -148,14 +148,14 @@ def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) ->
                 got=name,
                 seen="'{got:s}', which is a {class_name:s}",
                 fix="Choose another",
-                values={"wanted": what, "class_name": str(found)},
+                values={"wanted": what, "class_name": str(class_name)},
             )
         )
     return weights_in(folder), {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def no_config(field: str, name: str) -> WeightsError:
-    """What to raise for a diffusers folder of one model without a configuration that can be read."""
+    """Build the error for a diffusers folder without a readable configuration."""
     return WeightsError(
         Fault(
             code="weights.no_config",
@@ -170,14 +170,14 @@ def no_config(field: str, name: str) -> WeightsError:
 
 
 def require_layout(
-    found: Mapping[str, tuple[int, ...]],
+    actual: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
     *,
     what: str,
     field: str,
     name: str,
 ) -> None:
-    """Refuse a file whose tensors are not, by name and shape, those of the model it should hold.
+    """Refuse a file whose tensor names and shapes aren't the model's.
 
     Args:
         found, expected: Tensor name -> shape.
@@ -186,7 +186,7 @@ def require_layout(
     Raises:
         WeightsError: A tensor is missing, too many, or of another shape; the first is named.
     """
-    lacking, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    lacking, extra = sorted(expected.keys() - actual.keys()), sorted(actual.keys() - expected.keys())
     words = {"what": what, "field": field, "name": name}
     if lacking:
         counted = {"count": len(lacking), "tensor": lacking[0]}
@@ -200,14 +200,14 @@ def require_layout(
             **words,
         )
     for key, shape in expected.items():
-        if found[key] != shape:
-            shapes = {"tensor": key, "shape": _by(found[key]), "wanted_shape": _by(shape)}
+        if actual[key] != shape:
+            details = {"tensor": key, "shape": _by(actual[key]), "wanted_shape": _by(shape)}
             why = "{tensor:s} has the shape {shape:s} where {wanted_shape:s} is needed"
-            raise not_whole(Finding("weights.other_shape", why, shapes), **words)
+            raise not_whole(Finding("weights.other_shape", why, details), **words)
 
 
 def not_whole(why: Finding | str, *, what: str, field: str, name: str) -> WeightsError:
-    """What to raise for the file `name` that should be a whole `what`, chosen by the request's `field`."""
+    """Build the error for a file that isn't a whole `what`."""
     finding = Finding("weights.not_whole", "{why:s}", {"why": why}) if isinstance(why, str) else why
     return WeightsError(
         Fault(
@@ -222,13 +222,13 @@ def not_whole(why: Finding | str, *, what: str, field: str, name: str) -> Weight
     )
 
 
-def lacks(err: KeyError, prefix: str = "") -> Finding:
-    """What is wrong with a file in which a tensor was looked for that is not in it."""
+def missing(err: KeyError, prefix: str = "") -> Finding:
+    """Describe a missing tensor, by a lookup's error."""
     return Finding("weights.lacks_tensor", "it lacks {tensor:s}", {"tensor": f"{prefix}{err.args[0]}"})
 
 
 def _is_mapped(path: Path) -> bool:
-    """Whether a file is to be read as .safetensors: by its content, or by its name, and then refused by its content."""
+    """Tell whether to read a file as .safetensors, by content or name."""
     return path.suffix.lower() in MAPPED or is_safetensors(path)
 
 
@@ -240,17 +240,17 @@ def _safetensors(path: Path, field: str) -> Any:
 
 
 def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors of a .safetensors file, each where it lies in the file; good until the next one is asked for."""
+    """Yield a .safetensors file's tensors, mapped until the next is requested."""
     with _safetensors(path, field) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        wanted = {
+        selected = {
             name: (part.get_dtype(), prod(part.get_shape()))
             for name, part in slices.items()
             if name.removeprefix("module.").startswith(prefix)
         }
         slices.clear()
-    refuse_quantised(wanted, field=field, file=path.name)
-    for name, (dtype, _) in wanted.items():
+    refuse_quantised(selected, field=field, file=path.name)
+    for name, (dtype, _) in selected.items():
         if dtype not in _BYTES:
             raise WeightsError(
                 Fault(
@@ -264,14 +264,14 @@ def _mapped(path: Path, field: str, prefix: str) -> Iterator[tuple[str, torch.Te
                     values={"choices": ", ".join(_BYTES), "dtype": dtype, "tensor": name},
                 )
             )
-    for turn in _turns({name: count * _BYTES[dtype] for name, (dtype, count) in wanted.items()}):
+    for turn in _turns({name: count * _BYTES[dtype] for name, (dtype, count) in selected.items()}):
         with _safetensors(path, field) as file:
             for name in turn:
                 yield name, file.get_tensor(name)
 
 
 def _unpickled(path: Path, field: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors of a pickle; of one that is mapped, which all of it counts as memory once it was read, in turns, too."""
+    """Yield a pickle's tensors, in turns if mapped, to bound memory."""
     tensors = unpickle(path, field)
     refuse_quantised(tensors, field=field, file=path.name)
     if not zipfile.is_zipfile(path):  # from before torch 1.6: it was read whole, and is let go of as it is used
@@ -288,7 +288,7 @@ def _unpickled(path: Path, field: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _turns(sizes: Mapping[str, int]) -> Iterator[Sequence[str]]:
-    """Names of tensors that are mapped together."""
+    """Group the names of tensors that are mapped together."""
     turn: list[str] = []
     filled = 0
     for name, size in sizes.items():
@@ -300,16 +300,16 @@ def _turns(sizes: Mapping[str, int]) -> Iterator[Sequence[str]]:
     yield turn
 
 
-def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: str, name: str) -> torch.Tensor:
-    """The tensor in memory of its own and in the type asked for, its numbers checked."""
+def _convert(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: str, name: str) -> torch.Tensor:
+    """Copy a tensor to the target type, and check its numbers."""
     if not tensor.is_floating_point():
         if name.endswith(".weight") and tensor.ndim > 1:
             raise whole_numbers(name, field=field, file=file)
         return tensor.clone(memory_format=torch.contiguous_format)
     target = dtype or (torch.float16 if tensor.itemsize == 1 else tensor.dtype)
-    made = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
+    converted = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
     # One sum tells of NaN and infinity in a single pass; only where it overflows itself is each number looked at.
-    if not torch.isfinite(made.sum(dtype=torch.float32)) and not torch.isfinite(made).all():
+    if not torch.isfinite(converted.sum(dtype=torch.float32)) and not torch.isfinite(converted).all():
         plain = tensor.float() if tensor.itemsize == 1 else tensor
         if torch.isfinite(plain).all():
             raise WeightsError(
@@ -324,7 +324,7 @@ def _own(tensor: torch.Tensor, dtype: torch.dtype | None, *, field: str, file: s
                 )
             )
         raise _not_finite(field, file, name)
-    return made
+    return converted
 
 
 def _not_finite(field: str, file: str, tensor: str) -> WeightsError:

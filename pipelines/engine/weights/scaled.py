@@ -1,4 +1,4 @@
-"""Weights stored in float8 beside the factors that make them what they were, and in numbers that only others read."""
+"""Scaled float8 weights, and refusal of other quantised formats."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _QUANTISED = re.compile(
 )
 
 
-def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict[str, torch.Tensor]:
+def apply_factors(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict[str, torch.Tensor]:
     """Multiply weights by the factors beside them, and leave out the factors.
 
     Args:
@@ -30,8 +30,8 @@ def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict
     Raises:
         WeightsError: A factor belongs to a block of numbers, as in 4-bit files, not to a whole weight.
     """
-    factors = {name: tensors.pop(name) for name in _named(tensors, _FACTORS)}
-    for name in _named(tensors, _BESIDE):
+    factors = {name: tensors.pop(name) for name in _names_ending(tensors, _FACTORS)}
+    for name in _names_ending(tensors, _BESIDE):
         del tensors[name]
     for name, factor in factors.items():
         weight = tensors.get(f"{name.rpartition('.')[0]}.weight")
@@ -51,20 +51,20 @@ def unscaled(tensors: dict[str, torch.Tensor], *, field: str, file: str) -> dict
     return tensors
 
 
-def without_factors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shapes of what `unscaled` leaves of a file's tensors."""
-    factors = {name for name in _named(shapes, _FACTORS) if prod(shapes[name]) == 1}
-    return {name: shape for name, shape in shapes.items() if name not in factors.union(_named(shapes, _BESIDE))}
+def drop_factors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that `apply_factors` leaves of a file's tensors."""
+    factors = {name for name in _names_ending(shapes, _FACTORS) if prod(shapes[name]) == 1}
+    return {name: shape for name, shape in shapes.items() if name not in factors.union(_names_ending(shapes, _BESIDE))}
 
 
 def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
-    """Refuse a file whose weights are of another program's numbers, before it is taken for a damaged one.
+    """Refuse quantised weights, before they are taken for a damaged file.
 
     Raises:
         WeightsError: A tensor's name says so.
     """
-    found = next((name for name in names if _QUANTISED.search(name)), None)
-    if found:
+    quantised_name = next((name for name in names if _QUANTISED.search(name)), None)
+    if quantised_name:
         raise WeightsError(
             Fault(
                 code="weights.quantised",
@@ -73,13 +73,13 @@ def refuse_quantised(names: Iterable[str], *, field: str, file: str) -> None:
                 got=file,
                 seen="'{got:s}', which is quantised ({tensor:s})",
                 fix=_IN_FLOAT16,
-                values={"tensor": found},
+                values={"tensor": quantised_name},
             )
         )
 
 
 def refuse_whole_numbers(tensors: Mapping[str, torch.Tensor], *, field: str, file: str) -> None:
-    """Refuse whole numbers among a network's tensors, which it would take for weights or choke on.
+    """Refuse whole numbers among a network's tensors.
 
     Raises:
         WeightsError: A tensor has them.
@@ -90,7 +90,7 @@ def refuse_whole_numbers(tensors: Mapping[str, torch.Tensor], *, field: str, fil
 
 
 def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
-    """What to raise for a tensor of whole numbers where weights must be."""
+    """Build the error for a tensor of whole numbers instead of weights."""
     return WeightsError(
         Fault(
             code="weights.whole_numbers",
@@ -104,5 +104,5 @@ def whole_numbers(name: str, *, field: str, file: str) -> WeightsError:
     )
 
 
-def _named(tensors: Iterable[str], ends: tuple[str, ...]) -> list[str]:
+def _names_ending(tensors: Iterable[str], ends: tuple[str, ...]) -> list[str]:
     return [name for name in tensors if name.rpartition(".")[2] in ends]

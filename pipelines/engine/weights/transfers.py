@@ -1,4 +1,4 @@
-"""Files of the Hub into its cache, taken up where an earlier transfer ended, be it in another process. No torch.
+"""Resumable transfers into the Hub's cache, across processes.
 
 The Hub library downloads into a file of its own each time, which goes with whatever ends it, and sleeps where the Hub
 is busy. Here what has arrived stays in the cache until all of it is there. The layout is the library's own: contents in
@@ -52,43 +52,45 @@ class HubFile:
 
     @classmethod
     def listed(cls, repo: str, commit: str, entry: RepoSibling) -> "HubFile":
-        """The file of an entry; a mirror of the Hub may list names alone, and is asked for the rest."""
+        """Build the file from an entry; ask mirrors for missing details."""
         digest = entry.lfs.sha256 if entry.lfs else entry.blob_id
         size = entry.size
         if digest is None or size is None:
-            found = get_hf_file_metadata(hf_hub_url(repo, entry.rfilename, revision=commit), timeout=_SILENCE_S)
-            digest, size = found.etag, found.size
+            metadata = get_hf_file_metadata(hf_hub_url(repo, entry.rfilename, revision=commit), timeout=_SILENCE_S)
+            digest, size = metadata.etag, metadata.size
         if not digest or size is None:
             raise OtherSizeError
         return cls(repo, commit, entry.rfilename, digest, size)
 
     @property
     def path(self) -> Path:
-        """Where it is found by commit and name."""
+        """Path by commit and name."""
         return cache_of(self.repo) / "snapshots" / self.commit / self.name
 
     @property
     def part(self) -> Path:
-        """Where what has arrived of it stays."""
+        """Path of an incomplete download, kept to resume."""
         return cache_of(self.repo) / "blobs" / f"{self.digest}.incomplete"
 
 
 def cache_of(repo: str) -> Path:
-    """The folder of a repository in the Hub's cache."""
+    """Return a repository's folder in the Hub's cache."""
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name from the Hub stays in its folder, on any system."""
+    """Tell whether a Hub file's name stays in its folder, anywhere."""
     return all(part.strip(".") and not set(part) & set("\\:") for part in name.split("/"))
 
 
 def note_commit(repo: str, revision: str, commit: str, entries: Iterable[RepoSibling]) -> None:
-    """Note which commit a branch or tag is at, and its files, for when the Hub can't be asked."""
+    """Record a branch's commit and files, for when the Hub is offline."""
     listed = {
-        one.rfilename: TreeCacheEntry(one.size, one.blob_id, *((one.lfs.sha256, one.lfs.size) if one.lfs else ()))
-        for one in entries
-        if one.size is not None and one.blob_id is not None
+        entry.rfilename: TreeCacheEntry(
+            entry.size, entry.blob_id, *((entry.lfs.sha256, entry.lfs.size) if entry.lfs else ())
+        )
+        for entry in entries
+        if entry.size is not None and entry.blob_id is not None
     }
     write_tree_cache(str(cache_of(repo)), commit, listed)
     ref = cache_of(repo) / "refs" / revision
@@ -101,7 +103,7 @@ def note_commit(repo: str, revision: str, commit: str, entries: Iterable[RepoSib
 
 
 def transfer(file: HubFile, tell: Tell) -> None:
-    """Have a file whole in the Hub's cache; nothing to do if it is.
+    """Download a file into the Hub's cache, unless it is there.
 
     Args:
         tell: Called with every piece, and while another process brings the file.
@@ -166,7 +168,7 @@ def _receive(file: HubFile, start: int, tell: Tell) -> None:
 
 @contextmanager
 def _alone(file: HubFile, tell: Tell) -> Iterator[None]:
-    """Hold the lock that the Hub library takes for a file; whoever else has it is waited for."""
+    """Hold the Hub library's lock of a file, waiting for other holders."""
     lock = Path(constants.HF_HUB_CACHE) / ".locks" / cache_of(file.repo).name / f"{file.digest}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:

@@ -1,4 +1,4 @@
-"""The forms in which one component's weights lie in a folder: whole or in shards, in full or half precision.
+"""Weights files of a component: whole or sharded, full or half precision.
 
 Publishers name them `model.safetensors`, `model.fp16.safetensors`, `model.safetensors.index.json` with its shards, and
 the same as pickles; for diffusers' own networks `diffusion_pytorch_model` stands in the place of `model`.
@@ -15,7 +15,7 @@ NETWORK, TEXT = "diffusion_pytorch_model", "model"
 
 
 def forms(stem: str, *, half: bool) -> Iterator[tuple[str, ...]]:
-    """The names to look for, the best first; each of those that come together would do.
+    """Yield names to look for, best first; a tuple's names are equal.
 
     Args:
         stem: `NETWORK` or `TEXT`.
@@ -29,7 +29,7 @@ def forms(stem: str, *, half: bool) -> Iterator[tuple[str, ...]]:
 
 
 def weight_files(folder: Path, stem: str, *, half: bool = False) -> tuple[Path, ...]:
-    """The files of the best form that is there, more than one if it is in shards; none if none is.
+    """List the files of the best form present, several if sharded.
 
     Shards are named whether they are there or not.
     """
@@ -41,7 +41,7 @@ def weight_files(folder: Path, stem: str, *, half: bool = False) -> tuple[Path, 
 
 
 def shards(index: Path) -> tuple[Path, ...]:
-    """The files that an index names, all in its own folder; the index itself if it can't be read."""
+    """List the files an index names; the index itself if unreadable."""
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

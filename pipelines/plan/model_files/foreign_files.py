@@ -1,4 +1,4 @@
-"""What a file is that can't be read as weights, told by its first bytes and its length. No torch."""
+"""Identify files that aren't readable weights by their first bytes."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,7 @@ _RENAMED = (
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as a .safetensors file does, whatever its name says."""
+    """Tell whether a file begins as .safetensors, whatever its name."""
     try:
         with path.open("rb") as file:
             begin = file.read(_LENGTH + 1)
@@ -98,18 +98,18 @@ def is_safetensors(path: Path) -> bool:
     )
 
 
-def told_by_ending(name: str) -> tuple[Finding, str] | None:
-    """What a file is by its name's ending, and what to do about it; None if it may be one of weights.
+def identify_by_ending(name: str) -> tuple[Finding, str] | None:
+    """Identify a foreign file by its ending, with advice; None for weights.
 
     Example:
-        >>> told_by_ending("model.Q4_K.gguf")[1]
+        >>> identify_by_ending("model.Q4_K.gguf")[1]
         'Choose the same model as .safetensors'
     """
     return next(((state, advice) for ends, state, advice in _ENDINGS if name.lower().endswith(ends)), None)
 
 
 def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsError:
-    """What to raise for a file that can't be read as weights: what it is, as far as its bytes tell.
+    """Build the error for an unreadable file, identified by its bytes.
 
     Args:
         path: The file; it may be missing.
@@ -117,7 +117,7 @@ def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsErr
         why: What is wrong with it, behind "which is", where the reader knows better than the bytes do.
     """
     kind = "safetensors file" if path.suffix.lower() in MAPPED else "file of tensors"
-    state, advice = (why, _AGAIN) if why else _told(path)
+    state, advice = (why, _AGAIN) if why else _identify(path)
     return WeightsError(
         Fault(
             code=state.code,
@@ -131,8 +131,8 @@ def unreadable(path: Path, field: str, why: Finding | None = None) -> WeightsErr
     )
 
 
-def _told(path: Path) -> tuple[Finding, str]:
-    """What a file is, and what to do about it."""
+def _identify(path: Path) -> tuple[Finding, str]:
+    """Identify a file, with advice."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -146,13 +146,13 @@ def _told(path: Path) -> tuple[Finding, str]:
         (by_mark is not None, by_mark or (_NONE, _AGAIN)),
         (begin.lstrip().lower().startswith(_PAGES), _PAGE),
         (begin.startswith((_ZIP, PICKLED)) and named_safetensors and not is_safetensors(path), _RENAMED),
-        (named_safetensors or is_safetensors(path), (_told_by_header(path, size, begin), _AGAIN)),
+        (named_safetensors or is_safetensors(path), (_inspect_header(path, size, begin), _AGAIN)),
     )
-    return next((told for is_so, told in kinds if is_so), (_NONE, _AGAIN))
+    return next((verdict for is_so, verdict in kinds if is_so), (_NONE, _AGAIN))
 
 
-def _told_by_header(path: Path, size: int, begin: bytes) -> Finding:
-    """What is wrong with a .safetensors file, by its own account of its length."""
+def _inspect_header(path: Path, size: int, begin: bytes) -> Finding:
+    """Explain a .safetensors file's damage by its own header."""
     length = int.from_bytes(begin[:_LENGTH], "little")
     if begin[_LENGTH : _LENGTH + 1] != b"{" or length > HEADER_LIMIT:
         return _NONE

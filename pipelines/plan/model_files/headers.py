@@ -1,4 +1,4 @@
-"""A glance at a weights file without torch: what its header says, for lists and settings.
+"""Read weights files' headers without torch, for lists and settings.
 
 It decides nothing about safety or fitness: what a file is, is found out for good when it is loaded.
 """
@@ -28,7 +28,7 @@ EMPTY = Header({}, {})
 
 
 def read_header(path: Path) -> Header:
-    """Read names and shapes off a .safetensors file or PyTorch's; others and damaged ones have none."""
+    """Read names and shapes of .safetensors and PyTorch files, else none."""
     try:
         stat = path.stat()
     except OSError:
@@ -55,13 +55,13 @@ def _read(path: Path, size: int, mtime_ns: int) -> Header:
 
 
 def _pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes in a file of PyTorch's, read off its instructions; none of them is carried out.
+    """Read shapes off a PyTorch file's instructions without running them.
 
     Each tensor is its name, what its memory is called, then its place in that memory, shape and strides.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            (entry,) = (found for found in archive.infolist() if found.filename.endswith("/data.pkl"))
+            (entry,) = (member for member in archive.infolist() if member.filename.endswith("/data.pkl"))
             instructions = archive.read(entry) if entry.file_size <= _LIMIT else b""
         return dict(_tensors(instructions))
     except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):

@@ -1,7 +1,7 @@
-"""What a weights file is, told by its tensors' names, and what to do with it. No torch.
+"""Identify a weights file's kind by its tensors' names.
 
-People keep years of files in one folder, and a file in the wrong place should be told what it is and where
-it belongs, before anything is allocated. `wrong_kind` is the one text that says so, for all who read weights.
+People keep years of files in one folder, and a file in the wrong place should be told what it is and where it belongs,
+before anything is allocated. `wrong_kind` is the one text that says so, for all who read weights.
 """
 
 import re
@@ -13,7 +13,7 @@ from pipelines.plan.faults import Fault
 
 
 class WeightsKind(StrEnum):
-    """Kinds of weights files, each with its name in words; those below the line are of no use here."""
+    """Kinds of weights files, in words; below the line unsupported."""
 
     MOTION_MODULE = "a motion module"
     MOTION_LORA = "a motion LoRA"
@@ -199,14 +199,14 @@ def tell_kind(names: Iterable[str]) -> WeightsKind:
     def has(pattern: str) -> bool:
         return re.search(pattern, text, re.MULTILINE) is not None
 
-    for kind, wanted, unwanted in _RULES:
-        if all(map(has, wanted)) and not (unwanted and has(unwanted)):
+    for kind, required, forbidden in _RULES:
+        if all(map(has, required)) and not (forbidden and has(forbidden)):
             return kind
     return WeightsKind.TEXTUAL_INVERSION if is_word(names) else WeightsKind.UNKNOWN
 
 
 def is_word(names: Iterable[str]) -> bool:
-    """Whether these are the names in a textual inversion: one, any word people may type, and no layer's.
+    """Tell whether these are the names in a textual inversion.
 
     Example:
         >>> is_word(["<style.v2>"]), is_word(["decoder.conv_in.weight"])
@@ -218,8 +218,8 @@ def is_word(names: Iterable[str]) -> bool:
     return False
 
 
-def wrong_kind(found: WeightsKind, *, field: str, name: str, wanted: str | None = None) -> WeightsError:
-    """What to raise for a file that is of another kind than the field's.
+def wrong_kind(kind: WeightsKind, *, field: str, name: str, expected: str | None = None) -> WeightsError:
+    """Build the error for a file of another kind than required.
 
     Args:
         found: What it is.
@@ -232,10 +232,10 @@ def wrong_kind(found: WeightsKind, *, field: str, name: str, wanted: str | None 
         image_prompts must be an IP-Adapter, got 'ema.pt', which is a VAE. Put it into the models folder's 'vaes'.
     """
     words, folders = READERS[field]
-    code, what, remedy = f"weights.is_{found.name.lower()}", "{found:s}", BELONGS[found]
-    if FOLDERS.get(found) in folders:
-        code = "weights.other_of_its_folder" if wanted else "weights.unknown_form"
-        what = what if wanted else f"{what} in a form that is not known here"
+    code, what, remedy = f"weights.is_{kind.name.lower()}", "{found:s}", BELONGS[kind]
+    if FOLDERS.get(kind) in folders:
+        code = "weights.other_of_its_folder" if expected else "weights.unknown_form"
+        what = what if expected else f"{what} in a form that is not known here"
         remedy = BELONGS[WeightsKind.UNKNOWN]
     return WeightsError(
         Fault(
@@ -245,6 +245,6 @@ def wrong_kind(found: WeightsKind, *, field: str, name: str, wanted: str | None 
             got=name,
             seen=f"'{{got:s}}', which is {what}",
             fix=remedy,
-            values={"wanted": str(wanted or words), "found": str(found)},
+            values={"wanted": str(expected or words), "found": str(kind)},
         )
     )

@@ -1,16 +1,10 @@
-"""Models the operator has put on this disk, found by looking: `MODELS_DIR` and all folders in it. No torch.
+"""Models that the operator has put into `MODELS_DIR`.
 
-```
-MODELS_DIR/base_models      single files, and diffusers folders
-MODELS_DIR/motion_modules   single files, and diffusers folders
-MODELS_DIR/vaes             single files, and diffusers folders
-MODELS_DIR/controlnets      ControlNets and SparseCtrls: single files, and diffusers folders
-MODELS_DIR/ip_adapters      IP-Adapters; beside them, if not the catalog's, a folder image_encoder
-MODELS_DIR/loras            LoRAs
-MODELS_DIR/embeddings       textual inversions
-MODELS_DIR/upscalers        super-resolution networks
-MODELS_DIR/interpolators    FILM as a TorchScript archive, which is run: only files you trust
-```
+``` MODELS_DIR/base_models single files, and diffusers folders MODELS_DIR/motion_modules single files, and diffusers
+folders MODELS_DIR/vaes single files, and diffusers folders MODELS_DIR/controlnets ControlNets and SparseCtrls: single
+files, and diffusers folders MODELS_DIR/ip_adapters IP-Adapters; beside them, if not the catalog's, a folder
+image_encoder MODELS_DIR/loras LoRAs MODELS_DIR/embeddings textual inversions MODELS_DIR/upscalers super-resolution
+networks MODELS_DIR/interpolators FILM as a TorchScript archive, which is run: only files you trust ```
 
 An id is a path within its folder. It is looked up among what was found and never opened as it came.
 """
@@ -31,7 +25,7 @@ from pipelines.plan.catalog_entries import (
     Upscaler,
     Vae,
 )
-from pipelines.plan.model_files.foreign_files import MAPPED, told_by_ending
+from pipelines.plan.model_files.foreign_files import MAPPED, identify_by_ending
 from pipelines.plan.model_files.headers import read_header
 from pipelines.plan.model_files.kinds import WeightsKind, tell_kind
 from pipelines.plan.motion_layout import tell_family
@@ -49,7 +43,7 @@ _LICENCE = "Local file; its licence is the operator's business"
 
 
 def local_base_models(*, like: BaseModel, like_xl: BaseModel) -> list[BaseModel]:
-    """Base models on this disk, with the settings of Stable Diffusion 1.5 or XL, whichever they look like."""
+    """List base models on this disk, with SD 1.5's or XL's settings."""
     return [
         replace(
             like_xl if _looks_like_xl(path) else like,
@@ -58,74 +52,74 @@ def local_base_models(*, like: BaseModel, like_xl: BaseModel) -> list[BaseModel]
             size_mb=None,
             files=(),
             aliases=(),
-            **_told(name, path, "A model"),
+            **_fields(name, path, "A model"),
         )
-        for name, path in _found("base_models")
+        for name, path in _models("base_models")
     ]
 
 
 def local_motion_modules() -> list[MotionModule]:
-    """Motion modules on this disk, with their family where a header tells it."""
+    """List motion modules on this disk, with families where headers tell."""
     return [
-        MotionModule(motion_family=_glanced_family(path), **_told(name, path, "A motion module"))
-        for name, path in _found("motion_modules")
+        MotionModule(motion_family=_guess_family(path), **_fields(name, path, "A motion module"))
+        for name, path in _models("motion_modules")
     ]
 
 
 def local_vaes() -> list[Vae]:
-    """VAEs on this disk."""
-    return [Vae(**_told(name, path, "A VAE")) for name, path in _found("vaes")]
+    """List VAEs on this disk."""
+    return [Vae(**_fields(name, path, "A VAE")) for name, path in _models("vaes")]
 
 
 def local_controlnets() -> list[ControlNet]:
-    """ControlNets and SparseCtrls on this disk."""
-    return [ControlNet(**_told(name, path, "A control model")) for name, path in _found("controlnets")]
+    """List ControlNets and SparseCtrls on this disk."""
+    return [ControlNet(**_fields(name, path, "A control model")) for name, path in _models("controlnets")]
 
 
 def local_ip_adapters() -> list[IPAdapter]:
-    """IP-Adapters on this disk, without their image encoders."""
+    """List IP-Adapters on this disk, without their image encoders."""
     return [
-        IPAdapter(**_told(name, path, "An IP-Adapter"))
-        for name, path in _found("ip_adapters")
+        IPAdapter(**_fields(name, path, "An IP-Adapter"))
+        for name, path in _models("ip_adapters")
         if path.parent.name != "image_encoder"
     ]
 
 
 def local_loras() -> list[Lora]:
-    """LoRAs and textual inversions on this disk."""
-    return [Lora(**_told(name, path, "A file")) for kind in ("loras", "embeddings") for name, path in _found(kind)]
+    """List LoRAs and textual inversions on this disk."""
+    return [Lora(**_fields(name, path, "A file")) for kind in ("loras", "embeddings") for name, path in _models(kind)]
 
 
 def local_upscalers() -> list[Upscaler]:
-    """Super-resolution networks on this disk."""
-    return [Upscaler(**_told(name, path, "A super-resolution network")) for name, path in _found("upscalers")]
+    """List super-resolution networks on this disk."""
+    return [Upscaler(**_fields(name, path, "A super-resolution network")) for name, path in _models("upscalers")]
 
 
 def local_interpolators() -> list[Interpolator]:
-    """FILM on this disk."""
-    found = _found("interpolators")
-    return [Interpolator(**_told(name, path, "A program")) for name, path in found if path.suffix.lower() == ".pt"]
+    """List FILM files on this disk."""
+    models = _models("interpolators")
+    return [Interpolator(**_fields(name, path, "A program")) for name, path in models if path.suffix.lower() == ".pt"]
 
 
 def foreign_file(kinds: Sequence[str], name: str) -> str | None:
-    """The name of a file in these folders that is called so, with its ending or without, and is none of weights."""
+    """Find a non-weights file by name, with or without its ending."""
     top = settings().models_dir
     for root in (Path(top, kind) for kind in kinds if top):
         for path in sorted(root.rglob("*")):
-            if told_by_ending(path.name) and name in (path.relative_to(root).as_posix(), path.name, path.stem):
+            if identify_by_ending(path.name) and name in (path.relative_to(root).as_posix(), path.name, path.stem):
                 return path.name
     return None
 
 
 def loras_in(folder: str | None) -> list[Lora]:
-    """The LoRAs directly in a folder; none if there is no such folder."""
+    """List the LoRAs directly in a folder; empty if there is none."""
     root = Path(folder).resolve() if folder else None
     if root is None or not root.is_dir():
         return []
-    return [Lora(**_told(path.name, path, "A file")) for path in sorted(root.iterdir()) if _is_weights(path, root)]
+    return [Lora(**_fields(path.name, path, "A file")) for path in sorted(root.iterdir()) if _is_weights(path, root)]
 
 
-def _told(name: str, path: Path, kind: str) -> dict[str, Any]:
+def _fields(name: str, path: Path, kind: str) -> dict[str, Any]:
     return {
         "id": name,
         "label": path.stem,
@@ -136,8 +130,8 @@ def _told(name: str, path: Path, kind: str) -> dict[str, Any]:
     }
 
 
-def _found(kind: str) -> Iterator[tuple[str, Path]]:
-    """Id and path of every model of a kind, looked up now; links that lead out are left out."""
+def _models(kind: str) -> Iterator[tuple[str, Path]]:
+    """Yield id and path of a kind's models, without links leading out."""
     top = settings().models_dir
     root = Path(top, kind).resolve() if top else None
     if root is None or not root.is_dir():
@@ -158,13 +152,13 @@ def _is_weights(path: Path, root: Path) -> bool:
 
 
 def _looks_like_xl(path: Path) -> bool:
-    """A glance for the settings' sake; what a model is, is found out when it is loaded."""
+    """Guess XL by header, for the settings; loading decides."""
     if path.is_dir():
         return (path / "text_encoder_2").is_dir()
     return any(name.startswith(_XL_MARK) for name in read_header(path).shapes)
 
 
-def _glanced_family(path: Path) -> str | None:
+def _guess_family(path: Path) -> str | None:
     file = next(path.glob("*.safetensors"), path) if path.is_dir() else path
     shapes, notes = read_header(file)
     return (

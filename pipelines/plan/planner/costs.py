@@ -1,4 +1,4 @@
-"""What the networks of each architecture cost: operations by size, weights, and memory while they run. No torch.
+"""Costs of each architecture's networks: operations, weights and live memory.
 
 The numbers are data, counted on the true architectures (`scripts/count_flops.py`).
 """
@@ -29,7 +29,7 @@ ATTENTION = ("pair", "time")
 
 
 def terms_of(*, frames: float, window: float, cells: int) -> dict[str, float]:
-    """How often each of `TERMS` counts.
+    """Count how often each of `TERMS` applies.
 
     Args:
         frames: That go through together.
@@ -41,7 +41,7 @@ def terms_of(*, frames: float, window: float, cells: int) -> dict[str, float]:
 
 
 class Flops(NamedTuple):
-    """Floating point operations: those of layers, and those of attention, which on a CPU take far longer."""
+    """Operations of layers, and of attention, which CPUs do far slower."""
 
     layers: float = 0.0
     attention: float = 0.0
@@ -52,11 +52,11 @@ class Flops(NamedTuple):
         return self.layers + self.attention
 
     def times(self, factor: float) -> "Flops":
-        """As many times as much."""
+        """Multiply both by a factor."""
         return Flops(self.layers * factor, self.attention * factor)
 
     def plus(self, other: "Flops") -> "Flops":
-        """The two together."""
+        """Add another's operations."""
         return Flops(self.layers + other.layers, self.attention + other.attention)
 
 
@@ -74,21 +74,21 @@ class Network(NamedTuple):
     live: int = 0
 
     def flops_of(self, *, frames: float, window: float = 1, cells: int = 0) -> "Flops":
-        """Operations of a call on one image of a batch; the arguments are those of `terms_of`."""
+        """Count a call's operations on one image; arguments as `terms_of`."""
         counts = terms_of(frames=frames, window=window, cells=cells)
-        found = {term: counts[term] * flops for term, flops in self.flops.items()}
-        attention = sum(found.get(term, 0.0) for term in ATTENTION)
-        return Flops(sum(found.values()) - attention, attention)
+        flops_by_term = {term: counts[term] * flops for term, flops in self.flops.items()}
+        attention = sum(flops_by_term.get(term, 0.0) for term in ATTENTION)
+        return Flops(sum(flops_by_term.values()) - attention, attention)
 
 
 @cache
 def networks(kind: str) -> Mapping[str, Network]:
-    """The networks of a kind of base model: "demo", "sd15" or "sdxl"."""
-    return {name: Network(**told) for name, told in _table()[kind].items()}
+    """Return a base model kind's networks: "demo", "sd15" or "sdxl"."""
+    return {name: Network(**values) for name, values in _table()[kind].items()}
 
 
 def kind_of(base_model: str) -> str:
-    """Which table a base model's costs stand in; one that is not known yet is taken for Stable Diffusion 1.5.
+    """Choose a base model's cost table; unknown ones count as SD 1.5.
 
     Example:
         >>> kind_of("demo"), kind_of("stabilityai/stable-diffusion-xl-base-1.0")
@@ -108,7 +108,7 @@ def _table() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a request takes, whatever the machine.
+    """Work of a request, whatever the machine.
 
     Args:
         denoise_flops, attention_flops: Operations of the texts, the UNet and what steers it.
@@ -127,7 +127,7 @@ class Cost:
 
 
 def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
-    """Count what a request takes, from its own plan of passes, steps and windows.
+    """Count a request's work from its passes, steps and windows.
 
     Args:
         windows_a_call: How many of them go through the UNet together.
@@ -145,57 +145,57 @@ def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
     denoise = kinds["text"].flops_of(frames=2)  # both prompts; keys are few
     if "image_encoder" in kinds:
         denoise = denoise.plus(kinds["image_encoder"].flops_of(frames=pictures))
-    for one in passes:
-        denoise = denoise.plus(window_flops(one.request).times(one.windows))
+    for planned in passes:
+        denoise = denoise.plus(window_flops(planned.request).times(planned.windows))
     return Cost(
         denoise_flops=denoise.layers,
         attention_flops=denoise.attention,
-        calls=sum(-(-one.windows // windows_a_call) for one in passes),
-        steps=sum(one.steps for one in passes),
+        calls=sum(-(-planned.windows // windows_a_call) for planned in passes),
+        steps=sum(planned.steps for planned in passes),
         reading_flops=_reading_flops(request),
         drawing_flops=(request.num_frames + _again(request)) * frame_flops(request),
     )
 
 
-def window_flops(one: GenerationRequest) -> Flops:
-    """Operations of one window of a pass through the UNet and its ControlNets, guidance and inner windows included."""
-    found = networks(kind_of(one.base_model))
-    frames = window_frames(one)
-    inner = plan_inner_windows(one, frames)
+def window_flops(request: GenerationRequest) -> Flops:
+    """Count operations of one window, ControlNets, guidance and inner windows included."""
+    nets = networks(kind_of(request.base_model))
+    frames = window_frames(request)
+    inner = plan_inner_windows(request, frames)
     pairs = sum(len(window.frame_indices) ** 2 for window in inner) or frames**2
-    counted = partial(Network.flops_of, frames=frames, window=pairs / frames, cells=cells_of(one))
-    images = 2 if one.guidance_scale > 1 else 1
-    flops = counted(found["unet"]).times(images)
-    for unit in one.controls:
-        net = found.get(control_network(unit.model))
+    counted = partial(Network.flops_of, frames=frames, window=pairs / frames, cells=cells_of(request))
+    images = 2 if request.guidance_scale > 1 else 1
+    flops = counted(nets["unet"]).times(images)
+    for unit in request.controls:
+        net = nets.get(control_network(unit.model))
         shares = max(0.0, unit.end - unit.start) * (1 if unit.guess_mode else images)
         flops = flops.plus(counted(net).times(shares)) if net else flops
     return flops
 
 
 def frame_flops(request: GenerationRequest) -> float:
-    """Operations that decode a frame of the clip."""
+    """Count the operations that decode a frame of the clip."""
     width, height = request.clip_size
     return _vae_flops(request, "vae_decoder", frames=1, cells=width * height // CELL)
 
 
-def window_frames(one: GenerationRequest) -> int:
-    """Frames of the windows of a pass."""
-    return one.context_length if one.extended_from else min(one.context_length, one.num_frames)
+def window_frames(request: GenerationRequest) -> int:
+    """Count the frames of a pass's windows."""
+    return request.context_length if request.extended_from else min(request.context_length, request.num_frames)
 
 
-def cells_of(one: GenerationRequest) -> int:
-    """Cells of latents in a frame of a pass."""
-    return one.width * one.height // CELL
+def cells_of(request: GenerationRequest) -> int:
+    """Count the latent cells in a frame of a pass."""
+    return request.width * request.height // CELL
 
 
 def control_network(model: str) -> str:
-    """Which network a control unit's model is; until its file is read, its name tells."""
+    """Guess a control unit's kind of network by its model's name."""
     return "sparse_ctrl" if "sparse" in model.lower() else "controlnet"
 
 
 def _reading_flops(request: GenerationRequest) -> float:
-    """Operations for the pictures and clips that a clip begins at, and for one that is enlarged as pictures."""
+    """Count operations for encoding inputs, and a clip enlarged as pixels."""
     reads = bool(request.source_video) and (request.starts_from_pictures or bool(request.mask))
     frames = request.num_frames if reads else bool(request.first_frame) + bool(request.last_frame)
     flops = _vae_flops(request, "vae_encoder", frames=frames, cells=cells_of(request))
@@ -211,5 +211,5 @@ def _vae_flops(request: GenerationRequest, network: str, *, frames: int, cells: 
 
 
 def _again(request: GenerationRequest) -> int:
-    """Frames decoded once more, to be played back."""
+    """Count frames decoded once more, to be played back."""
     return request.num_frames if request.frames_played_back else 0

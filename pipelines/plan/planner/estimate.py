@@ -1,4 +1,4 @@
-"""What clips will take, before they are made: seconds, memory, and what to change where one won't fit. No torch."""
+"""Estimate a clip's seconds and memory, and how to make it fit."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from pipelines.plan.notes import Note
 from pipelines.plan.passes import passes_of
 from pipelines.plan.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks, window_frames
 from pipelines.plan.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
-from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, recorded
+from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, read_runs
 from pipelines.plan.planner.tasks import READ, tasks_of
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import settings
@@ -33,7 +33,7 @@ _SMALLEST_SIDE = 64
 
 @dataclass(frozen=True)
 class Estimate:
-    """What clips will take.
+    """Estimated time and memory of clips.
 
     Args:
         seconds: From the press to the last file, on a machine that does nothing else.
@@ -66,18 +66,18 @@ class Budget:
     ram: float | None
 
     def holds(self, estimate: Estimate) -> bool:
-        """Whether there is room for a clip; taken for granted where nobody can tell."""
+        """Tell whether there is room for a clip; assumed if unknown."""
         needs = ((estimate.peak_bytes_device, self.device), (estimate.peak_bytes_ram, self.ram))
         return all(there is None or needed <= ROOM * there for needed, there in needs)
 
 
 def this_budget(machine: Machine | None = None) -> Budget:
-    """The memory of this machine."""
+    """Return the memory of this machine."""
     return Budget(device_bytes(machine or this_machine()), ram_bytes())
 
 
 def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
-    """Tell what a clip will take, or several that differ in their seeds alone.
+    """Estimate one clip, or several that differ only in their seeds.
 
     Args:
         request: The clip.
@@ -91,7 +91,7 @@ def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | N
 
 
 def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | None = None) -> Estimate:
-    """Tell what clips will take that are made one after the other, such as those of a grid.
+    """Estimate clips made one after the other, such as a grid's.
 
     Models are loaded, and control clips made, for the first that needs them.
 
@@ -106,7 +106,7 @@ def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | No
     stages = dict.fromkeys(Stage, 0.0)
     held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
     before: GenerationRequest | None = None
-    for request, count in _in_a_row(requests):
+    for request, count in _group_repeats(requests):
         pace = pace_of(machine, kind_of(request.base_model))
         is_rough = is_rough or pace.is_rough
         device, ram = map(max, (device, ram), peak_bytes(request, machine))
@@ -133,21 +133,21 @@ def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | No
     )
 
 
-def _in_a_row(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
-    """Requests with how often each comes in a row, whatever their seeds."""
+def _group_repeats(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
+    """Group consecutive requests that differ only in their seeds."""
     seedless = [request.model_copy(update={"seed": 0}) for request in requests]
     return [(request, len(list(same))) for request, same in groupby(seedless)]
 
 
 def turns_of(seconds: float) -> int:
-    """How many turns on ZeroGPU a clip takes that holds the device so long."""
+    """Count the ZeroGPU turns of a clip that needs these seconds."""
     return max(1, math.ceil(seconds / max(1, settings().max_gpu_seconds - TURN_MARGIN_S)))
 
 
 def _seconds(
     request: GenerationRequest, before: GenerationRequest | None, pace: Pace, machine: Machine
 ) -> tuple[dict[Stage, float], dict[Stage, float]]:
-    """Seconds of each stage for the engine's networks, and for all else.
+    """Estimate each stage's seconds, of the engine's networks and all else.
 
     Args:
         before: The clip that was made just before; None where nobody knows.
@@ -156,30 +156,30 @@ def _seconds(
     if before:
         loaded = models_of(before) == models
     else:
-        loaded = in_memory(recorded(machine, kind_of(request.base_model)), models)
+        loaded = in_memory(read_runs(machine, kind_of(request.base_model)), models)
     engine = pace.engine_seconds(cost_of(request, windows_a_call=settings().windows), loaded=loaded)
     tasks = dict.fromkeys(Stage, 0.0)
-    is_kept = before is not None and _followed(before) == _followed(request)
+    is_kept = before is not None and _control_key(before) == _control_key(request)
     for task in tasks_of(request):
         if not (is_kept and task.stage is Stage.PREPROCESS and task.name != READ):
             tasks[task.stage] += pace.task_seconds(task)
     return engine, tasks
 
 
-def _followed(request: GenerationRequest) -> object:
-    """What decides the control clips of a request, which are kept."""
+def _control_key(request: GenerationRequest) -> object:
+    """Key of a request's control clips, which are reused."""
     return request.controls, request.source_video, request.clip_size, request.num_frames
 
 
 def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, float]:
-    """Memory at the worst moment, of the device and of the program; of a CPU they are one.
+    """Estimate peak memory of device and program, one on a CPU.
 
     Weights, the values that live in a call of the UNet or of the VAE, whichever are more, and on the CPU the
     latents of the whole clip: those of a step and the prediction, what the sampler remembers, and what FreeInit
     takes between two rounds.
     """
     weights = _weights(request) * machine.bytes_a_value
-    live = max(_live(one) for one in passes_of(request)) * machine.bytes_a_value
+    live = max(_live(pass_request) for pass_request in passes_of(request)) * machine.bytes_a_value
     clips = 2 + (request.scheduler is Scheduler.DPMPP_2M) + (4 if request.iterations > 1 else 0)
     width, height = request.clip_size
     latents = clips * _LATENT_BYTES * request.num_frames * (width * height // CELL)
@@ -190,7 +190,7 @@ def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, flo
 
 
 def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, Any]:
-    """What to change so that a clip fits into memory, the least painful first: its second pass, its window, its size.
+    """Find changes to fit memory: second pass, then window, then size.
 
     Returns:
         Fields and their new values; empty if it fits, or if none of it helps.
@@ -212,7 +212,7 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
 
 
 def advice(changes: Mapping[str, Any]) -> Note:
-    """What to do about a clip that won't fit, in words.
+    """Describe the changes for a clip that won't fit.
 
     Args:
         changes: What `fit` found.
@@ -222,26 +222,26 @@ def advice(changes: Mapping[str, Any]) -> Note:
         if settings().windows > 1:
             return Note("advice.fewer_windows", f"{smaller} Whoever runs it may set STUDIO_WINDOWS=1.")
         return Note("advice.smaller", smaller)
-    told = []
+    parts = []
     if "hires_scale" in changes:
         scale = changes["hires_scale"]
         lower = Note("advice.lower", "lower 'Second pass' to {scale:g}", scale=scale)
-        told.append(Note("advice.leave_out", "leave out the second pass") if scale == 1 else lower)
+        parts.append(Note("advice.leave_out", "leave out the second pass") if scale == 1 else lower)
     if "context_length" in changes:
         length = changes["context_length"]
-        told.append(Note("advice.shorten", "shorten the window to {frames} frames", frames=length))
+        parts.append(Note("advice.shorten", "shorten the window to {frames} frames", frames=length))
     if "width" in changes:
-        told.append(
+        parts.append(
             Note("advice.make_it", "make it {width}×{height}", width=changes["width"], height=changes["height"])
         )
-    words = told[0]
-    for more in told[1:]:
-        words = Note("advice.and", "{first} and {rest}", first=words, rest=more)
+    words = parts[0]
+    for part in parts[1:]:
+        words = Note("advice.and", "{first} and {rest}", first=words, rest=part)
     return Note("advice.sentence", "{words}.", words=words.capitalized())
 
 
 def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:
-    """Changes from none to a small clip in short windows."""
+    """Yield changes, from none to a small clip in short windows."""
     changes: dict[str, Any] = {}
     yield changes
     quarters = int(4 * (request.hires_scale - 1))
@@ -260,20 +260,20 @@ def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:
 
 
 def _weights(request: GenerationRequest) -> float:
-    """Numbers in all models of a request."""
+    """Count the numbers in all models of a request."""
     kinds = networks(kind_of(request.base_model))
-    own = ["unet", "text", "vae_decoder", "vae_encoder"]
+    core = ["unet", "text", "vae_decoder", "vae_encoder"]
     # A model that two units share is held once.
     steering = [control_network(model) for model in {unit.model for unit in request.controls}]
     seeing = ["image_encoder"] if request.image_prompts else []
-    return sum(kinds[name].parameters for name in (*own, *steering, *seeing) if name in kinds)
+    return sum(kinds[name].parameters for name in (*core, *steering, *seeing) if name in kinds)
 
 
-def _live(one: GenerationRequest) -> float:
-    """Values that are in memory at once while a pass is computed."""
-    kinds = networks(kind_of(one.base_model))
-    together = min(settings().windows, count_windows(one.first_clip, 1))
-    images = (2 if one.guidance_scale > 1 else 1) * together
-    window = kinds["unet"].live * images * window_frames(one) * cells_of(one)
-    frames = max(1, _CHUNK_CELLS // cells_of(one))
-    return max(window, kinds["vae_decoder"].live * frames * cells_of(one))
+def _live(request: GenerationRequest) -> float:
+    """Count values in memory at once while a pass is computed."""
+    kinds = networks(kind_of(request.base_model))
+    together = min(settings().windows, count_windows(request.first_clip, 1))
+    images = (2 if request.guidance_scale > 1 else 1) * together
+    window = kinds["unet"].live * images * window_frames(request) * cells_of(request)
+    frames = max(1, _CHUNK_CELLS // cells_of(request))
+    return max(window, kinds["vae_decoder"].live * frames * cells_of(request))

@@ -1,4 +1,4 @@
-"""What this machine computes on and how much memory it has, told before torch is loaded. No torch.
+"""This machine's device and memory, without loading torch.
 
 `device.py` decides; here is what is known of its decision without asking for it.
 """
@@ -44,7 +44,7 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """What measurements of it are kept under."""
+        """Key of the machine's measurements."""
         return f"{self.kind} {self.dtype} {self.threads}"
 
     @property
@@ -54,23 +54,24 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine, as `choose_device` will have it or has had it."""
+    """Describe the machine as `choose_device` has it or will."""
     dtype, gpu = settings().dtype, find_gpu()
     if gpu.kind != "cpu":
         kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else gpu.kind
         return Machine(kind, dtype or gpu.dtype, 0)
     try:
-        known = json.loads((cache_folder() / "device.json").read_text())
-        found = Machine("cpu", str(known["dtype"]), int(known["threads"]))
+        cached = json.loads((cache_folder() / "device.json").read_text())
+        measured = Machine("cpu", str(cached["dtype"]), int(cached["threads"]))
     except (OSError, ValueError, KeyError, TypeError):
-        found = Machine("cpu", "float32", 1)
-    return Machine("cpu", dtype or found.dtype, settings().threads or found.threads)
+        measured = Machine("cpu", "float32", 1)
+    return Machine("cpu", dtype or measured.dtype, settings().threads or measured.threads)
 
 
 def device_bytes(machine: Machine) -> float | None:
-    """Memory of the device that this program may have, what it holds included; None while nobody can tell.
+    """Return the device memory this program may have; None if unknown.
 
-    A card is asked by torch, if that has been loaded: to load it for this would cost seconds.
+    What it holds is included. A card is asked by torch, if that has been loaded: to load it for this would cost
+    seconds.
     """
     if machine.kind in ("cpu", "zerogpu"):
         return ram_bytes() if machine.kind == "cpu" else ZERO_GPU_BYTES
@@ -85,12 +86,12 @@ def device_bytes(machine: Machine) -> float | None:
 
 
 def ram_bytes() -> float:
-    """Memory of the machine that this program may have: what is free, within the container's limit, and its own."""
+    """Return the memory free within the container's limit, plus our own."""
     return min(psutil.virtual_memory().available, _left_in_container()) + psutil.Process().memory_info().rss
 
 
 def _left_in_container() -> float:
-    """What a Linux container's limit leaves, infinite without one. Files that are only cached count as free."""
+    """Return a container's memory left, file cache included; infinite without limit."""
     try:
         limit = float((_CGROUP / "memory.max").read_text())  # "max" is no number
         used = float((_CGROUP / "memory.current").read_text())

@@ -1,4 +1,4 @@
-"""How fast this machine is: what its last clips took, kept in the cache folder, and a model fitted to them. No torch.
+"""This machine's pace, fitted to the times of its last clips.
 
 A clip's time is that of loading, of the UNet, of the VAE and of all `tasks.py` lists. The UNet's is taken for a sum
 of operations and calls. A rate of operations alone would not do: with the demo model one core did about 100 GFLOP/s in
@@ -51,7 +51,7 @@ Rates = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished clip took.
+    """Measured times of a finished clip.
 
     Args:
         cost: What it was.
@@ -72,16 +72,16 @@ class Run:
     rates: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, told: Any) -> Self:
-        """A run as the file has it.
+    def read(cls, entry: Any) -> Self:
+        """Parse a run from its entry in the file.
 
         Raises:
             TypeError, KeyError, ValueError, AttributeError: It is none.
         """
-        cost = Cost(**{field.name: _number(told["cost"][field.name]) for field in fields(Cost)})  # type: ignore[arg-type]
-        seconds = {name: _number(told[name]) for name in ("load_s", "denoise_s", "drawing_s")}
-        rates = {str(name): _number(rate) for name, rate in told["rates"].items()}
-        return cls(cost, str(told["models"]), int(told["process"]), bool(told["loaded"]), rates=rates, **seconds)
+        cost = Cost(**{field.name: _number(entry["cost"][field.name]) for field in fields(Cost)})  # type: ignore[arg-type]
+        seconds = {name: _number(entry[name]) for name in ("load_s", "denoise_s", "drawing_s")}
+        rates = {str(name): _number(rate) for name, rate in entry["rates"].items()}
+        return cls(cost, str(entry["models"]), int(entry["process"]), bool(entry["loaded"]), rates=rates, **seconds)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Pace:
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def engine_seconds(self, cost: Cost, *, loaded: bool) -> dict[Stage, float]:
-        """Seconds of each stage that the engine's networks take.
+        """Estimate each stage's seconds for the engine's networks.
 
         Args:
             loaded: Whether the models are in memory.
@@ -120,7 +120,7 @@ class Pace:
         }
 
     def task_seconds(self, task: Task) -> float:
-        """Seconds of a task: as fast as it was here, or as is assumed."""
+        """Estimate a task's seconds by its measured or assumed rate."""
         rate = self.rates.get(task.name)
         return task.pixels * (_assumed_rate(task.name, self.kind) if rate is None else rate)
 
@@ -159,49 +159,49 @@ _NETWORK_RATES = {"preprocess": (1e-5, 1e-7), "between": (5e-5, 4e-7), "enlarge"
 
 
 def record(machine: Machine, kind: str, run: Run) -> None:
-    """Keep what a clip took, beside the last ones; what can't be kept is let go.
+    """Save a clip's times with the last ones; failure is ignored.
 
     Args:
         kind: Which of the tables of costs its model has.
     """
-    known = _read()
+    runs_by_name = _read()
     name = f"{machine.name} {kind}"
-    known[name] = [*known.get(name, []), json.loads(json.dumps(asdict(run)))][-KEPT_RUNS:]
+    runs_by_name[name] = [*runs_by_name.get(name, []), json.loads(json.dumps(asdict(run)))][-KEPT_RUNS:]
     path = cache_folder() / _FILE
     part = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # a full disk, or a folder that can't be written
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"format": _FORMAT, "runs": known}))
+        part.write_text(json.dumps({"format": _FORMAT, "runs": runs_by_name}))
         part.replace(path)
 
 
-def recorded(machine: Machine, kind: str) -> list[Run]:
-    """The last clips of a kind of model on this machine, the oldest first; entries that are none are passed over."""
+def read_runs(machine: Machine, kind: str) -> list[Run]:
+    """Read a model kind's last runs here, oldest first, skipping invalid ones."""
     return _runs(_read().get(f"{machine.name} {kind}", []))
 
 
-def _runs(told: list[Any]) -> list[Run]:
-    found = []
-    for one in told[-KEPT_RUNS:]:
+def _runs(entries: list[Any]) -> list[Run]:
+    runs = []
+    for entry in entries[-KEPT_RUNS:]:
         try:
-            found.append(Run.read(one))
+            runs.append(Run.read(entry))
         except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
             continue
-    return found
+    return runs
 
 
 def pace_of(machine: Machine, kind: str) -> Pace:
-    """The machine's pace with a kind of model: fitted to its last clips, or assumed before the first.
+    """Fit the machine's pace for a kind of model, or assume it.
 
     Tasks are the same whatever model the frames come from, so their rates are those of all clips on the machine.
     """
-    known = _read()
-    every = [run for name in known if name.startswith(f"{machine.name} ") for run in _runs(known[name])]
+    runs_by_name = _read()
+    every = [run for name in runs_by_name if name.startswith(f"{machine.name} ") for run in _runs(runs_by_name[name])]
     measured: dict[str, list[float]] = {}
     for name, rate in (item for run in every for item in run.rates.items()):
         measured.setdefault(name, []).append(rate)
-    rates = {name: median_low(found) for name, found in measured.items()}
-    return replace(fitted(ASSUMED[machine.kind], _runs(known.get(f"{machine.name} {kind}", []))), rates=rates)
+    rates = {name: median_low(samples) for name, samples in measured.items()}
+    return replace(fitted(ASSUMED[machine.kind], _runs(runs_by_name.get(f"{machine.name} {kind}", []))), rates=rates)
 
 
 def _assumed_rate(name: str, kind: str) -> float:
@@ -212,7 +212,7 @@ def _assumed_rate(name: str, kind: str) -> float:
 
 
 def fitted(assumed: Pace, runs: Sequence[Run]) -> Pace:
-    """A pace between what was assumed and what was measured: the more was measured, the less is assumed.
+    """Blend assumed and measured pace: more runs, less assumption.
 
     One run scales what was assumed; several, if they differ, tell its parts from one another.
     """
@@ -231,31 +231,31 @@ def fitted(assumed: Pace, runs: Sequence[Run]) -> Pace:
 
 
 def models_of(request: GenerationRequest) -> str:
-    """The models of a request in a line, to be compared with another's."""
+    """Name the models of a request in one comparable line."""
     steering = (*(unit.model for unit in request.controls), *(prompt.model for prompt in request.image_prompts))
     finishing = [task.name for task in tasks_of(request) if task.name.startswith(("between ", "enlarge "))]
     return " ".join((request.base_model, request.motion_module, request.vae, *steering, *finishing))
 
 
 def in_memory(runs: Sequence[Run], models: str) -> bool:
-    """Whether the last clip was made in this process with the same models."""
+    """Tell whether this process made the last clip with these models."""
     return bool(runs) and runs[-1].process == os.getpid() and runs[-1].models == models
 
 
 def _fit(assumed: Rates, measured: Sequence[tuple[Rates, float]]) -> Rates:
-    """Least squares of the relative errors, drawn a little towards what was assumed, at the measured speed."""
+    """Fit rates by regularised least squares of the relative errors."""
     usable = [(terms, seconds) for terms, seconds in measured if seconds > 0 and _dot(assumed, terms) > 0]
     if not usable:
         return assumed
     slower = median_low(seconds / _dot(assumed, terms) for terms, seconds in usable)
     scaled = np.array(assumed) * slower
-    kept = [
+    inliers = [
         np.array(terms) * scaled / seconds
         for terms, seconds in usable
         if 1 / _OUTLIER <= _dot(assumed, terms) * slower / seconds <= _OUTLIER
     ]
-    rows = np.array([*kept, *(math.sqrt(_PULL) * np.eye(len(scaled)))])
-    aims = np.array([*[1.0] * len(kept), *[math.sqrt(_PULL)] * len(scaled)])
+    rows = np.array([*inliers, *(math.sqrt(_PULL) * np.eye(len(scaled)))])
+    aims = np.array([*[1.0] * len(inliers), *[math.sqrt(_PULL)] * len(scaled)])
     solved = np.linalg.lstsq(rows, aims, rcond=None)[0]
     return tuple((np.maximum(solved, 0.05) * scaled).tolist())  # no part of the time is negative
 
@@ -279,13 +279,13 @@ def _number(value: Any) -> float:
 
 
 def _read() -> dict[str, list[Any]]:
-    """What the file holds; nothing if it is damaged or another version's."""
+    """Read the file's runs; empty if damaged or of another version."""
     path: Path = cache_folder() / _FILE
     try:
-        told = json.loads(path.read_text("utf-8"))
-        runs = told["runs"] if told["format"] == _FORMAT else {}
+        content = json.loads(path.read_text("utf-8"))
+        runs = content["runs"] if content["format"] == _FORMAT else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     if not isinstance(runs, Mapping):
         return {}
-    return {str(name): found for name, found in runs.items() if isinstance(found, list)}
+    return {str(name): entries for name, entries in runs.items() if isinstance(entries, list)}

@@ -1,4 +1,4 @@
-"""How long a clip still takes: what its estimate expects of each stage, corrected by what is done. No torch."""
+"""Time left for a clip, from its estimate and measured progress."""
 
 from collections.abc import Mapping
 
@@ -27,12 +27,12 @@ class Remaining:
 
     def __init__(self, request: GenerationRequest, expected: Mapping[Stage, float]) -> None:
         self._expected = expected
-        self._passes = [(one.windows, window_flops(one.request).total) for one in plan_passes(request)]
+        self._passes = [(planned.windows, window_flops(planned.request).total) for planned in plan_passes(request)]
         self._shares = {Stage.DENOISE: 0.0, Stage.DECODE: 0.0}
-        self._found: dict[Stage, float] = {}
+        self._resumed: dict[Stage, float] = {}
 
     def seconds(self, event: Progress, spent: Mapping[Stage, float]) -> float | None:
-        """Seconds left at an event; None while a download, whose speed nobody knows, goes on, or in the line.
+        """Return the seconds left; None while waiting or downloading.
 
         Args:
             spent: Seconds of each stage so far.
@@ -45,7 +45,7 @@ class Remaining:
         return sum(self._left(stage, spent[stage], is_over=_ORDER.index(stage) < now) for stage in _ORDER)
 
     def _share(self, event: Progress) -> float:
-        """How much of its stage is done."""
+        """Return how much of its stage is done."""
         before = 0.0
         done = float(event.step)
         total = float(max(1, event.total))
@@ -53,11 +53,11 @@ class Remaining:
             planned = sum(windows for windows, _ in self._passes)
             before = self._work(planned - event.total)  # done by an earlier run, or another turn
             done, total = self._work(planned - event.total + event.step), self._work(planned)
-        self._found.setdefault(event.stage, before / total)
+        self._resumed.setdefault(event.stage, before / total)
         return min(1.0, done / total)
 
     def _work(self, windows: float) -> float:
-        """Operations of so many windows from the first on."""
+        """Count the operations of so many windows from the first on."""
         work = 0.0
         for planned, flops in self._passes:
             work += max(0.0, min(planned, windows)) * flops
@@ -69,6 +69,6 @@ class Remaining:
         if stage not in self._shares:
             return 0.0 if is_over else max(0.0, expected - spent)
         share = self._shares[stage]
-        measured = share - self._found.get(stage, share)
+        measured = share - self._resumed.get(stage, share)
         a_whole = (spent + TRUST * expected) / (measured + TRUST)
         return (1 - share) * a_whole

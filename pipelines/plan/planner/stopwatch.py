@@ -1,4 +1,4 @@
-"""Time a generation by its events, tell what is left, and keep what it took for estimates of others. No torch."""
+"""Time a generation by its events, and record it for estimates."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from pipelines.plan.passes import plan_passes
 from pipelines.plan.planner.costs import cost_of, kind_of
 from pipelines.plan.planner.estimate import estimate
 from pipelines.plan.planner.machine import this_machine
-from pipelines.plan.planner.pace import Run, in_memory, models_of, record, recorded
+from pipelines.plan.planner.pace import Run, in_memory, models_of, read_runs, record
 from pipelines.plan.planner.remaining import Remaining
 from pipelines.plan.planner.tasks import tasks_of
 from pipelines.plan.request import GenerationRequest
@@ -22,7 +22,7 @@ _DRAWING = (Stage.ENCODE, Stage.DECODE, Stage.WRITE)
 
 
 class Meter:
-    """Seconds by task of what is done in this process between two events of the engine."""
+    """Seconds by task of work between two events of the engine."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -30,9 +30,9 @@ class Meter:
     @contextmanager
     def measure(self, task: str) -> Iterator[None]:
         """Count the time inside for a task."""
-        begun = time.monotonic()
+        start = time.monotonic()
         yield
-        self.add(task, time.monotonic() - begun)
+        self.add(task, time.monotonic() - start)
 
     def add(self, task: str, seconds: float) -> None:
         """Count so many seconds more for a task."""
@@ -40,9 +40,10 @@ class Meter:
 
 
 def timed(request: GenerationRequest, events: Iterator[Event], meter: Meter | None = None) -> Iterator[Event]:
-    """Hand events on as they come, each with the seconds left, without counting the time that they are looked at.
+    """Yield events with the seconds left, and record the clip's times.
 
-    Kept is what a whole clip took: a run that went on from a checkpoint or downloaded a model tells nothing of others.
+    The time that events are looked at does not count. Recorded is a whole clip alone: a run that went on from a
+    checkpoint or downloaded a model tells nothing of others.
 
     Args:
         request: The clip.
@@ -59,15 +60,15 @@ def timed(request: GenerationRequest, events: Iterator[Event], meter: Meter | No
     windows = 0
     usual = True
     while True:
-        begun = time.monotonic()
+        start = time.monotonic()
         event = next(events, None)
-        took = time.monotonic() - begun
+        took = time.monotonic() - start
         if event is None:
             return
         if isinstance(event, Clip):
             spent[Stage.WRITE] += took
-            if usual and windows == sum(one.windows for one in plan_passes(request)):
-                _keep(request, spent, looked, meter)
+            if usual and windows == sum(planned.windows for planned in plan_passes(request)):
+                _record(request, spent, looked, meter)
             yield event
             continue
         # A model is announced before it is read, all else is told once it is done.
@@ -81,15 +82,15 @@ def timed(request: GenerationRequest, events: Iterator[Event], meter: Meter | No
         yield replace(event, eta_s=remaining.seconds(event, spent))
 
 
-def _keep(request: GenerationRequest, spent: dict[Stage, float], looked: Meter, meter: Meter) -> None:
+def _record(request: GenerationRequest, spent: dict[Stage, float], looked: Meter, meter: Meter) -> None:
     machine, kind, models = this_machine(), kind_of(request.base_model), models_of(request)
     seconds = looked.seconds | meter.seconds
-    looked_s, finished_s = (sum(one.seconds.values()) for one in (looked, meter))
+    looked_s, finished_s = (sum(stopwatch.seconds.values()) for stopwatch in (looked, meter))
     run = Run(
         cost=cost_of(request, windows_a_call=settings().windows),
         models=models,
         process=os.getpid(),
-        loaded=not in_memory(recorded(machine, kind), models),
+        loaded=not in_memory(read_runs(machine, kind), models),
         load_s=max(0.0, sum(spent[stage] for stage in _LOADING) - looked_s),
         denoise_s=spent[Stage.DENOISE],
         drawing_s=max(0.0, sum(spent[stage] for stage in _DRAWING) - finished_s),

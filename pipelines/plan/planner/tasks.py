@@ -1,4 +1,4 @@
-"""What is done to a clip beside the engine's networks: tasks, each with its work in pixels. No torch.
+"""Tasks beside the engine's networks, each with its work in pixels.
 
 One list for the estimate, the time left, and what is learned: whoever does a task measures it under its name.
 """
@@ -47,53 +47,53 @@ class Task(NamedTuple):
 
 
 def unmeasured(name: str) -> AbstractContextManager[None]:
-    """Counts nothing."""
+    """Count nothing."""
     del name
     return nullcontext()
 
 
 def preprocess_task(preprocessor: str) -> str:
-    """The name of what makes a control clip."""
+    """Name the task that makes a control clip."""
     return f"preprocess {preprocessor}"
 
 
 def between_task(request: GenerationRequest) -> str:
-    """The name of what draws frames in between."""
+    """Name the task that draws frames in between."""
     return f"between {request.interpolation}"
 
 
 def enlarge_task(request: GenerationRequest) -> str:
-    """The name of what enlarges finished frames."""
+    """Name the task that enlarges finished frames."""
     return f"enlarge {request.upscaler}"
 
 
 def write_task(kind: str) -> str:
-    """The name of what a format does with every frame."""
+    """Name a format's task for every frame."""
     return f"write {kind}"
 
 
 def finish_task(kind: str) -> str:
-    """The name of what a format does behind the last frame."""
+    """Name a format's task behind the last frame."""
     return f"finish {kind}"
 
 
 def fit_task(kind: str) -> str:
-    """The name of the search for a quality that keeps a file small enough."""
+    """Name the search for a small enough file's quality."""
     return f"fit {kind}"
 
 
 def tasks_of(request: GenerationRequest) -> tuple[Task, ...]:
-    """Everything that is done to a clip beside the engine's networks, in its order.
+    """List a clip's tasks beside the engine's networks, in order.
 
     Example:
         >>> [task.name for task in tasks_of(GenerationRequest.build(seed=0, interpolation="flow", upscale_by=2))]
         ['between flow', 'enlarge lanczos', 'write MP4', 'finish MP4']
     """
-    return (*_looked_at(request), *_finished(request), *_written(request))
+    return (*_input_tasks(request), *_finish_tasks(request), *_write_tasks(request))
 
 
-def _looked_at(request: GenerationRequest) -> list[Task]:
-    """Clips that are decoded, and control clips that are made of them; sizes of files are not known here."""
+def _input_tasks(request: GenerationRequest) -> list[Task]:
+    """List tasks that decode clips and make control clips."""
     frame = request.clip_size[0] * request.clip_size[1]
     clips = [
         *filter(None, (request.source_video, request.mask)),
@@ -116,15 +116,15 @@ def _seen_pixels(unit: ControlUnit, width: int, height: int) -> float:
     return side * side * max(width, height) / min(width, height)
 
 
-def _finished(request: GenerationRequest) -> list[Task]:
-    made = request.num_frames + len(request.frames_played_back)
+def _finish_tasks(request: GenerationRequest) -> list[Task]:
+    num_frames = request.num_frames + len(request.frames_played_back)
     frame, large = (width * height for width, height in (request.clip_size, request.output_size))
     tasks = []
     if request.color_match is not ColorMatch.OFF:
-        tasks.append(Task(COLORS, Stage.DECODE, float(made * frame)))
+        tasks.append(Task(COLORS, Stage.DECODE, float(num_frames * frame)))
     if request.interpolation is not Interpolation.OFF:
-        drawn = request.output_frames - request.held_frames - made
-        tasks.append(Task(between_task(request), Stage.DECODE, float(drawn * frame)))
+        inserted = request.output_frames - request.held_frames - num_frames
+        tasks.append(Task(between_task(request), Stage.DECODE, float(inserted * frame)))
     if request.upscale_by > 1:
         # A network always draws as many times as large; what it draws is then made smaller or larger.
         seen = large if request.upscaler == "lanczos" else frame
@@ -132,7 +132,7 @@ def _finished(request: GenerationRequest) -> list[Task]:
     return tasks
 
 
-def _written(request: GenerationRequest) -> list[Task]:
+def _write_tasks(request: GenerationRequest) -> list[Task]:
     width, height = request.output_size
     pixels = float(request.output_frames * width * height)
     written = [kind for kind in request.formats if kind is not OutputFormat.TXT]

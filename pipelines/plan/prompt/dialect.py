@@ -1,6 +1,4 @@
-"""Syntax of other programs in prompts, which is plain text here: it is found so that people can be told.
-
-Text in, places out; no models, no torch.
+"""Find other programs' prompt syntax, which is plain text here.
 
 Source: the prompt grammars of AUTOMATIC1111's web UI, ComfyUI, NovelAI, InvokeAI, SwarmUI, Deforum, Midjourney and of
 the extensions Dynamic Prompts and ADE, as their documentation describes them.
@@ -19,7 +17,7 @@ _MOST_CHARACTERS = 20_000  # a request's prompt has no more
 
 
 class Dialect(StrEnum):
-    """What a piece of a prompt means in another program."""
+    """Meaning of a piece of a prompt in another program."""
 
     SCHEDULE = "schedule"
     ALTERNATION = "alternation"
@@ -89,12 +87,12 @@ class Foreign(NamedTuple):
 
 
 def find_foreign(prompt: str) -> list[Foreign]:
-    """Find syntax that this app takes for text, the first piece of each kind, from the top down.
+    """Find foreign syntax, the first piece of each kind, in order.
 
     Words such as BREAK count in capitals alone, and `[word]` is understood.
 
     Example:
-        >>> [(found.dialect.value, found.text) for found in find_foreign("a [cat:dog:0.5] BREAK [calm], and 16:9")]
+        >>> [(piece.dialect.value, piece.text) for piece in find_foreign("a [cat:dog:0.5] BREAK [calm], and 16:9")]
         [('schedule', '[cat:dog:0.5]'), ('break', 'BREAK')]
     """
     text = plain_prompt(prompt[:_MOST_CHARACTERS])
@@ -111,9 +109,9 @@ def find_foreign(prompt: str) -> list[Foreign]:
 
 
 def foreign_notes(prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
-    """Say of both prompts what other programs understand in them and this app does not."""
+    """Describe foreign syntax in both prompts."""
     fields = (("prompt", prompt), ("negative_prompt", negative_prompt))
-    return tuple(found.sentence(field) for field, text in fields for found in find_foreign(text))
+    return tuple(piece.sentence(field) for field, text in fields for piece in find_foreign(text))
 
 
 _NARROW = str.maketrans({chr(letter + 0xFEE0): chr(letter) for letter in range(ord("!"), ord("~") + 1)})
@@ -127,7 +125,7 @@ _NAME = re.compile(r"[^\W\d_]")
 
 
 class _Open:
-    """A bracket that has not closed yet, and where its colons and bars are."""
+    """An open bracket, with the positions of its colons and bars."""
 
     def __init__(self, sign: str, at: int) -> None:
         self.sign, self.at, self.has_bar = sign, at, False
@@ -135,7 +133,7 @@ class _Open:
 
 
 def _in_brackets(text: str) -> Iterator[_Span]:
-    """Brackets by what is directly in them; a bracket without its partner is none."""
+    """Yield balanced brackets by their direct content."""
     stack: list[_Open] = []
     at = 0
     while at < len(text):
@@ -146,7 +144,7 @@ def _in_brackets(text: str) -> Iterator[_Span]:
             stack.append(_Open(sign, at))
         elif sign in _PAIRS:
             if stack and stack[-1].sign == _PAIRS[sign]:
-                yield from _closed(text, stack.pop(), at)
+                yield from _classify(text, stack.pop(), at)
         elif stack and sign == "|":
             stack[-1].has_bar = True
         elif stack and sign == ":":
@@ -154,7 +152,7 @@ def _in_brackets(text: str) -> Iterator[_Span]:
         at += 1
 
 
-def _closed(text: str, opened: _Open, end: int) -> Iterator[_Span]:
+def _classify(text: str, opened: _Open, end: int) -> Iterator[_Span]:
     span = (opened.at, end + 1)
     counts = bool(opened.colons and _NUMBER.fullmatch(text, opened.colons[-1] + 1, end))
     if opened.sign == "[":
@@ -221,28 +219,28 @@ _COUNTED = re.compile(r"\s*\d+\s*(?:mm|cm|k|fps|bit|px|am|pm|years?|girls?|boys?
 
 
 def _like_keys(text: str) -> Iterator[_Span]:
-    """Lines that begin as keys do elsewhere.
+    """Yield lines that begin as keys do elsewhere.
 
     A number alone begins many ordinary lines, so numbers count only where they ascend over several lines from 0 on, or
     go on from the key above.
     """
-    found: list[tuple[int, int, int, bool]] = []
+    candidates: list[tuple[int, int, int, bool]] = []
     start, above = 0, -1
     for line in text.split("\n"):
         if key := _KEY_OF_FRAME.match(line):
             above = int(key["frame"]) if key["frame"].isdecimal() else above
             inner = _IN_A_KEY.search(line, key.end())
             if inner and int(inner["frame"]) > above:
-                found.append((int(inner["frame"]), start + inner.start("frame"), start + len(line), True))
+                candidates.append((int(inner["frame"]), start + inner.start("frame"), start + len(line), True))
         elif match := _LIKE_A_KEY.match(line):
             certain = match["framed"] or match["quoted"] or match["listed"] or match["timed"]
             frame = int(certain or match["boxed"] or match["bare"])
             goes_on = 0 <= above < frame and not _COUNTED.match(line)
-            found.append((frame, start, start + len(line), bool(certain) or goes_on))
+            candidates.append((frame, start, start + len(line), bool(certain) or goes_on))
         start += len(line) + 1
-    frames = [frame for frame, *_ in found]
-    listed = len(found) > 1 and frames[0] == 0 and all(one < other for one, other in pairwise(frames))
-    for _, begin, end, certain in found:
+    frames = [frame for frame, *_ in candidates]
+    listed = len(candidates) > 1 and frames[0] == 0 and all(earlier < later for earlier, later in pairwise(frames))
+    for _, begin, end, certain in candidates:
         if certain or listed:
             yield Dialect.LIKE_A_KEY, begin, end
 

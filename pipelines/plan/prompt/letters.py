@@ -1,7 +1,7 @@
-"""How prompts are spelt: letters nobody sees, other colons and line breaks, and keys in other programs' forms.
+"""Normalise prompts: invisible letters, wide colons, line breaks and foreign keys.
 
 Texts come from editors, chats, web pages and other programs. What certainly means the same is spelt as this app spells
-it before anything is read; an ordinary prompt stays as it is. Text in, text out; no models, no torch.
+it before anything is read; an ordinary prompt stays as it is.
 """
 
 import json
@@ -46,7 +46,7 @@ _BRACES = re.compile(r"\s*\{(.*)\}\s*,?\s*", re.DOTALL)
 
 
 def plain_text(text: str) -> str:
-    r"""Take out letters that nobody sees, and end every line with a line feed.
+    r"""Remove invisible letters, and end lines with a line feed.
 
     Example:
         >>> plain_text("\ufeffa fox\u2028in the\u200b snow\r\n")
@@ -66,10 +66,11 @@ def plain_digits(text: str) -> str:
 
 
 def plain_prompt(text: str) -> str:
-    r"""Spell a prompt as this app does: letters as `plain_text`, keys as `0: text`, a line each, weights as `(a:1.2)`.
+    r"""Normalise a prompt's letters, keys and weights.
 
-    Keys are also read with a wide colon, with a space before the colon, in wide digits, and as the JSON that Deforum
-    and ComfyUI take, whatever its quotes; weights in wide brackets, too.
+    Letters are as of `plain_text`, keys `0: text`, a line each, weights `(a:1.2)`. Keys are also read with a wide
+    colon, with a space before the colon, in wide digits, and as the JSON that Deforum and ComfyUI take, whatever its
+    quotes; weights in wide brackets, too.
 
     Example:
         >>> plain_prompt("０： day\n8 : night"), plain_prompt('{"0": "day", "8": "night"}')
@@ -79,19 +80,19 @@ def plain_prompt(text: str) -> str:
     """
     text = plain_text(text)
     for quotes in ({}, *_QUOTES):
-        if (quoted := _quoted_keys(text.translate(quotes))) is not None:
+        if (quoted := _read_quoted_keys(text.translate(quotes))) is not None:
             return quoted
-    return _WEIGHT.sub(lambda match: f"({match[1]}:{match[2].translate(_PLAIN)})", _KEY.sub(_spelt_key, text))
+    return _WEIGHT.sub(lambda match: f"({match[1]}:{match[2].translate(_PLAIN)})", _KEY.sub(_normalise_key, text))
 
 
-def _spelt_key(match: re.Match[str]) -> str:
+def _normalise_key(match: re.Match[str]) -> str:
     colon = match["colon"].translate(_PLAIN)
     behind = match.string[match.end() : match.end() + 1]
     return f"{match['edge']}{match['frames'].translate(_PLAIN)}{colon}{'' if behind.isspace() or not behind else ' '}"
 
 
-def _quoted_keys(text: str) -> str | None:
-    """Lines of keys for a text that is nothing but quoted texts by frame; None for any other."""
+def _read_quoted_keys(text: str) -> str | None:
+    """Convert quoted texts by frame to lines; None for other texts."""
     inner = braced[1] if (braced := _BRACES.fullmatch(text)) else text
     inner = inner.strip()
     lines, at = [], 0

@@ -1,4 +1,4 @@
-"""LoRA tags in prompts: `<lora:name:0.8>`. Text in, text out; no models, no torch."""
+"""LoRA tags in prompts: `<lora:name:0.8>`."""
 
 import re
 import unicodedata
@@ -35,7 +35,7 @@ class Tag(NamedTuple):
 
 
 def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
-    """The tags of a prompt, in order; one may come several times.
+    """Read the tags of a prompt, in order, repeated ones too.
 
     Args:
         text: The prompt.
@@ -48,11 +48,11 @@ def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
         >>> read_tags("a fox <lora:v2_lora_ZoomIn:0.8>, <lora:mine> running")
         [Tag(name='v2_lora_ZoomIn', weight=0.8, place=''), Tag(name='mine', weight=1.0, place='')]
     """
-    return [_parsed(match, field) for match in _TAG.finditer(plain_text(text))]
+    return [_parse(match, field) for match in _TAG.finditer(plain_text(text))]
 
 
 def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "prompt") -> str:
-    """The prompt with something else in the place of every tag.
+    """Replace every tag of a prompt.
 
     Raises:
         InvalidRequestError: As `read_tags`.
@@ -61,22 +61,22 @@ def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "
         >>> replace_tags("a fox <lora:v2_lora_ZoomIn:0.8> running", lambda tag: "")
         'a fox  running'
     """
-    return _TAG.sub(lambda match: replacement(_parsed(match, field)), plain_text(text))
+    return _TAG.sub(lambda match: replacement(_parse(match, field)), plain_text(text))
 
 
 def tag_name(name: str) -> str:
-    """A file's name as tags can have it: composed letters, single spaces, `_` for what ends a name; may be empty.
+    """Spell a file's name as tags can have it; may be empty.
 
     Example:
         >>> tag_name("tune ver. 2: [final] "), tag_name("Cafe\u0301")
         ('tune ver. 2_ [final]', 'Café')
     """
     letters = unicodedata.normalize("NFC", plain_text(" ".join(name.split())))
-    named = "".join("_" if unicodedata.category(letter) in _NO_LETTERS else letter for letter in letters)
-    return " ".join(_UNNAMEABLE.sub("_", named).split())
+    cleaned = "".join("_" if unicodedata.category(letter) in _NO_LETTERS else letter for letter in letters)
+    return " ".join(_UNNAMEABLE.sub("_", cleaned).split())
 
 
-def _parsed(match: re.Match[str], field: str) -> Tag:
+def _parse(match: re.Match[str], field: str) -> Tag:
     weighted, place = _WEIGHTED.fullmatch(match[1]), _place(match)
     number = plain_digits(weighted["number"]).strip() if weighted else "1"
     if not _NUMBER.fullmatch(number) and ":" not in match[1]:

@@ -1,4 +1,4 @@
-"""Prompts that change over the clip: lines of `frame: text`. Text and numbers; no models, no torch.
+"""Prompts that change over the clip: lines of `frame: text`.
 
     oil painting           lines before the first key: joined before the text of every key
     0: a field in spring   a key: frame, colon, space, text
@@ -40,7 +40,7 @@ _MOST_DIGITS = 9
 
 
 class LineFault(NamedTuple):
-    """What is wrong with a line of a travelling prompt.
+    """A fault in a line of a travelling prompt.
 
     Args:
         line, column: Where, both from 1.
@@ -76,7 +76,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A prompt as it was read; without keys or faults it is an ordinary one.
+    """A parsed prompt; without keys or faults an ordinary one.
 
     Args:
         head, tail: What stands before and after the text of every key.
@@ -90,7 +90,7 @@ class Script:
     faults: tuple[LineFault, ...]
 
     def whole_text(self, key: Key, edit: Callable[[str], str] = str) -> str:
-        """What the clip is to show at a key.
+        """Join the shared lines and a key's text.
 
         Args:
             key: One of the script's.
@@ -101,7 +101,7 @@ class Script:
 
 
 class Stay(NamedTuple):
-    """Frames that show one text alone, from `first` to `last`; in a loop `last` may lie in the next round."""
+    """Frames that show one text; in a loop `last` may wrap."""
 
     first: int
     last: int
@@ -109,7 +109,7 @@ class Stay(NamedTuple):
 
 
 class Mix(NamedTuple):
-    """What a frame shows: the text numbered `before`, and `share` (0 to below 1) of the one numbered `after`."""
+    """Blend of two texts: `share` (0 to below 1) of `after`."""
 
     before: int
     after: int
@@ -132,7 +132,7 @@ class PromptTravel:
 
     @classmethod
     def constant(cls, text: str) -> "PromptTravel":
-        """One text from the first to the last frame."""
+        """Build a travel of one text for all frames."""
         return cls((text,), (Stay(0, 0, 0),))
 
     @property
@@ -141,7 +141,7 @@ class PromptTravel:
         return len(self.texts) == 1
 
     def mix_at(self, frame: int) -> Mix:
-        """What a frame shows, which depends on nothing but the frame.
+        """Return a frame's blend of texts, which depends on the frame alone.
 
         Args:
             frame: From 0, within the clip.
@@ -152,19 +152,19 @@ class PromptTravel:
                 return Mix(first.text, first.text, 0.0)
             frame += self.period
         place = bisect_right(self.stays, frame, key=lambda stay: stay.first) - 1
-        here = self.stays[place]
-        after, start = here, here.last + 1
+        current = self.stays[place]
+        after, start = current, current.last + 1
         if place + 1 < len(self.stays):
             after = self.stays[place + 1]
             start = after.first
         elif self.period:
             after, start = first, first.first + self.period
-        if frame <= here.last or after.text == here.text:
-            return Mix(here.text, here.text, 0.0)
-        return Mix(here.text, after.text, (frame - here.last) / (start - here.last))
+        if frame <= current.last or after.text == current.text:
+            return Mix(current.text, current.text, 0.0)
+        return Mix(current.text, after.text, (frame - current.last) / (start - current.last))
 
     def value_at(self, frame: int, values: Sequence[float]) -> float:
-        """A number that goes along with the texts, in a straight line from one to the next.
+        """Interpolate a number linearly along with the texts.
 
         Args:
             frame: From 0, within the clip.
@@ -220,7 +220,7 @@ def plan_travel(
 
 
 def travel_along(script: Script, *, num_frames: int, hold: float = 0.0, closed: bool = False) -> PromptTravel:
-    """The travel of a script that has keys; arguments as `plan_travel`'s."""
+    """Plan the travel of a script with keys; arguments as `plan_travel`."""
     texts = tuple(dict.fromkeys(map(script.whole_text, script.keys)))
     ends = [key.first for key in script.keys[1:]]
     ends.append(script.keys[0].first + num_frames if closed else num_frames)
@@ -237,12 +237,12 @@ def _last_of_stay(key: Key, end: int, hold: float) -> int:
 
 
 def has_keys(prompt: str) -> bool:
-    """Whether any line of a prompt is a key, be it a wrong one."""
+    """Tell whether any line of a prompt is a key, even invalid."""
     return any(_KEY.match(line) for line in plain_prompt(prompt).split("\n"))
 
 
 def read_script(prompt: str, *, num_frames: int) -> Script:
-    """Take a prompt apart, wrong lines and all; lines and columns are those of its `plain_prompt`."""
+    """Parse a prompt, collecting faults of its `plain_prompt`'s lines."""
     prompt = plain_prompt(prompt)
     lines = [(number, line) for number, line in enumerate(prompt.split("\n"), start=1) if line.strip()]
     matches = [_KEY.match(line) for _, line in lines]
@@ -251,22 +251,22 @@ def read_script(prompt: str, *, num_frames: int) -> Script:
         return Script((prompt,), (), (), ())
     keys: list[Key] = []
     faults: list[LineFault] = []
-    others: dict[int, str] = {}  # lines without frames
+    shared: dict[int, str] = {}  # lines without frames
     for place, ((number, line), match) in enumerate(zip(lines, matches, strict=True)):
-        if match and any(other > places[0] for other in others):
-            faults.append(_key_below_text(match, number, lines[max(others)][0]))
+        if match and any(index > places[0] for index in shared):
+            faults.append(_key_below_text(match, number, lines[max(shared)][0]))
         elif match:
-            found = _read_key(match, number, num_frames)
-            keys.extend([found] if isinstance(found, Key) else [])
-            faults.extend([found] if isinstance(found, LineFault) else [])
+            result = _read_key(match, number, num_frames)
+            keys.extend([result] if isinstance(result, Key) else [])
+            faults.extend([result] if isinstance(result, LineFault) else [])
         elif almost := _ALMOST_KEY.match(line):
             faults.append(_almost_key(almost, number))
         else:
-            others[place] = line.strip(_EDGES)
+            shared[place] = line.strip(_EDGES)
     keys.sort(key=lambda key: (key.first, key.line))
     faults += [*_clashes(keys), *_too_many(keys)]
-    head = tuple(text for place, text in others.items() if text and place < places[0])
-    tail = tuple(text for place, text in others.items() if text and place > places[0])
+    head = tuple(text for place, text in shared.items() if text and place < places[0])
+    tail = tuple(text for place, text in shared.items() if text and place > places[0])
     return Script(head, tuple(keys), tail, tuple(sorted(faults, key=lambda fault: fault[:2])))
 
 
@@ -280,18 +280,18 @@ def _read_key(match: re.Match[str], line: int, num_frames: int) -> Key | LineFau
     text = match.string[match.end() :].strip(_EDGES)
     if not text:
         rule, fix = "have text after the colon of every key", "Write it behind the colon"
-        return _at(line, match.end("colon") + 1, 0, Fault("travel.no_text", "", rule, "none", fix))
+        return _locate(line, match.end("colon") + 1, 0, Fault("travel.no_text", "", rule, "none", fix))
     if last < first:
         written = f"{match['first']}-{match['last']}"
         rule, fix = "have ranges that go forward", "Write the earlier frame first"
         values = {"written": written, "first": first, "last": last}
         fault = Fault("travel.backwards", "", rule, f"'{written}', which is {first} to {last}", fix, values=values)
-        return _at(line, column, len(written), fault)
+        return _locate(line, column, len(written), fault)
     return Key(first, last, match["colon"] == "::", text, line, column, length)
 
 
 def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) -> int | LineFault:
-    """The frame that is written there, counted from 0."""
+    """Parse the frame that is written there, counted from 0."""
     written = match[group]
     column = match.start(group) + 1
     if "." in written:
@@ -299,7 +299,7 @@ def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) ->
         if not 0 <= share <= 1:
             rule, fix = "have fractions of the clip from 0.0 to 1.0", "Write a frame without a point, or a fraction"
             fault = Fault("travel.no_fraction", "", rule, f"'{_short(written)}'", fix, limit=1)
-            return _at(line, column, len(written), fault)
+            return _locate(line, column, len(written), fault)
         return math.floor(share * (num_frames - 1) + 0.5)
     frame = int(written) if len(written) <= _MOST_DIGITS else num_frames
     if not -num_frames <= frame < num_frames:
@@ -307,7 +307,7 @@ def _read_frame(match: re.Match[str], group: str, line: int, num_frames: int) ->
         fix = "Change the frame or {num_frames:label}, or begin the line with a word if it is no key"
         got, values = f"'{_short(written)}'", {"length": num_frames}
         fault = Fault("travel.beyond_the_clip", "", rule, got, fix, limit=num_frames - 1, values=values)
-        return _at(line, column, len(written), fault)
+        return _locate(line, column, len(written), fault)
     return frame % num_frames
 
 
@@ -316,7 +316,7 @@ def _almost_key(match: re.Match[str], line: int) -> LineFault:
     written = match.string[start:].split(" ")[0]
     rule = "have keys such as '8: text', '-1: text', '0.5: text', '8-12: text' or '8:: text', a space after the colon"
     fix = "Correct it, or begin the line with a word if it is no key"
-    return _at(line, start + 1, len(written), Fault("travel.almost_a_key", "", rule, f"'{_short(written)}'", fix))
+    return _locate(line, start + 1, len(written), Fault("travel.almost_a_key", "", rule, f"'{_short(written)}'", fix))
 
 
 def _key_below_text(match: re.Match[str], line: int, text_line: int) -> LineFault:
@@ -324,19 +324,19 @@ def _key_below_text(match: re.Match[str], line: int, text_line: int) -> LineFaul
     fix = "Move the text below the last key, or join it to the line of its key"
     got, values = f"a key below the text of line {text_line}", {"text_line": text_line}
     fault = Fault("travel.key_below_text", "", rule, got, fix, values=values)
-    return _at(line, match.start("first") + 1, match.end("colon") - match.start("first"), fault)
+    return _locate(line, match.start("first") + 1, match.end("colon") - match.start("first"), fault)
 
 
 def _clashes(keys: Sequence[Key]) -> Iterator[LineFault]:
-    """Keys that name a frame of another's, told at the one that is written later."""
-    for one, other in pairwise(keys):
-        if other.first <= one.last:
-            earlier, later = sorted((one, other), key=lambda key: key.line)
-            got = f"frame {other.first} again, which line {earlier.line} has too"
+    """Yield a fault at the later-written key of a shared frame."""
+    for before, after in pairwise(keys):
+        if after.first <= before.last:
+            earlier, later = sorted((before, after), key=lambda key: key.line)
+            got = f"frame {after.first} again, which line {earlier.line} has too"
             rule, fix = "have one key for a frame", "Change one of the two"
-            values = {"frame": other.first, "other_line": earlier.line}
+            values = {"frame": after.first, "other_line": earlier.line}
             fault = Fault("travel.frame_twice", "", rule, got, fix, values=values)
-            yield _at(later.line, later.column, later.length, fault)
+            yield _locate(later.line, later.column, later.length, fault)
 
 
 def _too_many(keys: Sequence[Key]) -> Iterator[LineFault]:
@@ -344,10 +344,10 @@ def _too_many(keys: Sequence[Key]) -> Iterator[LineFault]:
         first = sorted(keys, key=lambda key: key.line)[MAX_KEYS]
         rule, fix = "have at most {limit} keys", "Remove the keys from here on"
         fault = Fault("travel.too_many_keys", "", rule, len(keys), fix, limit=MAX_KEYS)
-        yield _at(first.line, first.column, first.length, fault)
+        yield _locate(first.line, first.column, first.length, fault)
 
 
-def _at(line: int, column: int, length: int, fault: Fault) -> LineFault:
+def _locate(line: int, column: int, length: int, fault: Fault) -> LineFault:
     values = {**fault.values, "line": line, "column": column}
     return LineFault(line, column, length, replace(fault, seen="{got} (line {line}, column {column})", values=values))
 

@@ -1,1 +1,1 @@
-"""The fields of a request, in groups; `pipelines/plan/request.py` makes one request of them. No torch."""
+"""Groups of fields that `pipelines/plan/request.py` joins to one request."""

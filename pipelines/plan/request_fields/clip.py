@@ -1,4 +1,4 @@
-"""What every clip needs: words, a seed, a size and the models."""
+"""Fields that every clip needs: words, seed, size and models."""
 
 from fractions import Fraction
 from typing import Annotated
@@ -23,7 +23,7 @@ Rate = Annotated[
 
 
 class ClipFields(Fields):
-    """What every clip needs."""
+    """Fields that every clip needs."""
 
     prompt: str = knob(
         "",

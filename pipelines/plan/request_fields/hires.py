@@ -1,4 +1,4 @@
-"""The second pass: a clip made larger, and then anew in part, for the details that only a larger one has."""
+"""Fields of the second pass (hires fix)."""
 
 from pipelines.plan.choices import HiresMethod
 from pipelines.plan.request_fields.knobs import Fields, knob

@@ -1,4 +1,4 @@
-"""The pictures and clips that a clip is made from or steered by."""
+"""Fields of input pictures and clips."""
 
 from pipelines.plan.image_fit import ImageFit
 from pipelines.plan.request_fields.knobs import Fields, Sha256, knob
@@ -6,7 +6,7 @@ from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
 
 
 class InputFields(Fields):
-    """What a clip is made from or steered by, beside words."""
+    """Inputs that a clip is made from or steered by, beside words."""
 
     first_frame: Sha256 = knob(
         "",

@@ -1,4 +1,4 @@
-"""How a field of a request is declared: what pydantic checks, and what page, API and command line show."""
+"""Declare a request's field: validation, and how faces show it."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ def knob(
     affects: tuple[Effect, ...] = (),
     **rules: Any,
 ) -> Any:
-    """A field.
+    """Declare a field.
 
     Args:
         default: What it is where nothing is said.

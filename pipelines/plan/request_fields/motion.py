@@ -14,15 +14,15 @@ MAX_EXTENSIONS = 1_000
 
 
 def _to_lengths(value: object) -> object:
-    """Lengths as people write them, `16, 32`, as numbers; what is no text is left to pydantic."""
+    """Parse lengths as people write them, `16, 32`; pass others through."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,)
     if not isinstance(value, str):
         return value
-    found = value.split(",") if value.strip() else []
-    if not all(re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII) for part in found):
+    parts = value.split(",") if value.strip() else []
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", part, re.ASCII) for part in parts):
         raise RuleError("value.no_lengths", "be lengths in frames such as 16, 32")
-    return tuple(map(int, found))
+    return tuple(map(int, parts))
 
 
 Lengths = Annotated[tuple[int, ...], BeforeValidator(_to_lengths)]

@@ -1,4 +1,4 @@
-"""What is done to the finished frames, and the files they become."""
+"""Fields of finishing and output files."""
 
 from pipelines.plan.choices import ColorMatch, GifOptimize, Interpolation, Mp4Preset, Mp4Tune, OutputFormat, Reverse
 from pipelines.plan.request_fields.knobs import Fields, knob
@@ -8,7 +8,7 @@ MAX_OUTPUT_SIDE = 4096
 
 
 class OutputFields(Fields):
-    """What becomes of the finished frames, in this order: colours, way back, frames between, size, files."""
+    """Finishing, in order: colours, reverse, interpolation, enlargement, files."""
 
     color_match: ColorMatch = knob(
         ColorMatch.OFF,

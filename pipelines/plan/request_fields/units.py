@@ -1,4 +1,4 @@
-"""What steers a clip beside its prompt: control units and image prompts, as parts of a request. No torch."""
+"""Control units and image prompts, as parts of a request."""
 
 from typing import Annotated, Self
 
@@ -17,7 +17,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Steered(Fields):
-    """What all of them have: a model, how much it counts, and in which part of the steps."""
+    """Common fields: a model, its weight, and its range of steps."""
 
     model_config = _FROZEN
 
@@ -79,7 +79,7 @@ class ControlUnit(_Steered):
 
 
 class ImagePrompt(_Steered):
-    """An IP-Adapter with a picture, or pictures at key frames between which it travels."""
+    """An IP-Adapter with a picture, or several travelling by key frames."""
 
     pictures: tuple[tuple[int, Sha256], ...] = knob(
         (),

@@ -1,4 +1,4 @@
-"""How a clip longer than what the motion module sees is cut into windows."""
+"""Fields that cut a long clip into windows."""
 
 from pipelines.plan.choices import ClosedLoop, ContextFuse, ContextSchedule
 from pipelines.plan.request_fields.knobs import Fields, knob

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from scripts.two_visitors import watch
-from studio.device_queue import OneDevice
+from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
 from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab
 from tests.app.browser.visiting import start as press
@@ -87,7 +87,7 @@ def sources(page, images: str) -> list[str]:
 
 def test_two_visitors_at_once_wait_for_each_other_and_see_only_their_own(chromium):
     engine, jobs = FakeEngine(step_s=0.2), Jobs()
-    with served(build_page(OneDevice().alone(engine.make_clip), jobs=jobs), jobs=jobs) as url:
+    with served(build_page(DeviceQueue().exclusive(engine.make_clip), jobs=jobs), jobs=jobs) as url:
         seen = list(watch(chromium, url, ("blue", "green")))
     assert engine.most_running == 1
     colours = {0: (40, 90, 200), 1: (40, 160, 60)}
@@ -105,7 +105,7 @@ def test_two_visitors_at_once_wait_for_each_other_and_see_only_their_own(chromiu
 
 def test_a_job_ends_some_time_after_its_tab_was_closed(visitor):
     engine, jobs = FakeEngine(), Jobs(patience_s=1)
-    with served(build_page(OneDevice().alone(engine.make_clip), jobs=jobs), jobs=jobs) as url:
+    with served(build_page(DeviceQueue().exclusive(engine.make_clip), jobs=jobs), jobs=jobs) as url:
         page = open_tab(visitor(), url)
         start(page, "slow, and left alone")
         job = jobs.find(page.locator("#job input, #job textarea").input_value())

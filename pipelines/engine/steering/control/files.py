@@ -1,4 +1,4 @@
-"""ControlNet files: where they are, what they are, and whether they fit the base model.
+"""ControlNet files: locate, identify, and check against the base model.
 
 The same weights come as a diffusers folder, as a single file with diffusers' names, and as the authors' file,
 whose tensors are called `control_model.…`. A single file has no configuration: a ControlNet is a copy of one
@@ -17,7 +17,7 @@ from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.engine.weights.downloads import fetch, fetch_folder
-from pipelines.engine.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.catalog_entries import ControlNet
 from pipelines.plan.errors import WeightsError
@@ -35,7 +35,7 @@ _HINT_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class ControlFiles:
-    """A ControlNet or SparseCtrl encoder on this disk, looked at but not read.
+    """A ControlNet or SparseCtrl encoder on this disk, inspected but not read.
 
     Args:
         entry: What was asked for.
@@ -55,14 +55,14 @@ class ControlFiles:
 
 
 def locate_control(entry: ControlNet) -> ControlFiles:
-    """Fetch a ControlNet or SparseCtrl encoder if need be, and look at what it is.
+    """Fetch a ControlNet or SparseCtrl encoder if needed, and identify it.
 
     Raises:
         WeightsError: It can't be had, is damaged, or is something else; the text says what.
     """
     path, config = _fetch(entry), None
     if path.is_dir():
-        path, config = _described(path, entry)
+        path, config = _read_folder(path, entry)
     stored = read_shapes(path, field=FIELD)
     kind = tell_kind(stored)
     if kind not in (WeightsKind.CONTROLNET, WeightsKind.SPARSE_CTRL):
@@ -74,7 +74,7 @@ def locate_control(entry: ControlNet) -> ControlFiles:
 
 
 def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -> None:
-    """Refuse a control made for another base model, before its tensors are read.
+    """Refuse a control of another base model, before reading its tensors.
 
     Args:
         unet: The configuration of the base model's UNet.
@@ -85,7 +85,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
     """
     channels, width = _channels(files), _text_width(files)
     if channels != tuple(unet["block_out_channels"]) or width not in (None, unet["cross_attention_dim"]):
-        values = {"base": base, **_built("wanted_", unet["block_out_channels"], unet["cross_attention_dim"])}
+        values = {"base": base, **_describe_blocks("wanted_", unet["block_out_channels"], unet["cross_attention_dim"])}
         raise WeightsError(
             Fault(
                 code="control.other_size",
@@ -94,7 +94,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
                 got=files.entry.id,
                 seen="'{got:s}' (blocks of {channels:s} channels, text of {text:s})",
                 fix="Choose a control model made for it",
-                values=values | _built("", channels, width),
+                values=values | _describe_blocks("", channels, width),
             )
         )
     hint = files.shapes.get(_FIRST_HINT, (0, _HINT_CHANNELS))[1]
@@ -121,7 +121,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
 def load_control_net(
     files: ControlFiles, unet: Mapping[str, Any], *, device: str, dtype: torch.dtype
 ) -> ControlNetModel:
-    """Read a ControlNet and put it on the device, frozen.
+    """Load a ControlNet to the device, frozen.
 
     Args:
         unet: The configuration of the base model's UNet, which a single file is built like.
@@ -134,14 +134,14 @@ def load_control_net(
         with torch.device("meta"):
             net = ControlNetModel.from_config(files.config or _config(files.shapes, unet))
     except KeyError as err:
-        raise not_whole(lacks(err), **words) from err
+        raise not_whole(missing(err), **words) from err
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
         raise not_whole(Finding("weights.makes_no_network", "its layers make no ControlNet"), **words) from err
     require_layout(files.shapes, {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, **words)
     tensors = read_weights(files.path, field=FIELD, dtype=dtype)
-    own = {new: tensors[old] for new, old in files.names.items()}  # beside it the first release holds a whole model
-    refuse_whole_numbers(own, field=FIELD, file=files.entry.id)
-    net.load_state_dict(own, assign=True)
+    weights = {new: tensors[old] for new, old in files.names.items()}  # beside it the first release holds a whole model
+    refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
+    net.load_state_dict(weights, assign=True)
     return net.requires_grad_(False).eval().to(device)
 
 
@@ -153,7 +153,7 @@ def _fetch(entry: ControlNet) -> Path:
     return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
-def _described(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, Any]]:
+def _read_folder(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, Any]]:
     words = {"field": FIELD, "name": entry.id}
     try:
         return read_folder(folder, kind="ControlNetModel", what=str(WeightsKind.CONTROLNET), **words)
@@ -165,7 +165,7 @@ def _described(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, Any]]:
 
 
 def _channels(files: ControlFiles) -> tuple[int, ...]:
-    """Channels of its blocks, outermost first."""
+    """Return the channels of its blocks, outermost first."""
     names = (f"down_blocks.{block}.resnets.0.conv1.weight" for block in count())
     channels = tuple(files.shapes[name][0] for name in takewhile(lambda name: name in files.shapes, names))
     if not channels:
@@ -179,17 +179,17 @@ def _text_width(files: ControlFiles) -> int | None:
 
 
 def _config(shapes: Shapes, unet: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `ControlNetModel` for a single file."""
-    known = inspect.signature(ControlNetModel.__init__).parameters
+    """Derive `ControlNetModel`'s arguments for a single file."""
+    parameters = inspect.signature(ControlNetModel.__init__).parameters
     widening = (f"controlnet_cond_embedding.blocks.{i}.weight" for i in count(1, 2))
     channels = [shapes[name][0] for name in takewhile(lambda name: name in shapes, widening)]
-    return {name: value for name, value in unet.items() if name in known} | {
+    return {name: value for name, value in unet.items() if name in parameters} | {
         "conditioning_channels": _HINT_CHANNELS,
         "conditioning_embedding_out_channels": [shapes[_FIRST_HINT][0], *channels],
     }
 
 
-def _built(prefix: str, channels: Sequence[int], text: int | None) -> dict[str, str]:
-    """What a refusal says of a model's blocks and text."""
-    known = f": {TEXT_WIDTHS[text]}" if text in TEXT_WIDTHS else ""
-    return {f"{prefix}channels": ", ".join(map(str, channels)), f"{prefix}text": f"{text or 'any'}{known}"}
+def _describe_blocks(prefix: str, channels: Sequence[int], text: int | None) -> dict[str, str]:
+    """Describe a model's blocks and text for an error message."""
+    family = f": {TEXT_WIDTHS[text]}" if text in TEXT_WIDTHS else ""
+    return {f"{prefix}channels": ", ".join(map(str, channels)), f"{prefix}text": f"{text or 'any'}{family}"}

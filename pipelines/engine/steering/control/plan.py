@@ -1,4 +1,4 @@
-"""Which frames a control unit steers, how much, and which of its pictures each of them follows. No torch."""
+"""Frames a control unit steers: weights, and the picture each follows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ControlPlan:
     is_ring: bool
 
     def picture_at(self, frame: int) -> int:
-        """The number of the picture that a frame follows: its own, or that of the key frame nearest to it."""
+        """Return a frame's picture number: its own, or the nearest key's."""
         if self.pictures == 1:
             return 0
         if self.pictures != len(self.keys):
@@ -38,11 +38,11 @@ class ControlPlan:
         return min(range(len(self.keys)), key=lambda number: self._distance(frame, self.keys[number]))
 
     def strengths_at(self, frames: Sequence[int]) -> list[float]:
-        """The unit's weight at some frames, whatever its key frames."""
+        """Return the unit's weight at frames, regardless of its key frames."""
         return values_at(self.unit.weight, frames)
 
     def weights_at(self, frames: Sequence[int]) -> list[float]:
-        """What the unit counts for some frames: its weight there, times what the nearest key frame leaves of it."""
+        """Return the unit's weights at frames, reduced by key-frame distance."""
         weights = self.strengths_at(frames)
         return [weight * self._share(frame) for frame, weight in zip(frames, weights, strict=True)]
 
@@ -110,7 +110,7 @@ def plan_control(unit: ControlUnit, request: GenerationRequest, *, pictures: int
 
 
 def _place(key: int, unit: ControlUnit, request: GenerationRequest) -> int:
-    """The frame of a key; an extension leaves the end that it is counted from where it was."""
+    """Resolve a key's frame; negative ones count from the first clip's end."""
     end = request.lengths[0]
     if not -end <= key < request.num_frames:
         raise InvalidRequestError(

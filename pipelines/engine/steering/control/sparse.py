@@ -1,4 +1,4 @@
-"""SparseCtrl in the loop: pictures at key frames, guidance for every frame of the windows.
+"""SparseCtrl in the loop: pictures at key frames guide whole windows.
 
 The encoder never looks at the latents, so windows without a key frame get the same guidance in a step: it is
 computed once and kept until the next step, one window's worth of memory.
@@ -12,7 +12,7 @@ import torch
 from diffusers import SparseControlNetModel
 
 from pipelines.engine.base_models.vae_files import AnyVae
-from pipelines.engine.steering.conditions import Residuals, UNetCall, weighted
+from pipelines.engine.steering.conditions import Residuals, UNetCall, apply_weights
 from pipelines.engine.steering.control.dense import pictures_to_tensor
 from pipelines.engine.steering.control.plan import ControlPlan
 from pipelines.plan.clip_inputs import FrameClip
@@ -25,8 +25,8 @@ _FIRST = (0,)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the encoder said of a window without key frames."""
+class _CachedWindow:
+    """Cached output of the encoder for a window without key frames."""
 
     t: float
     states: torch.Tensor
@@ -34,7 +34,7 @@ class _Kept:
 
 
 class SparseControl:
-    """A SparseCtrl encoder with what it shows; without key frames of its own, at the first frame.
+    """A SparseCtrl encoder with its pictures; its default key is frame 0.
 
     Args:
         encoder: The model, shared and left as it is.
@@ -75,10 +75,10 @@ class SparseControl:
         self._vae = vae
         self._request = request
         self._latents: dict[int, torch.Tensor] = {}
-        self._kept: _Kept | None = None
+        self._cached: _CachedWindow | None = None
 
     def residuals(self, call: UNetCall) -> Residuals | None:
-        """As `Control`; nothing outside its part of the steps, and where it weighs 0 at every frame."""
+        """Compute residuals; None outside its steps or where all weights are 0."""
         weights = self._plan.strengths_at(call.frames)
         if not any(weights) or not call.is_steered_by(self._plan.unit):
             return None
@@ -86,33 +86,33 @@ class SparseControl:
         halves = 1 if guesses else call.halves
         parts = [self._window(call, place, halves) for place in range(len(call.clips))]
         layers = [_side_by_side(layers, halves) for layers in zip(*parts, strict=True)]
-        layers = weighted(layers, weights, fades=guesses)
+        layers = apply_weights(layers, weights, fades=guesses)
         if halves < call.halves:
             layers = [torch.cat([torch.zeros_like(layer), layer]) for layer in layers]
         return layers
 
     def _window(self, call: UNetCall, place: int, halves: int) -> Residuals:
-        """The encoder's output for one window, each [halves · L, C, h, w]."""
+        """Encode one window, each layer [halves · L, C, h, w]."""
         frames = call.clips[place]
         states = call.states.unflatten(0, (call.halves, len(call.clips), len(frames)))[-halves:, place].flatten(0, 1)
         keys = [(i, self._plan.picture_at(frame)) for i, frame in enumerate(frames) if frame in self._plan.keys]
         if keys:
             return self._run(call, frames, states, keys)
-        kept, t = self._kept, float(call.t)
-        if kept and kept.t == t and torch.equal(kept.states, states):
-            return kept.residuals
-        self._kept = None
-        self._kept = _Kept(t, states, self._run(call, frames, states, keys))
-        return self._kept.residuals
+        cached, t = self._cached, float(call.t)
+        if cached and cached.t == t and torch.equal(cached.states, states):
+            return cached.residuals
+        self._cached = None
+        self._cached = _CachedWindow(t, states, self._run(call, frames, states, keys))
+        return self._cached.residuals
 
     def _run(
         self, call: UNetCall, frames: Sequence[int], states: torch.Tensor, keys: Sequence[tuple[int, int]]
     ) -> Residuals:
         halves, length = len(states) // len(frames), len(frames)
-        shown = torch.stack([self._shown(picture) for _, picture in keys] or [torch.zeros_like(self._shown(0))])
-        pictures = shown.new_zeros(length, *shown.shape[1:])
-        mask = shown.new_zeros(length, 1, *shown.shape[2:])
-        for (place, _), picture in zip(keys, shown, strict=False):
+        images = torch.stack([self._encode(picture) for _, picture in keys] or [torch.zeros_like(self._encode(0))])
+        pictures = images.new_zeros(length, *images.shape[1:])
+        mask = images.new_zeros(length, 1, *images.shape[2:])
+        for (place, _), picture in zip(keys, images, strict=False):
             pictures[place] = picture
             mask[place] = 1
         with self._computing(length):
@@ -126,8 +126,8 @@ class SparseControl:
             )
         return [*down, middle]
 
-    def _shown(self, number: int) -> torch.Tensor:
-        """A picture as the encoder takes it: [3, H, W] from 0 to 1, or latents [4, h, w], which are kept."""
+    def _encode(self, number: int) -> torch.Tensor:
+        """Encode a picture, [3, H, W] or cached latents [4, h, w]."""
         encoder = self._encoder
         if not encoder.config.use_simplified_condition_embedding:
             return pictures_to_tensor(self._clip, [number])[0].to(encoder.device, encoder.dtype)
@@ -141,7 +141,7 @@ class SparseControl:
 
     @contextmanager
     def _computing(self, length: int) -> Iterator[None]:
-        """The encoder's motion layers as the request has them, and then as they were."""
+        """Set the encoder's motion layers as requested, then restore them."""
         state = self._encoder.motion_state
         before = replace(state)
         state.norm = self._request.motion_norm
@@ -153,7 +153,7 @@ class SparseControl:
 
 
 def _side_by_side(parts: Sequence[torch.Tensor], halves: int) -> torch.Tensor:
-    """A layer of several windows as one batch: those of the negative half first."""
+    """Join a layer of several windows to one batch, negative half first."""
     if len(parts) == 1:
         return parts[0]
     return torch.stack([part.unflatten(0, (halves, -1)) for part in parts], dim=1).flatten(0, 2)

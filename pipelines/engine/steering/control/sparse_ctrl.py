@@ -1,4 +1,4 @@
-"""SparseCtrl encoders: pictures for a few frames in, guidance for all frames out (arXiv:2311.16933).
+"""SparseCtrl encoders: pictures of few frames guide all (arXiv:2311.16933).
 
 The authors publish two, as pickles with names of their own: one follows pictures (`rgb`, as latents), one
 follows drawings (`scribble`). diffusers' `SparseControlNetModel` holds their weights, but its motion layers
@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from pipelines.engine.motion.files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.engine.motion.modules import MotionModule, MotionState
-from pipelines.engine.weights.reading import lacks, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.findings import Finding
 from pipelines.plan.model_files.kinds import WeightsKind, tell_kind, wrong_kind
@@ -47,9 +47,9 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
         kind, what = "SparseControlNetModel", str(WeightsKind.SPARSE_CTRL)
         file, config = read_folder(path, kind=kind, what=what, field=FIELD, name=path.name)
     stored = read_shapes(file, field=FIELD)
-    found = tell_kind(stored)
-    if found is not WeightsKind.SPARSE_CTRL:
-        raise wrong_kind(found, field=FIELD, name=path.name, wanted=WeightsKind.SPARSE_CTRL)
+    file_kind = tell_kind(stored)
+    if file_kind is not WeightsKind.SPARSE_CTRL:
+        raise wrong_kind(file_kind, field=FIELD, name=path.name, expected=WeightsKind.SPARSE_CTRL)
     names = {name: name for name in stored} | rename_motion(stored)
     encoder = _empty_encoder({new: stored[old] for old, new in names.items()}, config, path.name)
     tensors = read_weights(file, field=FIELD, dtype=dtype)
@@ -60,13 +60,13 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
 
 
 def _empty_encoder(shapes: Shapes, config: dict[str, Any] | None, name: str) -> SparseControlNetModel:
-    """The encoder without memory; its layout is the file's, or the file is refused."""
+    """Build the encoder without memory, or refuse the file's layout."""
     words = {"what": "SparseCtrl encoder", "field": FIELD, "name": name}
     try:
         with torch.device("meta"):
             encoder = SparseControlNetModel.from_config(config or _config(shapes))
     except KeyError as err:
-        raise not_whole(lacks(err), **words) from err
+        raise not_whole(missing(err), **words) from err
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as err:
         raise not_whole(Finding("weights.makes_no_network", "its layers make no encoder"), **words) from err
     require_layout(shapes, layout_of(encoder, shapes), **words)
@@ -79,7 +79,7 @@ def _empty_encoder(shapes: Shapes, config: dict[str, Any] | None, name: str) -> 
 
 
 def _config(shapes: Shapes) -> dict[str, Any]:
-    """The arguments of `SparseControlNetModel`, read off the shapes; the rest is Stable Diffusion 1.5's."""
+    """Derive `SparseControlNetModel`'s arguments from shapes, else from SD 1.5."""
     channels = [shapes[f"down_blocks.{block}.resnets.0.conv1.weight"][0] for block in range(count_blocks(shapes))]
     first = shapes.get(_SIMPLE) or shapes[_EMBEDDING.format("conv_in")]
     widening = [_EMBEDDING.format(f"blocks.{i}") for i in range(1, len(shapes), 2)]  # every other layer

@@ -1,4 +1,4 @@
-"""Control models and IP-Adapters in memory: those of the last request, kept for the next one that names them."""
+"""Store of the last request's control models and IP-Adapters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from pipelines.plan.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class LoadedControl:
-    """A ControlNet or SparseCtrl encoder in memory; shared, so nobody changes it.
+    """A loaded ControlNet or SparseCtrl encoder; shared and read-only.
 
     Args:
         net: The model, frozen.
@@ -49,7 +49,7 @@ class LoadedControl:
 
 
 class ControlModels:
-    """Loads control models and keeps those of the last request, at most four.
+    """Loads control models and keeps the last request's, at most four.
 
     Args:
         device, dtype: Where and in which number type they compute.
@@ -58,11 +58,11 @@ class ControlModels:
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         self._device = device
         self._dtype = dtype
-        self._kept: dict[object, LoadedControl] = {}
+        self._controls: dict[object, LoadedControl] = {}
         self._adapters: dict[object, LoadedAdapter] = {}
 
     def load(self, request: GenerationRequest, base: BaseModel, unet: Mapping[str, Any]) -> tuple[LoadedControl, ...]:
-        """The model of each control unit of a request; what it doesn't name is let go.
+        """Load the models of a request's control units; release all others.
 
         All are looked at before the first is read. After a failure those that were whole are kept.
 
@@ -78,22 +78,23 @@ class ControlModels:
         for entry in entries:
             _refuse_other_family(entry, base)
         keys = [entry.version for entry in entries]
-        self._kept = {key: loaded for key, loaded in self._kept.items() if key in keys}
-        wanted = dict(zip(keys, entries, strict=True))
+        self._controls = {key: loaded for key, loaded in self._controls.items() if key in keys}
+        entries_by_key = dict(zip(keys, entries, strict=True))
         files = {
-            key: self._kept[key].files if key in self._kept else locate_control(entry) for key, entry in wanted.items()
+            key: self._controls[key].files if key in self._controls else locate_control(entry)
+            for key, entry in entries_by_key.items()
         }
-        for one in files.values():
-            refuse_other_base(one, unet, base.id)
-        for key, one in files.items():
-            if key not in self._kept:
-                self._kept[key] = LoadedControl(self._read(one, unet), one, sha256_of(one.path))
-        return tuple(self._kept[key] for key in keys)
+        for located in files.values():
+            refuse_other_base(located, unet, base.id)
+        for key, located in files.items():
+            if key not in self._controls:
+                self._controls[key] = LoadedControl(self._read(located, unet), located, sha256_of(located.path))
+        return tuple(self._controls[key] for key in keys)
 
     def load_adapters(
         self, request: GenerationRequest, base: BaseModel, unet: UNetMotionModel
     ) -> tuple[LoadedAdapter, ...]:
-        """The model of each image prompt of a request; what it doesn't name is let go.
+        """Load the models of a request's image prompts; release all others.
 
         All are looked at before the first is read. Those with the same image encoder share it.
 
@@ -109,22 +110,22 @@ class ControlModels:
             _refuse_other_family(entry, base)
         keys = [entry.version for entry in entries]
         self._adapters = {key: loaded for key, loaded in self._adapters.items() if key in keys}
-        wanted = dict(zip(keys, entries, strict=True))
+        entries_by_key = dict(zip(keys, entries, strict=True))
         files = {
             key: self._adapters[key].files if key in self._adapters else locate_adapter(entry)
-            for key, entry in wanted.items()
+            for key, entry in entries_by_key.items()
         }
-        for one in files.values():
-            refuse_other_unet(one, unet, base.id)
-        for key, one in files.items():
+        for located in files.values():
+            refuse_other_unet(located, unet, base.id)
+        for key, located in files.items():
             if key not in self._adapters:
-                self._adapters[key] = self._read_adapter(one)
+                self._adapters[key] = self._read_adapter(located)
         return tuple(self._adapters[key] for key in keys)
 
     def _read_adapter(self, files: AdapterFiles) -> LoadedAdapter:
         options = {"device": self._device, "dtype": self._dtype}
-        known = (one.encoder for one in self._adapters.values() if one.files.encoder == files.encoder)
-        encoder = next(known, None) or read_encoder(files, **options)
+        shared = (adapter.encoder for adapter in self._adapters.values() if adapter.files.encoder == files.encoder)
+        encoder = next(shared, None) or read_encoder(files, **options)
         weights = {
             f"image prompt {files.entry.id}": sha256_of(files.path),
             f"image encoder of {files.entry.id}": sha256_of(files.encoder_file),
@@ -139,12 +140,12 @@ class ControlModels:
 
 
 def _refuse_other_family(entry: ControlNet | IPAdapter, base: BaseModel) -> None:
-    """Refuse a pair the catalog knows not to fit, before anything is downloaded."""
+    """Refuse a pair the catalog knows not to fit, before any download."""
     if not entry.family or not base.family or entry.family == base.family:
         return
     is_control = isinstance(entry, ControlNet)
     choices = catalog.controlnets() if is_control else catalog.ip_adapters()
-    fitting = tuple(one.id for one in choices if one.family == base.family)
+    fitting = tuple(choice.id for choice in choices if choice.family == base.family)
     raise InvalidRequestError(
         Fault(
             code="steering.other_base_model" if fitting else "steering.none_for_base_model",

@@ -1,0 +1,65 @@
+"""Values of the page, made one typed value where Gradio calls a handler."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pipelines.plan.errors import InvalidRequestError
+from pipelines.plan.faults import Fault
+from studio.modes import Mode
+from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash
+
+
+@dataclass(frozen=True)
+class PageValues:
+    """Values of the page's components as a browser sent them.
+
+    A visitor can send anything, so that a value is an `object` until the request, or who reads it, has checked it.
+
+    Args:
+        by_id: By `elem_id`; not every event sends all.
+    """
+
+    by_id: Mapping[str, object]
+
+    @classmethod
+    def of(cls, names: Iterable[str], values: Iterable[object]) -> Self:
+        """Name the values that an event sends in this order."""
+        return cls(dict(zip(names, values, strict=True)))
+
+    @property
+    def mode(self) -> Mode:
+        """The open tab.
+
+        Raises:
+            InvalidRequestError: It is none of the page's.
+        """
+        value = self.by_id.get("mode", Mode.TXT2VID)
+        if value in list(Mode):
+            return Mode(str(value))
+        rule, known_modes = "be one of {limit}", ", ".join(Mode)
+        raise InvalidRequestError(Fault("page.mode", "mode", rule, value, "Choose a tab", limit=known_modes))
+
+    def value(self, name: str) -> object:
+        """Return a component's value, None where it was not sent."""
+        return self.by_id.get(name)
+
+    def text(self, name: str) -> str:
+        """Return a component's value as text, empty where there is none."""
+        return str(self.by_id.get(name) or "")
+
+    def fields(self, names: Iterable[str]) -> dict[str, object]:
+        """Return the request's fields that have a component, as sent."""
+        return {name: self.by_id[name] for name in names if name in self.by_id}
+
+    def restored_hash(self, name: str) -> str:
+        """Return a component's hash from a restored request; empty without.
+
+        Raises:
+            InvalidRequestError: As `restored_hash`.
+        """
+        return restored_hash(self.by_id.get(RESTORED_HASHES), name)
+
+    def replaced(self, values: Mapping[str, object]) -> Self:
+        """Return the page with some values replaced."""
+        return type(self)({**self.by_id, **values})
