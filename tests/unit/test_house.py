@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,44 @@ def test_the_page_is_composed_without_loading_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+STORY = {
+    *("found", "told", "one", "made", "given"),
+    *("kept", "known", "own", "more", "chosen"),
+    *("wanted", "shown", "others", "here", "named"),
+    *("said", "taken", "asked", "begun", "drawn"),
+}
+"""Roles in a story. A name says the thing: entry, event, mask, path."""
+IN_CHECKPOINTS = {"begun", "known", "made"}
+"""Fields of `DenoiseState`, which files of interrupted runs have."""
+READ_BY_CALLERS = {"api/web/facts.py", "api/web/tools.py"}
+"""Endpoints and agents' tools, whose docstrings are published and written for who calls them."""
+MOST_WORDS = 12
+
+
+def product_files() -> list[Path]:
+    return [path for top in sorted(PRODUCT) for path in sorted((ROOT / top).rglob("*.py"))]
+
+
+def names_bound(tree: ast.AST) -> Iterator[str]:
+    """Variables, parameters, attributes of classes, and the words of classes' names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ClassDef):
+            yield node.name.strip("_").lower()
+
+
+@pytest.mark.parametrize("path", product_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_names_say_things_and_docstrings_begin_shortly(path: Path):
+    tree, name = ast.parse(path.read_text()), path.relative_to(ROOT).as_posix()
+    roles = set(names_bound(tree)) & STORY
+    assert roles <= (IN_CHECKPOINTS if name == "pipelines/engine/denoise.py" else set())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first, *_ = (ast.get_docstring(node) or "Nothing.").splitlines()
+            assert not first.startswith("What "), first
+            assert name in READ_BY_CALLERS or len(first.split()) <= MOST_WORDS, first
