@@ -5,7 +5,6 @@ import spaces  # noqa: F401 # isort: skip - must come before anything that could
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from pipelines.plan.gpu import ask_ahead
 
@@ -30,7 +29,7 @@ from ui.theme import page_looks
 _ROOT = Path(__file__).resolve().parent
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options() -> dict[str, object]:
     """Build arguments for `launch`: looks, port, login, privacy."""
     config = settings()
     return {

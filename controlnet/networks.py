@@ -12,8 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from controlnet.preprocessor import MODEL_CONFIG, MODEL_WEIGHTS, Filter, Setting
@@ -26,7 +28,10 @@ _FIELD = "controls"
 
 
 def from_aux(module: str, *names: str) -> Any:
-    """Import named classes of a controlnet_aux module, without its output."""
+    """Import named classes of a controlnet_aux module, without its output.
+
+    Of any type: the library has none.
+    """
     with quiet():
         imported = import_module(f"controlnet_aux.{module}")
     return getattr(imported, names[0]) if len(names) == 1 else tuple(getattr(imported, name) for name in names)
@@ -41,12 +46,12 @@ def quiet() -> Iterator[None]:
 
 
 def load_network(
-    build: Callable[[], Any],
+    build: Callable[[], nn.Module],
     path: Path | None,
     device: str,
     *,
     rename: Callable[[str], str] = lambda name: name,
-) -> Any:
+) -> nn.Module:
     """Build a network and load a file's tensors into it.
 
     Args:
@@ -69,7 +74,7 @@ def load_network(
     return network.requires_grad_(False).eval().to(device)
 
 
-def load_transformer(kind: Any, folder: Path | None, device: str) -> Any:
+def load_transformer(kind: type[nn.Module], folder: Path | None, device: str) -> nn.Module:
     """Load a transformers model from its folder.
 
     Args:
@@ -105,7 +110,7 @@ def on_frames(look: Callable[[Tensor], Tensor], setting: Setting, *, multiple: i
     high, wide = working_size(setting, multiple=multiple)
 
     @torch.inference_mode()
-    def apply(frames: Frames) -> Any:
+    def apply(frames: Frames) -> npt.NDArray[np.float32]:
         pictures = torch.from_numpy(frames.copy()).to(setting.device).permute(0, 3, 1, 2).float()
         seen = look(_resized(pictures, high, wide))
         maps = _resized(seen.float(), setting.height, setting.width)

@@ -7,9 +7,9 @@ shapes they should have.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
@@ -18,7 +18,7 @@ from pipelines.engine.weights.reading import not_whole
 from pipelines.plan.errors import WeightsError
 from pipelines.plan.faults import Fault
 
-Maps = np.ndarray[Any, np.dtype[np.float32]]
+Maps = npt.NDArray[np.float32]
 
 _FIELD = "controls"
 _MOST_MB = 1000  # what is opened lies in memory twice for a moment
@@ -86,7 +86,7 @@ class OnnxNetwork:
             )
         return maps
 
-    def _open_session(self, path: Path, device: str) -> Any:
+    def _open_session(self, path: Path, device: str) -> onnxruntime.InferenceSession:
         if path.stat().st_size > _MOST_MB * 1e6:
             raise self._not_whole(f"it has more than {_MOST_MB} MB")
         options = onnxruntime.SessionOptions()
@@ -109,7 +109,7 @@ class OnnxNetwork:
         return not_whole(why, what="ONNX network", field=_FIELD, name=self._name)
 
 
-def _fits_shape(declared: Sequence[Any], expected: tuple[int, ...]) -> bool:
+def _fits_shape(declared: Sequence[object], expected: tuple[int, ...]) -> bool:
     """Tell whether a declared shape allows this one.
 
     A free side has a name instead of a number.

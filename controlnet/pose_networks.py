@@ -1,11 +1,12 @@
 """The preprocessor that draws bodies as bones."""
 
 import colorsys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
+from torch import nn
 
 from controlnet.networks import from_aux, load_network, working_size
 from controlnet.preprocessor import Filter, Setting
@@ -13,6 +14,32 @@ from pipelines.plan.image_fit import Frames
 
 _FINGERS = (1, 5, 9, 13, 17)  # the joint nearest to the wrist, which is joint 0
 _JOINTS = 4  # of a finger
+
+
+class Point(Protocol):
+    """`Keypoint` of controlnet_aux: a place, in shares of the picture's sides."""
+
+    x: float
+    y: float
+
+
+class Body(Protocol):
+    """`BodyResult` of controlnet_aux."""
+
+    keypoints: Sequence[Point | None]
+
+
+class Pose(Protocol):
+    """`PoseResult` of controlnet_aux."""
+
+    body: Body
+    left_hand: Sequence[Point] | None
+    right_hand: Sequence[Point] | None
+    face: Sequence[Point] | None
+
+
+class _Estimator(Protocol):
+    model: nn.Module
 
 
 def openpose(setting: Setting) -> Filter:
@@ -36,11 +63,11 @@ def openpose(setting: Setting) -> Filter:
     return lambda frames: np.stack([look(frame) for frame in frames])
 
 
-def draw_poses(poses: Iterable[Any], *, height: int, width: int) -> Frames:
+def draw_poses(poses: Iterable[Pose], *, height: int, width: int) -> Frames:
     """Bones on black, as ControlNet was trained with.
 
     Args:
-        poses: `PoseResult`s of controlnet_aux; places are shares of the picture's sides.
+        poses: Of people.
 
     Returns:
         uint8 [height, width, 3].
@@ -55,7 +82,7 @@ def draw_poses(poses: Iterable[Any], *, height: int, width: int) -> Frames:
     return canvas
 
 
-def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
+def _draw_hand(canvas: Frames, points: Sequence[Point]) -> None:
     """Draw five fingers from the wrist in rainbow colours.
 
     controlnet_aux's own function needs matplotlib.
@@ -73,7 +100,9 @@ def _draw_hand(canvas: Frames, points: Sequence[Any]) -> None:
             cv2.circle(canvas, place, 4, (0, 0, 255), thickness=-1)
 
 
-def _load_estimator(kind: Any, build: Any, setting: Setting, *, place: int) -> Any:
+def _load_estimator(
+    kind: type[_Estimator], build: Callable[[], nn.Module], setting: Setting, *, place: int
+) -> _Estimator | None:
     """Build one of controlnet_aux's three estimators, None without its file.
 
     Their constructors read the file by themselves; the rest of what they do is done here.

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
     from pipelines.plan.image_fit import Frames
 
@@ -15,7 +16,7 @@ MODEL_CONFIG = "config.json"
 MODEL_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """What a model of transformers may call its weights; the first that is there is read."""
 
-Filter = Callable[["Frames"], "np.ndarray[Any, Any]"]
+Filter = Callable[["Frames"], "Frames | npt.NDArray[np.float32]"]
 """Frames uint8 [n, h, w, 3] in; out the same, or float32 [n, h, w] where it is spread over the clip."""
 
 

@@ -6,7 +6,6 @@ axes, arXiv:2107.03332 (SimCC). The points are those of COCO-WholeBody, arXiv:20
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 from controlnet.networks import as_imagenet, from_aux
 from controlnet.onnx_networks import Maps, OnnxNetwork
-from controlnet.pose_networks import draw_poses
+from controlnet.pose_networks import Point, Pose, draw_poses
 from controlnet.preprocessor import Filter, Setting
 from pipelines.plan.image_fit import Frames
 
@@ -109,13 +108,13 @@ def _points(estimator: OnnxNetwork, frame: Frames, box: Maps) -> tuple[Maps, Map
     return ((places - _CROP / 2) * scale + middle).astype(np.float32), sure
 
 
-def _pose(places: Maps, sure: Maps, *, setting: Setting, hands: bool, face: bool) -> Any:
+def _pose(places: Maps, sure: Maps, *, setting: Setting, hands: bool, face: bool) -> Pose:
     """Build controlnet_aux's `PoseResult`, with points as shares of the sides."""
     point, body_result, pose_result = from_aux("open_pose", "Keypoint", "BodyResult", "PoseResult")
     shares = np.vstack([places, places[_SHOULDERS].mean(axis=0)]) / (setting.width, setting.height)
     is_found = np.append(sure, sure[_SHOULDERS].min()) > _LEAST_POINT
 
-    def keypoints(numbers: Iterable[int], lost: Any) -> list[Any]:
+    def keypoints(numbers: Iterable[int], lost: Point | None) -> list[Point | None]:
         return [point(*shares[number]) if is_found[number] else lost for number in numbers]
 
     body = keypoints(_BODY, None)

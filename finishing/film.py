@@ -8,10 +8,9 @@ is the catalog's, at a fixed commit whose bytes are checked, or a file of the op
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from finishing.stages import Picture
@@ -36,7 +35,7 @@ class Film:
         dtype: The number type it computes in.
     """
 
-    def __init__(self, network: Any, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, network: nn.Module, device: str, dtype: torch.dtype) -> None:
         self._network = network
         self._device = device
         self._dtype = dtype

@@ -1,10 +1,9 @@
 """Larger pictures: by interpolation, or by a super-resolution network followed by it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +73,7 @@ class SuperResolution:
         dtype: The number type it computes in.
     """
 
-    def __init__(self, network: Any, scale: int, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor], scale: int, device: str, dtype: torch.dtype) -> None:
         self.scale = scale
         self._network = network
         self._device = device
@@ -103,7 +102,7 @@ class SuperResolution:
     @torch.inference_mode()
     def _draw(self, frame: Picture) -> Picture:
         picture = torch.from_numpy(frame.copy()).to(self._device, self._dtype).permute(2, 0, 1)[None] / 255
-        enlarged: Tensor = self._network(picture)[0].float().clamp(0, 1)
+        enlarged = self._network(picture)[0].float().clamp(0, 1)
         pixels: Picture = (enlarged * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return pixels
 

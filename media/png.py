@@ -8,7 +8,7 @@ from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -93,7 +93,7 @@ def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
     """
     with _open_zip(path) as file:
         try:
-            about: dict[str, Any] = json.loads(_read_member(file, _CLIP, _MAX_TEXT_BYTES))
+            about = json.loads(_read_member(file, _CLIP, _MAX_TEXT_BYTES))
             facts = (
                 int(about["width"]),
                 int(about["height"]),

@@ -94,6 +94,7 @@ def blind_settings(source: str) -> list[dict[str, Any]]:
         source: The hash of a clip that those read that are made from one.
     """
     from pipelines.plan.errors import InvalidRequestError
+    from pipelines.plan.plan import plan_of
     from pipelines.plan.planner.costs import cost_of
 
     rng = random.Random(BLIND_SEED)
@@ -105,7 +106,7 @@ def blind_settings(source: str) -> list[dict[str, Any]]:
         else:
             del drawn["source_video"], drawn["controls"], drawn["strength"]
         try:
-            cost = cost_of(_request(drawn))
+            cost = cost_of(plan_of(_request(drawn)))
         except InvalidRequestError:
             continue
         if BLIND_FLOPS[0] <= cost.denoise_flops + cost.reading_flops + cost.drawing_flops <= BLIND_FLOPS[1]:

@@ -4,7 +4,6 @@ A request is one clip, and so is a recipe; what makes several of them lives in t
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
@@ -12,13 +11,12 @@ from pipelines.plan.request import RANDOM_SEED, GenerationRequest
 from pipelines.plan.request_fields.clip import MAX_SEED
 from pipelines.plan.settings import MAX_CLIPS
 from studio.engine import build_request
+from studio.fields import FieldValues
 
 _SHOWN = 60
 
 
-def build_batch(
-    values: dict[str, Any], *, batch_count: object = None, most: int = MAX_CLIPS
-) -> list[GenerationRequest]:
+def build_batch(values: FieldValues, *, batch_count: object = None, most: int = MAX_CLIPS) -> list[GenerationRequest]:
     """Validate values and build every clip's request before any is generated.
 
     Args:

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipelines.plan.errors import UserError
 from pipelines.plan.events import Clip, Drawn, Event, Paused, Progress, Stage
+from pipelines.plan.plan import Plan
 from pipelines.plan.planner.machine import TURN_MARGIN_S
 from pipelines.plan.request import GenerationRequest
 from studio.request_inputs import complaints, open_inputs
@@ -65,12 +66,14 @@ class Turn:
         checkpoints: Where the run is kept; None where nothing is.
         seconds: After so many it ends with the next step or chunk of frames; None takes as long as it takes.
         frames_done: Frames that the turns before have handed over; None in the first turn.
+        plan: The request's, if there is one.
     """
 
     request: GenerationRequest
     checkpoints: Path | None = None
     seconds: float | None = None
     frames_done: int | None = None
+    plan: Plan | None = None
 
 
 TakeTurn = Callable[[Turn], Iterator[TurnEvent]]
@@ -90,7 +93,7 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
     stepped: list[bool] = []
     inputs = yield from open_inputs(turn.request)
     events = generate(
-        turn.request,
+        turn.plan or turn.request,
         open_writer=relay.open,
         inputs=inputs,
         on_state=lambda _: stepped.append(True),
@@ -118,6 +121,7 @@ def make_in_turns(
     open_writer: "Callable[[GenerationRequest, str], AbstractContextManager[StagedSink]]",
     checkpoints: Path | None,
     seconds: float | None = None,
+    plan: Plan | None = None,
 ) -> Generator[Event, None, None]:
     """Generate a clip in as many turns as it takes.
 
@@ -129,6 +133,7 @@ def make_in_turns(
         open_writer: Opens the sink of the frames, in this process.
         checkpoints: Where the run is kept between turns; needed where a turn may end early.
         seconds: Of a turn; None for a clip that can't go on in another.
+        plan: The request's, if the caller has it.
 
     Raises:
         LendingError: The clip can't go on; the text says whether what was made of it is kept.
@@ -138,7 +143,7 @@ def make_in_turns(
     with ExitStack() as files:
         clip = _ClipInProgress(request, open_writer, files)
         while not clip.is_finished:
-            turn = Turn(request, checkpoints, seconds, done)
+            turn = Turn(request, checkpoints, seconds, done, plan)
             clip.turns_moved.append(False)
             try:
                 for event in _closing(take(turn)):

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipelines.plan.events import Progress, Stage
 from pipelines.plan.notes import Note
@@ -28,7 +28,7 @@ class DeviceQueue:
 
     def exclusive(
         self, make: Callable[[GenerationRequest, Path], Generator[_Event, None, None]]
-    ) -> Callable[[GenerationRequest, Path], Generator[Any, None, None]]:
+    ) -> Callable[[GenerationRequest, Path], Generator[_Event | Progress, None, None]]:
         """Wrap an engine so that it runs alone on this device.
 
         While it waits it reports how many are ahead every quarter of a second, so that it can be cancelled there, too.

@@ -10,10 +10,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.plan import catalog
 from pipelines.plan.events import Clip, Event
+from pipelines.plan.plan import plan_of
 from pipelines.plan.planner.stopwatch import Meter, timed
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import settings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MakeClip = Callable[[GenerationRequest, Path], Generator[Event, None, None]]
 
 
-def build_request(**values: Any) -> GenerationRequest:
+def build_request(**values: object) -> GenerationRequest:
     """Validate values and build a request, with the model's defaults filled in.
 
     Absent values and None become the chosen model's defaults. A `num_frames` of 0 becomes the source clip's length, or
@@ -84,7 +85,7 @@ def make_clip(
     check_output(request.formats, request.output_fps, encoding)
     stem = f"{request.seed}-{secrets.token_hex(4)}"
 
-    meter = Meter()
+    plan, meter = plan_of(request), Meter()
     writers: list[ClipWriter] = []
 
     def open_writer(request: GenerationRequest, recipe: str) -> "ClipWriter":
@@ -108,6 +109,7 @@ def make_clip(
         inputs = yield from open_compared(request)
         yield from make_in_turns(
             request,
+            plan=plan,
             take=take,
             open_writer=finished(request, inputs, open_writer, finishers, meter.measure),
             checkpoints=settings().checkpoint_dir,
@@ -115,7 +117,7 @@ def make_clip(
         )
 
     with closing(events()) as running:
-        for event in timed(request, running, meter):
+        for event in timed(plan, running, meter):
             if isinstance(event, Clip):
                 of_files = [warning for writer in writers for warning in writer.warnings]
                 yield replace(event, warnings=(*event.warnings, *of_files, *_put_sounds(request, event)))

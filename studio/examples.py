@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipelines.plan.catalog_entries import ASSETS
 from studio.modes import Mode
@@ -24,7 +23,7 @@ class Example:
 
     label: str
     mode: Mode
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property

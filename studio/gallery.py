@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any
 
 from media.input_files import check_plain_file
 from pipelines.plan.errors import UserError
@@ -50,7 +49,7 @@ class GalleryEntry:
     id: str
     files: tuple[Path, ...]
     recipe: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def new_visitor() -> str:
@@ -78,7 +77,7 @@ class Gallery:
         self._max_age = max_age
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, visitor: str, files: Sequence[Path], recipe: str, facts: Mapping[str, Any] | None = None) -> str:
+    def add(self, visitor: str, files: Sequence[Path], recipe: str, facts: Mapping[str, object] | None = None) -> str:
         """Keep copies of a clip's files, then make room.
 
         Args:

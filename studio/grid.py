@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from pipelines.plan.choices import OutputFormat
 from pipelines.plan.errors import InvalidRequestError
@@ -21,7 +20,7 @@ from pipelines.plan.faults import Fault
 from pipelines.plan.notes import Note
 from pipelines.plan.request import INPUT_FIELDS, GenerationRequest, field_label
 from studio.engine import MakeClip, build_request
-from studio.fields import FIELDS, json_type
+from studio.fields import FIELDS, FieldValues, json_type
 
 MAX_CELLS = 64
 MAX_AXES = 3
@@ -56,7 +55,7 @@ class Axis:
         label = axis_label(self.field)
         return self.values if self.field in _TEXTS else tuple(f"{label} {value}" for value in self.values)
 
-    def apply(self, values: Mapping[str, Any], value: str) -> dict[str, Any]:
+    def apply(self, values: Mapping[str, object], value: str) -> FieldValues:
         """Set one value of this axis in the request's fields."""
         if self.field != SEARCH_REPLACE:
             return {**values, self.field: value}
@@ -148,7 +147,7 @@ def read_axis(field: str, text: str) -> Axis:
     return Axis(field, values)
 
 
-def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
+def plan_grid(values: Mapping[str, object], axes: Sequence[Axis]) -> GridPlan:
     """Validate values and build every cell's request before any is generated.
 
     A seed of -1 is drawn once for all cells, unless the seed is an axis.
@@ -173,8 +172,9 @@ def plan_grid(values: Mapping[str, Any], axes: Sequence[Axis]) -> GridPlan:
         rule, fix = "have at most {limit} clips", "Name fewer values"
         raise InvalidRequestError(Fault("grid.too_many_clips", "grid", rule, count, fix, limit=MAX_CELLS))
     common = dict(values)
-    formats = tuple(common.get("formats") or (OutputFormat.MP4,))
-    if not set(formats) & set(_READABLE):  # the grid is put together from the clips' files
+    formats = common.get("formats")
+    if isinstance(formats, Sequence) and formats and not set(formats) & set(_READABLE):
+        # The grid is put together from the clips' files.
         common["formats"] = (OutputFormat.MP4, *formats)
     requests: list[GenerationRequest] = []
     for cell_values in product(*(axis.values for axis in reversed(axes))):
@@ -264,7 +264,7 @@ def _readable(files: Iterable[Path]) -> Path:
     return next(by_suffix[suffix] for suffix in (".zip", ".mp4", ".gif") if suffix in by_suffix)
 
 
-def _request(common: Mapping[str, Any], cell: Sequence[tuple[Axis, str]]) -> GenerationRequest:
+def _request(common: Mapping[str, object], cell: Sequence[tuple[Axis, str]]) -> GenerationRequest:
     where = ", ".join(f"{axis.field} {value[:_SHOWN]}" for axis, value in cell)
     values = dict(common)
     try:

@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -88,7 +87,7 @@ class Job:
         typed: What was typed, by the control's name, where the requests say it otherwise: -1 for a seed that was drawn.
     """
 
-    def __init__(self, folder: Path, visitor: str, typed: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, visitor: str, typed: Mapping[str, object]) -> None:
         self.folder = folder
         self.visitor = visitor
         self.typed = typed
@@ -105,19 +104,16 @@ class Job:
         """Whether it was neither cancelled nor left alone for longer than `patience_s`."""
         return not self._cancelled.is_set() and time.monotonic() - self._followed_at <= patience_s
 
-    def show(self, **changed: Any) -> None:
-        """Replace fields of the view; for the job's own thread."""
-        self.view = replace(self.view, **changed)
-
     def take(self, run_event: RunEvent) -> None:
         """Update the view from a run's event; for the job's own thread."""
         event = run_event.event
         if isinstance(event, Clip):
-            self.show(latest=run_event, preview=None, finished=(*self.view.finished, run_event))
+            finished = (*self.view.finished, run_event)
+            self.view = replace(self.view, latest=run_event, preview=None, finished=finished)
         elif event.preview is None:
-            self.show(latest=run_event)
+            self.view = replace(self.view, latest=run_event)
         else:
-            self.show(latest=run_event, preview=event.preview)
+            self.view = replace(self.view, latest=run_event, preview=event.preview)
 
     async def follow(self) -> AsyncIterator[View]:
         """Yield views until the end, perhaps skipping or repeating some."""
@@ -164,7 +160,7 @@ class Jobs:
         relabel: RelabelFault = return_unchanged,
         *,
         visitor: str = "",
-        typed: Mapping[str, Any] = MappingProxyType({}),
+        typed: Mapping[str, object] = MappingProxyType({}),
     ) -> str:
         """Start a job.
 
@@ -214,16 +210,17 @@ class Jobs:
                     job.take(run_event)
                     is_last = isinstance(run_event.event, Clip) and not run_event.goes_on
                     if not is_last and not job.is_wanted(self._patience_s):
-                        job.show(cancelled=True)
+                        job.view = replace(job.view, cancelled=True)
                         break
         except Exception as err:
             refusal = to_user_error(err)
-            job.show(fault=UserError(relabel(refusal.fault)) if refusal.fault else refusal)
+            fault = UserError(relabel(refusal.fault)) if refusal.fault else refusal
+            job.view = replace(job.view, fault=fault)
         finally:
             if not job.view.finished:
                 shutil.rmtree(job.folder, ignore_errors=True)
             job.ended_at = time.monotonic()
-            job.show(ended=True)
+            job.view = replace(job.view, ended=True)
 
     def _sweep(self) -> None:
         """Forget jobs that ended long ago, and remove their files."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import FILE_FIELDS
-from studio.fields import FIELDS
+from studio.fields import FIELDS, FieldValues
 from studio.stored_inputs import keep, keep_source
 from studio.uploads import uploaded_path, uploaded_paths
 
@@ -52,7 +51,7 @@ SOURCE_FRAMES = "source_frames"
 """A parameter beside the fields: single pictures in the place of a source clip."""
 
 
-def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]:
+def keep_uploads(mode: Mode | None, values: Mapping[str, object]) -> FieldValues:
     """Store uploaded files and replace them by hashes; texts stay.
 
     Args:
@@ -84,7 +83,7 @@ def keep_uploads(mode: Mode | None, values: Mapping[str, Any]) -> dict[str, Any]
     return fields | keep_units(fields, _keep_value)
 
 
-def keep_units(values: Mapping[str, Any], keep_file: Callable[[Any, str], str]) -> dict[str, Any]:
+def keep_units(values: Mapping[str, object], keep_file: Callable[[object, str], str]) -> FieldValues:
     """Replace the files of control units and image prompts by hashes.
 
     Args:
@@ -92,9 +91,9 @@ def keep_units(values: Mapping[str, Any], keep_file: Callable[[Any, str], str]) 
         keep_file: Keeps a file, by what the caller sent and the field that errors name.
     """
     return {
-        name: [_unit(unit, name, keep_file) for unit in values[name]]
+        name: [_unit(unit, name, keep_file) for unit in units]
         for name in _STEERING
-        if isinstance(values.get(name), Sequence) and not isinstance(values[name], str) and values[name]
+        if isinstance(units := values.get(name), Sequence) and not isinstance(units, str) and units
     }
 
 
@@ -104,7 +103,7 @@ def _keep_value(value: object, field: str) -> str:
     return keep([uploaded_path(value, field)], field=field)
 
 
-def _unit(value: object, field: str, keep_file: Callable[[Any, str], str]) -> object:
+def _unit(value: object, field: str, keep_file: Callable[[object, str], str]) -> object:
     """Replace a unit's files by hashes; other values pass unchanged."""
     if not isinstance(value, Mapping):
         return value

@@ -3,7 +3,6 @@
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
@@ -45,7 +44,7 @@ def uploaded_path(value: object, field: str) -> Path:
     raise InvalidRequestError(Fault("upload.none", field, rule, "something else", fix))
 
 
-def uploaded_paths(value: Any, field: str) -> Sequence[Path]:
+def uploaded_paths(value: object, field: str) -> Sequence[Path]:
     """Resolve none, one or several uploads to files.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import spaces
 
@@ -43,6 +43,9 @@ PREVIEW_START_S = 10
 
 _log = logging.getLogger(__name__)
 
+_Params = ParamSpec("_Params")
+_Event = TypeVar("_Event")
+
 
 def on_zero_gpu() -> bool:
     """Whether this Space runs on ZeroGPU."""
@@ -50,8 +53,8 @@ def on_zero_gpu() -> bool:
 
 
 def lend(
-    engine: Callable[..., Generator[Any, None, None]], *, duration: int | Callable[..., int]
-) -> Callable[..., Any]:
+    engine: Callable[_Params, Generator[_Event, None, None]], *, duration: int | Callable[..., int]
+) -> Callable[_Params, Generator[_Event, None, None]]:
     """Wrap a generator function to run where the device is.
 
     Args:
@@ -64,16 +67,16 @@ def lend(
     if not on_zero_gpu():
         return engine
 
-    def in_worker(*args: Any) -> Generator[Any, None, None]:
+    def in_worker(*args: _Params.args, **kwargs: _Params.kwargs) -> Generator[_Event, None, None]:
         # What a worker raises arrives as the name of its class, but for errors of Gradio's.
         with faults_in_words():
-            yield from engine(*args)
+            yield from engine(*args, **kwargs)
 
     lent = spaces.GPU(duration=duration, size=SIZE)(in_worker)
 
-    def borrowing(*args: Any) -> Generator[Any, None, None]:
-        with lending_in_words(duration(*args) if callable(duration) else duration):
-            yield from lent(*args)
+    def borrowing(*args: _Params.args, **kwargs: _Params.kwargs) -> Generator[_Event, None, None]:
+        with lending_in_words(duration(*args, **kwargs) if callable(duration) else duration):
+            yield from lent(*args, **kwargs)
 
     return borrowing
 
@@ -89,7 +92,7 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     if not settings().checkpoint_dir:  # a run must stand somewhere between two turns
         os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
 
-    def duration(turn: Turn, *_: Any, **__: Any) -> int:
+    def duration(turn: Turn, *_: object, **__: object) -> int:
         return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + TURN_MARGIN_S)
 
     def seconds(request: GenerationRequest) -> float:
@@ -180,7 +183,7 @@ def preload(base_model: str) -> None:
 
     try:
         fields = complete({"base_model": base_model})
-        default_store().load(fields["base_model"], fields["motion_module"])
+        default_store().load(str(fields["base_model"]), str(fields["motion_module"]))
     except Exception as err:  # whatever it is, a page with other models is more than none
         STATE.trouble = str(to_user_error(err))
         _log.exception("The base model could not be loaded ahead.")

@@ -3,13 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from pipelines.plan.request_fields.units import ControlUnit
 from studio.engine import run_folder
 from studio.examples import Example, examples_of
 from studio.modes import Mode
@@ -19,6 +17,7 @@ from ui.inputs.vid2vid import source_at_hand
 from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
 from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.updates import Update, UpdatesById
 from ui.tabs import ModeTabs
 from ui.words.speech import word
 
@@ -79,10 +78,10 @@ def _touched(mode: Mode) -> list[str]:
     return [*_SHARED, "strength", *source, *units]
 
 
-def _filler(mode: Mode) -> Callable[..., Iterator[list[Any]]]:
+def _filler(mode: Mode) -> Callable[..., Iterator[list[Update]]]:
     examples, touched = examples_of(mode), _touched(mode)
 
-    def fill(base_model: str, event: gr.SelectData) -> Iterator[list[Any]]:
+    def fill(base_model: str, event: gr.SelectData) -> Iterator[list[Update]]:
         with run_folder() as folder:  # from where gradio copies the files: it serves none of the app's own
             values = _values(examples[int(event.index)], base_model, folder)
             unselected = gr.update(selected_index=None)  # else a second click would be none
@@ -91,8 +90,8 @@ def _filler(mode: Mode) -> Callable[..., Iterator[list[Any]]]:
     return fill
 
 
-def _values(example: Example, base_model: str, folder: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def _values(example: Example, base_model: str, folder: Path) -> UpdatesById:
+    values: UpdatesById = {
         name: shown_value(name, value) for name, value in example.fields.items() if name != "controls"
     }
     values |= {name: shutil.copy(path, folder) for name, path in example.files.items()}
@@ -101,8 +100,7 @@ def _values(example: Example, base_model: str, folder: Path) -> dict[str, Any]:
     values[RESTORED_HASHES] = ""
     if example.mode is Mode.VID2VID:
         source = keep([example.files["source_video"]], field="source_video")
-        line, picture = source_at_hand({"source_video": source, "source_start": 0, "source_every": 1})
-        units_json = [ControlUnit(**unit).model_dump(mode="json") for unit in example.fields["controls"]]
-        units, _, _ = unit_values(units_json, base_model)
+        line, picture = source_at_hand(source)
+        units, _, _ = unit_values(example.fields["controls"], base_model)
         values |= units | {"source_told": line, "mask_painting": picture, "source_files": None}
     return values

@@ -29,15 +29,13 @@ def redraw_on_load(page: gr.Blocks, controls: Mapping[str, Component], outputs: 
     names = list(dict.fromkeys([*WINDOW_FIELDS, *HOLD_FIELDS, *FIELDS_OF_COST, *STEERING]))
 
     def redraw(*values: object) -> list[Update]:
-        page_values, language = PageValues.of(names, values), visitor_language()
-        estimated, fits = estimate_html(page_values, language)
+        sent, language = PageValues.of(names, values), visitor_language()
+        estimated, fits = estimate_html(sent, language)
         return [
-            model_line(catalog.find_base_model(page_values.text("base_model")), language),
-            motion_line(page_values.text("motion_module"), language),
-            windows_html(page_values.fields(WINDOW_FIELDS), language),
-            hold_html(
-                page_values.fields(HOLD_FIELDS), has_last=bool(page_values.value("last_frame")), language=language
-            ),
+            model_line(catalog.find_base_model(sent.text("base_model")), language),
+            motion_line(sent.text("motion_module"), language),
+            windows_html(sent.fields(WINDOW_FIELDS), language),
+            hold_html(sent.fields(HOLD_FIELDS), has_last=bool(sent.value("last_frame")), language=language),
             gr.update(value=estimated, visible=bool(estimated)),
             gr.update(visible=not fits),
         ]

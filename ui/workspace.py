@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
@@ -32,6 +32,7 @@ from ui.inputs.modes import request_fields
 from ui.inputs.presets import place_presets, wire_presets
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
+from ui.parts.page_values import PageValues
 from ui.parts.restored_inputs import place_restored_files
 from ui.redraw_on_load import redraw_on_load
 from ui.results.estimate_line import follow_estimate, place_estimate
@@ -47,7 +48,7 @@ from ui.words.tables import heading_key
 
 
 def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, jobs: Jobs, queue: dict[str, Any], page: gr.Blocks
+    make_clip: MakeClip, make_preview: MakePreview, jobs: Jobs, queue: Mapping[str, object], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
     """Lay out and wire the studio, inside the current Blocks.
 
@@ -128,7 +129,7 @@ class _MoreSettings(NamedTuple):
 
 
 def _place_settings(
-    place: Callable[[str], None], components: Mapping[str, Component], defaults: Mapping[str, Any]
+    place: Callable[[str], None], components: Mapping[str, Component], defaults: Mapping[str, object]
 ) -> _MoreSettings:
     for title, names in GROUPS.items():
         with gr.Accordion(word(heading_key(title)), open=False):
@@ -137,7 +138,7 @@ def _place_settings(
             if "context_length" in names:
                 windows = gr.HTML(windows_html(defaults), elem_id="windows", padding=False)
             if "base_model" in names:
-                motion_line_box = gr.Markdown(motion_line(defaults["motion_module"]), elem_id="motion_line")
+                motion_line_box = gr.Markdown(motion_line(str(defaults["motion_module"])), elem_id="motion_line")
                 picker = build_lora_picker(components["prompt"], components["base_model"])
                 refresh = gr.Button(word("button.refresh"), elem_id="refresh", size="sm")
     return _MoreSettings(windows, motion_line_box, picker, refresh)
@@ -200,19 +201,18 @@ def _wire_inputs(
     wire_image_prompt(inputs, controls["base_model"])
 
 
-def _build_requests(field_values: Mapping[str, Any]) -> list[GenerationRequest]:
-    return build_batch(request_fields(field_values), batch_count=field_values["batch_count"], most=settings().max_clips)
+def _build_requests(page: PageValues) -> list[GenerationRequest]:
+    return build_batch(request_fields(page), batch_count=page.value("batch_count"), most=settings().max_clips)
 
 
 def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: bool = False) -> Start:
     """Build the handler of Generate and Draft."""
 
-    def generate(*values: Any) -> str:
-        field_values = dict(zip(names, values, strict=True))
-        keep = keeper(field_values["visitor"])
-        relabel = partial(renumber_unit, numbers=switched_on(field_values))
-        run = clips_run(make_clip, partial(_build_requests, field_values), keep, drafts=drafts)
-        return start_job(jobs, run, relabel, {name: field_values[name] for name in ("seed", "batch_count")})
+    def generate(*values: object) -> str:
+        page = PageValues.of(names, values)
+        relabel = partial(renumber_unit, numbers=switched_on(page))
+        run = clips_run(make_clip, partial(_build_requests, page), keeper(page.value("visitor")), drafts=drafts)
+        return start_job(jobs, run, relabel, page.fields(("seed", "batch_count")))
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from api.command_line.clip_requests import build_one, clip_values, is_seed_open
 from api.command_line.clips import Job, done_seed
@@ -13,6 +12,7 @@ from api.command_line.terminal import warn
 from media.letters import decode_text
 from pipelines.plan.errors import InvalidRequestError, UserError
 from pipelines.plan.faults import Fault
+from studio.fields import FieldValues
 
 STANDARD_INPUT = "-"
 _MOST_FAULTS = 20
@@ -74,7 +74,9 @@ def _decode(data: bytes) -> str:
     return text if text and is_certain else data.decode("utf-8-sig")
 
 
-def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *, skip_done: bool = False) -> list[Job]:
+def plan_batch(
+    lines: Sequence[tuple[int, str]], defaults: Mapping[str, object], *, skip_done: bool = False
+) -> list[Job]:
     """Check all lines and build every clip's request.
 
     A line is read as if its members were options behind those of the command line: what it says takes the place of
@@ -107,14 +109,14 @@ def plan_batch(lines: Sequence[tuple[int, str]], defaults: Mapping[str, Any], *,
     return jobs
 
 
-def shared_folders(defaults: Mapping[str, Any]) -> Iterator[Path]:
+def shared_folders(output: Sequence[str]) -> Iterator[Path]:
     """Yield the folders that `-o` names; they may not exist yet."""
-    for text in defaults.get("output", ()):
+    for text in output:
         if line_pattern(text) != text and Output.parse(text).is_folder:
             yield Path(line_pattern(text)).parent
 
 
-def _members(text: str) -> dict[str, Any]:
+def _members(text: str) -> FieldValues:
     try:
         members = json.loads(text)
     except (ValueError, RecursionError) as err:
@@ -155,7 +157,7 @@ def _no_json(text: str, err: Exception) -> Fault:
     )
 
 
-def _job(line: int, members: Mapping[str, Any], defaults: Mapping[str, Any], *, skip_done: bool) -> Job:
+def _job(line: int, members: Mapping[str, object], defaults: Mapping[str, object], *, skip_done: bool) -> Job:
     options = {name: value for name, value in {**defaults, **members}.items() if value is not None}
     if isinstance(options.get("recipe"), Mapping):
         options["recipe"] = json.dumps(options["recipe"])

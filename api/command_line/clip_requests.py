@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from api.command_line.inputs import keep_inputs
 from api.recipes.infotext import is_infotext
@@ -18,6 +17,7 @@ from pipelines.plan.request import FILE_FIELDS, RANDOM_SEED, GenerationRequest
 from pipelines.plan.shown_values import shown
 from studio.batch import build_batch
 from studio.engine import build_request, encoding_of, extend_request
+from studio.fields import FieldValues
 from studio.stored_inputs import input_store
 
 _NO_MODEL = GenerationRequest.model_fields["upscaler"].default  # enlarges without one
@@ -25,7 +25,7 @@ Note = Callable[[str], None]
 """Reports what is no fault but worth knowing."""
 
 
-def clip_values(options: Mapping[str, Any], note: Note) -> dict[str, Any]:
+def clip_values(options: Mapping[str, object], note: Note) -> FieldValues:
     """Read a request's fields from options.
 
     Those of the recipe come first, then the preset's, then their own.
@@ -42,7 +42,7 @@ def clip_values(options: Mapping[str, Any], note: Note) -> dict[str, Any]:
     return values | _preset_values(preset, values | fields, note) | fields
 
 
-def build_one(values: Mapping[str, Any]) -> GenerationRequest:
+def build_one(values: Mapping[str, object]) -> GenerationRequest:
     """Build a clip's request, or its draft's if `draft` is True.
 
     Raises:
@@ -51,7 +51,7 @@ def build_one(values: Mapping[str, Any]) -> GenerationRequest:
     return _build_checked(values, lambda fields: [build_request(**fields)])[0]
 
 
-def build_several(values: Mapping[str, Any], count: str | None) -> list[GenerationRequest]:
+def build_several(values: Mapping[str, object], count: str | None) -> list[GenerationRequest]:
     """Build the requests of one or more clips, or drafts.
 
     Raises:
@@ -93,18 +93,18 @@ def _inputs_of(request: GenerationRequest) -> Iterator[tuple[str, str]]:
     yield from (("image_prompts", sha256) for unit in request.image_prompts for _, sha256 in unit.pictures)
 
 
-def is_seed_open(values: Mapping[str, Any]) -> bool:
+def is_seed_open(values: Mapping[str, object]) -> bool:
     """Whether the seed is left to be drawn."""
     return values.get("seed") in (None, "", RANDOM_SEED, str(RANDOM_SEED))
 
 
-def wants_draft(values: Mapping[str, Any]) -> bool:
+def wants_draft(values: Mapping[str, object]) -> bool:
     """Whether a draft is to be made of what the values describe."""
     return values.get("draft") is True
 
 
 def _build_checked(
-    values: Mapping[str, Any], build: Callable[[dict[str, Any]], list[GenerationRequest]]
+    values: Mapping[str, object], build: Callable[[FieldValues], list[GenerationRequest]]
 ) -> list[GenerationRequest]:
     if wants_draft(values):
         requests = [draft_of(request) for request in build({name: values[name] for name in values if name != "draft"})]
@@ -115,7 +115,7 @@ def _build_checked(
     return requests
 
 
-def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -> dict[str, Any]:
+def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -> FieldValues:
     """Read the fields of the named recipe, extended if requested."""
     if extend is None and frames is not None:
         raise InvalidRequestError(
@@ -161,13 +161,14 @@ def _recipe_values(recipe: object, extend: object, frames: object, note: Note) -
     return dict(restored.values)
 
 
-def _preset_values(preset: object, values: Mapping[str, Any], note: Note) -> dict[str, Any]:
+def _preset_values(preset: object, values: Mapping[str, object], note: Note) -> FieldValues:
     """Read the fields that a preset sets for the chosen models."""
     if preset is None:
         return {}
     models = catalog.complete({name: values[name] for name in ("base_model", "motion_module") if name in values})
-    fields = preset_values(preset, str(models["base_model"]), values.get("motion_module"))
-    tag = required_lora(fields["motion_module"]) if "motion_module" in fields else ""
+    module = values.get("motion_module")
+    fields = preset_values(preset, str(models["base_model"]), module if isinstance(module, str) else None)
+    tag = required_lora(str(fields["motion_module"])) if "motion_module" in fields else ""
     if tag:
         note(f"The preset wants {tag} in the prompt.")
     return fields

@@ -2,15 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from media.named_faults import about
 from pipelines.plan.errors import InvalidRequestError, UserError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import FILE_FIELDS
+from studio.fields import FieldValues
 from studio.stored_inputs import keep_local, keep_local_source
 
 _UNITS = {"controls": "control", "image_prompts": "image_prompt"}
@@ -20,7 +20,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _MOST_OF_PATH, _MOST_OF_UNIT = 300, 80  # letters shown
 
 
-def keep_inputs(options: Mapping[str, Any]) -> dict[str, Any]:
+def keep_inputs(options: Mapping[str, object]) -> FieldValues:
     """Replace files by hashes, and unit texts by units.
 
     Args:
@@ -54,13 +54,13 @@ def _store_file(value: object, field: str) -> str:
     if _SHA256.fullmatch(value):
         return value
     path = _existing(value, field)
-    return _store_once(keep_local, path, _changed_ns(path), field)
+    return _store_once(path, _changed_ns(path), field)
 
 
 def _store_source(value: str) -> tuple[str, str]:
     """Store a source clip; return its hash and its masks'."""
     path = _existing(value, "source_video")
-    return _store_once(keep_local_source, path, _changed_ns(path), "source_video")
+    return _store_source_once(path, _changed_ns(path))
 
 
 def _existing(value: str, field: str) -> Path:
@@ -90,9 +90,15 @@ def _changed_ns(path: Path) -> int:
 
 
 @cache
-def _store_once(keep: Callable[..., Any], path: Path, _changed_ns: int, field: str) -> Any:
+def _store_once(path: Path, _changed_ns: int, field: str) -> str:
     """Store once, however many lines of a batch name it."""
-    return keep(path, field=field)
+    return keep_local(path, field=field)
+
+
+@cache
+def _store_source_once(path: Path, _changed_ns: int) -> tuple[str, str]:
+    """Store a source and its masks once, too."""
+    return keep_local_source(path, field="source_video")
 
 
 def _unit(value: object, label: str, field: str) -> object:
@@ -110,8 +116,8 @@ def _unit(value: object, label: str, field: str) -> object:
     return unit
 
 
-def _control(text: str, label: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _control(text: str, label: str) -> FieldValues:
+    values: FieldValues = {}
     options = {}
     for name, value in _pairs(text, label):
         if name.startswith("options."):
@@ -123,7 +129,7 @@ def _control(text: str, label: str) -> dict[str, Any]:
     return values | ({"options": options} if options else {})
 
 
-def _image_prompt(text: str, label: str) -> dict[str, Any]:
+def _image_prompt(text: str, label: str) -> FieldValues:
     pairs = _pairs(text, label)
     pictures = [(name, value) for name, value in pairs if name.isdigit()]
     return {name: value for name, value in pairs if not name.isdigit()} | {"pictures": pictures}

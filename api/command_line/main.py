@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from api.command_line.batch_file import plan_batch, read_batch, shared_folders
 from api.command_line.clip_requests import (
@@ -31,6 +30,7 @@ from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import CHECKPOINT_DIR, settings
 from studio.control_preview import MakePreview, preview_clip
 from studio.engine import MakeClip, make_clip
+from studio.fields import FieldValues
 from studio.grid import GridPlan, parse_axis, plan_grid
 
 
@@ -116,9 +116,10 @@ def _run_grid(command: Command, engine: MakeClip, results: Results) -> int:
 
 def _run_batch(command: Command, engine: MakeClip, results: Results) -> int:
     lines = read_batch(str(command.batch))
-    defaults = {"output": [f"{LINE}.mp4"], **command.clip} if command.estimate else command.clip
+    output = command.output or ([f"{LINE}.mp4"] if command.estimate else [])
+    defaults = {**command.clip, "output": output} if output else command.clip
     with ExitStack() as folders:
-        for folder in shared_folders(defaults):
+        for folder in shared_folders(output):
             folders.enter_context(ensure_folder(folder))
         jobs = plan_batch(lines, defaults, skip_done=command.skip_done)
         if command.estimate:
@@ -160,8 +161,7 @@ def _report_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], 
 
 def _outputs(command: Command) -> list[Output]:
     """Read where files go; optional only where none is made."""
-    names = command.clip.get("output", ())
-    if not names and not command.estimate:
+    if not command.output and not command.estimate:
         raise InvalidRequestError(
             Fault(
                 code="output.missing",
@@ -171,18 +171,18 @@ def _outputs(command: Command) -> list[Output]:
                 fix="Write -o clip.mp4, or see --help",
             )
         )
-    outputs = [Output.parse(name) for name in names]
+    outputs = [Output.parse(name) for name in command.output]
     formats_of(outputs)
     return outputs
 
 
-def _formats(outputs: Sequence[Output]) -> dict[str, Any]:
+def _formats(outputs: Sequence[Output]) -> FieldValues:
     return {"formats": formats_of(outputs)} if outputs else {}
 
 
-def _with_seeds(command: Command) -> dict[str, Any]:
+def _with_seeds(command: Command) -> FieldValues:
     """Collect the clip's options, with `--seeds` as the seed."""
-    clip = {name: value for name, value in command.clip.items() if name != "output"}
+    clip = dict(command.clip)
     if command.seeds is None:
         return clip
     if "seed" in clip:

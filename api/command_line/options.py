@@ -1,7 +1,7 @@
 """Every option under its heading: request fields and the command line's own."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypedDict, get_args, get_origin
 
 from api.command_line.lists import LISTS
 from pipelines.plan.presets import PRESETS
@@ -11,18 +11,30 @@ from studio.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
 from studio.fields import json_default, json_type
 
 
+class ArgparseSettings(TypedDict, total=False):
+    """Further arguments of argparse's `add_argument`."""
+
+    action: str
+    choices: Sequence[str]
+    const: bool
+    dest: str
+    metavar: str
+    nargs: str
+    type: Callable[[str], object]
+
+
 class Option(NamedTuple):
     """A command-line option.
 
     Args:
         names: As they are typed.
         help: What it does; `%` as it is.
-        settings: Further arguments for argparse.
+        settings: How argparse reads it.
     """
 
     names: tuple[str, ...]
     help: str
-    settings: Mapping[str, Any] = {}
+    settings: ArgparseSettings = ArgparseSettings()
 
 
 _METAVARS = {
@@ -39,7 +51,7 @@ _METAVARS = {
 
 _DEFAULTS = {"seed": "drawn", "base_model": "demo, or Stable Diffusion 1.5 with a GPU"}
 _ALONE = {"draft": "Without a number: make a draft of the clip, small where the model can, and in few steps. "}
-_YES = {"nargs": "?", "const": True}  # the option alone
+_YES: ArgparseSettings = {"nargs": "?", "const": True}  # the option alone
 _UNITS = {
     "controls": Option(
         ("--control",),
@@ -56,7 +68,7 @@ _UNITS = {
         {"action": "append", "metavar": "UNIT", "dest": "image_prompts"},
     ),
 }
-_FLAG = {"action": "store_true"}
+_FLAG: ArgparseSettings = {"action": "store_true"}
 
 RESULTS = (
     Option(
@@ -151,7 +163,7 @@ def field_option(name: str) -> Option:
     if name in _UNITS:
         return _UNITS[name]
     kind, help_text = json_type(name), field_help(name)
-    settings: dict[str, Any] = {"metavar": _METAVARS.get(name) or _metavar(kind)}
+    settings: ArgparseSettings = {"metavar": _METAVARS.get(name) or _metavar(kind)}
     if kind is bool:
         settings |= _YES
     if kind is int:
@@ -197,10 +209,11 @@ def _whole_or_text(text: str) -> int | str:
         return text
 
 
-def _metavar(kind: Any) -> str:
+def _metavar(kind: object) -> str:
     if get_origin(kind) is Literal:
         return "CHOICE"
-    return {bool: "yes|no", int: "N", float: "X", str: "TEXT"}.get(kind, "LIST" if get_origin(kind) is list else "X")
+    names: dict[object, str] = {bool: "yes|no", int: "N", float: "X", str: "TEXT"}
+    return names.get(kind, "LIST" if get_origin(kind) is list else "X")
 
 
 def _range(name: str) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from api.command_line.help import PROGRAM, add_options, help_text
 from api.command_line.options import HELP, option_groups
@@ -27,11 +27,12 @@ class Command:
 
     Args:
         clip: What describes a clip, by name, as far as it was said: fields of the request, files as paths, and
-            `output`, `recipe`, `extend`, `frames` and `preset`.
+            `recipe`, `extend`, `frames` and `preset`.
         others: As the options of these names; False, None or empty where they were not given.
     """
 
-    clip: Mapping[str, Any] = field(default_factory=dict)
+    clip: Mapping[str, object] = field(default_factory=dict)
+    output: Sequence[str] = ()
     count: str | None = None
     seeds: str | None = None
     grid: Sequence[str] = ()

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from api.recipes.infotext_parts import Infotext
 from pipelines.plan.faults import Fault
@@ -32,7 +31,7 @@ class Program:
     """
 
     name: str
-    is_its: Callable[[Mapping[str, Any]], bool]
+    is_its: Callable[[Mapping[str, object]], bool]
     settings: Mapping[str, str] | None = None
     inside: str = ""
 
@@ -83,8 +82,8 @@ def infotext_of_foreign(document: object) -> tuple[Infotext, str] | None:
     return (Infotext(prompt, negative, {name: value for name, value in values.items() if value}), program.name)
 
 
-def _at(document: Mapping[str, Any], path: str) -> Any:
-    value: Any = document
+def _at(document: Mapping[str, object], path: str) -> object:
+    value: object = document
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
@@ -125,7 +124,7 @@ def _are_nodes(nodes: Sequence[object]) -> bool:
     return any(isinstance(node, Mapping) and "type" in node and "widgets_values" in node for node in nodes[:50])
 
 
-def _are_styles(document: Mapping[str, Any]) -> bool:
+def _are_styles(document: Mapping[str, object]) -> bool:
     """Whether an object is a program's list of prompt styles."""
     entries = document.get("", [document]) if len(document) > 1 or "" in document else list(document.values())
     return isinstance(entries, list) and any(
@@ -137,19 +136,19 @@ def _are_styles(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+def _has(*keys: str) -> Callable[[Mapping[str, object]], bool]:
     return lambda document: all(key in document for key in keys)
 
 
-def _has_any(*starts: str) -> Callable[[Mapping[str, Any]], bool]:
+def _has_any(*starts: str) -> Callable[[Mapping[str, object]], bool]:
     return lambda document: any(str(key).startswith(starts) for key in list(document)[:50])
 
 
-def _says(key: str, word: str) -> Callable[[Mapping[str, Any]], bool]:
+def _says(key: str, word: str) -> Callable[[Mapping[str, object]], bool]:
     return lambda document: word in str(document.get(key, "")).lower()
 
 
-def _any(*rules: Callable[[Mapping[str, Any]], bool]) -> Callable[[Mapping[str, Any]], bool]:
+def _any(*rules: Callable[[Mapping[str, object]], bool]) -> Callable[[Mapping[str, object]], bool]:
     return lambda document: any(rule(document) for rule in rules)
 
 

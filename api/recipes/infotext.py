@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from statistics import fmean
-from typing import Any
 
 from api.recipes.infotext_parts import MAX_CHARACTERS, Infotext, arguments_of, parse_infotext, read_dict
 from api.recipes.model_names import model_named
@@ -17,6 +16,7 @@ from api.recipes.webui_args import faults_of_args, fields_of_args
 from pipelines.plan import catalog
 from pipelines.plan.choices import HiresMethod
 from pipelines.plan.errors import UserError
+from studio.fields import FieldValues
 from studio.modes import Mode
 
 _MOST_NOTES = 12
@@ -61,7 +61,7 @@ def is_infotext(text: str) -> bool:
     return True
 
 
-def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
+def fields_of_infotext(text: str) -> tuple[FieldValues, list[str], Mode]:
     """Translate an infotext into request fields.
 
     Only fields that it names are filled in. Whether the values fit our ranges is left to the request.
@@ -75,10 +75,10 @@ def fields_of_infotext(text: str) -> tuple[dict[str, Any], list[str], Mode]:
     return fields_of_parts(parse_infotext(_unwrap(text)))
 
 
-def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
+def fields_of_parts(info: Infotext) -> tuple[FieldValues, list[str], Mode]:
     """Translate a parsed infotext; returns as `fields_of_infotext`."""
     settings = _split_schedule(info.settings)
-    fields: dict[str, Any] = {"prompt": info.prompt, "negative_prompt": info.negative_prompt}
+    fields: FieldValues = {"prompt": info.prompt, "negative_prompt": info.negative_prompt}
     notes: list[str] = []
     for key, (name, read) in _READERS.items():
         if key in settings:
@@ -96,7 +96,7 @@ def fields_of_parts(info: Infotext) -> tuple[dict[str, Any], list[str], Mode]:
         fields |= extra_fields
         notes += extra_notes
     if "base_model" not in fields and "motion_module" in fields:
-        fields |= _base_model_for(fields["motion_module"])
+        fields |= _base_model_for(str(fields["motion_module"]))
     mode = Mode.IMG2VID if "strength" in fields else Mode.TXT2VID
     if mode is Mode.IMG2VID:
         notes.append("Choose again: First frame, since the infotext does not hold it.")
@@ -126,7 +126,7 @@ def _vae(text: str) -> str | None:
     return "" if text.lower() in ("none", "automatic", "default", "default (model)") else model_named("vae", text)
 
 
-_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+_READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "Steps": ("num_inference_steps", str),
     "CFG scale": ("guidance_scale", str),
     "Seed": ("seed", str),
@@ -138,7 +138,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 _ELSEWHERE = {"Size", "Denoising strength", "Hires strength", "AnimateDiff", *_HIRES} - {"Hires steps"}
 
 
-def _size(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+def _size(settings: Mapping[str, str]) -> tuple[FieldValues, list[str]]:
     if "Size" not in settings:
         return {}, []
     size = _SIZE.fullmatch(settings["Size"])
@@ -147,18 +147,18 @@ def _size(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     first = _SIZE.fullmatch(settings.get("First pass size", ""))
     if first and int(first[1]) and int(first[2]):  # of the web UI in 2022, whose size is that of the second pass
         size = first
-    sides = {"width": int(size[1]), "height": int(size[2])}
-    plain = {side: length - length % 8 for side, length in sides.items()}
-    notes = [f"Size: {size[0]} is no multiple of 8; it becomes {plain['width']}x{plain['height']}."]
-    return plain, notes if plain != sides else []
+    sides = int(size[1]), int(size[2])
+    width, height = (length - length % 8 for length in sides)
+    notes = [f"Size: {size[0]} is no multiple of 8; it becomes {width}x{height}."]
+    return {"width": width, "height": height}, notes if (width, height) != sides else []
 
 
-def _denoising(settings: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+def _denoising(settings: Mapping[str, str]) -> tuple[FieldValues, list[str]]:
     """Read a denoising strength: second pass's if any, else the picture's."""
     strength = settings.get("Hires strength", settings.get("Denoising strength"))
     if not any(key in settings for key in _HIRES):
         return {} if strength is None else {"strength": strength}, []
-    fields: dict[str, Any] = {} if strength is None else {"hires_strength": strength}
+    fields: FieldValues = {} if strength is None else {"hires_strength": strength}
     scale, notes = _hires_scale(settings)
     if scale is not None:
         fields["hires_scale"] = scale
@@ -192,7 +192,7 @@ def _hires_scale(settings: Mapping[str, str]) -> tuple[str | float | None, list[
     return scale, []
 
 
-def _animatediff(text: str) -> tuple[dict[str, Any], list[str]]:
+def _animatediff(text: str) -> tuple[FieldValues, list[str]]:
     """Read AnimateDiff's settings; broken ones become notes."""
     args = arguments_of(text)
     faults = faults_of_args(args)
@@ -245,7 +245,7 @@ def _unwrap(text: str) -> str:
     return f"{parameters}, AnimateDiff: {json.dumps(arguments, ensure_ascii=False)}"
 
 
-def _structure_of(text: str) -> tuple[bool, dict[str, Any]]:
+def _structure_of(text: str) -> tuple[bool, FieldValues]:
     """Parse JSON or a Python dict; returns whether it is JSON."""
     try:
         document = json.loads(text)
@@ -254,7 +254,7 @@ def _structure_of(text: str) -> tuple[bool, dict[str, Any]]:
     return True, document if isinstance(document, dict) else {}
 
 
-def _infotext_in(document: Mapping[str, Any]) -> str | None:
+def _infotext_in(document: Mapping[str, object]) -> str | None:
     """Find the infotext under the web UI's and its API's keys."""
     answer = document.get("info")
     if isinstance(answer, str) and answer.lstrip()[:1] == "{":

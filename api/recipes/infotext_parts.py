@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from pipelines.plan.errors import UserError
 from pipelines.plan.faults import Fault
@@ -119,7 +118,7 @@ def parse_infotext(text: str) -> Infotext:
     return Infotext("\n".join(lines[:first]).strip(), negative.strip(), _settings(_whole_settings(lines[last:])))
 
 
-def arguments_of(text: str) -> dict[str, Any]:
+def arguments_of(text: str) -> dict[str, object]:
     """Parse sd-webui-animatediff's settings: `key: value` pairs or a dict."""
     if text.startswith("{"):
         return read_dict(text)
@@ -127,7 +126,7 @@ def arguments_of(text: str) -> dict[str, Any]:
     return {key.strip(): read_value(value.strip()) for key, colon, value in pairs if colon}
 
 
-def read_dict(text: str) -> dict[str, Any]:
+def read_dict(text: str) -> dict[str, object]:
     """Parse a dict from JSON or Python, skipping unreadable parts."""
     try:
         document = json.loads(text)
@@ -136,7 +135,7 @@ def read_dict(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> object:
     """Parse a Python or JSON value; anything else stays text."""
     constants = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in constants:

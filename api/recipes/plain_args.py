@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
 
 from pipelines.plan.prompt.letters import plain_digits
 from pipelines.plan.rates import read_rate, written_rate
@@ -31,7 +30,7 @@ _ENDS = ("latent_power", "latent_scale", "last_frame", "latent_power_last", "lat
 _FREE_INIT_2 = ("mask_path", "freeinit_enable", *_FREE_INIT)
 
 
-def plain_args(args: Mapping[str, Any]) -> dict[str, Any]:
+def plain_args(args: Mapping[str, object]) -> dict[str, object]:
     """Spell arguments as their own program does.
 
     Others are left as they are, for their rule to refuse. None, also as a word, and an empty text mean that nothing was
@@ -67,7 +66,7 @@ def is_off(value: object) -> bool:
     return not value or (isinstance(value, str) and value.strip().lower() in _NO)
 
 
-def name_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
+def name_args(args: Sequence[object]) -> Mapping[str, object] | None:
     """Name positional arguments, by the order of their version.
 
     Returns:
@@ -85,7 +84,7 @@ def name_args(args: Sequence[Any]) -> Mapping[str, Any] | None:
     return {name: value for name, value in zip_longest(order, args) if name and value is not None}
 
 
-def begins_with_model(args: Sequence[Any]) -> bool:
+def begins_with_model(args: Sequence[object]) -> bool:
     """Whether positional arguments begin with the motion module, even if None."""
     first = args[0]
     if isinstance(first, str) and first.strip().lower() not in _YES | _NO - _NOTHING:
@@ -93,7 +92,7 @@ def begins_with_model(args: Sequence[Any]) -> bool:
     return first is None and len(args) > 1
 
 
-def _order_of(args: Sequence[Any]) -> tuple[str, ...] | None:
+def _order_of(args: Sequence[object]) -> tuple[str, ...] | None:
     if begins_with_model(args):
         return _order_from_model(args)
     if len(args) > 1 and isinstance(args[1], bool):
@@ -103,7 +102,7 @@ def _order_of(args: Sequence[Any]) -> tuple[str, ...] | None:
     return "enable", "loop_number", "video_length", "fps", "model", "format", "reverse", *_ENDS  # 1.1 to 1.6
 
 
-def _order_from_model(args: Sequence[Any]) -> tuple[str, ...]:
+def _order_from_model(args: Sequence[object]) -> tuple[str, ...]:
     """List the argument order of version 1.7 and later.
 
     `reverse` was there until 1.9.4; FreeInit and masks came with 2.0.
@@ -121,11 +120,11 @@ def _is_number(value: object) -> bool:
     return isinstance(_number(value), (int, float)) and not isinstance(value, bool)
 
 
-def _same(value: Any) -> Any:
+def _same(value: object) -> object:
     return value
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """Parse a number, and make whole numbers int."""
     if isinstance(value, str) and re.fullmatch(
         r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})", text := plain_digits(value).strip()
@@ -136,7 +135,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _rate(value: Any) -> Any:
+def _rate(value: object) -> object:
     """Parse a frame rate: number, ratio such as 24000/1001, or decimal comma."""
     plain = _number(value)
     try:
@@ -145,7 +144,7 @@ def _rate(value: Any) -> Any:
         return value
 
 
-def _switch(value: Any) -> Any:
+def _switch(value: object) -> object:
     value = _number(value)
     if type(value) is int and value in (0, 1):
         return bool(value)
@@ -153,19 +152,19 @@ def _switch(value: Any) -> Any:
     return True if word in _YES else False if word in _NO else value
 
 
-def _closed_loop(value: Any) -> Any:
+def _closed_loop(value: object) -> object:
     if isinstance(value, str) and value.strip().upper() in ("N", "R-P", "R+P", "A"):
         return value.strip().upper()
     return _switch(value)
 
 
-def _interp(value: Any) -> Any:
+def _interp(value: object) -> object:
     if isinstance(value, str) and value.strip().upper() == "FILM":
         return "FILM"
     return "Off" if value in (False, 0) or (isinstance(value, str) and value.strip().lower() in _NO) else value
 
 
-def _formats(value: Any) -> Any:
+def _formats(value: object) -> object:
     names = re.split(r"[,\s\[\]'\"]+", value) if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(name is None or isinstance(name, str) for name in names):
         return value
@@ -173,7 +172,7 @@ def _formats(value: Any) -> Any:
     return plain[0] if isinstance(value, str) and len(plain) == 1 else plain
 
 
-def _reverse(value: Any) -> Any:
+def _reverse(value: object) -> object:
     ticks = re.findall(r"[^,\[\]\s][^,\[\]]*", value) if isinstance(value, str) else [] if value is False else value
     if not isinstance(ticks, (list, tuple)):
         return value
@@ -183,11 +182,11 @@ def _reverse(value: Any) -> Any:
     ]
 
 
-def _filter(value: Any) -> Any:
+def _filter(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[object], object]] = {
     **dict.fromkeys((*_WHOLE, *_NUMBERS), _number),
     **dict.fromkeys(_SWITCHES, _switch),
     "fps": _rate,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from api.recipes.foreign import infotext_of_foreign, program_of, refusal_of
 from api.recipes.infotext import fields_of_infotext, fields_of_parts, is_infotext
@@ -22,11 +22,11 @@ from pipelines.plan.prompt.dialect import foreign_notes
 from pipelines.plan.prompt.tags import read_tags
 from pipelines.plan.request import FILE_FIELDS, MADE_WITH, RANDOM_SEED, GenerationRequest, field_label
 from pipelines.plan.request_fields.clip import MAX_PROMPT_CHARACTERS
+from studio.fields import FieldValues
 from studio.modes import Mode
 from studio.stored_inputs import is_here
 
 _PROMPTS = ("prompt", "negative_prompt")
-_UNITS = {"controls": "Control unit", "image_prompts": "Image prompt"}
 _MOST_TEXTS = 100
 # Fields that other programs call so, too.
 _USED_ELSEWHERE = frozenset(
@@ -46,13 +46,15 @@ class Restored:
     """A request's values as read from a file.
 
     Args:
-        values: Every field of the request as JSON. The seed is -1 where none is named. Files are named by hash,
-            whether they are here or not.
+        request: The request, as far as it can be used.
+        values: Every field of it as JSON. The seed is -1 where none is named, and a prompt is as it was written, even
+            with keys or tags that don't fit. Files are named by hash, whether they are here or not.
         notes: What must be chosen again and what could not be used, in words. They quote the file: escape them.
         mode: What the clip was made from.
     """
 
-    values: Mapping[str, Any]
+    request: GenerationRequest
+    values: Mapping[str, object]
     notes: tuple[str, ...]
     mode: Mode
 
@@ -91,8 +93,7 @@ def restore(text: str) -> Restored:
     text = text.encode(errors="replace").decode().removeprefix("\ufeff")
     document = _json_of(text)
     if is_recipe(document):
-        values, notes = _usable(document)
-        return Restored(values, (*notes, *_foreign_notes(values)), _mode_of(values))
+        return _usable(document)
     origin_notes: tuple[str, ...] = ()
     if document is None or is_infotext(text):
         fields, notes, mode = fields_of_infotext(text)
@@ -101,11 +102,11 @@ def restore(text: str) -> Restored:
         origin_notes = (f"Read from {foreign[1]}; what else it says has no counterpart here.",)
     else:
         raise UserError(refusal_of(document, "file", "carry a recipe of this app or an infotext"))
-    values, unusable_notes = _usable(catalog.complete(fields))
-    return Restored(values, (*origin_notes, *notes, *unusable_notes, *_foreign_notes(values)), mode)
+    usable = _usable(catalog.complete(fields))
+    return replace(usable, notes=(*origin_notes, *notes, *usable.notes), mode=mode)
 
 
-def is_recipe(document: object) -> TypeGuard[dict[str, Any]]:
+def is_recipe(document: object) -> TypeGuard[FieldValues]:
     """Whether parsed JSON is a recipe of this app.
 
     Recipes bear a mark, `made_with`. One without it, as an endpoint returns it or people write it, has only fields of
@@ -138,17 +139,17 @@ def check_recipe(text: str) -> None:
         raise UserError(refusal_of(document, "recipe", "be one of this app, or an infotext"))
 
 
-def input_hashes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def input_hashes(request: GenerationRequest) -> Iterator[tuple[str, str]]:
     """Yield each input file's label and hash."""
     for name in FILE_FIELDS:
-        if values[name]:
-            yield field_label(name), values[name]
-    for number, unit in enumerate(values["controls"], start=1):
-        if unit["clip"]:
-            yield f"{_UNITS['controls']} {number}", unit["clip"]
-    for number, unit in enumerate(values["image_prompts"], start=1):
-        for frame, sha256 in unit["pictures"]:
-            yield f"{_UNITS['image_prompts']} {number}, frame {frame}", sha256
+        if sha256 := getattr(request, name):
+            yield field_label(name), sha256
+    for number, unit in enumerate(request.controls, start=1):
+        if unit.clip:
+            yield f"Control unit {number}", unit.clip
+    for number, prompt in enumerate(request.image_prompts, start=1):
+        for frame, sha256 in prompt.pictures:
+            yield f"Image prompt {number}, frame {frame}", sha256
 
 
 def _likeliest_text(path: Path) -> tuple[str, str]:
@@ -168,7 +169,7 @@ def _likeliest_text(path: Path) -> tuple[str, str]:
     return next((pair for pair in texts if _json_of(pair[0]) is not None), texts[0])
 
 
-def _json_of(text: str) -> Any:
+def _json_of(text: str) -> object:
     """Parse JSON objects and lists; None for any other text."""
     if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "["):
         return None
@@ -185,11 +186,7 @@ def _is_json(prompt: str) -> bool:
     return program_of(_json_of(prompt)) is not None
 
 
-def _foreign_notes(values: Mapping[str, Any]) -> tuple[str, ...]:
-    return foreign_notes(values["prompt"], values["negative_prompt"])
-
-
-def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _usable(fields: Mapping[str, object]) -> Restored:
     """Keep usable values, with defaults for others, and notes about those."""
     values = {name: value for name, value in fields.items() if name in GenerationRequest.model_fields}
     unknown = [name for name in fields if name not in values and name != MADE_WITH]
@@ -199,7 +196,9 @@ def _usable(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     usable = request.model_dump(mode="json") | prompts
     if str(values.get("seed", RANDOM_SEED)).strip() == str(RANDOM_SEED):
         usable["seed"] = RANDOM_SEED
-    return usable, notes + left_out + _missing(usable)
+    written = {name: prompts.get(name, getattr(request, name)) for name in _PROMPTS}
+    notes += left_out + _missing(request, written)
+    return Restored(request, usable, (*notes, *foreign_notes(*written.values())), _mode_of(request))
 
 
 def _unknown(names: list[str]) -> str:
@@ -207,7 +206,7 @@ def _unknown(names: list[str]) -> str:
     return f"Unknown to this version: {', '.join(name[:_KEY_SHOWN] for name in names[:_MOST_NAMED])}{remainder}."
 
 
-def _settle_models(values: dict[str, Any]) -> list[str]:
+def _settle_models(values: FieldValues) -> list[str]:
     """Replace models that are not here by the defaults."""
     notes = []
 
@@ -232,12 +231,12 @@ def _settle_models(values: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _model_or_default(values: Mapping[str, Any], name: str) -> str:
+def _model_or_default(values: Mapping[str, object], name: str) -> str:
     model = values.get(name)
     return model if model and isinstance(model, str) else str(GenerationRequest.model_fields[name].default)
 
 
-def _build_usable(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, str], list[str]]:
+def _build_usable(values: FieldValues) -> tuple[GenerationRequest, dict[str, str], list[str]]:
     """Build a request, dropping values that break rules, with notes.
 
     A prompt whose keys or tags don't fit is set aside, not lost.
@@ -260,7 +259,7 @@ def _build_usable(values: dict[str, Any]) -> tuple[GenerationRequest, dict[str, 
             _take_out(values, err.fault)
 
 
-def _take_out(values: dict[str, Any], fault: Fault) -> None:
+def _take_out(values: FieldValues, fault: Fault) -> None:
     """Remove the faulty field, or only the faulty one of several units."""
     units, unit = values[fault.field], fault.place[0] if fault.place else None
     if isinstance(units, list) and isinstance(unit, int) and 1 <= unit <= len(units):
@@ -269,18 +268,18 @@ def _take_out(values: dict[str, Any], fault: Fault) -> None:
         del values[fault.field]
 
 
-def _missing(values: Mapping[str, Any]) -> list[str]:
+def _missing(request: GenerationRequest, prompts: Mapping[str, str]) -> list[str]:
     """Note missing files, models of units and LoRAs."""
     notes = []
-    gone = [f"{label} ({sha256[:_DIGITS_SHOWN]}…)" for label, sha256 in input_hashes(values) if not is_here(sha256)]
+    gone = [f"{label} ({sha256[:_DIGITS_SHOWN]}…)" for label, sha256 in input_hashes(request) if not is_here(sha256)]
     if gone:
         first, num_hidden = gone[:_MOST_NAMED], len(gone) - _MOST_NAMED
         notes.append(f"Choose again: {', '.join(first)}{f' and {num_hidden:,} more' if num_hidden > 0 else ''}.")
-    for field, find in (("controls", catalog.find_controlnet), ("image_prompts", catalog.find_ip_adapter)):
-        notes += [message for unit in values[field] if (message := _fault_of(find, unit["model"]))]
-    for field in _PROMPTS:
+    for units, find in ((request.controls, catalog.find_controlnet), (request.image_prompts, catalog.find_ip_adapter)):
+        notes += [message for unit in units if (message := _fault_of(find, unit.model))]
+    for field, prompt in prompts.items():
         try:
-            names = dict.fromkeys(tag.name for tag in read_tags(values[field], field=field))
+            names = dict.fromkeys(tag.name for tag in read_tags(prompt, field=field))
         except InvalidRequestError as err:
             notes.append(str(err))
             continue
@@ -296,7 +295,7 @@ def _fault_of(find: Callable[[str], object], name: str) -> str:
     return ""
 
 
-def _mode_of(values: Mapping[str, Any]) -> Mode:
-    if values["source_video"]:
+def _mode_of(request: GenerationRequest) -> Mode:
+    if request.source_video:
         return Mode.VID2VID
-    return Mode.IMG2VID if values["first_frame"] or values["controls"] else Mode.TXT2VID
+    return Mode.IMG2VID if request.first_frame or request.controls else Mode.TXT2VID

@@ -1,8 +1,8 @@
 """Translate arguments of sd-webui-animatediff, any version, into request fields."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict, TypeGuard, cast
 
 from api.recipes.model_names import model_named
 from api.recipes.plain_args import plain_args
@@ -10,6 +10,7 @@ from api.recipes.webui_names import CLOSED_LOOPS, OLD_CLOSED_LOOPS, REVERSES
 from pipelines.plan.choices import FreeInitFilter, Interpolation, OutputFormat, Reverse
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import ENGLISH, Fault
+from studio.fields import FieldValues
 
 DEFAULT_WINDOW = 16
 """Its `batch_size` where none is given."""
@@ -17,18 +18,44 @@ DEFAULT_WINDOW = 16
 _SHOWN = 60
 _FRAME = "Frame"  # a format of its API: the frames themselves
 
+_Rule = tuple[Callable[[object], bool], str]
 
-def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
+
+class WebuiArgs(TypedDict, total=False):
+    """Checked arguments that are read by name."""
+
+    model: str
+    enable: bool
+    video_length: int
+    closed_loop: str | bool
+    batch_size: int
+    format: str | list[str]
+    interp: str
+    interp_x: float
+    reverse: list[int]
+    freeinit_enable: bool
+    freeinit_iters: int
+    video_source: object
+    video_path: str
+    mask_path: str
+    last_frame: object
+
+
+def _whole(low: int) -> _Rule:
     return lambda value: type(value) is int and value >= low, f"be a whole number of at least {low}"
 
 
-def _number(low: float = -math.inf) -> tuple[Callable[[Any], bool], str]:
+def _number(low: float = -math.inf) -> _Rule:
     rule = "be a number" if low == -math.inf else f"be a number of at least {low:g}"
-    return lambda value: type(value) in (int, float) and math.isfinite(value) and value >= low, rule
+    return lambda value: _is_number(value) and value >= low, rule
 
 
-def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+def _one_of(*choices: str) -> _Rule:
     return lambda value: isinstance(value, str) and value in choices, f"be one of {', '.join(choices)}"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_reverse(value: object) -> bool:
@@ -42,11 +69,11 @@ def _is_format(value: object) -> bool:
 
 _SWITCH = (lambda value: isinstance(value, bool), "be true or false")
 _TEXT = (lambda value: value is None or isinstance(value, str), "be text")
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_RULES: dict[str, _Rule] = {
     "model": (lambda value: isinstance(value, str), "be the name of a motion module"),
     "enable": _SWITCH,
     "video_length": _whole(0),
-    "fps": (lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0, "be a number above 0"),
+    "fps": (lambda value: _is_number(value) and value > 0, "be a number above 0"),
     "loop_number": _whole(0),
     "closed_loop": (
         lambda value: isinstance(value, bool) or (isinstance(value, str) and value in CLOSED_LOOPS),
@@ -120,23 +147,25 @@ _FILES = {
 }
 
 
-def faults_of_args(args: Mapping[str, Any]) -> dict[str, str]:
+def faults_of_args(args: Mapping[str, object]) -> dict[str, str]:
     """Describe invalid arguments by key; empty if all are valid.
 
     Example:
         >>> faults_of_args({"fps": 8, "stride": 0})
         {'stride': 'AnimateDiff stride must be a whole number of at least 1, got 0. Correct it or leave it out.'}
     """
-    return {key: ENGLISH.sentence(fault.of("AnimateDiff")) for key, fault in broken_args(args).items()}
+    return {key: ENGLISH.sentence(fault.of("AnimateDiff")) for key, fault in check_args(args)[1].items()}
 
 
-def broken_args(args: Mapping[str, Any]) -> dict[str, Fault]:
-    """Find invalid arguments, as a fault for each key."""
+def check_args(args: Mapping[str, object]) -> tuple[WebuiArgs, dict[str, Fault]]:
+    """Spell arguments plainly; returns the valid ones, and each other's fault."""
     plain = plain_args(args)
-    return {str(key): fault for key, value in plain.items() if (fault := _fault(str(key), value, args[key]))}
+    faults = {str(key): fault for key, value in plain.items() if (fault := _fault(str(key), value, args[key]))}
+    # `_RULES` has seen that each value is of its kind.
+    return cast(WebuiArgs, {key: value for key, value in plain.items() if str(key) not in faults}), faults
 
 
-def fields_of_args(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def fields_of_args(args: Mapping[str, object]) -> tuple[FieldValues, list[str]]:
     """Translate arguments into request fields.
 
     Only those that are given are filled in. Whether the values fit our own ranges is left to the request.
@@ -155,28 +184,29 @@ def fields_of_args(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         >>> fields["num_frames"], fields["context_length"], fields["interpolation_frames"], fields["keep_duration"]
         (16, 8, 10, False)
     """
-    for fault in broken_args(args).values():
+    checked, faults = check_args(args)
+    for fault in faults.values():
         raise InvalidRequestError(fault.of("AnimateDiff"))
-    args = plain_args(args)
-    fields = {ours: args[theirs] for theirs, ours in _SAME.items() if theirs in args}
+    fields: FieldValues = {_SAME[key]: value for key, value in checked.items() if key in _SAME}
     notes: list[str] = []
-    length = _num_frames(args)
+    length = _num_frames(checked)
     if length:
         fields["num_frames"] = length
-    if "closed_loop" in args:
-        value = args["closed_loop"]
+    if "closed_loop" in checked:
+        value = checked["closed_loop"]
         fields["closed_loop"] = OLD_CLOSED_LOOPS[value] if isinstance(value, bool) else CLOSED_LOOPS[value]
-    if "reverse" in args:
-        fields["reverse"] = REVERSES.get(frozenset(args["reverse"]), Reverse.OFF)
-    if "freeinit_enable" in args:
-        fields |= _free_init(args)
-    if "interp" in args:
-        fields |= _interpolation(args, fields.get("reverse", Reverse.OFF), length or DEFAULT_WINDOW)
+    reverse = REVERSES.get(frozenset(checked.get("reverse", ())), Reverse.OFF)
+    if "reverse" in checked:
+        fields["reverse"] = reverse
+    if "freeinit_enable" in checked:
+        fields |= _free_init(checked)
+    if "interp" in checked:
+        fields |= _interpolation(checked, reverse, length or DEFAULT_WINDOW)
     for read in (_formats, _motion_module):
-        extra_fields, extra_notes = read(args)
+        extra_fields, extra_notes = read(checked)
         fields |= extra_fields
         notes += extra_notes
-    return fields, notes + _without_counterpart(args)
+    return fields, notes + _without_counterpart(checked)
 
 
 def key_of_field(field: str) -> str | None:
@@ -200,22 +230,21 @@ def _fault(key: str, value: object, original: object) -> Fault | None:
     return Fault("webui.argument", key, rule, original, "Correct it or leave it out")
 
 
-def _num_frames(args: Mapping[str, Any]) -> int:
+def _num_frames(args: WebuiArgs) -> int:
     """Read the clip's length; 0 if open or the source clip's."""
     if "video_length" not in args or args["video_length"]:
         return args.get("video_length", 0)
     return 0 if args.get("video_source") or args.get("video_path") else args.get("batch_size", DEFAULT_WINDOW)
 
 
-def _free_init(args: Mapping[str, Any]) -> dict[str, Any]:
+def _free_init(args: WebuiArgs) -> FieldValues:
     if not args["freeinit_enable"]:
         return {"free_init_iterations": 0}
-    return {"free_init_iterations": args.get("freeinit_iters", 3)} | {
-        ours: args[theirs] for theirs, ours in _FREE_INIT.items() if theirs in args
-    }
+    fields: FieldValues = {_FREE_INIT[key]: value for key, value in args.items() if key in _FREE_INIT}
+    return fields | {"free_init_iterations": args.get("freeinit_iters", 3)}
 
 
-def _interpolation(args: Mapping[str, Any], reverse: Reverse, length: int) -> dict[str, Any]:
+def _interpolation(args: WebuiArgs, reverse: Reverse, length: int) -> FieldValues:
     """Read frames in between from the frame multiple; the clip slows down."""
     if args["interp"] == "Off":
         return {"interpolation": Interpolation.OFF}
@@ -228,7 +257,7 @@ def _interpolation(args: Mapping[str, Any], reverse: Reverse, length: int) -> di
     return {"interpolation": Interpolation.FILM, "keep_duration": False, "interpolation_frames": between}
 
 
-def _formats(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _formats(args: WebuiArgs) -> tuple[FieldValues, list[str]]:
     if "format" not in args:
         return {}, []
     names = _listed(args["format"])
@@ -237,7 +266,7 @@ def _formats(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return ({"formats": formats} if formats else {}), notes
 
 
-def _motion_module(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _motion_module(args: WebuiArgs) -> tuple[FieldValues, list[str]]:
     if "model" not in args:
         return {}, []
     module = model_named("motion_module", args["model"])
@@ -246,7 +275,7 @@ def _motion_module(args: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return {}, [f"Motion module: '{args['model'][:_SHOWN]}' is not in the list. Choose one."]
 
 
-def _without_counterpart(args: Mapping[str, Any]) -> list[str]:
+def _without_counterpart(args: WebuiArgs) -> list[str]:
     notes = []
     files = dict.fromkeys(_FILES[key] for key in _FILES if args.get(key))
     if files:
@@ -256,5 +285,5 @@ def _without_counterpart(args: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: str | Sequence[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)

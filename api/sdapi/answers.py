@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,7 +52,7 @@ def collect(request: GenerationRequest, clip: Clip) -> EncodedClip:
     return EncodedClip(request, videos, frames, clip.recipe, clip.warnings)
 
 
-def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[EncodedClip]) -> dict[str, Any]:
+def answer(call: Call, body: Mapping[str, object], outcome: Outcome[EncodedClip]) -> dict[str, object]:
     """Build a call's answer: `images`, `parameters`, `info` as JSON text.
 
     The videos of every clip come first, then the frames of the last one; without AnimateDiff a picture for each seed.
@@ -64,12 +63,13 @@ def answer(call: Call, body: Mapping[str, Any], outcome: Outcome[EncodedClip]) -
         images += [frame for clip in (clips[-1:] if call.is_clip else clips) for frame in clip.frames]
     return {
         "images": images if body.get("send_images", True) else [],
-        "parameters": _without_pictures(body) | {"init_images": None, "mask": None},
+        "parameters": {key: _without_pictures(value) for key, value in body.items()}
+        | {"init_images": None, "mask": None},
         "info": json.dumps(_info(call, outcome), ensure_ascii=False),
     }
 
 
-def progress_of(call: OpenCall | None, count: int, *, with_picture: bool) -> dict[str, Any]:
+def progress_of(call: OpenCall | None, count: int, *, with_picture: bool) -> dict[str, object]:
     """Build the answer about a call's progress; zeros without one."""
     progress = call.progress if call else None
     preview = call.preview if call and with_picture else None
@@ -187,7 +187,7 @@ def _times(request: GenerationRequest) -> float:
     return whole if round((frames * whole - frames) / max(1, frames - 1)) == between else times
 
 
-def _info(call: Call, outcome: Outcome[EncodedClip]) -> dict[str, Any]:
+def _info(call: Call, outcome: Outcome[EncodedClip]) -> dict[str, object]:
     requests = [clip.request for clip in outcome.results] or call.requests[:1]
     first = requests[0]
     return {
@@ -245,7 +245,7 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 
-def _without_pictures(value: Any) -> Any:
+def _without_pictures(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_pictures(entry) for key, entry in value.items()}
     if isinstance(value, list):

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any
 
 from api.recipes.model_names import model_named
 from api.recipes.plain_args import is_nothing, is_off
@@ -67,11 +66,11 @@ class Units:
     """
 
     place: Place
-    controls: list[dict[str, Any]] = dataclass_field(default_factory=list)
-    image_prompts: list[dict[str, Any]] = dataclass_field(default_factory=list)
+    controls: list[dict[str, object]] = dataclass_field(default_factory=list)
+    image_prompts: list[dict[str, object]] = dataclass_field(default_factory=list)
     numbers: dict[str, list[int]] = dataclass_field(default_factory=lambda: {"controls": [], "image_prompts": []})
 
-    def by_field(self) -> dict[str, list[dict[str, Any]]]:
+    def by_field(self) -> dict[str, list[dict[str, object]]]:
         """The units as fields of a request."""
         return {"controls": self.controls, "image_prompts": self.image_prompts}
 
@@ -79,12 +78,12 @@ class Units:
         """Places of the units in the body, by field."""
         return {field: [(*self.place, number) for number in numbers] for field, numbers in self.numbers.items()}
 
-    def without_picture(self) -> list[dict[str, Any]]:
+    def without_picture(self) -> list[dict[str, object]]:
         """Control units that still need something to follow."""
         return [unit for unit in self.controls if "clip" not in unit]
 
 
-def units_of(args: list[Any], place: Place, *, width: int | None, height: int | None) -> tuple[Units, list[str]]:
+def units_of(args: list[object], place: Place, *, width: int | None, height: int | None) -> tuple[Units, list[str]]:
     """Translate the enabled units; others are not looked at.
 
     Args:
@@ -127,7 +126,7 @@ def units_of(args: list[Any], place: Place, *, width: int | None, height: int | 
     return units, notes
 
 
-def _split_units(args: list[Any]) -> list[Any]:
+def _split_units(args: list[object]) -> list[object]:
     """Name the units' keys where they came by position."""
     if not args or not isinstance(args[0], bool):
         return args
@@ -143,11 +142,11 @@ def _is_even(weights: object) -> bool:
     return isinstance(weights, list) and all(weight == 1 for weight in weights)
 
 
-def _is_ip_adapter(raw: Mapping[str, Any]) -> bool:
+def _is_ip_adapter(raw: Mapping[str, object]) -> bool:
     return any(_IP_ADAPTER.search(str(raw.get(key, ""))) for key in ("module", "model"))
 
 
-def _image_prompt(raw: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _image_prompt(raw: Mapping[str, object], place: Place) -> dict[str, object]:
     """Translate an IP-Adapter unit; the model implies its preprocessor."""
     model = model_named("ip_adapter", str(raw.get("model", "")))
     if not model:
@@ -160,10 +159,10 @@ def _image_prompt(raw: Mapping[str, Any], place: Place) -> dict[str, Any]:
     return {"model": model, "pictures": [(0, picture)], **_weights(raw, place)}
 
 
-def _unit(raw: Mapping[str, Any], place: Place, shorter_side: int | None) -> dict[str, Any]:
+def _unit(raw: Mapping[str, object], place: Place, shorter_side: int | None) -> dict[str, object]:
     if raw.get("mask"):
         raise refuse((*place, "mask"), "be empty", "a picture", fix="Use img2img with a mask.")
-    unit: dict[str, Any] = {"model": _model(raw, place), "guess_mode": _guess_mode(raw, place)}
+    unit: dict[str, object] = {"model": _model(raw, place), "guess_mode": _guess_mode(raw, place)}
     unit["preprocessor"], unit["options"] = _preprocessor(raw, place, shorter_side)
     fit = str(raw.get("resize_mode", 1)).strip().lower().removeprefix("resizemode.").removesuffix(".0")
     if fit not in CONTROL_FITS:
@@ -175,11 +174,11 @@ def _unit(raw: Mapping[str, Any], place: Place, shorter_side: int | None) -> dic
     return unit
 
 
-def _weights(raw: Mapping[str, Any], place: Place) -> dict[str, float]:
+def _weights(raw: Mapping[str, object], place: Place) -> dict[str, float]:
     return {ours: _number(raw[theirs], (*place, theirs)) for theirs, ours in NUMBERS_OF_UNIT.items() if theirs in raw}
 
 
-def _model(raw: Mapping[str, Any], place: Place) -> str:
+def _model(raw: Mapping[str, object], place: Place) -> str:
     name = raw.get("model")
     model_id = model_named("controlnet", name) if isinstance(name, str) else None
     if not model_id:
@@ -188,7 +187,7 @@ def _model(raw: Mapping[str, Any], place: Place) -> str:
     return model_id
 
 
-def _guess_mode(raw: Mapping[str, Any], place: Place) -> bool:
+def _guess_mode(raw: Mapping[str, object], place: Place) -> bool:
     guesses = not is_off(raw.get("guess_mode"))
     mode = str(raw.get("control_mode", 2 if guesses else 0)).strip().lower().removesuffix(".0")
     if mode not in _BALANCED | _CONTROL_FIRST:
@@ -198,7 +197,7 @@ def _guess_mode(raw: Mapping[str, Any], place: Place) -> bool:
     return mode in _CONTROL_FIRST
 
 
-def _preprocessor(raw: Mapping[str, Any], place: Place, shorter_side: int | None) -> tuple[str, dict[str, float]]:
+def _preprocessor(raw: Mapping[str, object], place: Place, shorter_side: int | None) -> tuple[str, dict[str, float]]:
     """Translate a preprocessor; options out of range mean its defaults."""
     name = str(raw.get("module", "none")).lower().split(" (")[0].strip()
     if name not in CONTROL_MODULES:
@@ -218,7 +217,7 @@ def _preprocessor(raw: Mapping[str, Any], place: Place, shorter_side: int | None
     return ours, fitting | fixed_options
 
 
-def _picture(raw: Mapping[str, Any], place: Place) -> str:
+def _picture(raw: Mapping[str, object], place: Place) -> str:
     """Store a unit's picture; returns its hash or an empty text.
 
     Older versions sent a mask beside it: the first of a pair or a list counts.

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from pydantic_core import ErrorDetails
 
 from api.recipes.webui_args import key_of_field
 from pipelines.plan.errors import InvalidRequestError, UserError
@@ -36,6 +38,15 @@ _KEYS = {
 }
 _SETTINGS = {"base_model", "vae", "clip_skip"}
 _OWN = {"prompt", "negative_prompt", "seed", "width", "height", "mask"}
+
+
+class Detail(TypedDict):
+    """One of the errors that FastAPI answers in `detail`."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+    ctx: NotRequired[dict[str, object]]
 
 
 class KeyFaultError(InvalidRequestError):
@@ -144,13 +155,13 @@ class _UnitWords(CallersWords):
         return " ".join(self.name(str(part)) for part in place[1:]) if place else "units"
 
 
-def detail_of(err: UserError) -> dict[str, Any]:
+def detail_of(err: UserError) -> Detail:
     """Build FastAPI's error object: place, text, kind."""
     fault = in_callers_words(err) if isinstance(err, InvalidRequestError) else None
     return _detail(fault.place, str(fault), fault.fault) if fault else _detail((), str(err), err.fault)
 
 
-def details_of_body(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def details_of_body(errors: Sequence[ErrorDetails]) -> list[Detail]:
     """Describe FastAPI's validation errors without their values, which may be large."""
     return [_of_body(error) for error in errors]
 
@@ -189,7 +200,7 @@ _UNIT_KEYS = {ours: theirs for theirs, ours in NUMBERS_OF_UNIT.items()} | {
 }
 
 
-def _of_body(error: Mapping[str, Any]) -> dict[str, Any]:
+def _of_body(error: ErrorDetails) -> Detail:
     place = tuple(error["loc"][1:])
     if error["type"] == "extra_forbidden" and place[:1] == ("alwayson_scripts",):
         return _detail(place, f"{name_of(place)} must stand in args, got it beside them. Send args with one object.")
@@ -228,10 +239,10 @@ _RULES = {
 """What the checks of a body ask for, by pydantic's names of them."""
 
 
-def _detail(place: Place, text: str, fault: Fault | None = None) -> dict[str, Any]:
-    detail = {"loc": ["body", *place], "msg": text, "type": "value_error"}
+def _detail(place: Place, text: str, fault: Fault | None = None) -> Detail:
+    detail: Detail = {"loc": ["body", *place], "msg": text, "type": "value_error"}
     if fault is None:
         return detail
     plain = fault.limit is None or isinstance(fault.limit, (int, str, list))
     limit = fault.limit if plain else abbreviate(fault.limit)
-    return detail | {"ctx": {"code": fault.code, "got": abbreviate(fault.got), "limit": limit}}
+    return {**detail, "ctx": {"code": fault.code, "got": abbreviate(fault.got), "limit": limit}}

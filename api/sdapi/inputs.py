@@ -1,28 +1,28 @@
 """Pictures and clips of a body, as inputs and control clips."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from api.recipes.plain_args import is_off
+from api.recipes.webui_args import WebuiArgs
 from api.recipes.webui_names import CONTROL_FITS, LATENT_FIT
 from api.sdapi.controlnet import Units
 from api.sdapi.faults import refuse
 from api.sdapi.files import keep_path, keep_picture, keep_source_path
 from api.sdapi.models import Img2Img, Txt2Img
 from pipelines.plan.faults import Place
+from pipelines.plan.image_fit import ImageFit
+from studio.fields import FieldValues
 from studio.request_inputs import source_facts
 
 FILES = frozenset({"video_source", "video_path", "mask_path", "last_frame"})
 """AnimateDiff's arguments that name files."""
 
 _PICTURE_STRENGTH = 0.75  # the host's own, where none is given
-_AS_THE_SEED: dict[str, Any] = {"exact_ends": False, "noise_floor": 0.0}  # its pictures only shine through the noise
+_AS_THE_SEED: FieldValues = {"exact_ends": False, "noise_floor": 0.0}  # its pictures only shine through the noise
 _ORIGINAL = "1"  # of the host's ways to fill what a mask shows
 
 
 def inputs_of(
-    body: Txt2Img | Img2Img, args: Mapping[str, Any] | None, place: Place, units: Units
-) -> tuple[dict[str, Any], list[str]]:
+    body: Txt2Img | Img2Img, args: WebuiArgs | None, place: Place, units: Units
+) -> tuple[FieldValues, list[str]]:
     """Read the fields about pictures and clips.
 
     Units without a picture of their own get what they are to follow.
@@ -39,7 +39,7 @@ def inputs_of(
     """
     video, masks = _video(args or {}, place)
     has_picture = isinstance(body, Img2Img) and bool(body.init_images)
-    fields: dict[str, Any] = {}
+    fields: FieldValues = {}
     notes: list[str] = []
     if video:
         fields, notes = _length(args or {}, video, is_fixed=has_picture)
@@ -53,7 +53,7 @@ def inputs_of(
     return fields | _mask_and_end(args or {}, place), notes
 
 
-def _length(args: Mapping[str, Any], video: str, *, is_fixed: bool) -> tuple[dict[str, Any], list[str]]:
+def _length(args: WebuiArgs, video: str, *, is_fixed: bool) -> tuple[FieldValues, list[str]]:
     """Read the clip's length, at most that of the video."""
     requested = args.get("video_length") or 0
     if not requested:
@@ -65,11 +65,11 @@ def _length(args: Mapping[str, Any], video: str, *, is_fixed: bool) -> tuple[dic
 
 
 def _from_pictures(
-    body: Img2Img, args: Mapping[str, Any] | None, place: Place, video: str, units: Units
-) -> tuple[dict[str, Any], list[str]]:
+    body: Img2Img, args: WebuiArgs | None, place: Place, video: str, units: Units
+) -> tuple[FieldValues, list[str]]:
     strength = _PICTURE_STRENGTH if body.denoising_strength is None else body.denoising_strength
     fit, notes = _fit(body.resize_mode)
-    fields: dict[str, Any] = {"strength": strength, "image_fit": fit}
+    fields: FieldValues = {"strength": strength, "image_fit": fit}
     fields |= _mask_and_end(args or {}, place)
     if body.mask:
         fields["mask"] = keep_picture(body.mask, ("mask",))
@@ -100,8 +100,8 @@ def _from_pictures(
     return fields, notes
 
 
-def _about_mask(body: Img2Img) -> tuple[dict[str, Any], list[str]]:
-    fields: dict[str, Any] = {}
+def _about_mask(body: Img2Img) -> tuple[FieldValues, list[str]]:
+    fields: FieldValues = {}
     blurs = [blur for blur in (body.mask_blur, body.mask_blur_x, body.mask_blur_y) if blur is not None]
     if blurs:
         fields["mask_feather"] = blurs[0]
@@ -113,7 +113,7 @@ def _about_mask(body: Img2Img) -> tuple[dict[str, Any], list[str]]:
     return fields, notes
 
 
-def _fit(mode: object) -> tuple[Any, list[str]]:
+def _fit(mode: object) -> tuple[ImageFit, list[str]]:
     name = str(mode).strip().lower().removesuffix(".0")
     if name not in CONTROL_FITS:
         raise refuse(("resize_mode",), "be 0, 1, 2 or 3", mode, fix="Choose one.")
@@ -121,8 +121,8 @@ def _fit(mode: object) -> tuple[Any, list[str]]:
     return CONTROL_FITS[name], notes
 
 
-def _mask_and_end(args: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    fields = {}
+def _mask_and_end(args: WebuiArgs, place: Place) -> FieldValues:
+    fields: FieldValues = {}
     if args.get("mask_path"):
         fields["mask"] = keep_path(args["mask_path"], (*place, "mask_path"))
     if args.get("last_frame"):
@@ -130,9 +130,9 @@ def _mask_and_end(args: Mapping[str, Any], place: Place) -> dict[str, Any]:
     return fields
 
 
-def _video(args: Mapping[str, Any], place: Place) -> tuple[str, str]:
+def _video(args: WebuiArgs, place: Place) -> tuple[str, str]:
     """Store the video; returns its hash and that of its masks."""
-    keys = [key for key in ("video_path", "video_source") if args.get(key)]
-    if len(keys) > 1:
+    videos = [(key, value) for key in ("video_path", "video_source") if (value := args.get(key))]
+    if len(videos) > 1:
         raise refuse((*place, "video_source"), "be empty beside a video_path", "both", fix="Leave one out.")
-    return keep_source_path(args[keys[0]], (*place, keys[0])) if keys else ("", "")
+    return keep_source_path(videos[0][1], (*place, videos[0][0])) if videos else ("", "")

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from api.recipes.model_names import model_named
 from api.recipes.plain_args import is_nothing
 from api.recipes.sampler_names import SAMPLER_NAMES, SCHEDULES, sampler_named, schedule_named
-from api.recipes.webui_args import fields_of_args
+from api.recipes.webui_args import WebuiArgs, fields_of_args
 from api.sdapi.controlnet import units_of
 from api.sdapi.faults import in_callers_words, refuse
 from api.sdapi.inputs import FILES, inputs_of
@@ -25,6 +24,7 @@ from pipelines.plan.request import GenerationRequest, field_bounds
 from pipelines.plan.request_fields.clip import MAX_SIDE
 from pipelines.plan.settings import MAX_CLIPS
 from studio.batch import build_batch
+from studio.fields import FieldValues
 
 RETURNED = (OutputFormat.GIF, OutputFormat.MP4, OutputFormat.WEBP, OutputFormat.WEBM, OutputFormat.APNG)
 """The formats whose files are answered, in this order."""
@@ -92,11 +92,11 @@ def read_call(body: Txt2Img | Img2Img, *, base_model: str | None = None) -> Call
     """
     scripts = read_scripts(body)
     args = scripts.animatediff
-    values = _plain(body) | _settings(body.override_settings or {})
+    sides, notes = _sides(body)
+    values = _plain(body) | _settings(body.override_settings or {}) | sides
     values.setdefault("base_model", base_model)
-    notes = _rounded(values)
     units, extra_notes = units_of(
-        scripts.units, scripts.units_place, width=values.get("width"), height=values.get("height")
+        scripts.units, scripts.units_place, width=sides.get("width"), height=sides.get("height")
     )
     notes += extra_notes
     with_frames = True
@@ -152,15 +152,13 @@ def base_model_named(name: object, place: Place) -> str:
     return model_id
 
 
-def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
-    fields = {
+def _plain(body: Txt2Img | Img2Img) -> FieldValues:
+    fields: FieldValues = {
         "prompt": body.prompt,
         "negative_prompt": body.negative_prompt or "",
         "seed": body.seed,
         "num_inference_steps": body.steps,
         "guidance_scale": body.cfg_scale,
-        "width": body.width,
-        "height": body.height,
     }
     sampler = body.sampler_name or body.sampler_index
     if sampler and schedule_named(sampler) != "":  # "Automatic" and its like leave it open
@@ -175,15 +173,17 @@ def _plain(body: Txt2Img | Img2Img) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _rounded(values: dict[str, Any]) -> list[str]:
+def _sides(body: Txt2Img | Img2Img) -> tuple[dict[str, int], list[str]]:
     """Round both sides down to multiples of 8, as the host does."""
-    notes = []
-    for side in ("width", "height"):
-        size = values.get(side)
-        if isinstance(size, int) and size % 8 and MIN_SIDE <= size - size % 8 <= MAX_SIDE:
-            values[side] = size - size % 8
-            notes.append(f"{side} {size} is no multiple of 8; the picture has {values[side]}, as the web UI makes it.")
-    return notes
+    sides, notes = {}, []
+    for side, size in (("width", body.width), ("height", body.height)):
+        if size is None:
+            continue
+        sides[side] = size
+        if size % 8 and MIN_SIDE <= size - size % 8 <= MAX_SIDE:
+            sides[side] = size - size % 8
+            notes.append(f"{side} {size} is no multiple of 8; the picture has {sides[side]}, as the web UI makes it.")
+    return sides, notes
 
 
 def _schedules(body: Txt2Img | Img2Img) -> list[str]:
@@ -201,8 +201,8 @@ def _schedules(body: Txt2Img | Img2Img) -> list[str]:
     return notes
 
 
-def _settings(settings: Mapping[str, Any], at: Place = ("override_settings",)) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _settings(settings: Mapping[str, object], at: Place = ("override_settings",)) -> FieldValues:
+    fields: FieldValues = {}
     for key, value in settings.items():
         place = (*at, key)
         if key == "sd_model_checkpoint":
@@ -236,7 +236,7 @@ def _layers(value: object, place: Place) -> int:
     return int(text)
 
 
-def _formats(args: Mapping[str, Any], place: Place) -> tuple[list[OutputFormat], bool]:
+def _formats(args: WebuiArgs, place: Place) -> tuple[list[OutputFormat], bool]:
     """Read the formats to write, and whether to answer frames."""
     formats = args.get("format", OutputFormat.GIF)
     formats = [formats] if isinstance(formats, str) else formats
@@ -247,13 +247,14 @@ def _formats(args: Mapping[str, Any], place: Place) -> tuple[list[OutputFormat],
     return [*videos, *([OutputFormat.PNG] if with_frames else [])], with_frames
 
 
-def _motion(args: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], list[str]]:
+def _motion(args: WebuiArgs, place: Place) -> tuple[FieldValues, list[str]]:
     fields, notes = fields_of_args({key: value for key, value in args.items() if key not in FILES | {"format"}})
     if "model" in args and "motion_module" not in fields:
         choices = ", ".join(entry.id for entry in catalog.motion_modules())
         raise refuse((*place, "model"), "be one of the motion modules", args["model"], fix=f"Choose one of {choices}.")
     _, most = field_bounds("interpolation_frames")
-    if most and fields.get("interpolation_frames", 0) > most:
+    between = fields.get("interpolation_frames")
+    if most and isinstance(between, int) and between > most:
         raise refuse(
             (*place, "interp_x"), f"bring at most {most:g} frames between two", args["interp_x"], fix="Lower it."
         )

@@ -1,7 +1,7 @@
 """Bodies with AUTOMATIC1111's keys; those without a counterpart must be neutral."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -17,10 +17,10 @@ _NONE = {
 _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?")
 _OBJECTS = ("override_settings", "alwayson_scripts")
 _NONE_MEANS = ("hr_upscaler",)  # keys where the word "None" is a choice
-_PLACEHOLDERS: tuple[Any, ...] = ("string", ["string"])  # what the host's own documentation page fills in
+_PLACEHOLDERS: tuple[object, ...] = ("string", ["string"])  # what the host's own documentation page fills in
 
 
-def is_neutral(value: Any) -> bool:
+def is_neutral(value: object) -> bool:
     """Whether a value means none: empty, 0, "None", or such a list."""
     if isinstance(value, (list, tuple)):
         return all(is_neutral(entry) for entry in value)
@@ -28,24 +28,24 @@ def is_neutral(value: Any) -> bool:
     return not value or text in _NONE or bool(_ZERO.fullmatch(text))
 
 
-def _neutral(value: Any) -> Any:
+def _neutral(value: object) -> object:
     if not is_neutral(value):
         raise ValueError("must be left out or empty, since it has no counterpart here")
     return value
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """Normalise a number sent as text; refuse booleans."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return plain_digits(value).strip() if isinstance(value, str) else value
 
 
-def _switch(value: Any) -> Any:
+def _switch(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     entries = [value] if isinstance(value, str) else value
     return [entry for entry in entries if not is_nothing(entry)] if isinstance(entries, list) else entries
 
@@ -55,9 +55,9 @@ _Number = Annotated[float, BeforeValidator(_number)]
 _Switch = Annotated[bool, BeforeValidator(_switch)]
 _Count = Annotated[_Whole, Field(ge=1, le=MAX_CLIPS)]
 _Blur = Annotated[_Whole, Field(ge=0, le=128)]
-_Neutral = Annotated[Any, AfterValidator(_neutral)]
-_Ignored = Any  # without a meaning here, and without consequence
-_OfSecondPass = Any  # judged where there is one
+_Neutral = Annotated[object, AfterValidator(_neutral)]
+_Ignored = object  # without a meaning here, and without consequence
+_OfSecondPass = object  # judged where there is one
 
 _BODY = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
@@ -67,11 +67,11 @@ class Script(BaseModel):
 
     model_config = _BODY
 
-    args: list[Any] = []
+    args: list[object] = []
 
     @model_validator(mode="before")
     @classmethod
-    def _args_alone(cls, value: Any) -> Any:
+    def _args_alone(cls, value: object) -> object:
         """Accept bare arguments, or none at all."""
         if value is None or isinstance(value, list):
             return {"args": value or []}
@@ -98,8 +98,8 @@ class Generation(BaseModel):
     n_iter: _Count = 1
     batch_size: _Count = 1
     denoising_strength: Annotated[_Number, Field(ge=0, le=1)] | None = None
-    clip_skip: Any = None  # SD.Next's, which counts as CLIP_stop_at_last_layers does
-    override_settings: dict[str, Any] | None = None
+    clip_skip: object = None  # SD.Next's, which counts as CLIP_stop_at_last_layers does
+    override_settings: dict[str, object] | None = None
     alwayson_scripts: dict[str, Script] | None = None
     send_images: _Switch = True
 
@@ -147,7 +147,7 @@ class Generation(BaseModel):
     hr_distilled_cfg: _Ignored = None
     hr_additional_modules: _OfSecondPass = None
     enable_hr: _Switch = False
-    hr_scale: Any = 2
+    hr_scale: object = 2
     hr_upscaler: _OfSecondPass = None
     hr_second_pass_steps: _OfSecondPass = None
     hr_resize_x: _OfSecondPass = None
@@ -162,7 +162,7 @@ class Generation(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing_given(cls, body: Any) -> Any:
+    def _nothing_given(cls, body: object) -> object:
         """Drop null, empty texts and placeholders of the host's documentation page."""
         if not isinstance(body, dict):
             return body
@@ -187,7 +187,7 @@ class Img2Img(Generation):
     init_images: Annotated[list[str], BeforeValidator(_as_list), Field(max_length=1)] = []
     mask: str | None = None
     mask_blur: _Blur | None = None
-    resize_mode: Any = 0
+    resize_mode: object = 0
     inpainting_mask_invert: _Ignored = None  # judged where there is a mask
 
     image_cfg_scale: _Ignored = None

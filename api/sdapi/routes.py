@@ -79,20 +79,20 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
     def base_model() -> str:
         return selected["base_model"] or catalog.default_base_model().id
 
-    async def txt2img(body: Txt2Img, request: Request) -> dict[str, Any]:
+    async def txt2img(body: Txt2Img, request: Request) -> dict[str, object]:
         return await _generate(calls, "txt2img", body, base_model(), request)
 
-    async def img2img(body: Img2Img, request: Request) -> dict[str, Any]:
+    async def img2img(body: Img2Img, request: Request) -> dict[str, object]:
         return await _generate(calls, "img2img", body, base_model(), request)
 
-    def interrupt() -> dict[str, Any]:
+    def interrupt() -> dict[str, object]:
         calls.interrupt()
         return {}
 
-    def progress(skip_current_image: bool = False) -> dict[str, Any]:
+    def progress(skip_current_image: bool = False) -> dict[str, object]:
         return progress_of(calls.current(), calls.count(), with_picture=not skip_current_image)
 
-    def options() -> dict[str, Any]:
+    def options() -> dict[str, object]:
         return lists.options(base_model())
 
     def set_options(body: Options) -> None:
@@ -109,7 +109,7 @@ def sdapi_router(make_clip: MakeClip) -> APIRouter:
 
 async def _generate(
     calls: Calls, name: str, body: Txt2Img | Img2Img, base_model: str, request: Request
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Generate a call's clips in a thread; stop on disconnect."""
     call = await run_in_threadpool(read_call, body, base_model=base_model)
     waiting = OpenCall(name, len(call.requests))
@@ -121,7 +121,7 @@ async def _generate(
 
 def _add_lists(router: APIRouter) -> None:
     scripts = {"txt2img": list(lists.SCRIPTS), "img2img": list(lists.SCRIPTS)}
-    answers: dict[str, Callable[[], Any]] = {
+    answers: dict[str, Callable[[], object]] = {
         "samplers": lists.samplers,
         "schedulers": lists.schedulers,
         "sd-models": lists.sd_models,
@@ -145,7 +145,7 @@ def _add_lists(router: APIRouter) -> None:
     router.get("/controlnet/module_list")(lambda: {"module_list": lists.control_modules()})
 
 
-def _without_parameters(function: Callable[[], Any]) -> Callable[[], Any]:
+def _without_parameters(function: Callable[[], object]) -> Callable[[], object]:
     return lambda: function()
 
 

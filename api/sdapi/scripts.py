@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from api.recipes.plain_args import begins_with_model, is_off, name_args, plain_args
-from api.recipes.webui_args import broken_args
+from api.recipes.plain_args import begins_with_model, is_off, name_args
+from api.recipes.webui_args import WebuiArgs, check_args
 from api.sdapi.faults import KeyFaultError, refuse
 from api.sdapi.models import Generation
 from pipelines.plan.faults import Place
@@ -41,9 +41,9 @@ class Scripts(NamedTuple):
         units_place: Where they stand.
     """
 
-    animatediff: Mapping[str, Any] | None
+    animatediff: WebuiArgs | None
     animatediff_place: Place
-    units: list[Any]
+    units: list[object]
     units_place: Place
 
 
@@ -53,7 +53,7 @@ def read_scripts(body: Generation) -> Scripts:
     Raises:
         KeyFaultError: Another script is switched on, or arguments can't be read.
     """
-    known_scripts: dict[str, tuple[list[Any], Place]] = {
+    known_scripts: dict[str, tuple[list[object], Place]] = {
         _ANIMATEDIFF: ([], ("alwayson_scripts", "AnimateDiff", "args")),
         _CONTROLNET: ([], ("alwayson_scripts", "ControlNet", "args")),
     }
@@ -68,7 +68,7 @@ def read_scripts(body: Generation) -> Scripts:
     return Scripts(_animatediff(args, (*place, 0)), (*place, 0), units, units_place)
 
 
-def _is_idle(name: str, args: list[Any]) -> bool:
+def _is_idle(name: str, args: list[object]) -> bool:
     if not args or name in _WITHOUT_EFFECT:
         return True
     if name == _SEED:
@@ -78,7 +78,7 @@ def _is_idle(name: str, args: list[Any]) -> bool:
     return all(is_off(arg) for arg in _switches(name, args))
 
 
-def _switches(name: str, args: list[Any]) -> list[Any]:
+def _switches(name: str, args: list[object]) -> list[object]:
     """List what disables a script: its switch, or its units' models."""
     models = [arg["ad_model"] for arg in args if isinstance(arg, Mapping) and "ad_model" in arg]
     first = args[0]
@@ -90,10 +90,10 @@ def _switches(name: str, args: list[Any]) -> list[Any]:
     return [arg is True for arg in args[1:3]] if first is None else [first]
 
 
-def _animatediff(args: list[Any], place: Place) -> Mapping[str, Any] | None:
+def _animatediff(args: list[object], place: Place) -> WebuiArgs | None:
     if not args or (is_off(args[0]) and not begins_with_model(args)):
         return None
-    args_by_name = args[0] if isinstance(args[0], Mapping) else None
+    args_by_name: Mapping[str, object] | None = args[0] if isinstance(args[0], Mapping) else None
     if args_by_name is None and (args[0] is None or args[0] == 1 or isinstance(args[0], str)):
         args_by_name = name_args(args)
     if args_by_name is None:
@@ -103,10 +103,9 @@ def _animatediff(args: list[Any], place: Place) -> Mapping[str, Any] | None:
             args[0],
             fix="Send {…}.",
         )
-    plain = plain_args(args_by_name)
-    enable = plain.get("enable", False)
-    if isinstance(enable, bool) and not enable:
+    checked, faults = check_args(args_by_name)
+    if "enable" not in faults and not checked.get("enable", False):
         return None
-    for key, fault in broken_args(args_by_name).items():
+    for key, fault in faults.items():
         raise KeyFaultError((*place, key), fault)
-    return plain
+    return checked

@@ -1,7 +1,6 @@
 """The web UI's hires fix as a second pass."""
 
 from statistics import fmean
-from typing import Any
 
 from api.recipes.model_names import model_named
 from api.recipes.sampler_names import sampler_named
@@ -9,6 +8,7 @@ from api.sdapi.faults import refuse
 from api.sdapi.models import Txt2Img, is_neutral
 from pipelines.plan.choices import HiresMethod
 from pipelines.plan.request import field_bounds
+from studio.fields import FieldValues
 
 _STRENGTH = 0.7  # the host's own, where none is given
 _SIZE = 512  # of a side that is not sent, there
@@ -24,7 +24,7 @@ _UPSCALERS = {"latent": HiresMethod.LATENT, "lanczos": HiresMethod.PIXEL, "none"
 """By their first word. The host enlarges by Lanczos where it has none."""
 
 
-def second_pass(body: Txt2Img) -> dict[str, Any]:
+def second_pass(body: Txt2Img) -> FieldValues:
     """Read the fields of a second pass.
 
     Raises:

@@ -2,10 +2,10 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import gradio as gr
 
@@ -17,11 +17,11 @@ from studio.batch import build_batch
 from studio.control_preview import MakePreview
 from studio.engine import MakeClip, build_request, run_folder
 from studio.faults import faults_in_words
-from studio.fields import FIELDS, signature
+from studio.fields import FIELDS, FieldValues, signature
 from studio.modes import SOURCE_FRAMES, Mode, keep_uploads
 
-Shown = tuple[dict[str, Any] | None, dict[str, Any]]
-Answer = tuple[dict[str, Any] | None, dict[str, Any], list[dict[str, Any]]]
+Shown = tuple[dict[str, object] | None, dict[str, object]]
+Answer = tuple[dict[str, object] | None, dict[str, object], list[dict[str, object]]]
 
 PRESET_HELP = "Sets several fields at once, by the name that /models lists: those that are left at their defaults."
 COUNT_HELP = "How many clips to make, each with the next seed."
@@ -41,7 +41,7 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
         mode: Which fields it takes.
     """
 
-    def endpoint(*args: Any, **kwargs: Any) -> Iterator[Answer]:
+    def endpoint(*args: object, **kwargs: object) -> Iterator[Answer]:
         with faults_in_words(), run_folder() as folder:
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             for request in requests_of(keep_uploads(mode, with_preset(values, shape))):
@@ -55,7 +55,7 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
     return endpoint
 
 
-def with_preset(values: dict[str, Any], shape: inspect.Signature | None = None) -> dict[str, Any]:
+def with_preset(values: Mapping[str, object], shape: inspect.Signature | None = None) -> FieldValues:
     """Fill the fields that a call left open from its `preset`.
 
     Args:
@@ -70,7 +70,7 @@ def with_preset(values: dict[str, Any], shape: inspect.Signature | None = None) 
     return filled
 
 
-def requests_of(values: dict[str, Any]) -> list[GenerationRequest]:
+def requests_of(values: Mapping[str, object]) -> list[GenerationRequest]:
     """Build a call's requests, by its `batch_count` or list of seeds."""
     fields = dict(values)
     return build_batch(fields, batch_count=fields.pop("batch_count", 1), most=settings().max_clips)
@@ -100,7 +100,7 @@ def clip_signature(mode: Mode | None) -> inspect.Signature:
         parameters[SOURCE_FRAMES] = extra(SOURCE_FRAMES, None, list[gr.FileData] | None)
     parameters |= {"batch_count": extra("batch_count", 1, int), "preset": extra("preset", None, str | None)}
     return inspect.Signature(
-        list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, Any], list[gr.FileData]]
+        list(parameters.values()), return_annotation=tuple[gr.FileData, dict[str, object], list[gr.FileData]]
     )
 
 
@@ -117,7 +117,7 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Sho
     def preprocess(
         clip: gr.FileData,
         preprocessor: str = "canny",
-        options: dict[str, Any] | None = None,
+        options: dict[str, object] | None = None,
         width: int = 512,
         height: int = 512,
         num_frames: int = 0,
@@ -152,7 +152,7 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Sho
                         progress = {"stage": event.stage, "step": event.step, "total": event.total, "note": event.note}
                         yield None, progress
 
-    preprocess.__annotations__["return"] = tuple[gr.FileData, dict[str, Any]]
+    preprocess.__annotations__["return"] = tuple[gr.FileData, dict[str, object]]
     return preprocess
 
 

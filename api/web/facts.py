@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import gradio as gr
 
@@ -33,22 +32,22 @@ def publish_facts() -> None:
     gr.api(list_fields, api_name="fields", concurrency_id="facts")
 
 
-def estimate_endpoint() -> Callable[..., dict[str, Any]]:
+def estimate_endpoint() -> Callable[..., dict[str, object]]:
     """Build the function to publish as `/estimate`."""
 
-    def estimate_clips(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    def estimate_clips(*args: object, **kwargs: object) -> dict[str, object]:
         with faults_in_words():
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             return estimate_as_json(requests_of(keep_uploads(None, with_preset(values, shape))))
 
-    shape = clip_signature(None).replace(return_annotation=dict[str, Any])
+    shape = clip_signature(None).replace(return_annotation=dict[str, object])
     estimate_clips.__doc__ = _ESTIMATED
     estimate_clips.__annotations__ = {name: parameter.annotation for name, parameter in shape.parameters.items()}
     estimate_clips.__signature__ = shape  # type: ignore[attr-defined]
     return estimate_clips
 
 
-def estimate_as_json(requests: list[GenerationRequest]) -> dict[str, Any]:
+def estimate_as_json(requests: list[GenerationRequest]) -> dict[str, object]:
     """Estimate clips that differ in seeds alone, together, as JSON."""
     cost, budget = estimate_all(requests), this_budget()
     fits = budget.holds(cost)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
@@ -11,7 +11,7 @@ from pipelines.plan.schedules import Keys, schedule_text
 from studio.fields import MODEL_FIELDS, json_type
 from studio.limits import allowed_bounds
 
-_NAMES: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "object"}
+_NAMES: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "object"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def field_facts(name: str, *, with_limits: bool = False) -> FieldFacts:
     return FieldFacts(kind, _default(name), allowed, str(field.description))
 
 
-def type_in_words(kind: Any) -> str:
+def type_in_words(kind: object) -> str:
     """Name a type in words.
 
     Example:
@@ -68,7 +68,7 @@ def type_in_words(kind: Any) -> str:
     return _NAMES.get(get_origin(kind) or kind, "file")
 
 
-def choices_of(kind: Any) -> str:
+def choices_of(kind: object) -> str:
     """List a type's choices, comma-separated; empty if it has none."""
     if get_origin(kind) is Literal:
         return ", ".join(get_args(kind))

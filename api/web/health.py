@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter
@@ -25,7 +24,7 @@ def health_router(page: gr.Blocks, device: DeviceQueue) -> APIRouter:
     since, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
 
     @router.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health() -> dict[str, object]:
         waiting, running = device.length()
         return {
             "status": STATE.status,

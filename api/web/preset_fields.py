@@ -1,13 +1,15 @@
 """Fill fields that a call leaves open from a preset."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pipelines.plan.catalog import complete
 from pipelines.plan.presets import preset_values, required_lora
+from studio.fields import FieldValues
 
 
-def fill_preset(values: Mapping[str, Any], preset: object, defaults: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def fill_preset(
+    values: Mapping[str, object], preset: object, defaults: Mapping[str, object]
+) -> tuple[FieldValues, str]:
     """Fill open fields with those of a preset.
 
     Open is what is absent, None, or equal to its published default: whoever sends every parameter, as some clients do,
@@ -36,7 +38,8 @@ def fill_preset(values: Mapping[str, Any], preset: object, defaults: Mapping[str
     if preset in (None, ""):
         return dict(values), ""
     models = complete({name: values.get(name) for name in ("base_model", "motion_module")})
-    preset_fields = preset_values(preset, str(models["base_model"]), values.get("motion_module"))
+    module = values.get("motion_module")
+    preset_fields = preset_values(preset, str(models["base_model"]), module if isinstance(module, str) else None)
     is_open = {name for name in preset_fields if values.get(name) is None or values[name] == defaults.get(name)}
     filled = {**values, **{name: preset_fields[name] for name in is_open}}
-    return filled, required_lora(preset_fields["motion_module"]) if "motion_module" in is_open else ""
+    return filled, required_lora(str(preset_fields["motion_module"])) if "motion_module" in is_open else ""

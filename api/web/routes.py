@@ -4,7 +4,6 @@ import secrets
 from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, status
@@ -12,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, status
 from api.web.tools import offer_tools
 
 
-def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: APIRouter, **options: Any) -> Any:
+def serve(page: gr.Blocks, routers: Sequence[APIRouter] = (), *, open_to_all: APIRouter, **options: object) -> object:
     """Launch the page with more routes.
 
     They come before Gradio's own, which has one that takes any path. They are given to the very application `launch`

@@ -8,10 +8,9 @@ import binascii
 import re
 import tempfile
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
@@ -26,6 +25,7 @@ from pipelines.plan.request import FILE_FIELDS
 from pipelines.plan.settings import settings
 from studio.engine import MakeClip, run_folder
 from studio.faults import faults_in_words
+from studio.fields import FieldValues
 from studio.modes import keep_units
 from studio.stored_inputs import keep
 from studio.uploads import uploaded_path
@@ -51,7 +51,7 @@ def offer_tools(page: gr.Blocks) -> None:
         server.tool_to_endpoint = {spelt(server.tool_prefix + name, set()): f"/{name}" for name in TOOLS}
 
 
-def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | None]]:
+def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, object] | None]]:
     """Build the function to publish as `/make_clip`; it reports progress.
 
     Args:
@@ -66,8 +66,8 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | No
         preset: str | None = None,
         first_frame: str | None = None,
         source_video: str | None = None,
-        settings: dict[str, Any] | None = None,
-    ) -> Iterator[dict[str, Any] | None]:
+        settings: dict[str, object] | None = None,
+    ) -> Iterator[dict[str, object] | None]:
         """Make a short animated clip from words; from a first picture, or another clip, too. Takes seconds to minutes.
 
         Files are the path or URL that an upload to /gradio_api/upload or an earlier call gave, or a data: URL. The
@@ -106,8 +106,8 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, Any] | No
 
 
 def estimate_clip(
-    num_frames: int | None = None, preset: str | None = None, settings: dict[str, Any] | None = None
-) -> dict[str, Any]:
+    num_frames: int | None = None, preset: str | None = None, settings: dict[str, object] | None = None
+) -> dict[str, object]:
     """Tell how long a clip would take and whether it fits into memory, and make none.
 
     Args:
@@ -124,7 +124,7 @@ def estimate_clip(
         )
 
 
-def _fields(arguments: dict[str, Any], extra: dict[str, Any] | None) -> dict[str, Any]:
+def _fields(arguments: Mapping[str, object], extra: dict[str, object] | None) -> FieldValues:
     """Merge a tool's arguments and settings, filled by the preset."""
     extra = extra or {}
     if not isinstance(extra, dict):
@@ -144,7 +144,7 @@ def _fields(arguments: dict[str, Any], extra: dict[str, Any] | None) -> dict[str
     return with_preset(fields | extra)
 
 
-def _with_files(values: dict[str, Any]) -> dict[str, Any]:
+def _with_files(values: FieldValues) -> FieldValues:
     """Store the files of the fields and replace them by hashes."""
     files = {name: _store_file(values[name], name) for name in FILE_FIELDS if values.get(name)}
     return values | files | keep_units(values, _store_file)

@@ -6,17 +6,18 @@ visitor they count as events do.
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 from fastapi import HTTPException, Request, status
 from gradio.context import LocalContext
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event
 
 from pipelines.plan.faults import ENGLISH
 from pipelines.plan.settings import Settings
 from studio.jobs import Jobs, too_many
 
-GPU_QUEUE: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
+GPU_QUEUE: dict[str, str | int] = {"concurrency_id": "gpu", "concurrency_limit": 1}
 """Every event that uses the device shares this: one of them at a time stands in the device's line, among the jobs."""
 
 _RETRY_AFTER_S = 10
@@ -49,7 +50,7 @@ def _limit_visitors(page: gr.Blocks, jobs: Jobs, most: int) -> None:
     line = page._queue
     join, one_at_a_time = line.push, asyncio.Lock()  # `join` waits in between; two at once must not both slip in
 
-    async def push(body: Any, request: Request, username: str | None) -> Any:
+    async def push(body: PredictBodyInternal, request: Request, username: str | None) -> object:
         async with one_at_a_time:
             if page.fns[body.fn_index].concurrency_id == GPU_QUEUE["concurrency_id"]:
                 visitor = _visitor(request, username)
@@ -72,11 +73,11 @@ def _visitor(request: Request | gr.Request, username: str | None) -> str:
     return username or (request.client.host if request.client else "")
 
 
-def _waiting(page: gr.Blocks) -> Iterator[Any]:
+def _waiting(page: gr.Blocks) -> Iterator[Event]:
     line = page._queue.event_queue_per_concurrency_id.get(GPU_QUEUE["concurrency_id"])
     return iter(line.queue if line else ())
 
 
-def _running(page: gr.Blocks) -> Iterator[Any]:
+def _running(page: gr.Blocks) -> Iterator[Event]:
     for jobs in page._queue.active_jobs:
         yield from (job for job in jobs or () if job.concurrency_id == GPU_QUEUE["concurrency_id"])

@@ -37,7 +37,7 @@ from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest
 
-_SCHEDULERS: dict[Scheduler, Any] = {
+_SCHEDULERS: dict[Scheduler, type[SchedulerMixin]] = {
     Scheduler.DDIM: DDIMScheduler,
     Scheduler.EULER: EulerDiscreteScheduler,
     Scheduler.EULER_A: EulerAncestralDiscreteScheduler,
@@ -74,7 +74,7 @@ class DenoiseState:
     step: int
     latents: torch.Tensor
     generator_state: torch.Tensor
-    scheduler_memory: dict[str, Any] = field(default_factory=dict)
+    scheduler_memory: dict[str, object] = field(default_factory=dict)
     iteration: int = 0
     begun: int = 0
     block: int = 0
@@ -82,7 +82,7 @@ class DenoiseState:
     made: tuple[torch.Tensor, ...] = ()
     before: torch.Tensor | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert to tensors and plain values, for `torch.save` and `weights_only` loads."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
@@ -114,7 +114,7 @@ class DenoiseStep:
     block: int = 0
 
 
-def build_scheduler(request: GenerationRequest, config: dict[str, Any]) -> SchedulerMixin:
+def build_scheduler(request: GenerationRequest, config: dict[str, object]) -> SchedulerMixin:
     """Build the request's sampler on the model's noise schedule, timesteps set.
 
     Raises:
@@ -352,15 +352,16 @@ def _scheduler_step(
     """
     before = _memory(scheduler)
     old, new = latents.flatten(), prediction.view(-1)
-    recent = torch.empty_like(new) if "model_outputs" in before else None
+    outputs = before.get("model_outputs")
+    recent = torch.empty_like(new) if isinstance(outputs, list) else None
     for start, end in pairwise([*range(0, len(new) - _BLOCK + 1, _STRETCH), len(new)]):
         _recall(scheduler, before, partial(_stretch, start, end))
         following = scheduler.step(new[start:end], t, old[start:end], generator=generator).prev_sample
         if recent is not None:
             recent[start:end] = scheduler.model_outputs[-1]
         new[start:end] = following
-    if recent is not None:  # the next step would drop the oldest one without a look
-        scheduler.model_outputs = [None, *before["model_outputs"][2:], recent.view(latents.shape)]
+    if recent is not None and isinstance(outputs, list):  # the next step would drop the oldest one without a look
+        scheduler.model_outputs = [None, *outputs[2:], recent.view(latents.shape)]
     return prediction
 
 
@@ -368,13 +369,13 @@ def _stretch(start: int, end: int, clip: torch.Tensor) -> torch.Tensor:
     return clip.view(-1)[start:end]
 
 
-def _memory(scheduler: SchedulerMixin) -> dict[str, Any]:
+def _memory(scheduler: SchedulerMixin) -> dict[str, object]:
     """Copy a scheduler's memory; tensors are shared, as no step changes them."""
     return {name: copy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
 
 
 def _recall(
-    scheduler: SchedulerMixin, memory: dict[str, Any], part: Callable[[torch.Tensor], torch.Tensor] | None = None
+    scheduler: SchedulerMixin, memory: dict[str, object], part: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> None:
     """Set a scheduler's memory, of the clip or a part of it."""
     for name, value in memory.items():

@@ -11,9 +11,9 @@ Source: the known part is put back at every step as in RePaint, arXiv:2201.09865
 the steps instead of noise added to the result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import torch
 from diffusers import SchedulerMixin, UNetMotionModel
@@ -25,6 +25,15 @@ from pipelines.engine.prompt_states import TextStates
 from pipelines.engine.steering.conditions import NO_CONDITIONS, Conditions
 from pipelines.plan.context import Block, plan_extension
 from pipelines.plan.request import GenerationRequest
+
+
+class _Models(TypedDict):
+    """All that a call of the UNet takes beside the clip."""
+
+    unet: UNetMotionModel
+    scheduler: SchedulerMixin
+    text: TextStates
+    conditions: Conditions
 
 
 def denoise_extended(
@@ -51,14 +60,14 @@ def denoise_extended(
         As `denoise`. The latents of the state after a step are those of the first clip, then those of a window's new
         frames; after the last step of all they are those of the whole clip.
     """
-    models = {"unet": unet, "scheduler": scheduler, "text": text, "conditions": conditions}
+    models: _Models = {"unet": unet, "scheduler": scheduler, "text": text, "conditions": conditions}
     if not request.extended_from:  # handed on, not driven from here, where the first state would be held all the time
         return denoise(request, **models, state=state, windows_a_call=windows_a_call, known_region=known_region)
     return _denoise_on(request, models, state, windows_a_call)
 
 
 def _denoise_on(
-    request: GenerationRequest, models: dict[str, Any], state: DenoiseState, windows_a_call: int
+    request: GenerationRequest, models: _Models, state: DenoiseState, windows_a_call: int
 ) -> Iterator[DenoiseStep]:
     first, blocks = request.first_clip, plan_extension(request)
     steps = len(models["scheduler"].timesteps)
@@ -73,7 +82,7 @@ def _denoise_on(
     while (number := state.block + (state.step == steps)) <= len(blocks):
         block = blocks[number - 1]
         if number > state.block:
-            state = _next_window_state(request, state, models["scheduler"])
+            state = _next_window_state(request, blocks, state, models["scheduler"])
         known_latents, trajectory, before = state.known, state.made, state.before
         for step in denoise_behind(first, window=block.window, known_latents=known_latents[:-1], state=state, **models):
             assert step.state
@@ -84,13 +93,15 @@ def _denoise_on(
             yield replace(step, state=state, block=number)
 
 
-def _next_window_state(request: GenerationRequest, before: DenoiseState, scheduler: SchedulerMixin) -> DenoiseState:
+def _next_window_state(
+    request: GenerationRequest, blocks: Sequence[Block], before: DenoiseState, scheduler: SchedulerMixin
+) -> DenoiseState:
     """Build the next window's first state; the clip's generator goes on.
 
     Args:
         before: The first clip, or a window, after its last step.
     """
-    first, blocks = request.first_clip, plan_extension(request)
+    first = request.first_clip
     generator = torch.Generator("cpu")
     generator.set_state(before.generator_state)
     scheduler.set_timesteps(first.num_inference_steps)

@@ -31,13 +31,12 @@ from pipelines.engine.weights.downloads import track_downloads
 from pipelines.plan.catalog import advise_size, find_base_model, find_motion_module
 from pipelines.plan.catalog_entries import Lora
 from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs
-from pipelines.plan.context import plan_extension
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Clip, Event, Progress, Stage
 from pipelines.plan.faults import Fault
 from pipelines.plan.motion_families import advise
 from pipelines.plan.notes import Note, listed
-from pipelines.plan.passes import first_step, passes_of, second_step, windows_before
+from pipelines.plan.plan import Pass, Plan, plan_of
 from pipelines.plan.prompt.dialect import foreign_notes
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import settings
@@ -68,7 +67,7 @@ def default_store() -> ModelStore:
 
 
 def generate(
-    request: GenerationRequest,
+    clip: GenerationRequest | Plan,
     *,
     open_writer: OpenWriter,
     inputs: ClipInputs = NO_INPUTS,
@@ -83,6 +82,7 @@ def generate(
     Stop it by closing the generator: it ends at the next step or window, and the writer removes what it began.
 
     Args:
+        clip: What to make; its plan where the caller has it.
         open_writer: Opens the sink of the frames, only once there are frames to write.
         inputs: The pictures and clips that the request names, opened.
         store: Models to use; this process's own by default.
@@ -103,8 +103,9 @@ def generate(
         WeightsError: A model can't be loaded.
         ValueError: `resume_from` is given for a request that has two passes.
     """
-    passes = passes_of(request)
-    if resume_from and len(passes) > 1:
+    plan = clip if isinstance(clip, Plan) else plan_of(clip)
+    request = plan.request
+    if resume_from and len(plan.passes) > 1:
         raise ValueError("A run that has two passes can't be resumed from a state")
     start = time.monotonic()
     base, motion = find_base_model(request.base_model), find_motion_module(request.motion_module)
@@ -118,52 +119,45 @@ def generate(
     components = yield from track_downloads(partial(store.load, request.base_model, request.motion_module, request.vae))
     _check_window(request, components.family.max_positions)
     steps = len(build_scheduler(request, components.scheduler_config).timesteps)
-    first_steps = [first_step(passes[0], steps), *(second_step(pass_request, steps) for pass_request in passes[1:])]
-    plan = yield from _plan_loras(request.first_clip, entries, components)
+    passes = (plan if steps == plan.passes[0].steps else plan_of(request, steps=steps)).passes
+    lora_plan = yield from _plan_loras(request, entries, components)
     controls = yield from track_downloads(partial(store.load_controls, request, components))
     adapters = yield from track_downloads(partial(store.load_adapters, request, components))
-    weights = {**components.weights, **plan.weights, **weights_of(controls, adapters)}
-    runs = [_open_checkpoint(checkpoints, pass_request, components, weights) for pass_request in passes]
+    weights = {**components.weights, **lora_plan.weights, **weights_of(controls, adapters)}
+    runs = [_open_checkpoint(checkpoints, each.request, components, weights) for each in passes]
     saved_states = [resume_from or run.load() for run in runs]
     prompt_notes = foreign_notes(request.prompt, request.negative_prompt)
-    warnings = (*prompt_notes, *components.notes, *_advice(request, components), *plan.warnings)
-    for pass_request, state in reversed(list(zip(passes, saved_states, strict=True))):
+    warnings = (*prompt_notes, *components.notes, *_advice(request, components), *lora_plan.warnings)
+    for number, state in reversed(list(enumerate(saved_states))):
         if state and frames_done is None:
-            place = _place(pass_request, state.step, steps, iteration=state.iteration, block=state.block)
-            warnings += (
-                f"Going on from {listed([*_pass_notes(pass_request, passes), *place])}, where an earlier run ended.",
-            )
+            place = _place(passes[number], state.step, iteration=state.iteration, block=state.block)
+            where = listed([*_pass_notes(number, passes), *place])
+            warnings += (f"Going on from {where}, where an earlier run ended.",)
             break
-    with applied(components, request, plan), _saved_when_closed(runs):
+    with applied(components, request, lora_plan), _saved_when_closed(runs):
         yield Progress(Stage.ENCODE, 0, 1, note=" ".join((*warnings, *_warnings(runs))))
         text = encode_prompts(
             components.tokenizers,
             components.text_encoders,
-            prompt=plan.prompt,
-            negative_prompt=plan.negative_prompt,
+            prompt=lora_plan.prompt,
+            negative_prompt=lora_plan.negative_prompt,
             clip_skip=request.clip_skip,
             blend=request.prompt_blend,
             zero_empty_negative=components.zero_empty_negative,
-            tokens=plan.tokens,
+            tokens=lora_plan.tokens,
         )
         text = replace(text, size_ids=components.family.size_ids)
-        before = [
-            windows_before(pass_request, steps, iteration=state.iteration, block=state.block, step=state.step)
-            if state
-            else windows_before(pass_request, steps, step=first)
-            for pass_request, state, first in zip(passes, saved_states, first_steps, strict=True)
-        ]
-        work = Work.plan(passes, steps=steps, before=before)
-        previews = Previews(components.vae, is_moving(passes[0]))
+        work = Work(sum(map(_windows_left, passes, saved_states)))
+        previews = Previews(components.vae, is_moving(passes[0].request))
         runner = _PassRunner(inputs, store, components, controls, adapters, text, work, previews, on_state)
         state = None
-        for pass_request, run, saved_state in zip(passes, runs, saved_states, strict=True):
-            state = yield from runner.run(pass_request, state, saved_state, run, note=_pass_notes(pass_request, passes))
+        for number, (each, run, saved_state) in enumerate(zip(passes, runs, saved_states, strict=True)):
+            state = yield from runner.run(each, state, saved_state, run, note=_pass_notes(number, passes))
         assert state
         warnings += _warnings(runs)
         recipe = request.to_json(made_with={"app": f"AnimateDiff Studio {VERSION}", "weights": weights})
         writer = open_writer(request, recipe)
-        sink = yield from _write(passes[-1], inputs, components.vae, state.latents, writer, frames_done or 0)
+        sink = yield from _write(passes[-1].request, inputs, components.vae, state.latents, writer, frames_done or 0)
     yield Clip(sink.files, recipe, sink.num_frames, time.monotonic() - start, warnings)
     for run in runs:
         run.remove()  # only now, when the caller has the clip
@@ -185,7 +179,7 @@ class _PassRunner:
 
     def run(
         self,
-        request: GenerationRequest,
+        planned: Pass,
         before: DenoiseState | None,
         saved_state: DenoiseState | None,
         checkpoint: Checkpoint,
@@ -195,14 +189,15 @@ class _PassRunner:
 
         Args:
             before: The pass before it, finished; None for the first.
-            found: Where an earlier run of this pass ended.
-            run: Where its states are kept.
+            saved_state: Where an earlier run of this pass ended.
+            checkpoint: Where its states are kept.
             note: What comes before each place in words.
 
         Returns:
             The state after the last step.
         """
-        parts, inputs = self.components, resize_inputs(request, self.inputs)
+        request, parts = planned.request, self.components
+        inputs = resize_inputs(request, self.inputs)
         scheduler = build_scheduler(request, parts.scheduler_config)
         conditions = build_conditions(request, inputs, controls=self.controls, adapters=self.adapters, vae=parts.vae)
         if before is None:
@@ -210,7 +205,6 @@ class _PassRunner:
         else:
             state, known_region = yield from prepare_hires_latents(request, inputs, parts.vae, scheduler, before)
         state = saved_state or state
-        steps = len(scheduler.timesteps)
         for step in denoise_extended(
             request,
             unet=parts.unet,
@@ -229,7 +223,7 @@ class _PassRunner:
                     self.on_state(state)
                 checkpoint.save(state)
                 preview = self.previews.next(step.estimate)
-            place = _place(request, step.step + 1, steps, iteration=step.iteration, block=step.block)
+            place = _place(planned, step.step + 1, iteration=step.iteration, block=step.block)
             step_note = listed([*note, *place]).capitalized()
             yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, step_note)
         return state
@@ -246,11 +240,18 @@ def _saved_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
         raise
 
 
-def _pass_notes(pass_request: GenerationRequest, passes: Sequence[GenerationRequest]) -> list[Note]:
+def _windows_left(planned: Pass, state: DenoiseState | None) -> int:
+    if not state:
+        return planned.windows
+    before = planned.windows_before(state.iteration, block=state.block, step=state.step)
+    return planned.windows_before(planned.request.iterations) - before
+
+
+def _pass_notes(number: int, passes: Sequence[Pass]) -> list[Note]:
     """Describe which pass it is, if there are several."""
-    number = passes.index(pass_request) + 1
-    several = len(passes) > 1
-    return [Note("progress.pass", "pass {number} of {count}", number=number, count=len(passes))] if several else []
+    if len(passes) == 1:
+        return []
+    return [Note("progress.pass", "pass {number} of {count}", number=number + 1, count=len(passes))]
 
 
 def _warnings(runs: Sequence[Checkpoint]) -> tuple[str, ...]:
@@ -264,13 +265,12 @@ def _open_checkpoint(
     return Checkpoint(folder, run_key(request, weights=weights, device=unet.device, dtype=unet.dtype))
 
 
-def _place(request: GenerationRequest, step: int, steps: int, *, iteration: int, block: int) -> list[Note]:
-    place = Note("progress.step", "step {step} of {steps}", step=step, steps=steps)
+def _place(planned: Pass, step: int, *, iteration: int, block: int) -> list[Note]:
+    place = Note("progress.step", "step {step} of {steps}", step=step, steps=planned.steps)
     if block:
-        count = len(plan_extension(request))
+        count = len(planned.blocks)
         return [Note("progress.extension", "extension {number} of {count}", number=block, count=count), place]
-    if request.iterations > 1:
-        rounds = request.iterations
+    if (rounds := planned.request.iterations) > 1:
         return [Note("progress.round", "round {number} of {count}", number=iteration + 1, count=rounds), place]
     return [place]
 
@@ -342,7 +342,7 @@ def _decode_played(
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:
-    window = request.context_length if request.extended_from else min(request.context_length, request.num_frames)
+    window = request.window_frames
     if 0 < request.inner_length < window:
         code, name, fix = "windows.inner_longer_than_module", "inner_length", "Lower {inner_length:label}"
     else:

@@ -25,7 +25,7 @@ from pipelines.plan.events import Progress, Stage
 from pipelines.plan.faults import Fault
 from pipelines.plan.image_falloff import hold_weights
 from pipelines.plan.notes import Note
-from pipelines.plan.passes import first_step, second_step
+from pipelines.plan.plan import first_step, second_step
 from pipelines.plan.request import GenerationRequest
 
 _READING = Note("progress.beginning", "Reading the source clip")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import UNetMotionModel
@@ -56,7 +55,7 @@ class Components:
     vae: AnyVae
     unet: UNetMotionModel
     zero_empty_negative: bool
-    scheduler_config: dict[str, Any]
+    scheduler_config: dict[str, object]
     family: MotionFamily
     base: BaseModel
     motion: MotionModule
@@ -235,7 +234,7 @@ def _combine(
     )
 
 
-def _schedule(family: MotionFamily, base: BaseFiles) -> dict[str, Any]:
+def _schedule(family: MotionFamily, base: BaseFiles) -> dict[str, object]:
     """Return the motion module's noise schedule, with the base's zero SNR."""
     config = family.scheduler_config(prediction_type=base.prediction_type)
     return config | ({"rescale_betas_zero_snr": True} if base.zero_snr else {})

@@ -1,9 +1,7 @@
 """Previews within a time budget, and the count of work."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 import torch
@@ -12,7 +10,6 @@ from pipelines.engine.base_models.vae_files import AnyVae
 from pipelines.engine.decode import PREVIEW_CELLS, preview_frames
 from pipelines.engine.denoise import ESTIMATED_FRAMES
 from pipelines.plan.context import count_windows
-from pipelines.plan.passes import count_all_windows
 from pipelines.plan.planner.costs import CELL, frame_flops, window_flops
 from pipelines.plan.request import GenerationRequest
 
@@ -49,26 +46,13 @@ def is_moving(request: GenerationRequest) -> bool:
     there would be 3 previews in 25 steps instead of 17.
     """
     preview_count = min(ESTIMATED_FRAMES, PREVIEW_CELLS * CELL / (request.width * request.height))
-    step = count_windows(request, 1) * window_flops(request).total
+    step = count_windows(request, 1)[0] * window_flops(request).total
     return request.num_frames > STILL_UP_TO or preview_count * frame_flops(request) <= PREVIEW_SHARE * step
 
 
 @dataclass
 class Work:
-    """Planned and finished windows; `remaining.py` turns them into seconds."""
+    """Planned and finished windows; the stopwatch turns them into seconds."""
 
     windows_total: int
     windows_done: int = 0
-
-    @classmethod
-    def plan(cls, passes: Sequence[GenerationRequest], *, steps: int, before: Sequence[int]) -> Self:
-        """Count the windows left to do.
-
-        Args:
-            before: For each pass the windows that are done of it, or that it leaves out.
-        """
-        windows = (
-            pass_request.iterations * count_all_windows(pass_request, steps) - done
-            for pass_request, done in zip(passes, before, strict=True)
-        )
-        return cls(sum(windows))

@@ -20,6 +20,7 @@ from pipelines.plan.catalog_entries import (
     BaseModel,
     ControlNet,
     Entry,
+    FileFields,
     Interpolator,
     IPAdapter,
     Lora,
@@ -203,7 +204,7 @@ def default_base_model() -> BaseModel:
     return find_base_model(DEMO if find_gpu().kind == "cpu" else STABLE_DIFFUSION)
 
 
-def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+def complete(values: Mapping[str, object]) -> dict[str, object]:
     """Fill in absent or None fields with the chosen models' own settings.
 
     The motion module's family overrules the base model where it must: its window, and a distilled one's
@@ -236,7 +237,7 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return model_settings | (find_motion_module(module).settings if isinstance(module, str) else {}) | filled
 
 
-def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[str, Any]) -> list[str]:
+def advise_size(base: BaseModel, architecture: Architecture, settings: Mapping[str, object]) -> list[str]:
     """Advise on the size where a model's was guessed wrongly.
 
     Args:
@@ -290,7 +291,7 @@ def _published() -> dict[tuple[str, str], PublishedFile]:
 
 
 @cache
-def _tables() -> dict[str, Any]:
+def _tables() -> dict[str, list[dict[str, object]]]:
     return tomllib.loads((ASSETS / "catalog.toml").read_text("utf-8"))
 
 
@@ -321,10 +322,10 @@ def _like(model_id: str) -> BaseModel:
     return next(entry for entry in _catalog()[0] if entry.id == model_id)
 
 
-def _on_the_hub(model_id: str) -> dict[str, Any] | None:
+def _on_the_hub(model_id: str) -> FileFields | None:
     """Parse `owner/repo` or `owner/repo/file`, if the operator allows any."""
     match = _HUB_ID.fullmatch(model_id)
-    if not settings().any_model or not match or ".." in model_id:
+    if not match or ".." in model_id or not settings().any_model:
         return None
     return {
         "id": model_id,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 from zlib import crc32
 
 from pipelines.plan.choices import MotionNorm, Scheduler
@@ -28,6 +28,18 @@ class PublishedFile:
     name: str
     bytes: int | None = None
     sha256: str | None = None
+
+
+class FileFields(TypedDict):
+    """Fields of an entry outside the catalog, told by its file's place."""
+
+    id: str
+    label: str
+    description: str
+    source: Source
+    repo: str
+    file: str | None
+    licence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +129,7 @@ class MotionModule(Entry):
         return FAMILIES[self.motion_family] if self.motion_family else None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Fields of the request it decides where the user does not."""
         family_settings = self.known_family.settings if self.known_family else {}
         return family_settings | ({"motion_norm": self.motion_norm} if self.motion_norm else {})

@@ -79,16 +79,16 @@ def plan_inner_windows(request: GenerationRequest, length: int) -> list[Window]:
     return _normalise(spans, [_pyramid(len(span)) for span in spans])
 
 
-def count_windows(request: GenerationRequest, steps: int) -> int:
-    """Count the windows of a request's first `steps` steps.
+def count_windows(request: GenerationRequest, steps: int) -> tuple[int, ...]:
+    """Count the windows of each of a request's first `steps` steps.
 
     Those of extensions are not among them: `plan_extension` has them, and each is run in all steps.
 
     Example:
         >>> count_windows(GenerationRequest.build(num_frames=32, seed=0), 2)
-        6
+        (3, 3)
     """
-    return sum(len(_spans(request, step)) for step in range(steps))
+    return tuple(len(_spans(request, step)) for step in range(steps))
 
 
 def is_ring(request: GenerationRequest) -> bool:

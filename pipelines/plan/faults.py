@@ -6,7 +6,6 @@ The English words stand where a rule is checked; other languages have theirs by 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from string import Formatter
-from typing import Any
 
 from pipelines.plan.shown_values import shown
 
@@ -89,7 +88,7 @@ class Words:
 
     def filled(self, template: str, fault: Fault) -> str:
         """Fill a template with the values of a fault."""
-        named_field = _Named(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
+        named_field = _FieldName(next((str(key) for key in fault.place[::-1] if isinstance(key, str)), fault.field))
         is_number = isinstance(fault.got, (int, float)) and not isinstance(fault.got, bool)
         got = fault.got if is_number else _Text(fault.got if isinstance(fault.got, str) else shown(fault.got))
         values = {"subject": self.subject(fault.field, fault.place), "field": named_field, "got": got}
@@ -100,11 +99,11 @@ class _Filler(Formatter):
     def __init__(self, words: Words) -> None:
         self._words = words
 
-    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:  # noqa: ARG002 - as the base class has it
-        return kwargs.get(field_name, _Named(field_name)), field_name
+    def get_field(self, field_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[object, str]:  # noqa: ARG002 - as the base class has it
+        return kwargs.get(field_name, _FieldName(field_name)), field_name
 
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if isinstance(value, _Named):
+    def format_field(self, value: object, format_spec: str) -> str:
+        if isinstance(value, _FieldName):
             if format_spec not in ("name", "label"):
                 raise KeyError(str(value))  # a value that the fault has not
             return self._words.label(value) if format_spec == "label" else self._words.name(value)
@@ -119,7 +118,7 @@ class _Text(str):
     __slots__ = ()
 
 
-class _Named(str):
+class _FieldName(str):
     """A field that a template speaks of."""
 
     __slots__ = ()

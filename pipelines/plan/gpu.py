@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from pipelines.plan.settings import SettingsError, settings
 
@@ -110,7 +110,7 @@ def ask_ahead() -> None:
             _from_child()
 
 
-def ask_torch(torch: Any) -> Gpu:
+def ask_torch(torch: ModuleType) -> Gpu:
     """Ask torch for a usable CUDA card, another GPU, or the CPU.
 
     Args:
@@ -130,7 +130,7 @@ def ask_torch(torch: Any) -> Gpu:
     return _why_none(torch.version.cuda, is_for_cpu=_is_cpu_build(vars(torch.version)))
 
 
-def _cuda_card(torch: Any) -> Gpu:
+def _cuda_card(torch: ModuleType) -> Gpu:
     name, codes = str(torch.cuda.get_device_name(0)), torch.cuda.get_arch_list()
     if torch.version.hip:
         chip = str(torch.cuda.get_device_properties(0).gcnArchName).partition(":")[0]
@@ -219,7 +219,7 @@ def _nvidia_driver() -> int:
         return 0
 
 
-def _build_of_torch() -> Mapping[str, Any]:
+def _build_of_torch() -> Mapping[str, object]:
     """Read what PyTorch is built for, without loading it; may be empty."""
     spec = find_spec("torch")
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -228,7 +228,7 @@ def _build_of_torch() -> Mapping[str, Any]:
     return {}
 
 
-def _is_cpu_build(build: Mapping[str, Any]) -> bool:
+def _is_cpu_build(build: Mapping[str, object]) -> bool:
     return not any(build.get(kind) for kind in ("cuda", "hip", "xpu"))
 
 

@@ -6,7 +6,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from pipelines.plan.architecture import Architecture
 from pipelines.plan.choices import Scheduler
@@ -78,7 +77,7 @@ class MotionFamily:
     missing_input: str = ""
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Fields of the request it decides where the user does not."""
         recommended = {name: getattr(self, name) for name in FAMILY_FIELDS}
         return {name: value for name, value in recommended.items() if value is not None}
@@ -120,7 +119,7 @@ class MotionFamily:
         )
         return [Note(code, words, value=value) for code, words, value in advice if value is not None]
 
-    def scheduler_config(self, *, prediction_type: str) -> dict[str, Any]:
+    def scheduler_config(self, *, prediction_type: str) -> dict[str, object]:
         """Build diffusers scheduler arguments for this family's noise schedule."""
         return {
             "num_train_timesteps": 1000,
@@ -229,7 +228,7 @@ FAMILIES: dict[str, MotionFamily] = {
 """Every family, by its id."""
 
 
-def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
+def advise(family: MotionFamily, settings: Mapping[str, object]) -> list[str]:
     """Warn of settings known to fail with this family.
 
     Args:
@@ -242,7 +241,7 @@ def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
     """
     advice = _distilled_advice(family, settings) if family.is_distilled else []
     if family.width and family.height:
-        area, trained = settings["width"] * settings["height"], family.width * family.height
+        area, trained = _number(settings["width"]) * _number(settings["height"]), family.width * family.height
         if not trained / _FAR <= area <= trained * _FAR:
             advice.append(
                 f"{family.name} was trained on areas near {family.width}×{family.height} pixels; "
@@ -254,8 +253,11 @@ def advise(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
     return advice
 
 
-def _distilled_advice(family: MotionFamily, settings: Mapping[str, Any]) -> list[str]:
-    scheduler, num_inference_steps, guidance_scale = (settings[name] for name in ADVISED_ON[:3])
+def _distilled_advice(family: MotionFamily, settings: Mapping[str, object]) -> list[str]:
+    scheduler = settings["scheduler"]
+    num_inference_steps, guidance_scale = (
+        _number(settings[name]) for name in ("num_inference_steps", "guidance_scale")
+    )
     advice = []
     steps = family.num_inference_steps or 1
     if guidance_scale > 2:
@@ -273,3 +275,8 @@ def _distilled_advice(family: MotionFamily, settings: Mapping[str, Any]) -> list
     if scheduler != family.scheduler:
         advice.append(f"{family.name} was distilled for the sampler {family.scheduler}; got {scheduler}.")
     return advice
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, (int, float))
+    return value

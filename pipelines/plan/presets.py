@@ -6,7 +6,6 @@ its kind, those it has no opinion on to what is the models' own, so that the one
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipelines.plan import catalog
 from pipelines.plan.catalog_entries import MotionModule
@@ -42,7 +41,7 @@ class Preset:
     id: str
     label: str
     sets: tuple[str, ...]
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict)
     motion_families: tuple[str, ...] = ()
     lora: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,7 +77,7 @@ def presets_for(base_model: str) -> list[Preset]:
     return [preset for preset in PRESETS if not preset.motion_families or _module(preset, base_model)]
 
 
-def preset_values(preset_id: object, base_model: str, motion_module: str | None = None) -> dict[str, Any]:
+def preset_values(preset_id: object, base_model: str, motion_module: str | None = None) -> dict[str, object]:
     """Return the fields that a preset sets.
 
     Args:

@@ -9,16 +9,18 @@ import json
 import secrets
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from pipelines.plan.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
-from pipelines.plan.prompt.travel import plan_travel
+from pipelines.plan.prompt.parsed import ParsedPrompt, parse_prompt
 from pipelines.plan.request_faults import fault_of
 from pipelines.plan.request_fields.clip import MAX_SEED, ClipFields
 from pipelines.plan.request_fields.hires import HiresFields
@@ -100,9 +102,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
-        num_frames = self.lengths[0]
-        plan_travel(self.prompt, num_frames=num_frames)
-        plan_travel(self.negative_prompt, num_frames=num_frames, field="negative_prompt")
+        self.parsed_prompts  # noqa: B018 - they are kept; a fault in a line refuses the request
         return self
 
     @model_validator(mode="after")
@@ -209,7 +209,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         return self
 
     @classmethod
-    def build(cls, **values: Any) -> Self:
+    def build(cls, **values: object) -> Self:
         """Validate outside values into a request; draws the seed for -1.
 
         Raises:
@@ -229,7 +229,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         except ValidationError as err:
             raise InvalidRequestError(fault_of(err, cls)) from err
 
-    def to_json(self, *, made_with: Mapping[str, Any] | None = None) -> str:
+    def to_json(self, *, made_with: Mapping[str, object] | None = None) -> str:
         """Serialise the recipe to one JSON line; inputs only if any.
 
         Args:
@@ -276,6 +276,21 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         longer = {"num_frames": self.num_frames + frames, "extended_from": self.lengths}
         return self.build(**self.model_dump() | longer)
 
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
+        """Copy with other values, which are not validated; prompts are parsed anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("parsed_prompts", None)
+        return copied
+
+    @cached_property
+    def parsed_prompts(self) -> tuple[ParsedPrompt, ParsedPrompt]:
+        """Both prompts, parsed once when the request is validated.
+
+        Keys are those of the first clip: an extension shows what its last frame shows.
+        """
+        parse = partial(parse_prompt, num_frames=self.lengths[0], hold=self.prompt_hold, closed=self.closes_prompts)
+        return parse(self.prompt), parse(self.negative_prompt, field="negative_prompt")
+
     @property
     def lengths(self) -> tuple[int, ...]:
         """Frames of the first clip and after each extension, in order."""
@@ -285,6 +300,11 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
     def first_clip(self) -> Self:
         """Request of the clip this one was first extended from, or itself."""
         return self.model_copy(update={"num_frames": self.lengths[0], "extended_from": ()})
+
+    @property
+    def window_frames(self) -> int:
+        """Frames of a window; those of extensions are all full ones."""
+        return self.context_length if self.extended_from else min(self.context_length, self.num_frames)
 
     @property
     def known_frames(self) -> int:
@@ -407,12 +427,14 @@ def fields_affecting(effect: Effect) -> tuple[str, ...]:
         >>> fields_affecting("travel")
         ('prompt_hold', 'num_frames', 'context_length', 'closed_loop')
     """
-    return tuple(name for name, field in GenerationRequest.model_fields.items() if effect in _extra(field)["affects"])
+    affects = {name: _extra(field)["affects"] for name, field in GenerationRequest.model_fields.items()}
+    return tuple(name for name, effects in affects.items() if isinstance(effects, list) and effect in effects)
 
 
 def field_step(name: str) -> float | None:
     """Return the slider step of a numeric field."""
-    return _extra(GenerationRequest.model_fields[name])["step"]
+    step = _extra(GenerationRequest.model_fields[name])["step"]
+    return step if isinstance(step, (int, float)) else None
 
 
 def field_bounds(name: str) -> tuple[float | None, float | None]:
@@ -439,6 +461,6 @@ def _broken(
     return InvalidRequestError(fault)
 
 
-def _extra(field: FieldInfo) -> dict[str, Any]:
+def _extra(field: FieldInfo) -> JsonDict:
     assert isinstance(field.json_schema_extra, dict)
     return field.json_schema_extra

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from pipelines.plan.errors import UserError
 from pipelines.plan.faults import Fault
@@ -39,7 +40,7 @@ def fault_of(err: ValidationError, model: type[BaseModel]) -> Fault:
     return _field_fault(first, str(name), fields)
 
 
-def _raised_fault(first: Mapping[str, Any]) -> Fault:
+def _raised_fault(first: ErrorDetails) -> Fault:
     """Return the fault that a check of several fields raised."""
     error = first["ctx"]["error"]
     assert isinstance(error, UserError)
@@ -47,7 +48,7 @@ def _raised_fault(first: Mapping[str, Any]) -> Fault:
     return error.fault
 
 
-def _field_fault(first: Mapping[str, Any], name: str, fields: Mapping[str, FieldInfo]) -> Fault:
+def _field_fault(first: ErrorDetails, name: str, fields: Mapping[str, FieldInfo]) -> Fault:
     got = shown(first["input"])
     if first["type"] == "extra_forbidden":
         alike = [field for field in fields if name in field] or get_close_matches(name, fields) or list(fields)
@@ -58,7 +59,7 @@ def _field_fault(first: Mapping[str, Any], name: str, fields: Mapping[str, Field
     extra = fields[name].json_schema_extra
     assert isinstance(extra, dict)
     fix = "Write it as text" if first["type"] in _OF_TEXT else str(extra["fix"]) or _CHANGE
-    context: Mapping[str, object] = first.get("ctx", {})
+    context = first.get("ctx", {})
     if isinstance(error := context.get("error"), RuleError):
         return Fault(error.code, name, error.rule, got, fix, values=error.values)
     limit = next((context[key] for key in _LIMITS if key in context), None)
@@ -74,7 +75,7 @@ def _field_fault(first: Mapping[str, Any], name: str, fields: Mapping[str, Field
     return Fault(f"value.{first['type']}", name, "{rule}", got, fix, limit=limit, values={"rule": rule})
 
 
-def _of_unit(first: Mapping[str, Any], inner: Sequence[int | str], unit: type[BaseModel]) -> Fault:
+def _of_unit(first: ErrorDetails, inner: Sequence[int | str], unit: type[BaseModel]) -> Fault:
     fields = unit.model_fields
     if first["type"] == "value_error" and not inner:
         return _raised_fault(first)

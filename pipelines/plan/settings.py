@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.config import JsonDict
 
 from pipelines.plan.errors import UserError
 from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES, MAX_SIDE
@@ -35,7 +36,7 @@ class SettingsError(UserError):
     """Environment variables can't be used; the text has a line for each."""
 
 
-def _setting(default: Any, variable: str, *, help: str, unit: str = "", fix: str = "", **rules: Any) -> Any:  # noqa: A002
+def _setting(default: object, variable: str, *, help: str, unit: str = "", fix: str = "", **rules: Any) -> Any:  # noqa: A002
     """Declare a field.
 
     Args:
@@ -46,7 +47,7 @@ def _setting(default: Any, variable: str, *, help: str, unit: str = "", fix: str
         fix: What to do about a value that can't be used; "Change <variable>, or leave it out" if not given.
         rules: As pydantic's `Field` takes them.
     """
-    extra: dict[str, Any] = {"unit": unit, "fix": fix or f"Change {variable}, or leave it out"}
+    extra: JsonDict = {"unit": unit, "fix": fix or f"Change {variable}, or leave it out"}
     return Field(default, alias=variable, description=help, json_schema_extra=extra, **rules)
 
 

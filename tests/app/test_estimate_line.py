@@ -9,6 +9,7 @@ from pipelines.plan.planner.estimate import Budget, estimate
 from pipelines.plan.request import GenerationRequest
 from tests.app.fake_engine import FakeEngine
 from ui.page import build_page
+from ui.parts.page_values import PageValues
 from ui.results import estimate_line
 from ui.results.estimate_line import (
     AXES,
@@ -69,8 +70,8 @@ def test_values_that_break_a_rule_hide_the_line_and_nothing_else(page):
 def test_steering_counts_only_on_its_own_tab():
     unit = {"control_1_enabled": True, "control_1_model": "a", "control_1_start": 0, "control_1_end": 1}
     values = {"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5", "strength": 1.0, **unit}
-    lines = [estimate_html(values | {"mode": mode})[0] for mode in ("txt2vid", "vid2vid")]
-    assert lines[0] == estimate_html({"base_model": values["base_model"]})[0]
+    lines = [estimate_html(PageValues(values | {"mode": mode}))[0] for mode in ("txt2vid", "vid2vid")]
+    assert lines[0] == estimate_html(PageValues({"base_model": values["base_model"]}))[0]
     assert lines[0] != lines[1]
 
 
@@ -78,7 +79,7 @@ def test_what_will_not_fit_is_said_with_a_way_out_that_the_button_takes(page, mo
     budget = Budget(1.2 * GB, 1.2 * GB)
     monkeypatch.setattr(estimate_line, "this_budget", lambda: budget)
     large = {"base_model": "demo", "width": 1024, "height": 1024, "num_frames": 32, "context_length": 32}
-    text, fits = estimate_html(large)
+    text, fits = estimate_html(PageValues(large))
     assert not fits
     assert 'role="alert"' in text
     assert "Won&#x27;t fit" in text
@@ -90,33 +91,34 @@ def test_what_will_not_fit_is_said_with_a_way_out_that_the_button_takes(page, mo
     assert changed
     request = GenerationRequest.build(seed=0, **large | changed)
     assert budget.holds(estimate(request))
-    assert estimate_html(large | changed)[1]
+    assert estimate_html(PageValues(large | changed))[1]
 
 
 def test_the_button_leaves_a_clip_alone_that_breaks_a_rule():
-    assert all(isinstance(value, dict) and "value" not in value for value in fitting({"num_frames": 0}))
+    assert all(isinstance(value, dict) and "value" not in value for value in fitting(PageValues({"num_frames": 0})))
 
 
 @pytest.mark.parametrize(("asked", "told_as"), [({"batch_count": 3}, "3 clips, about"), ({}, ">About ")])
 def test_clips_are_counted(asked, told_as):
-    assert told_as in estimate_html(DEMO | {"seed": 7} | asked)[0]
+    assert told_as in estimate_html(PageValues(DEMO | {"seed": 7} | asked))[0]
     if asked:
-        assert estimate_html(DEMO | {"seed": "7, 42, 1000", "batch_count": 1}) == estimate_html(DEMO | asked)
+        seeds = DEMO | {"seed": "7, 42, 1000", "batch_count": 1}
+        assert estimate_html(PageValues(seeds)) == estimate_html(PageValues(DEMO | asked))
 
 
 @pytest.mark.parametrize("wrong", [{"batch_count": 99}, {"batch_count": 2, "seed": "1, 2, 3"}, {"seed": "1, x"}])
 def test_a_count_that_breaks_a_rule_hides_the_line(wrong):
-    assert estimate_html(DEMO | wrong) == ("", True)
+    assert estimate_html(PageValues(DEMO | wrong)) == ("", True)
 
 
 def test_a_grid_has_a_line_of_its_own_that_counts_its_cells_as_they_differ():
     def seconds(steps: str) -> str:
         axes = {"grid_1_field": "seed", "grid_1_values": "1-3", "grid_2_field": "num_inference_steps"}
-        return grid_estimate_html(DEMO | axes | {"grid_2_values": steps})
+        return grid_estimate_html(PageValues(DEMO | axes | {"grid_2_values": steps}))
 
     assert "6 clips, about" in seconds("2, 4")
     assert seconds("2, 4") != seconds("20, 40")
-    assert seconds("4, x") == seconds("1-60") == grid_estimate_html(DEMO) == ""
+    assert seconds("4, x") == seconds("1-60") == grid_estimate_html(PageValues(DEMO)) == ""
 
 
 @pytest.fixture
@@ -127,9 +129,9 @@ def lent(monkeypatch):
 
 @pytest.mark.usefixtures("lent")
 def test_a_lent_gpu_is_told_in_quota_of_what_runs_on_it():
-    plain = estimate_html({"base_model": STABLE})[0]
+    plain = estimate_html(PageValues({"base_model": STABLE}))[0]
     quota = re.search(r"Takes .* of GPU quota\.", plain)[0]
-    slow = estimate_html({"base_model": STABLE, "interpolation": "film", "upscale_by": 2.0})[0]
+    slow = estimate_html(PageValues({"base_model": STABLE, "interpolation": "film", "upscale_by": 2.0}))[0]
     assert quota in slow
     assert slow != plain
     assert "turns" not in plain
@@ -138,7 +140,8 @@ def test_a_lent_gpu_is_told_in_quota_of_what_runs_on_it():
 
 @pytest.mark.usefixtures("lent")
 def test_turns_and_more_than_a_day_s_quota_are_told():
-    assert "in 2 turns" in estimate_html({"base_model": STABLE, "num_frames": 96})[0]
-    assert "turns" not in estimate_html({"base_model": STABLE, "batch_count": 2})[0]
-    assert "not signed in" in estimate_html({"base_model": STABLE, "num_frames": 160})[0]
-    assert "of a free account" in estimate_html({"base_model": STABLE, "num_frames": 160, "batch_count": 4})[0]
+    assert "in 2 turns" in estimate_html(PageValues({"base_model": STABLE, "num_frames": 96}))[0]
+    assert "turns" not in estimate_html(PageValues({"base_model": STABLE, "batch_count": 2}))[0]
+    assert "not signed in" in estimate_html(PageValues({"base_model": STABLE, "num_frames": 160}))[0]
+    day = PageValues({"base_model": STABLE, "num_frames": 160, "batch_count": 4})
+    assert "of a free account" in estimate_html(day)[0]

@@ -25,6 +25,7 @@ from ui.inputs.modes import preview_fields, request_fields
 from ui.inputs.source_size import size_like
 from ui.inputs.vid2vid import _describe_source
 from ui.page import build_page
+from ui.parts.page_values import PageValues
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def clip(folder, num_frames=10, fps=Fraction(25, 2)) -> dict:
 
 def test_the_first_tab_makes_a_request_of_words_whatever_the_others_hold(at_first, uploads):
     values = at_first(prompt="a star", first_frame=picture(uploads), control_1_enabled=True, strength=0.3)
-    request = build_request(**request_fields(values))
-    assert request == build_request(**request_fields(at_first(prompt="a star")))
+    request = build_request(**request_fields(PageValues(values)))
+    assert request == build_request(**request_fields(PageValues(at_first(prompt="a star"))))
     assert (request.first_frame, request.controls, request.strength) == ("", (), 0.8)
 
 
@@ -63,11 +64,11 @@ def test_pictures_of_the_second_tab_are_kept_by_their_content(at_first, uploads)
     values = at_first(
         mode="img2vid", first_frame=first, last_frame=last, latent_scale=12, strength=0.5, exact_ends=False
     )
-    request = build_request(**request_fields(values))
+    request = build_request(**request_fields(PageValues(values)))
     assert request.first_frame != request.last_frame
     assert input_store().probe(request.first_frame).width == 64
     assert (request.latent_scale, request.strength, request.exact_ends) == (12, 0.5, False)
-    other = build_request(**request_fields(values | {"mode": "vid2vid", "source_video": clip(uploads)}))
+    other = build_request(**request_fields(PageValues(values | {"mode": "vid2vid", "source_video": clip(uploads)})))
     assert (other.first_frame, other.latent_scale) == ("", 32)
     assert other.source_video
 
@@ -82,7 +83,7 @@ def test_pictures_of_the_second_tab_are_kept_by_their_content(at_first, uploads)
 )
 def test_a_tab_without_what_it_needs_is_refused(at_first, mode, words):
     with pytest.raises(InvalidRequestError) as refused:
-        request_fields(at_first(mode=mode))
+        request_fields(PageValues(at_first(mode=mode)))
     assert str(refused.value).startswith(words)
 
 
@@ -95,13 +96,13 @@ def test_a_path_that_was_not_uploaded_is_refused_by_the_name_of_its_field(at_fir
         ({"image_prompt_model": "x", "image_prompt_picture": {"path": "/etc/passwd"}}, "image_prompts"),
     ):
         with pytest.raises(InvalidRequestError, match=rf"^{field} must be an uploaded file, got something else\."):
-            request_fields(at_first(**values))
+            request_fields(PageValues(at_first(**values)))
 
 
 def test_a_clip_and_pictures_are_not_one_source(at_first, uploads):
     values = at_first(mode="vid2vid", source_video=clip(uploads), source_files=[picture(uploads)])
     with pytest.raises(InvalidRequestError, match=r"^source_video must be one clip, got a clip and other files\."):
-        request_fields(values)
+        request_fields(PageValues(values))
 
 
 def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_first, uploads):
@@ -112,9 +113,9 @@ def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_f
             packed.write(uploads / "white.png", f"mask/{index}.png")
     assert all(keep_source([uploads / "both.zip"]))
     values = at_first(mode="vid2vid", source_files=[{"path": str(uploads / "both.zip")}])
-    request = build_request(**request_fields(values))
+    request = build_request(**request_fields(PageValues(values)))
     assert input_store().probe(request.mask).num_frames == input_store().probe(request.source_video).num_frames == 3
-    own = build_request(**request_fields(values | {"mask": [{"path": str(uploads / "white.png")}]}))
+    own = build_request(**request_fields(PageValues(values | {"mask": [{"path": str(uploads / "white.png")}]})))
     assert own.source_video == request.source_video
     assert own.mask == keep([uploads / "white.png"], field="mask")
 
@@ -179,7 +180,7 @@ def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
         control_1_falloff="0.5,",
         control_1_guess_mode=True,
     )
-    (unit,) = build_request(**request_fields(values)).controls
+    (unit,) = build_request(**request_fields(PageValues(values))).controls
     assert (unit.model, unit.preprocessor, unit.options) == ("demo-canny", "canny", {"low": 50, "high": 200})
     assert (unit.weight, unit.end, unit.guess_mode) == (((0, 1.0), (8, 0.2)), 0.5, True)
     assert (unit.key_frames, unit.falloff) == ((0, 8, -1), (0.5,))
@@ -196,7 +197,7 @@ def test_a_control_unit_says_all_that_its_accordion_shows(at_first, uploads):
 )
 def test_a_unit_s_refusal_says_which_unit(at_first, name, value, words):
     with pytest.raises(InvalidRequestError) as refused:
-        control_fields(at_first(control_2_enabled=True, **{part(2, name): value}))
+        control_fields(PageValues(at_first(control_2_enabled=True, **{part(2, name): value})))
     assert str(refused.value).startswith(words)
 
 
@@ -254,21 +255,21 @@ def test_there_are_sliders_for_every_preprocessor_and_unavailable_ones_are_not_o
 def test_an_image_prompt_travels_from_its_first_picture_to_its_last(at_first, uploads):
     first, last = picture(uploads), picture(uploads, 200, "last.png")
     values = at_first(image_prompt_model="x", image_prompt_picture=first, image_prompt_last_picture=last, num_frames=24)
-    (unit,) = build_request(**request_fields(values)).image_prompts
+    (unit,) = build_request(**request_fields(PageValues(values))).image_prompts
     assert [frame for frame, _ in unit.pictures] == [0, 23]
     for missing, words in (("model", "a model, got none"), ("picture", "a picture for the first frame, got none")):
         with pytest.raises(InvalidRequestError, match=rf"^image_prompts must have {words}\."):
-            request_fields(values | {f"image_prompt_{missing}": None})
+            request_fields(PageValues(values | {f"image_prompt_{missing}": None}))
 
 
 def test_a_preview_is_a_video_of_what_the_unit_follows(at_first, uploads, tmp_path):
     values = at_first(mode="vid2vid", source_video=clip(uploads), control_2_preprocessor="invert", width=64, height=64)
-    request = build_request(**preview_fields(values, 2))
+    request = build_request(**preview_fields(PageValues(values), 2))
     assert [unit.preprocessor for unit in request.controls] == ["invert"]
     *_, made = preview_clip(request, tmp_path / "run")
     assert made.read_bytes()[4:8] == b"ftyp"
     with pytest.raises(InvalidRequestError, match="controls 1 must have a clip to follow, got none"):
-        list(preview_clip(build_request(**preview_fields(values | {"mode": "img2vid"}, 2)), tmp_path))
+        list(preview_clip(build_request(**preview_fields(PageValues(values | {"mode": "img2vid"}), 2)), tmp_path))
 
 
 def test_the_hold_is_drawn_for_each_picture_and_says_what_breaks_a_rule():

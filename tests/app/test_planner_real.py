@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.plan.draft import draft_of
 from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.plan import plan_of
 from pipelines.plan.planner.costs import cost_of
 from pipelines.plan.planner.estimate import estimate
 from pipelines.plan.planner.machine import this_machine
@@ -29,7 +30,7 @@ def test_a_clip_is_recorded_with_the_windows_it_had(more, tmp_path):
     events = list(make_clip(request, tmp_path))
     (run,) = read_runs(this_machine(), "demo")
     told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
-    assert run.cost == cost_of(request)
+    assert run.cost == cost_of(plan_of(request))
     assert run.cost.calls == len(told) == told[-1].total
     assert isinstance(events[-1], Clip)
     spent = run.load_s + run.denoise_s + run.drawing_s

@@ -22,6 +22,7 @@ from ui.charts.falloff_chart import HOLD_FIELDS
 from ui.inputs.control_units import UNITS, part
 from ui.inputs.modes import request_fields
 from ui.page import build_page
+from ui.parts.page_values import PageValues
 
 UPDATE = "__type__"
 
@@ -73,7 +74,7 @@ def pressed(page, shown) -> GenerationRequest:
     sent = dict(zip(names, on_the_page(event), strict=True))
     assert set(sent) - {"visitor"} <= set(shown)
     sent |= {name: value_of(shown[name]) for name in names if name in shown}
-    return build_request(**request_fields(sent))
+    return build_request(**request_fields(PageValues(sent)))
 
 
 def test_every_control_shows_what_the_recipe_says(page, uploads):
@@ -213,7 +214,7 @@ def test_what_the_page_never_sends_is_refused(page, kept):
     names = [control.elem_id for control in event.inputs]
     sent = dict(zip(names, on_the_page(event, mode="img2vid", kept_inputs=kept), strict=True))
     with pytest.raises(ValueError, match=r"^(kept_inputs|first_frame) must be"):
-        build_request(**request_fields(sent))
+        build_request(**request_fields(PageValues(sent)))
 
 
 def test_the_hold_is_drawn_for_a_kept_last_frame(page):

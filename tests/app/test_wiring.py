@@ -206,16 +206,16 @@ def test_every_part_of_a_unit_on_the_page_is_a_part_of_the_endpoints_units(page)
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
     (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["timeline"])
-    drawn = ["prompt", "negative_prompt", "num_frames", "prompt_hold", "closed_loop", "context_length"]
+    drawn = ["prompt", "negative_prompt", "prompt_hold", "num_frames", "context_length", "closed_loop"]
     assert [control.elem_id for control in event.inputs] == drawn
     assert len(event.targets) == len(drawn)
     assert not event.queue
-    window = ("off", 16)
-    both = event.fn("0: a\n8: b", "0: c", 16, 0.5, *window)
-    assert event.fn("0: a\n8: b", "0: c", 17, 0.5, "prompts", 16) != event.fn("0: a\n8: b", "0: c", 17, 0.5, *window)
+    window = (16, "off")
+    both = event.fn("0: a\n8: b", "0: c", 0.5, 16, *window)
+    assert event.fn("0: a\n8: b", "0: c", 0.5, 17, 16, "prompts") != event.fn("0: a\n8: b", "0: c", 0.5, 17, *window)
     assert both["visible"]
     assert both["value"].count("<svg") == 2
-    for values in (("a cat: b", "", 16, 0), ("0: a", "", None, None), ("0: a", "", -1, 0), (None, None, 16, None)):
+    for values in (("a cat: b", "", 0, 16), ("0: a", "", None, None), ("0: a", "", 0, -1), (None, None, None, 16)):
         assert event.fn(*values, *window) == {"value": "", "visible": False, "__type__": "update"}
 
 

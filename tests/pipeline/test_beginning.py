@@ -15,7 +15,7 @@ from pipelines.plan.choices import MotionNorm, Scheduler
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Progress
-from pipelines.plan.passes import first_step
+from pipelines.plan.plan import first_step
 from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip

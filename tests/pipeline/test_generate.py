@@ -1,17 +1,24 @@
 """The engine on the embedded model: events, lengths, seeds, resume, cancel, refusals."""
 
 import io
+from collections import Counter
+from types import ModuleType
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+from pipelines.engine import denoise
+from pipelines.engine import generate as engine
 from pipelines.engine.denoise import DenoiseState
 from pipelines.engine.generate import generate
 from pipelines.engine.models import ModelStore
+from pipelines.plan import plan
 from pipelines.plan.choices import ContextSchedule, MotionNorm, Scheduler
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.prompt import parsed, travel
 from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import KeptFrames, run
 
@@ -51,6 +58,35 @@ def test_progress_counts_up_to_the_planned_total(store: ModelStore):
     assert any(e.preview is not None and e.preview.shape == (8, 64, 64, 3) for e in denoising)
     decoding = [e for e in events if isinstance(e, Progress) and e.stage is Stage.DECODE]
     assert (decoding[-1].step, decoding[-1].total) == (20, 20)
+
+
+def test_a_clip_s_prompts_are_parsed_once_and_it_is_planned_once(store: ModelStore, monkeypatch):
+    calls: Counter[str] = Counter()
+
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def call(*args, **options):
+            calls[name] += 1
+            return function(*args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(travel, "read_script")
+    counted(parsed, "read_tags")
+    counted(engine, "plan_of")
+    counted(plan, "count_windows")
+    counted(denoise, "plan_windows")
+    monkeypatch.setattr(GenerationRequest, "model_validate", Mock(wraps=GenerationRequest.model_validate))
+    prompt = f"0: {SMALL['prompt']}\n-1: a green star"
+    values = {"num_frames": 3, "num_inference_steps": 2, "guidance_scale": 1.0}
+    run(small(prompt=prompt, negative_prompt="0: blur\n2: fog", **values), store=store)
+    assert calls == {"read_script": 2, "read_tags": 2, "plan_of": 1, "count_windows": 1, "plan_windows": 2}
+    assert GenerationRequest.model_validate.call_count == 1
+    calls.clear()
+    planned = plan.plan_of(small(hires_scale=1.25, **values))
+    list(generate(planned, open_writer=KeptFrames().opener(), store=store))
+    assert calls == {"read_script": 2, "read_tags": 2, "count_windows": 1, "plan_windows": 3}
 
 
 def test_same_seed_same_frames_and_another_seed_others(store: ModelStore):

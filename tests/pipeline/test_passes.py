@@ -16,7 +16,7 @@ from pipelines.engine.models import Components, ModelStore
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.events import Progress, Stage
 from pipelines.plan.image_fit import ImageFit, fitted
-from pipelines.plan.passes import passes_of
+from pipelines.plan.plan import passes_of
 from pipelines.plan.request import GenerationRequest
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip

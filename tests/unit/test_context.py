@@ -274,7 +274,7 @@ def test_levels_end_where_their_windows_no_longer_fit_the_clip(loop):
 @pytest.mark.parametrize(("schedule", "loop"), product(SCHEDULES, LOOPS))
 def test_the_count_is_the_sum_of_the_plans(schedule, loop):
     request = clip(50, 8, 3, context_stride=3, context_schedule=schedule, closed_loop=loop)
-    assert count_windows(request, 7) == sum(len(plan_windows(request, step)) for step in range(7))
+    assert count_windows(request, 7) == tuple(len(plan_windows(request, step)) for step in range(7))
 
 
 def test_ten_thousand_frames_are_planned_without_delay():

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.plan.catalog import STABLE_DIFFUSION
 from pipelines.plan.context import count_windows
-from pipelines.plan.passes import plan_passes
+from pipelines.plan.plan import plan_of
 from pipelines.plan.planner.costs import cost_of, frame_flops, kind_of, networks, window_flops
 from pipelines.plan.request import GenerationRequest
 
@@ -14,7 +14,7 @@ TERA = 1e12
 
 
 def cost(**values):
-    return cost_of(GenerationRequest.build(seed=0, **values))
+    return cost_of(plan_of(GenerationRequest.build(seed=0, **values)))
 
 
 def test_counted_operations_are_those_known_of_stable_diffusion():
@@ -48,19 +48,19 @@ def test_more_of_anything_costs_more(name, values):
 def test_calls_are_the_windows_of_the_plan():
     values = {"num_frames": 40, "num_inference_steps": 7, "context_schedule": "composite", "free_init_iterations": 2}
     request = GenerationRequest.build(seed=0, **values)
-    assert cost_of(request).calls == 2 * count_windows(request, 7)
-    assert cost_of(request, windows_a_call=3).calls == -(-2 * count_windows(request, 7) // 3)
+    assert cost_of(plan_of(request)).calls == 2 * sum(count_windows(request, 7))
+    assert cost_of(plan_of(request), windows_a_call=3).calls == -(-2 * sum(count_windows(request, 7)) // 3)
 
 
 def test_passes_and_extensions_add_up():
     small = GenerationRequest.build(seed=0, width=128, height=128)
     twice = small.model_copy(update={"hires_scale": 2.0})
-    first, second = plan_passes(twice)
+    first, second = plan_of(twice).passes
     assert first.windows * window_flops(first.request).total == pytest.approx(25 * window_flops(small).total)
     assert (second.windows, second.request.width) == (12, 256)
     longer = small.extended_by(8)
-    assert cost_of(longer).calls == cost_of(small).calls + 2 * 25
-    assert cost_of(longer).steps == 3 * 25
+    assert cost_of(plan_of(longer)).calls == cost_of(plan_of(small)).calls + 2 * 25
+    assert cost_of(plan_of(longer)).steps == 3 * 25
 
 
 def test_what_strength_leaves_out_costs_nothing():

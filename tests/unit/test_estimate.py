@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.plan.catalog import STABLE_DIFFUSION
 from pipelines.plan.events import Stage
+from pipelines.plan.plan import plan_of
 from pipelines.plan.planner.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
 from pipelines.plan.planner.machine import Machine, ram_bytes, this_machine
 from pipelines.plan.request import GenerationRequest
@@ -79,17 +80,17 @@ def test_clips_that_differ_add_up():
 
 def test_memory_of_stable_diffusion_is_weights_and_what_lives_in_a_call():
     """3.04 GB of weights in 16 bits and 2.04 GiB of values in a guided call, as counted elsewhere."""
-    device, _ = peak_bytes(request(), CARD)
+    device, _ = peak_bytes(plan_of(request()), CARD)
     assert device == pytest.approx(0.5e9 + 3.04e9 + 2.04 * 2**30, rel=0.03)
 
 
 @pytest.mark.parametrize("change", [{"width": 768}, {"context_length": 32, "num_frames": 32}, {"hires_scale": 1.5}])
 def test_a_larger_window_takes_more_of_the_device(change):
-    assert peak_bytes(request(**change), CARD)[0] > peak_bytes(request(), CARD)[0]
+    assert peak_bytes(plan_of(request(**change)), CARD)[0] > peak_bytes(plan_of(request()), CARD)[0]
 
 
 def test_a_longer_clip_takes_no_more_of_the_device_and_its_latents_of_the_memory():
-    (card, ram), (card_long, ram_long) = (peak_bytes(request(num_frames=n), CARD) for n in (16, 1016))
+    (card, ram), (card_long, ram_long) = (peak_bytes(plan_of(request(num_frames=n)), CARD) for n in (16, 1016))
     assert card == card_long
     assert ram_long - ram == pytest.approx(1000 * 2 * 16 * 64 * 64)
 
@@ -120,7 +121,7 @@ def test_what_is_changed_lets_it_fit(large, gigabytes):
 
 def test_the_second_pass_goes_before_the_window_and_the_window_before_the_size():
     wanted = request(hires_scale=1.5, num_frames=16)
-    tight = peak_bytes(request(num_frames=16), CARD)[0] / 0.92
+    tight = peak_bytes(plan_of(request(num_frames=16)), CARD)[0] / 0.92
     assert fit(wanted, Budget(tight * 1.001, None), machine=CARD) == {"hires_scale": 1.0}
     shorter = fit(wanted, Budget(tight * 0.95, None), machine=CARD)
     assert shorter == {"hires_scale": 1.0, "context_length": 12}
@@ -133,10 +134,10 @@ def test_where_nothing_helps_that_is_said():
 
 
 def test_several_windows_a_call_take_as_many_times_the_memory(monkeypatch):
-    alone = peak_bytes(request(num_frames=64), CARD)[0]
+    alone = peak_bytes(plan_of(request(num_frames=64)), CARD)[0]
     monkeypatch.setenv("STUDIO_WINDOWS", "4")
-    assert peak_bytes(request(num_frames=64), CARD)[0] > alone + 3 * 2e9
-    assert peak_bytes(request(num_frames=16), CARD)[0] == alone
+    assert peak_bytes(plan_of(request(num_frames=64)), CARD)[0] > alone + 3 * 2e9
+    assert peak_bytes(plan_of(request(num_frames=16)), CARD)[0] == alone
 
 
 def test_this_machine_has_memory_and_a_way_to_compute():

@@ -3,7 +3,8 @@
 import pytest
 
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.prompt.tags import Tag, read_tags, replace_tags
+from pipelines.plan.prompt.parsed import parse_prompt
+from pipelines.plan.prompt.tags import Tag, read_tags
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_a_weight_out_of_range_is_refused_by_the_field_s_name(weight):
 
 def test_tags_are_replaced_and_nothing_else():
     text = "a <lora:x:0.5> fox, <lora:y> <b> (runs:1.2)"
-    assert replace_tags(text, lambda tag: f"[{tag.name} {tag.weight}]") == "a [x 0.5] fox, [y 1.0] <b> (runs:1.2)"
+    edited = parse_prompt(text, num_frames=16).with_tags_replaced(lambda tag: f"[{tag.name} {tag.weight}]")
+    assert edited.texts == ("a [x 0.5] fox, [y 1.0] <b> (runs:1.2)",)
 
 
 def test_a_tag_in_one_of_several_lines_has_a_place():

@@ -174,10 +174,10 @@ def test_no_prompt_takes_long_to_read(text: str):
 
 def test_edited_texts_keep_their_times_and_leave_no_stray_commas():
     lines = ("<1>", "0: a <1>", "8: a <2>", "12: <3>", "end <4>")
-    plan = plan_travel("\n".join(lines), num_frames=16, edit=lambda text: re.sub("<.>", "", text))
+    plan = travel(*lines).edited(lambda text: re.sub("<.>", "", text))
     assert plan.texts == ("a, end", "a, end", "end")
     assert plan.stays == travel(*lines).stays
-    assert plan_travel("a <1>,", num_frames=16, edit=str.upper).texts == ("A <1>,",)
+    assert plan_travel("a <1>,", num_frames=16).edited(str.upper).texts == ("A <1>,",)
 
 
 def test_a_number_goes_along_with_the_texts():

@@ -158,7 +158,7 @@ def test_files_that_are_not_here_are_asked_for_by_what_they_are_called(tmp_path)
     assert asked == (
         "Choose again: Mask (abababababab…), Control unit 1 (abababababab…), Image prompt 1, frame 7 (abababababab…)."
     )
-    assert dict(input_hashes(restored.values))["Source clip"] == here
+    assert dict(input_hashes(restored.request))["Source clip"] == here
     (other,) = restore(json.dumps({"first_frame": gone})).notes
     assert other == "Choose again: First frame (abababababab…)."
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from pipelines.plan.events import Progress, Stage
-from pipelines.plan.passes import plan_passes
-from pipelines.plan.planner.remaining import Remaining
+from pipelines.plan.plan import plan_of
+from pipelines.plan.planner.stopwatch import Remaining
 from pipelines.plan.request import GenerationRequest
 
 EXPECTED = dict.fromkeys(Stage, 0.0) | {
@@ -27,7 +27,7 @@ def told(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) 
         first: Windows that an earlier run has done.
     """
     request = GenerationRequest.build(seed=0, num_inference_steps=10, **values)
-    windows = sum(one.windows for one in plan_passes(request))
+    windows = plan_of(request).windows
     took = {stage: EXPECTED[stage] * (slower or {}).get(stage, 1.0) for stage in Stage}
     events = [(Progress(Stage.PREPROCESS, 0, 1), 0.0), (Progress(Stage.LOAD, 0, 1), took[Stage.PREPROCESS])]
     events += [(Progress(Stage.ENCODE, 0, 1), took[Stage.LOAD])]
@@ -36,7 +36,7 @@ def told(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) 
     events += [(Progress(Stage.DENOISE, step, left), step_s) for step in range(1, left + 1)]
     events += [(Progress(Stage.DECODE, n, FRAMES), took[Stage.DECODE] / FRAMES) for n in range(1, FRAMES + 1)]
     events += [(Progress(Stage.WRITE, 0, 1), 0.0), (Progress(Stage.WRITE, 1, 1), took[Stage.WRITE])]
-    remaining, spent = Remaining(request, EXPECTED), dict.fromkeys(Stage, 0.0)
+    remaining, spent = Remaining(plan_of(request), EXPECTED), dict.fromkeys(Stage, 0.0)
     found, gone, total = [], 0.0, sum(seconds for _, seconds in events)
     before = Stage.PREPROCESS
     for event, seconds in events:
@@ -75,7 +75,7 @@ def test_a_stage_that_is_slower_or_faster_is_learned_within_it(stage, factor):
 
 def test_one_slow_step_changes_little():
     request = GenerationRequest.build(seed=0, num_inference_steps=20)
-    remaining, spent = Remaining(request, EXPECTED), dict.fromkeys(Stage, 0.0)
+    remaining, spent = Remaining(plan_of(request), EXPECTED), dict.fromkeys(Stage, 0.0)
     spent[Stage.DENOISE] = 5 * EXPECTED[Stage.DENOISE] / 20  # the first step, five times as slow
     guess = remaining.seconds(Progress(Stage.DENOISE, 1, 20), spent)
     assert guess == pytest.approx(19 + 30 + 4, rel=0.35)
@@ -94,7 +94,7 @@ def test_a_second_pass_counts_by_its_size():
 
 
 def test_nobody_knows_how_long_a_download_or_the_line_takes():
-    remaining = Remaining(GenerationRequest.build(seed=0), EXPECTED)
+    remaining = Remaining(plan_of(GenerationRequest.build(seed=0)), EXPECTED)
     spent = dict.fromkeys(Stage, 0.0)
     assert remaining.seconds(Progress(Stage.LOAD, 3, 500), spent) is None
     assert remaining.seconds(Progress(Stage.WAIT, 0, 1), spent) is None

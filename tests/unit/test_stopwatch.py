@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.plan.events import Clip, Progress, Stage
+from pipelines.plan.plan import plan_of
 from pipelines.plan.planner import stopwatch
 from pipelines.plan.planner.machine import this_machine
 from pipelines.plan.planner.pace import read_runs
@@ -12,7 +13,7 @@ from pipelines.plan.planner.stopwatch import Meter, timed
 from pipelines.plan.planner.tasks import tasks_of
 from pipelines.plan.request import GenerationRequest
 
-REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2)
+PLAN = plan_of(GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=2))
 CLIP = Clip((), "{}", 16, 1.0)
 NAP = 0.02
 
@@ -52,7 +53,7 @@ def events(*, windows: int = 2, first: int = 1, load_total: int = 1):
 
 def test_each_stage_has_its_own_time_and_the_watcher_none():
     told = []
-    for event in timed(REQUEST, events()):
+    for event in timed(PLAN, events()):
         told.append(event)
         CLOCK.sleep(NAP)
     assert [replace(one, eta_s=None) if isinstance(one, Progress) else one for one in told] == list(events())
@@ -65,18 +66,18 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
 
 def test_the_second_clip_of_the_same_models_finds_them_loaded():
     for _ in range(2):
-        list(timed(REQUEST, events()))
+        list(timed(PLAN, events()))
     assert [run.loaded for run in read_runs(this_machine(), "demo")] == [True, False]
 
 
 @pytest.mark.parametrize("odd", [{"windows": 1}, {"load_total": 50}])
 def test_runs_that_went_on_from_elsewhere_or_downloaded_are_not_kept(odd):
-    assert list(timed(REQUEST, events(**odd)))[-1] == CLIP
+    assert list(timed(PLAN, events(**odd)))[-1] == CLIP
     assert read_runs(this_machine(), "demo") == []
 
 
 def test_a_run_that_was_stopped_is_not_kept():
-    running = timed(REQUEST, events())
+    running = timed(PLAN, events())
     next(running)
     running.close()
     assert read_runs(this_machine(), "demo") == []
@@ -105,7 +106,7 @@ def test_what_is_done_beside_the_networks_is_learned_by_task():
                         CLOCK.sleep(2 * NAP)
             yield event
 
-    list(timed(request, with_tasks(), meter))
+    list(timed(plan_of(request), with_tasks(), meter))
     (run,) = read_runs(this_machine(), "demo")
     pixels = {task.name: task.pixels for task in tasks_of(request)}
     took = {name: rate * pixels[name] for name, rate in run.rates.items()}

@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -18,7 +17,9 @@ from studio.engine import run_folder
 from studio.faults import faults_in_words
 from ui.inputs.modes import preview_fields
 from ui.parts.events import QUIET
+from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html, progress_html
+from ui.parts.updates import Update, Updates
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
@@ -70,7 +71,7 @@ def place_preview(number: int) -> UnitPreview:
 def wire_previews(
     previews: Sequence[UnitPreview],
     make_preview: MakePreview,
-    queue: Mapping[str, Any],
+    queue: Mapping[str, object],
     inputs: Sequence[Component],
 ) -> None:
     """Connect the buttons of all units.
@@ -86,7 +87,7 @@ def wire_previews(
 
 
 def _wire_preview(
-    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, Any], inputs: Sequence[Component]
+    preview: UnitPreview, make_preview: MakePreview, queue: Mapping[str, object], inputs: Sequence[Component]
 ) -> None:
     names = [str(control.elem_id) for control in inputs]
     seen: list[Block] = [preview.button, preview.cancel, preview.status, preview.video]
@@ -104,13 +105,13 @@ def _wire_preview(
 
 def _previewer(
     preview: UnitPreview, make_preview: MakePreview, names: Sequence[str]
-) -> Callable[..., Iterator[dict[Block, Any]]]:
-    def preview_unit(stop: threading.Event, *values: Any) -> Iterator[dict[Block, Any]]:
-        values_by_name, language = dict(zip(names, values, strict=True)), visitor_language()
-        video_update: dict[Block, Any] = {}
+) -> Callable[..., Iterator[Updates]]:
+    def preview_unit(stop: threading.Event, *values: object) -> Iterator[Updates]:
+        page, language = PageValues.of(names, values), visitor_language()
+        video_update: Updates = {}
         try:
             with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
-                request = build_batch(preview_fields(values_by_name, preview.number))[0]
+                request = build_batch(preview_fields(page, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
                     for event in events:
                         if stop.is_set():
@@ -132,7 +133,7 @@ def _previewer(
     return preview_unit
 
 
-def _waiting_update(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
+def _waiting_update(preview: UnitPreview, stop: gr.State) -> Updates:
     return {
         preview.button: gr.update(interactive=False),
         preview.cancel: gr.update(visible=True, interactive=True),
@@ -141,12 +142,12 @@ def _waiting_update(preview: UnitPreview, stop: gr.State) -> dict[Block, Any]:
     }
 
 
-def _stop(stop: threading.Event) -> dict[str, Any]:
+def _stop(stop: threading.Event) -> Update:
     stop.set()
     return gr.update(interactive=False)
 
 
-def _end_update(preview: UnitPreview, message: str) -> dict[Block, Any]:
+def _end_update(preview: UnitPreview, message: str) -> Updates:
     return {
         preview.button: gr.update(interactive=True),
         preview.cancel: gr.update(visible=False),
@@ -154,7 +155,7 @@ def _end_update(preview: UnitPreview, message: str) -> dict[Block, Any]:
     }
 
 
-def _failure_update(preview: UnitPreview, status_html: str) -> dict[Block, Any]:
+def _failure_update(preview: UnitPreview, status_html: str) -> Updates:
     language = visitor_language()
     if say(language, "told.waiting") in status_html:
         return _end_update(preview, message_html(say(language, "told.not_started")))

@@ -1,10 +1,11 @@
 """Control units on the page: an accordion with preview each."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, fields
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import TypeAdapter
 
 from controlnet.preprocessor import Preprocessor
 from controlnet.preprocessors import PREPROCESSORS
@@ -18,7 +19,8 @@ from studio.stored_inputs import keep
 from studio.uploads import uploaded_paths
 from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, choice_key, control_model_choices, words_of
-from ui.parts.restored_inputs import restored_hash
+from ui.parts.page_values import PageValues
+from ui.parts.updates import Choices, Update, UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import option_key
@@ -29,26 +31,45 @@ UNITS = 4
 MOST_OPTIONS = 3
 """Sliders of a unit for its preprocessor's options; no preprocessor has more."""
 
-PARTS = (
-    "enabled",
-    "model",
-    "preprocessor",
-    *(f"option_{number}" for number in range(1, MOST_OPTIONS + 1)),
-    "clip",
-    "weight",
-    "start",
-    "end",
-    "fit",
-    "key_frames",
-    "falloff",
-    "guess_mode",
-)
-"""What a unit's components are called, after `control_1_`, `control_2_`, …."""
-
 _NAME_LETTERS = 60
+_CONTROLS = TypeAdapter(list[ControlUnit])
 
 # With preprocessing, choices would be compared with the lists the page was built with.
 _PLAIN = QUIET | {"preprocess": False, "queue": False}
+
+
+@dataclass(frozen=True, slots=True)
+class UnitValues:
+    """Values of a unit's components, unchecked; None where none was sent."""
+
+    enabled: object
+    model: object
+    preprocessor: object
+    option_1: object
+    option_2: object
+    option_3: object
+    clip: object
+    weight: object
+    start: object
+    end: object
+    fit: object
+    key_frames: object
+    falloff: object
+    guess_mode: object
+
+    @classmethod
+    def of(cls, page: PageValues, number: int) -> "UnitValues":
+        """Pick those of a unit, counted from 1."""
+        return cls(*(page.value(part(number, name)) for name in PARTS))
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        """Numbers of the sliders for the preprocessor's options."""
+        return self.option_1, self.option_2, self.option_3
+
+
+PARTS = tuple(field.name for field in fields(UnitValues))
+"""What a unit's components are called, after `control_1_`, `control_2_`, …."""
 
 
 def part(number: int, name: str) -> str:
@@ -77,7 +98,7 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     preprocessor = choices[0][1]
     components: dict[str, Component] = {}
 
-    def place(name: str, kind: type[Component], **arguments: Any) -> None:
+    def place(name: str, kind: type[Component], **arguments: object) -> None:
         labels = words_of(ControlUnit, name) if name in ControlUnit.model_fields else {}
         components[name] = kind(**labels | arguments, elem_id=part(number, name), interactive=True)
 
@@ -115,13 +136,13 @@ def wire_units(components: Mapping[str, Component], base_model: Component) -> No
     base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, outputs, **_PLAIN)
 
 
-def fitting_control_models(base_model: str) -> Any:
+def fitting_control_models(base_model: str) -> Update:
     """Look up the list of models again, keeping the choice."""
     models = control_model_choices("controls", base_model)
     return gr.update(choices=models, **_model_help(models))
 
 
-def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
+def preprocessor_choices(model: str) -> Choices:
     """List label and id of usable preprocessors, the model's first.
 
     Args:
@@ -137,44 +158,39 @@ def preprocessor_choices(model: str) -> Sequence[tuple[str, str]]:
     return [(_preprocessor_label(preprocessor), preprocessor.id) for preprocessor in usable]
 
 
-def switched_on(values: Mapping[str, Any]) -> list[int]:
-    """List the numbers of the units that are used.
-
-    Args:
-        values: The components' values by name.
-    """
-    return [number for number in range(1, UNITS + 1) if values.get(part(number, "enabled"))]
+def switched_on(page: PageValues) -> list[int]:
+    """List the numbers of the units that are used."""
+    return [number for number in range(1, UNITS + 1) if UnitValues.of(page, number).enabled]
 
 
-def control_fields(values: Mapping[str, Any], numbers: Sequence[int] | None = None) -> list[dict[str, Any]]:
+def control_fields(page: PageValues, numbers: Sequence[int] | None = None) -> list[dict[str, object]]:
     """Build a request's control units from the page's values.
 
     Args:
-        values: The components' values by name.
+        page: The values.
         numbers: Which units, whether they are switched on or not; those that are if not given.
 
     Raises:
         InvalidRequestError: A unit's numbers are none, or its clip can't be used.
     """
     if numbers is None:
-        numbers = switched_on(values)
-    return [_unit(number, values) for number in numbers]
+        numbers = switched_on(page)
+    return [_unit_fields(page, number) for number in numbers]
 
 
-def unit_values(
-    units: Sequence[Mapping[str, Any]], base_model: str
-) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
+def unit_values(units_json: object, base_model: str) -> tuple[UpdatesById, dict[str, tuple[str, str]], list[str]]:
     """Build the accordions' values for control units; inverts `control_fields`.
 
     Args:
-        units: As JSON.
+        units_json: Of a request, as JSON.
         base_model: Id of the one that the models are to fit.
 
     Returns:
         What every component shows by name; label and hash of the files by the component they belong in; and in words
         what the page has no place for.
     """
-    components: dict[str, Any] = {}
+    units = _CONTROLS.validate_python(units_json)
+    components: UpdatesById = {}
     files: dict[str, tuple[str, str]] = {}
     language = visitor_language()
     notes = [say(language, "told.restored.no_unit", number=number) for number in range(UNITS + 1, len(units) + 1)]
@@ -185,77 +201,75 @@ def unit_values(
         components |= {part(number, name): value for name, value in values.items()}
         components[part(number, "enabled")] = unit is not None
         notes += [say(language, "told.restored.unit_note", number=number, note=note) for note in unit_notes]
-        if unit and unit["clip"]:
-            files[part(number, "clip")] = (say(language, "told.restored.unit", number=number), unit["clip"])
+        if unit and unit.clip:
+            files[part(number, "clip")] = (say(language, "told.restored.unit", number=number), unit.clip)
     return components, files, notes
 
 
-def _default_unit(models: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _default_unit(models: Choices) -> ControlUnit:
     model = models[0][1] if models else ""
     preprocessor = preprocessor_choices(model)[0][1]
-    return ControlUnit(model=model or "none", preprocessor=preprocessor).model_dump(mode="json")
+    return ControlUnit(model=model or "none", preprocessor=preprocessor)
 
 
-def _unit_updates(unit: Mapping[str, Any], models: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
+def _unit_updates(unit: ControlUnit, models: Choices) -> tuple[UpdatesById, list[str]]:
     notes, language = [], visitor_language()
-    fits = allows_any() or unit["model"] in [model for _, model in models]
-    choices = preprocessor_choices(unit["model"] if fits else "")
-    preprocessor = unit["preprocessor"]
+    fits = allows_any() or unit.model in [model for _, model in models]
+    choices = preprocessor_choices(unit.model if fits else "")
+    preprocessor = unit.preprocessor
     if not fits and models:
-        notes.append(say(language, "told.restored.unfit_model", model=unit["model"][:_NAME_LETTERS]))
+        notes.append(say(language, "told.restored.unfit_model", model=unit.model[:_NAME_LETTERS]))
     if preprocessor not in [name for _, name in choices]:
         notes.append(say(language, "told.restored.unfit_preprocessor", preprocessor=preprocessor[:_NAME_LETTERS]))
         preprocessor = choices[0][1]
     names = [option.name for option in PREPROCESSORS[preprocessor].options]
     options = _option_settings(preprocessor)
     for slider, name in zip(options, names, strict=False):
-        slider["value"] = unit["options"].get(name, slider["value"])
+        slider["value"] = unit.options.get(name, slider["value"])
+    written = unit.model_dump(mode="json")
     return {
-        "model": gr.update(choices=models, value=unit["model"] if fits else None, **_model_help(models)),
+        "model": gr.update(choices=models, value=unit.model if fits else None, **_model_help(models)),
         "preprocessor": gr.update(choices=choices, value=preprocessor),
         **{f"option_{slot}": gr.update(**slider) for slot, slider in enumerate(options, start=1)},
         "clip": None,
-        "weight": str(unit["weight"]),
-        **{name: unit[name] for name in ("start", "end", "fit", "guess_mode")},
-        **{name: ", ".join(map(str, unit[name])) for name in ("key_frames", "falloff")},
+        "weight": str(written["weight"]),
+        **{name: written[name] for name in ("start", "end", "fit", "guess_mode")},
+        **{name: ", ".join(map(str, written[name])) for name in ("key_frames", "falloff")},
     }, notes
 
 
-def _unit(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
-    def value(name: str) -> Any:
-        return values.get(part(number, name))
-
-    field = f"Unit {number}"
-    if not value("model"):
+def _unit_fields(page: PageValues, number: int) -> dict[str, object]:
+    unit, field = UnitValues.of(page, number), f"Unit {number}"
+    if not unit.model:
         fix = "Choose one, or switch the unit off"
         raise InvalidRequestError(Fault("unit.no_model", "Unit", "have a model", "none", fix, place=(number,)))
-    preprocessor = PREPROCESSORS.get(value("preprocessor"))
+    preprocessor = PREPROCESSORS.get(str(unit.preprocessor))
     options = preprocessor.options if preprocessor else ()
     return {
-        "model": value("model"),
-        "preprocessor": value("preprocessor") or "",
-        "options": {option.name: value(f"option_{slot}") for slot, option in enumerate(options, start=1)},
-        "clip": keep(uploaded_paths(value("clip"), field), field=field) or restored_hash(values, part(number, "clip")),
-        "weight": value("weight"),
-        "start": value("start"),
-        "end": value("end"),
-        "fit": value("fit"),
-        "key_frames": _numbers(value("key_frames"), int, (number, "key_frames"), "Write 0, 8, 15"),
-        "falloff": _numbers(value("falloff"), float, (number, "falloff"), "Write 0.5, 0.25"),
-        "guess_mode": bool(value("guess_mode")),
+        "model": unit.model,
+        "preprocessor": unit.preprocessor or "",
+        "options": {option.name: value for option, value in zip(options, unit.options, strict=False)},
+        "clip": keep(uploaded_paths(unit.clip, field), field=field) or page.restored_hash(part(number, "clip")),
+        "weight": unit.weight,
+        "start": unit.start,
+        "end": unit.end,
+        "fit": unit.fit,
+        "key_frames": _numbers(unit.key_frames, int, (number, "key_frames"), "Write 0, 8, 15"),
+        "falloff": _numbers(unit.falloff, float, (number, "falloff"), "Write 0.5, 0.25"),
+        "guess_mode": bool(unit.guess_mode),
     }
 
 
-def _numbers(text: str | None, kind: type[int] | type[float], place: Place, fix: str) -> list[float]:
+def _numbers(text: object, kind: type[int] | type[float], place: Place, fix: str) -> list[float]:
     try:
-        return [kind(number) for number in (text or "").split(",") if number.strip()]
+        return [kind(number) for number in str(text or "").split(",") if number.strip()]
     except ValueError:
         code, what = ("unit.no_integers", "whole numbers") if kind is int else ("unit.no_numbers", "numbers")
         rule = f"be {what} with commas between"
         raise InvalidRequestError(Fault(code, "Unit", rule, str(text)[:60], fix, place=place)) from None
 
 
-def _model_help(models: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _model_help(models: Choices) -> dict[str, str]:
     return {"info": words_of(ControlUnit, "model")["info"] if models else word("note.no_model_fits")}
 
 
@@ -264,11 +278,11 @@ def _preprocessor_label(preprocessor: Preprocessor) -> str:
     return f"{label} · {preprocessor.size_mb:,} MB" if preprocessor.weights else label
 
 
-def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
+def _option_settings(preprocessor: str) -> list[dict[str, object]]:
     """Build the sliders' properties for a preprocessor, hiding unused sliders."""
     record = PREPROCESSORS.get(preprocessor)
     options = record.options if record else ()
-    sliders = [
+    sliders: list[dict[str, object]] = [
         {
             "label": word(f"{option_key(preprocessor, option.name)}.label"),
             "info": word(f"{option_key(preprocessor, option.name)}.help"),
@@ -280,7 +294,7 @@ def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
         }
         for option in options
     ]
-    unused: dict[str, Any] = {
+    unused: dict[str, object] = {
         "label": word("label.option"),
         "info": None,
         "minimum": 0,
@@ -291,18 +305,18 @@ def _option_settings(preprocessor: str) -> list[dict[str, Any]]:
     return sliders + [unused | {"visible": False}] * (MOST_OPTIONS - len(sliders))
 
 
-def _for_preprocessor(preprocessor: str) -> list[Any]:
+def _for_preprocessor(preprocessor: str) -> list[Update]:
     return [gr.update(**slider) for slider in _option_settings(preprocessor)]
 
 
-def _for_model(model: str | None) -> list[Any]:
+def _for_model(model: str | None) -> list[Update]:
     with faults_in_words(page_words()):
         choices = preprocessor_choices(model or "")
     preprocessor = choices[0][1]
     return [gr.update(choices=choices, value=preprocessor), *_for_preprocessor(preprocessor)]
 
 
-def _for_base_model(base_model: str) -> list[Any]:
+def _for_base_model(base_model: str) -> list[Update]:
     with faults_in_words(page_words()):
         models = control_model_choices("controls", base_model)
     model = models[0][1] if models else None

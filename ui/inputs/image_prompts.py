@@ -1,11 +1,12 @@
 """IP-Adapter image prompts on the page, with one or two pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import TypeAdapter
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
@@ -16,12 +17,33 @@ from studio.uploads import uploaded_path
 from ui.inputs.img2vid import build_picture
 from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, control_model_choices, words_of
-from ui.parts.restored_inputs import restored_hash
+from ui.parts.page_values import PageValues
+from ui.parts.updates import Update, UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 FIELD = "image_prompts"
-PARTS = ("model", "picture", "last_picture", "weight", "start", "end")
+_IMAGE_PROMPTS = TypeAdapter(list[ImagePrompt])
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePromptValues:
+    """Values of the accordion's components, unchecked; None where none was sent."""
+
+    model: object
+    picture: object
+    last_picture: object
+    weight: object
+    start: object
+    end: object
+
+    @classmethod
+    def of(cls, page: PageValues) -> "ImagePromptValues":
+        """Pick them of the page's."""
+        return cls(*(page.value(f"image_prompt_{name}") for name in PARTS))
+
+
+PARTS = tuple(field.name for field in fields(ImagePromptValues))
 """What the components are called, after `image_prompt_`."""
 
 
@@ -82,61 +104,67 @@ def wire_image_prompt(components: Mapping[str, Component], base_model: Component
     )
 
 
-def fitting_adapters(base_model: str) -> Any:
+def fitting_adapters(base_model: str) -> Update:
     """Look up the list of models again, keeping the choice."""
     models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, info=_model_help(models))
 
 
-def image_prompt_fields(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def image_prompt_fields(page: PageValues, *, num_frames: object) -> list[dict[str, object]]:
     """Build a request's image prompts from the page; none without picture.
+
+    Args:
+        page: The values.
+        num_frames: Of the clip, which decides the frame of the last picture.
 
     Raises:
         InvalidRequestError: A picture is none, or the first or the model is missing.
     """
-    values_by_part = {name: values.get(f"image_prompt_{name}") for name in PARTS}
-    first, last = (_picture_hash(values, name) for name in ("picture", "last_picture"))
+    unit = ImagePromptValues.of(page)
+    first = _picture_hash(page, "picture", unit.picture)
+    last = _picture_hash(page, "last_picture", unit.last_picture)
     if not first and not last:
         return []
     if not first:
         rule = "have a picture for the first frame"
         raise InvalidRequestError(Fault("image_prompt.no_picture", FIELD, rule, "none", "Choose 'Picture'"))
-    if not values_by_part["model"]:
+    if not unit.model:
         fix = "Choose one, or remove the picture"
         raise InvalidRequestError(Fault("image_prompt.no_model", FIELD, "have a model", "none", fix))
     pictures = [(0, first)]
     if last:
-        pictures.append((_last_frame(values["num_frames"]), last))
-    return [{"pictures": pictures, **{name: values_by_part[name] for name in ("model", "weight", "start", "end")}}]
+        pictures.append((_last_frame(num_frames), last))
+    return [{"pictures": pictures, "model": unit.model, "weight": unit.weight, "start": unit.start, "end": unit.end}]
 
 
 def image_prompt_values(
-    units: Sequence[Mapping[str, Any]], *, num_frames: int, base_model: str
-) -> tuple[dict[str, Any], dict[str, tuple[str, str]], list[str]]:
+    units_json: object, *, num_frames: object, base_model: str
+) -> tuple[UpdatesById, dict[str, tuple[str, str]], list[str]]:
     """Build the accordion's values for image prompts; inverts `image_prompt_fields`.
 
     Args:
-        units: As JSON.
+        units_json: Of a request, as JSON.
         num_frames: Of the clip.
         base_model: Id of the one that the models are to fit.
 
     Returns:
         As `unit_values`.
     """
+    units = _IMAGE_PROMPTS.validate_python(units_json)
     models = control_model_choices(FIELD, base_model)
     model_id = models[0][1] if models else None
     language = visitor_language()
     notes = [say(language, "told.restored.no_image_prompt", number=number) for number in range(2, len(units) + 1)]
-    parts: dict[str, Any] = {"weight": "1", "start": 0, "end": 1}
+    parts: UpdatesById = {"weight": "1", "start": 0, "end": 1}
     files: dict[str, tuple[str, str]] = {}
     if units:
         unit = units[0]
-        parts = {"weight": str(unit["weight"]), "start": unit["start"], "end": unit["end"]}
-        model_id = unit["model"] if allows_any() or unit["model"] in [model for _, model in models] else None
+        parts = {"weight": str(unit.model_dump(mode="json")["weight"]), "start": unit.start, "end": unit.end}
+        model_id = unit.model if allows_any() or unit.model in [model for _, model in models] else None
         if model_id is None:
-            note = say(language, "told.restored.unfit_model", model=unit["model"][:60])
+            note = say(language, "told.restored.unfit_model", model=unit.model[:60])
             notes.append(say(language, "told.restored.image_prompt_note", note=note))
-        pictures = sorted(unit["pictures"])
+        pictures = sorted(unit.pictures)
         files["image_prompt_picture"] = (say(language, "told.restored.image_prompt"), pictures[0][1])
         if len(pictures) > 1:
             files["image_prompt_last_picture"] = (say(language, "told.restored.image_prompt_last"), pictures[-1][1])
@@ -147,14 +175,14 @@ def image_prompt_values(
     return {f"image_prompt_{name}": value for name, value in parts.items()}, files, notes
 
 
-def _picture_hash(values: Mapping[str, Any], name: str) -> str:
+def _picture_hash(page: PageValues, name: str, picture: object) -> str:
     """Store the chosen picture, or look up a restored one.
 
     Returns its hash; empty if there is neither.
     """
-    name = f"image_prompt_{name}"
-    picture = values.get(name)
-    return keep([uploaded_path(picture, FIELD)], field=FIELD) if picture else restored_hash(values, name)
+    if picture:
+        return keep([uploaded_path(picture, FIELD)], field=FIELD)
+    return page.restored_hash(f"image_prompt_{name}")
 
 
 def _last_frame(num_frames: object) -> int:
@@ -165,7 +193,7 @@ def _last_frame(num_frames: object) -> int:
     return max(1, int(num_frames) - 1) if isinstance(num_frames, (int, float)) and math.isfinite(num_frames) else 1
 
 
-def _for_base_model(base_model: str) -> Any:
+def _for_base_model(base_model: str) -> Update:
     with faults_in_words(page_words()):
         models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, value=models[0][1] if models else None, info=_model_help(models))

@@ -1,8 +1,5 @@
 """Tab "Image to video": first and last frame, and their falloff."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import gradio as gr
 from gradio.components import Component
 
@@ -16,7 +13,7 @@ from studio.uploads import uploaded_paths
 from ui.charts.falloff_chart import hold_html
 from ui.inputs.source_size import place_size_button
 from ui.parts.fields import build_control, words_of
-from ui.parts.restored_inputs import restored_hash
+from ui.parts.page_values import PageValues
 from ui.words.speech import word
 
 FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_last", "noise_floor", "exact_ends")
@@ -71,14 +68,14 @@ def first_shape(first_frame: object) -> InputFacts:
     return source_facts(keep(uploaded_paths(first_frame, "first_frame"), field="first_frame"), field="first_frame")
 
 
-def img2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def img2vid_fields(page: PageValues) -> dict[str, object]:
     """Build the request's fields from the tab's values.
 
     Raises:
         InvalidRequestError: A picture is none.
     """
     pictures = {
-        name: keep(uploaded_paths(values[name], name), field=name) or restored_hash(values, name)
+        name: keep(uploaded_paths(page.value(name), name), field=name) or page.restored_hash(name)
         for name in ("first_frame", "last_frame")
     }
-    return {name: sha256 for name, sha256 in pictures.items() if sha256} | {name: values[name] for name in FADING}
+    return {name: sha256 for name, sha256 in pictures.items() if sha256} | page.fields(FADING)

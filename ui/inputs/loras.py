@@ -3,9 +3,7 @@
 The prompt is the only place a LoRA is asked for, so page, endpoint, command line and recipe say it alike.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -15,6 +13,7 @@ from pipelines.plan.prompt.travel import has_keys
 from studio.dropped_loras import can_keep, keep_dropped
 from studio.faults import faults_in_words
 from ui.parts.events import QUIET
+from ui.parts.updates import Choices, Update
 from ui.words.refusals import page_words
 from ui.words.speech import word
 
@@ -55,7 +54,7 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
     return picker
 
 
-def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
+def lora_tags(base_model: str) -> Choices:
     """List label and tag of the LoRAs for a base model."""
     family = catalog.find_base_model(base_model).family
     return [
@@ -65,7 +64,7 @@ def lora_tags(base_model: str) -> Sequence[tuple[str, str]]:
     ]
 
 
-def fitting_loras(base_model: str) -> Any:
+def fitting_loras(base_model: str) -> Update:
     """Build the update of the list for a base model."""
     with faults_in_words(page_words()):
         tags = lora_tags(base_model)

@@ -1,12 +1,22 @@
 """Convert painted strokes into a grey mask."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
+from pipelines.plan.image_fit import Frames
+
+
+class Painting(TypedDict):
+    """Value of Gradio's image editor, uint8 [h, w, 3 or 4] each."""
+
+    background: Frames | None
+    layers: list[Frames]
+    composite: Frames | None
 
 
 def mask_of_strokes(layers: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -18,6 +17,7 @@ from ui.inputs.loras import fitting_loras
 from ui.parts.events import QUIET
 from ui.parts.fields import model_choices, shown_value
 from ui.parts.progress import message_html
+from ui.parts.updates import Update, UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, say_note, say_or, visitor_language
 from ui.words.tables import ENGLISH
@@ -43,7 +43,7 @@ def wire_models(
         control.change(_advice, judged, advice, **plain)
 
 
-def _base_settings(base_model: str, *current: Any) -> list[Any]:
+def _base_settings(base_model: str, *current: object) -> list[Update]:
     """Build the updates for a newly chosen base model."""
     with faults_in_words(page_words()):
         defaults = catalog.complete({"base_model": base_model})
@@ -56,19 +56,19 @@ def _base_settings(base_model: str, *current: Any) -> list[Any]:
     )
     return [
         model_line(model, visitor_language()),
-        motion_line(defaults["motion_module"], visitor_language()),
+        motion_line(str(defaults["motion_module"]), visitor_language()),
         gr.update(value="", choices=model_choices("vae", base_model)),
         *(changed[name] for name in MODEL_FIELDS),
     ]
 
 
-def model_values(values: Mapping[str, Any]) -> dict[str, Any]:
+def model_values(values: Mapping[str, object]) -> UpdatesById:
     """Build model lists and lines for a request, by `elem_id`.
 
     Args:
         values: Fields of the request, with models that are here.
     """
-    base_model, module = values["base_model"], values["motion_module"]
+    base_model, module = str(values["base_model"]), str(values["motion_module"])
     lists = {
         name: gr.update(choices=model_choices(name, base_model), value=values[name])
         for name in ("base_model", "motion_module", "vae")
@@ -93,7 +93,7 @@ def wire_lists(
     )
 
 
-def _lists(base_model: str) -> list[Any]:
+def _lists(base_model: str) -> list[Update]:
     """Look up the lists of models again, keeping the choices."""
     with faults_in_words(page_words()):
         modules = model_choices("motion_module", base_model)
@@ -108,7 +108,7 @@ def _lists(base_model: str) -> list[Any]:
     ]
 
 
-def _motion_settings(base_model: str, motion_module: str, *current: Any) -> list[Any]:
+def _motion_settings(base_model: str, motion_module: str, *current: object) -> list[Update]:
     """Build the updates for a newly chosen motion module."""
     with faults_in_words(page_words()):
         defaults = catalog.complete({"base_model": base_model, "motion_module": motion_module})
@@ -118,8 +118,8 @@ def _motion_settings(base_model: str, motion_module: str, *current: Any) -> list
 
 
 def changed_settings(
-    defaults: Mapping[str, Any], current: Sequence[Any], decided: Mapping[str, Any] = MappingProxyType({})
-) -> dict[str, Any]:
+    defaults: Mapping[str, object], current: Sequence[object], decided: Mapping[str, object] = MappingProxyType({})
+) -> UpdatesById:
     """Compute new values of the models' fields.
 
     What people may have set on purpose stays, unless the motion module decides it, or the one before did.
@@ -129,7 +129,7 @@ def changed_settings(
         current: Values of the controls of `_ON_PURPOSE`.
         decided: Settings that the motion module decides.
     """
-    values: dict[str, Any] = {name: _setting(defaults, name) for name in MODEL_FIELDS}
+    values: UpdatesById = {name: _setting(defaults, name) for name in MODEL_FIELDS}
     now = dict(zip(_ON_PURPOSE, map(str, current), strict=True))
     for names in (("width", "height"), ("motion_scale",)):
         advised = [[str(family.settings.get(name)) for name in names] for family in FAMILIES.values()]
@@ -138,11 +138,11 @@ def changed_settings(
     return values
 
 
-def _setting(defaults: Mapping[str, Any], name: str) -> Any:
+def _setting(defaults: Mapping[str, object], name: str) -> Update:
     return shown_value(name, defaults.get(name, plain_default(name)))
 
 
-def _advice(motion_module: str, *settings: Any) -> Any:
+def _advice(motion_module: str, *settings: object) -> Update:
     """Render advice about failing settings, hidden if there is none."""
     with faults_in_words(page_words()):
         family = catalog.find_motion_module(motion_module).known_family

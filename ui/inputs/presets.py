@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
@@ -17,6 +17,7 @@ from ui.inputs.model_settings import motion_line
 from ui.parts.events import QUIET
 from ui.parts.fields import choice_label, shown_value
 from ui.parts.progress import message_html
+from ui.parts.updates import Update
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH, written_number
@@ -63,7 +64,7 @@ def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_l
     base.change(_button_updates, base, list(place.buttons.values()), **plain)
 
 
-def preset_in_words(values: Mapping[str, Any], defaults: Mapping[str, Any], language: str = ENGLISH) -> str:
+def preset_in_words(values: Mapping[str, object], defaults: Mapping[str, object], language: str = ENGLISH) -> str:
     """Describe the fields that a preset has set.
 
     Args:
@@ -85,37 +86,37 @@ def preset_in_words(values: Mapping[str, Any], defaults: Mapping[str, Any], lang
     return say(language, f"told.preset.{'sets' if changes else 'sets_own'}", facts=facts)
 
 
-def _default_value(defaults: Mapping[str, Any], name: str) -> Any:
+def _default_value(defaults: Mapping[str, object], name: str) -> object:
     return defaults.get(name, GenerationRequest.model_fields[name].default)
 
 
-def _value_in_words(name: str, value: Any, language: str) -> str:
+def _value_in_words(name: str, value: object, language: str) -> str:
     if name == "motion_module":
-        return catalog.find_motion_module(value).label
+        return catalog.find_motion_module(str(value)).label
     kind = GenerationRequest.model_fields[name].annotation
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return choice_label(kind(value), language)
+        return choice_label(kind(str(value)), language)
     return written_number(language, f"{value:g}") if isinstance(value, float) else str(value)
 
 
-def _apply_preset(preset_id: str, base_model: str, motion_module: str | None) -> list[Any]:
+def _apply_preset(preset_id: str, base_model: str, motion_module: str | None) -> list[Update]:
     language = visitor_language()
     with faults_in_words(page_words()):
         values = preset_values(preset_id, base_model, motion_module)
         defaults = catalog.complete({"base_model": base_model})
-        tag = required_lora(values["motion_module"]) if "motion_module" in values else ""
+        tag = required_lora(str(values["motion_module"])) if "motion_module" in values else ""
     sentences = [
         preset_in_words(values, defaults, language),
         *([say(language, "told.preset.wants", tag=tag)] if tag else []),
     ]
     return [
         gr.update(value=message_html(" ".join(sentences)), visible=True),
-        motion_line(values["motion_module"], language) if "motion_module" in values else gr.skip(),
+        motion_line(str(values["motion_module"]), language) if "motion_module" in values else gr.skip(),
         *(shown_value(name, value) for name, value in values.items()),
     ]
 
 
-def _button_updates(base_model: str) -> list[Any]:
+def _button_updates(base_model: str) -> list[Update]:
     with faults_in_words(page_words()):
         fitting = presets_for(base_model)
     return [gr.update(visible=preset in fitting) for preset in PRESETS]

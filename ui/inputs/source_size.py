@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -38,7 +37,7 @@ def wire_size_button(
     """
     size = [shared["width"], shared["height"]]
 
-    def take_size(*values: Any) -> tuple[int, int]:
+    def take_size(*values: object) -> tuple[int, int]:
         *file_values, width, height = values
         with faults_in_words(page_words()):
             facts = read_facts(*file_values)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -20,12 +19,14 @@ from studio.limits import allowed_bounds
 from studio.request_inputs import first_picture, source_facts
 from studio.stored_inputs import keep, keep_source
 from studio.uploads import uploaded_paths
-from ui.inputs.mask_drawing import mask_of_strokes
+from ui.inputs.mask_drawing import Painting, mask_of_strokes
 from ui.inputs.source_size import place_size_button
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control, shown_value, words_of
+from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html, word_html
 from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash
+from ui.parts.updates import Update
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH
@@ -98,7 +99,7 @@ class MaskPainter:
 
 
 def wire_vid2vid(
-    components: Mapping[str, Component], line: gr.HTML, painter: MaskPainter, shared: Mapping[str, Any]
+    components: Mapping[str, Component], line: gr.HTML, painter: MaskPainter, shared: Mapping[str, Component]
 ) -> None:
     """Describe a changed source, and take its length and rate.
 
@@ -123,17 +124,16 @@ def wire_vid2vid(
     painter.wire(components["mask"])
 
 
-def vid2vid_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def vid2vid_fields(page: PageValues) -> dict[str, object]:
     """Build the request's fields from the tab's values.
 
     Raises:
         InvalidRequestError: A file is none that can be read, or there are two sources.
     """
-    source, zip_mask = _store_source(values["source_video"], values["source_files"])
-    mask = keep(uploaded_paths(values["mask"], "mask"), field="mask") or zip_mask or restored_hash(values, "mask")
-    source = source or restored_hash(values, "source_video")
+    source, zip_mask = _store_source(page.value("source_video"), page.value("source_files"))
+    mask = keep(uploaded_paths(page.value("mask"), "mask"), field="mask") or zip_mask or page.restored_hash("mask")
     names = ("source_start", "source_every", "keep_audio", "mask_feather")
-    return {"source_video": source, "mask": mask} | {name: values[name] for name in names}
+    return {"source_video": source or page.restored_hash("source_video"), "mask": mask} | page.fields(names)
 
 
 def source_shape(video: object, files: object) -> InputFacts:
@@ -178,13 +178,13 @@ def _store_source(video: object, files: object) -> tuple[str, str]:
 
 
 def _describe_source(
-    video: object, files: object, start: object, every: object, restored_hashes: str = ""
-) -> tuple[Any, Any, Any, Any]:
+    video: object, files: object, start: object, every: object, restored_hashes: object = ""
+) -> tuple[str, Update, Update, Update]:
     """Describe the source or its refusal, with frames, rate and picture."""
     unchanged, language = gr.skip(), visitor_language()
     try:
         with faults_in_words(page_words()):
-            source = _store_source(video, files)[0] or restored_hash({RESTORED_HASHES: restored_hashes}, "source_video")
+            source = _store_source(video, files)[0] or restored_hash(restored_hashes, "source_video")
             if not source:
                 return word_html("note.no_source"), unchanged, unchanged, None
             request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
@@ -202,25 +202,24 @@ def _describe_source(
     return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else unchanged, picture
 
 
-def source_at_hand(values: Mapping[str, Any]) -> tuple[str, Any]:
+def source_at_hand(source: object, *, start: object = 0, every: object = 1) -> tuple[str, Update]:
     """Describe a restored request's source, with a picture to paint on.
 
     Args:
-        values: Fields of the request.
+        source, start, every: The request's `source_video`, `source_start` and `source_every`.
     """
-    hashes = json.dumps({"source_video": values["source_video"]})
-    line, _, _, picture = _describe_source(None, None, values["source_start"], values["source_every"], hashes)
+    line, _, _, picture = _describe_source(None, None, start, every, json.dumps({"source_video": source}))
     return line, picture
 
 
-def _to_paint_on(source: str, start: int) -> dict[str, Any]:
+def _to_paint_on(source: str, start: int) -> Painting:
     picture = Image.fromarray(first_picture(source, start=start))
     picture.thumbnail((_PAINTED_SIDE, _PAINTED_SIDE))
     return {"background": np.asarray(picture), "layers": [], "composite": None}
 
 
-def _mask_file(painting: dict[str, Any] | None) -> Iterator[list[str]]:
+def _mask_file(painting: Painting | None) -> Iterator[list[str]]:
     with faults_in_words(page_words()), run_folder() as folder:
         path = folder / "painted-mask.png"
-        Image.fromarray(mask_of_strokes((painting or {}).get("layers", []))).save(path)
+        Image.fromarray(mask_of_strokes(painting["layers"] if painting else [])).save(path)
         yield [str(path)]  # copied by gradio before the folder goes

@@ -1,4 +1,4 @@
-"""Values of the page, made one typed value where Gradio calls a handler."""
+"""One typed value of all that the page's components hold."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from itertools import product
 from math import prod
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -17,9 +16,12 @@ from studio.batch import count_clips
 from studio.grid import MAX_AXES, MAX_CELLS
 from studio.modes import Mode
 from studio.open_fields import is_open_length
-from ui.inputs.control_units import UNITS, part
+from ui.inputs.control_units import UNITS, UnitValues, part, switched_on
+from ui.inputs.image_prompts import ImagePromptValues
 from ui.parts.events import QUIET
+from ui.parts.page_values import PageValues
 from ui.parts.progress import duration_text, message_html
+from ui.parts.updates import Update
 from ui.results.grid_form import filled_axes
 from ui.results.results import Results
 from ui.words.speech import say, say_note, visitor_language, word
@@ -28,7 +30,7 @@ from ui.words.tables import ENGLISH
 FIELDS_OF_COST = fields_affecting("cost")
 """The fields of words alone that decide what a clip takes."""
 
-_OF_UNIT = ("model", "preprocessor", "start", "end")
+_OF_UNIT = ("enabled", "model", "preprocessor", "start", "end")
 
 STEERING = (
     "mode",
@@ -36,7 +38,7 @@ STEERING = (
     "last_frame",
     "mask",
     "strength",
-    *(part(number, name) for number in range(1, UNITS + 1) for name in ("enabled", *_OF_UNIT)),
+    *(part(number, name) for number in range(1, UNITS + 1) for name in _OF_UNIT),
     "image_prompt_model",
     "image_prompt_picture",
 )
@@ -57,13 +59,13 @@ QUOTAS = ((300, "free"), (120, "anonymous"))
 _SOME_FILE = "0" * 64
 
 
-def place_estimate(values: Mapping[str, Any]) -> tuple[gr.HTML, gr.Button]:
+def place_estimate(defaults: Mapping[str, object]) -> tuple[gr.HTML, gr.Button]:
     """Lay out the line and its button.
 
     Args:
-        values: Of the controls, as the page shows them at first.
+        defaults: Of the request's fields, as the page shows them at first.
     """
-    text, fits = estimate_html(values)
+    text, fits = estimate_html(PageValues(defaults))
     line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
     return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
 
@@ -88,15 +90,15 @@ def follow_estimate(
     changes = [component.change for component in [*sources, results.recipe]]
     line, button, grid_line = widgets
 
-    def draw(*values: Any) -> list[Any]:
-        field_values, language = dict(zip(names, values, strict=True)), visitor_language()
-        (text, fits), of_grid = estimate_html(field_values, language), grid_estimate_html(field_values, language)
+    def draw(*values: object) -> list[Update]:
+        page, language = PageValues.of(names, values), visitor_language()
+        (text, fits), of_grid = estimate_html(page, language), grid_estimate_html(page, language)
         lines = [gr.update(value=text_line, visible=bool(text_line)) for text_line in (text, of_grid)]
         return [lines[0], gr.update(visible=not fits), lines[1]]
 
     gr.on(changes, draw, sources, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
     button.click(
-        lambda *values: fitting(dict(zip(names, values, strict=True))),
+        lambda *values: fitting(PageValues.of(names, values)),
         sources,
         [controls[name] for name in FITTED],
         queue=False,
@@ -104,11 +106,11 @@ def follow_estimate(
     )
 
 
-def estimate_html(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[str, bool]:
+def estimate_html(page: PageValues, language: str = ENGLISH) -> tuple[str, bool]:
     """Render the estimate, and tell whether it fits; empty if invalid."""
     try:
-        request = _request(values)
-        clips = count_clips(values.get("seed"), values.get("batch_count"), most=settings().max_clips)
+        request = _request(page)
+        clips = count_clips(page.value("seed"), page.value("batch_count"), most=settings().max_clips)
         cost, budget = estimate(request, clips=clips), this_budget()
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
@@ -117,24 +119,24 @@ def estimate_html(values: Mapping[str, Any], language: str = ENGLISH) -> tuple[s
     return message_html(_refusal_in_words(cost, budget, advice(fit(request, budget)), language), is_error=True), False
 
 
-def grid_estimate_html(values: Mapping[str, Any], language: str = ENGLISH) -> str:
+def grid_estimate_html(page: PageValues, language: str = ENGLISH) -> str:
     """Render the estimate of the grid; empty without valid axes."""
     try:
-        axes = filled_axes(values)[::-1]  # the last one changes slowest
+        axes = filled_axes(page)[::-1]  # the last one changes slowest
         if not axes or prod(len(axis.values) for axis in axes) > MAX_CELLS:
             return ""
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
-        cost = estimate_all([_request({**values, **cell}) for cell in cells])
+        cost = estimate_all([_request(page.replaced(cell)) for cell in cells])
         return message_html(in_words(cost, language))
     except InvalidRequestError:
         return ""  # the button will say so
 
 
-def fitting(values: Mapping[str, Any]) -> list[Any]:
+def fitting(page: PageValues) -> list[Update]:
     """Compute values of `FITTED` with which the clip fits."""
     try:
-        changes = fit(_request(values), this_budget())
+        changes = fit(_request(page), this_budget())
     except InvalidRequestError:
         changes = {}
     return [changes.get(name, gr.skip()) for name in FITTED]
@@ -176,7 +178,7 @@ def _refusal_in_words(cost: Estimate, budget: Budget, advised: str, language: st
     )
 
 
-def _request(values: Mapping[str, Any]) -> GenerationRequest:
+def _request(page: PageValues) -> GenerationRequest:
     """Build the request as far as it decides the cost.
 
     Files are taken for granted.
@@ -184,24 +186,23 @@ def _request(values: Mapping[str, Any]) -> GenerationRequest:
     Raises:
         InvalidRequestError: A value breaks its field's rule.
     """
-    fields = {name: values[name] for name in FIELDS_OF_COST if values.get(name) is not None}
-    if values.get("image_prompt_picture") and values.get("image_prompt_model"):
-        fields["image_prompts"] = [{"model": values["image_prompt_model"], "pictures": [(0, _SOME_FILE)]}]
-    mode = values.get("mode", Mode.TXT2VID)
+    fields = {name: value for name, value in page.fields(FIELDS_OF_COST).items() if value is not None}
+    mode, image_prompt = page.mode, ImagePromptValues.of(page)
+    if image_prompt.picture and image_prompt.model:
+        fields["image_prompts"] = [{"model": image_prompt.model, "pictures": [(0, _SOME_FILE)]}]
     if is_open_length(fields.get("num_frames")) and mode != Mode.VID2VID:  # a source's length is not known here
         fields["num_frames"] = fields.get("context_length")
     if mode == Mode.IMG2VID:
-        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if values.get(name)}
+        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if page.value(name)}
     if mode == Mode.VID2VID:
         fields["source_video"] = _SOME_FILE
-        fields["mask"] = _SOME_FILE if values.get("mask") else ""
+        fields["mask"] = _SOME_FILE if page.value("mask") else ""
     if mode != Mode.TXT2VID:
-        units = range(1, UNITS + 1)
-        fields["controls"] = [_unit(values, number) for number in units if values.get(part(number, "enabled"))]
-        fields["strength"] = values["strength"]
+        fields["controls"] = [_unit_fields(UnitValues.of(page, number)) for number in switched_on(page)]
+        fields["strength"] = page.value("strength")
     return GenerationRequest.build(seed=0, **fields)
 
 
-def _unit(values: Mapping[str, Any], number: int) -> dict[str, Any]:
-    unit = {name: values.get(part(number, name)) for name in _OF_UNIT}
-    return unit | {"preprocessor": unit["preprocessor"] or "none"}
+def _unit_fields(unit: UnitValues) -> dict[str, object]:
+    preprocessor = unit.preprocessor or "none"
+    return {"model": unit.model, "preprocessor": preprocessor, "start": unit.start, "end": unit.end}

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -30,11 +29,10 @@ from studio.faults import faults_in_words
 from studio.gallery import GalleryEntry, default_gallery, is_visitor, new_visitor
 from studio.job_runs import Keep
 from ui.parts.events import QUIET
+from ui.parts.updates import Updates
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH, languages
-
-Update = dict[Block, Any]
 
 MOST_SHOWN = 60
 _CAPTION_LETTERS = 60
@@ -142,26 +140,26 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
     plain = QUIET | {"queue": False}
     outputs = place.all()
 
-    def opened(visitor: object) -> Update:
+    def opened(visitor: object) -> Updates:
         visitor_id = visitor if is_visitor(visitor) else new_visitor()
         return {place.visitor: visitor_id, **listing(place, visitor_id, visitor_language())}
 
-    def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Update:
+    def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Updates:
         number = event.index
         entry_id = ids[number] if isinstance(number, int) and 0 <= number < len(ids) else ""
         return _details(place, visitor, entry_id)
 
-    def delete(visitor: object, entry_id: str) -> Update:
+    def delete(visitor: object, entry_id: str) -> Updates:
         with faults_in_words(page_words()):
             _delete(visitor, [entry_id] if entry_id else [])
         return listing(place, visitor, visitor_language())
 
-    def delete_all(visitor: object, sure: bool) -> Update:
+    def delete_all(visitor: object, sure: bool) -> Updates:
         with faults_in_words(page_words()):
             _delete(visitor, [entry.id for entry in _entries(visitor)] if sure else [])
         return listing(place, visitor, visitor_language())
 
-    def download_all(visitor: object) -> Update:
+    def download_all(visitor: object) -> Updates:
         with faults_in_words(page_words()):
             folder = _served_folder(str(visitor))
             folder.mkdir(parents=True, exist_ok=True)
@@ -199,7 +197,7 @@ def keeper(visitor: object) -> Keep:
     return keep
 
 
-def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Update:
+def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Updates:
     """Build the update that lists a visitor's newest clips."""
     entries, note = [], ""
     try:
@@ -221,7 +219,7 @@ def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Up
     }
 
 
-def _details(place: GalleryPlace, visitor: object, entry_id: str) -> Update:
+def _details(place: GalleryPlace, visitor: object, entry_id: str) -> Updates:
     """Build the update with a clip's files, or an updated list."""
     entry = next((entry for entry in _entries(visitor) if entry.id == entry_id), None)
     if entry is None:

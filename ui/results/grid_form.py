@@ -1,8 +1,7 @@
 """Accordion for grids: axes that vary, and their button."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -12,6 +11,7 @@ from studio.grid import AXIS_FIELDS, MAX_AXES, SEARCH_REPLACE, Axis, GridPlan, p
 from studio.job_runs import grid_run
 from studio.jobs import Jobs
 from ui.inputs.modes import request_fields
+from ui.parts.page_values import PageValues
 from ui.results.gallery_view import keeper
 from ui.results.job_events import Start, start_job
 from ui.words.speech import word
@@ -68,13 +68,13 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
         names: The `elem_id`s of its inputs: those of Generate, those of the axes, and `visitor`.
     """
 
-    def make_grid(*values: Any) -> str:
-        field_values = dict(zip(names, values, strict=True))
+    def make_grid(*values: object) -> str:
+        page = PageValues.of(names, values)
 
         def plan() -> GridPlan:
-            return plan_grid(request_fields(field_values), filled_axes(field_values))
+            return plan_grid(request_fields(page), filled_axes(page))
 
-        return start_job(jobs, grid_run(make_clip, plan, keeper(field_values["visitor"])))
+        return start_job(jobs, grid_run(make_clip, plan, keeper(page.value("visitor"))))
 
     return make_grid
 
@@ -83,18 +83,15 @@ def _axis_word(field: str) -> str:
     return word("choice.search_replace" if field == SEARCH_REPLACE else f"field.{field}.label")
 
 
-def filled_axes(field_values: Mapping[str, Any]) -> list[Axis]:
+def filled_axes(page: PageValues) -> list[Axis]:
     """List the axes that are filled in.
-
-    Args:
-        field_values: What the page shows, by `elem_id`.
 
     Raises:
         InvalidRequestError: As `read_axis`.
     """
     axes = []
     for number in range(1, MAX_AXES + 1):
-        field, text = (str(field_values.get(f"grid_{number}_{part}") or "") for part in ("field", "values"))
+        field, text = (page.text(f"grid_{number}_{part}") for part in ("field", "values"))
         if field and text.strip():
             axes.append(read_axis(field, text))
     return axes

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -15,12 +14,14 @@ from studio.gallery import is_visitor
 from studio.job_runs import Run
 from studio.jobs import Jobs, RelabelFault, View, return_unchanged
 from ui.parts.events import QUIET
+from ui.parts.updates import Update, Updates
 from ui.results.gallery_view import GalleryPlace, listing
-from ui.results.results import Results, Update, idle_update, view_update, waiting_update
+from ui.results.results import Results, idle_update, view_update, waiting_update
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language
 
-_AT_ONCE: dict[str, Any] = {"concurrency_limit": None}  # through the queue, which brings ZeroGPU's token, but no line
+# Through the queue, which brings ZeroGPU's token, but in no line.
+_AT_ONCE: dict[str, object] = {"concurrency_limit": None}
 
 OF_THIS_TAB = """(id, ...others) => {
   try {
@@ -40,7 +41,7 @@ def wire_jobs(
     results: Results,
     gallery: GalleryPlace,
     making: Mapping[gr.Button, tuple[Start, Sequence[Block]]],
-    on_load: Callable[..., Any],
+    on_load: Callable[..., object],
 ) -> gr.Textbox:
     """Connect the buttons, and the page itself when it is loaded.
 
@@ -56,7 +57,7 @@ def wire_jobs(
     """
     job_id = gr.Textbox(elem_id="job", visible="hidden")
 
-    async def follow(known_id: str | None, visitor: object) -> AsyncIterator[Update]:
+    async def follow(known_id: str | None, visitor: object) -> AsyncIterator[Updates]:
         job, language = jobs.find(known_id), visitor_language()
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
@@ -73,7 +74,7 @@ def wire_jobs(
         if job.view.fault:
             raise gr.Error(job.view.fault.in_words(page_words(language)), print_exception=False)
 
-    def cancel(known_id: str | None) -> Any:
+    def cancel(known_id: str | None) -> Update:
         """Ask the job to stop; it reports its end itself."""
         if job := jobs.find(known_id):
             job.cancel()
@@ -101,7 +102,7 @@ def wire_jobs(
     return job_id
 
 
-def _failure_update(results: Results, status_html: str) -> Update:
+def _failure_update(results: Results, status_html: str) -> Updates:
     language = visitor_language()
     if say(language, "told.waiting") in status_html:
         return idle_update(results, say(language, "told.not_started"))
@@ -109,7 +110,7 @@ def _failure_update(results: Results, status_html: str) -> Update:
 
 
 def start_job(
-    jobs: Jobs, run: Run, relabel: RelabelFault = return_unchanged, typed: Mapping[str, Any] = MappingProxyType({})
+    jobs: Jobs, run: Run, relabel: RelabelFault = return_unchanged, typed: Mapping[str, object] = MappingProxyType({})
 ) -> str:
     """Start a job for the visitor of this event.
 

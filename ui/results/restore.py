@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 from gradio.blocks import Block
@@ -23,6 +23,7 @@ from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
 from ui.parts.progress import message_html, word_html
 from ui.parts.restored_inputs import RESTORED_HASHES, RestoredFiles, restored_html
+from ui.parts.updates import Updates, UpdatesById
 from ui.results.gallery_view import GalleryPlace
 from ui.results.job_events import OF_THIS_TAB
 from ui.results.results import Results
@@ -67,7 +68,7 @@ def wire_restore(
     outputs = [*place, restored_files.column, restored_files.line, *other_outputs]
     components = {str(component.elem_id): component for component in outputs}
 
-    def dropped(file: Any) -> dict[Block, Any]:
+    def dropped(file: object) -> Updates:
         name = file.get("orig_name") if isinstance(file, Mapping) else None
         language = visitor_language()
         title = say(language, "told.restored.a_file")
@@ -75,13 +76,13 @@ def wire_restore(
             title = say(language, "told.restored.file", name=str(name)[:_MOST_LETTERS])
         return _restore_update(components, title, lambda: read_request(uploaded_path(file, "restore")))
 
-    def reused(text: str) -> dict[Block, Any]:
+    def reused(text: str) -> Updates:
         return _restore_update(components, say(visitor_language(), "told.restored.shown"), lambda: restore(text or ""))
 
-    def reused_from_gallery(text: str) -> dict[Block, Any]:
+    def reused_from_gallery(text: str) -> Updates:
         return _restore_update(components, say(visitor_language(), "told.restored.chosen"), lambda: restore(text or ""))
 
-    def forgotten() -> dict[Block, Any]:
+    def forgotten() -> Updates:
         gone = {RESTORED_HASHES: "", "kept": gr.update(visible=False), "source_told": word_html("note.no_source")}
         return {components[name]: value for name, value in gone.items()}
 
@@ -92,7 +93,7 @@ def wire_restore(
 
 
 def wire_found_again(
-    jobs: Jobs, job_id: Component, on_load: Callable[..., Any], place: RestorePlace, other_outputs: Iterable[Block]
+    jobs: Jobs, job_id: Component, on_load: Callable[..., object], place: RestorePlace, other_outputs: Iterable[Block]
 ) -> None:
     """Restore the request of the job on a reloaded page.
 
@@ -108,7 +109,7 @@ def wire_found_again(
     outputs = [*place, *other_outputs]
     components = {str(component.elem_id): component for component in outputs}
 
-    def found_again(known_id: str | None) -> dict[Block, Any]:
+    def found_again(known_id: str | None) -> Updates:
         job = jobs.find(known_id)
         latest = job.view.latest if job else None
         if job is None or latest is None or not latest.request_json:
@@ -122,27 +123,28 @@ def wire_found_again(
     on_load(found_again, job_id, outputs, js=OF_THIS_TAB, **QUIET | {"queue": False})
 
 
-def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
+def _updates_of(restored: Restored) -> tuple[UpdatesById, list[str]]:
     """Build component values by `elem_id`, with notes, for a restored request."""
-    values = restored.values
-    components = {name: shown_value(name, values[name]) for name in (*FIELDS, *_SIMPLE)}
+    values, language = restored.values, visitor_language()
+    components: UpdatesById = {name: shown_value(name, values[name]) for name in (*FIELDS, *_SIMPLE)}
     components |= model_values(values) | dict.fromkeys(_FILE_PLACES)
-    units, unit_files, notes = unit_values(values["controls"], values["base_model"])
+    base_model = str(values["base_model"])
+    units, unit_files, notes = unit_values(values["controls"], base_model)
     prompts, prompt_files, prompt_notes = image_prompt_values(
-        values["image_prompts"], num_frames=values["num_frames"], base_model=values["base_model"]
+        values["image_prompts"], num_frames=values["num_frames"], base_model=base_model
     )
-    files = {
-        name: (say(visitor_language(), f"field.{name}.label"), values[name]) for name in FILE_FIELDS if values[name]
-    }
+    files = {name: (say(language, f"field.{name}.label"), str(values[name])) for name in FILE_FIELDS if values[name]}
     files |= unit_files | prompt_files
     strip = restored_html(files)
-    source_line, picture = source_at_hand(values)
+    source_line, picture = source_at_hand(
+        values["source_video"], start=values["source_start"], every=values["source_every"]
+    )
     components |= {
         **units,
         **prompts,
         RESTORED_HASHES: json.dumps({name: sha256 for name, (_, sha256) in files.items()}) if files else "",
         "kept": gr.update(visible=bool(files)),
-        "kept_told": strip or message_html(say(visitor_language(), "told.kept.none")),
+        "kept_told": strip or message_html(say(language, "told.kept.none")),
         "mode": restored.mode.value,
         "modes": gr.Tabs(selected=restored.mode.value),
         "steering": gr.update(visible=restored.mode is not Mode.TXT2VID),
@@ -153,12 +155,12 @@ def page_values(restored: Restored) -> tuple[dict[str, Any], list[str]]:
     return components, [*notes, *prompt_notes]
 
 
-def _restore_update(components: Mapping[str, Block], title: str, read: Callable[[], Restored]) -> dict[Block, Any]:
+def _restore_update(components: Mapping[str, Block], title: str, read: Callable[[], Restored]) -> Updates:
     """Build the update of the page, or a line with the refusal."""
     try:
         with faults_in_words(page_words()):
             restored = read()
-            values, notes = page_values(restored)
+            values, notes = _updates_of(restored)
     except gr.Error as err:
         line = message_html(err.message, is_error=True)
         return {components["restore"]: None, components["restore_told"]: gr.update(value=line, visible=True)}

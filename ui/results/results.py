@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -11,6 +10,7 @@ from pipelines.plan.events import Clip, Stage
 from pipelines.plan.settings import settings
 from studio.jobs import View
 from ui.parts.progress import duration_text, message_html, preview_html, progress_html, word_html
+from ui.parts.updates import Updates
 from ui.words.refusals import page_words
 from ui.words.speech import say, word
 from ui.words.tables import ENGLISH
@@ -19,8 +19,6 @@ CHECKPOINTED_STAGES = (Stage.DENOISE, Stage.DECODE)
 """Where a clip stands in its checkpoint, where the operator keeps them."""
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".gif", ".webp", ".png")
-
-Update = dict[Block, Any]
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def place_results(generate: gr.Button, draft: gr.Button, cancel: gr.Button) -> R
     return Results(*outputs, *clip_buttons, full, full_recipe, generate, draft, cancel)
 
 
-def view_update(results: Results, view: View, before: View, language: str = ENGLISH) -> Update:
+def view_update(results: Results, view: View, before: View, language: str = ENGLISH) -> Updates:
     """Build the update when a job goes on.
 
     Args:
@@ -101,7 +99,7 @@ def view_update(results: Results, view: View, before: View, language: str = ENGL
         before: The view that is shown already.
         language: The visitor's.
     """
-    update: Update = {}
+    update: Updates = {}
     done = len(view.finished)
     if done > len(before.finished):
         newest = view.finished[-1]
@@ -141,12 +139,12 @@ def describe_cancelled(view: View, language: str = ENGLISH) -> str:
     return " ".join(words)
 
 
-def _draft_update(results: Results, recipe: str, *, goes_on: bool) -> Update:
+def _draft_update(results: Results, recipe: str, *, goes_on: bool) -> Updates:
     """Show the button that renders in full, for drafts only."""
     return {results.full: gr.update(visible=bool(recipe), interactive=not goes_on), results.full_recipe: recipe}
 
 
-def _batch_update(results: Results, files: list[str], *, goes_on: bool) -> Update:
+def _batch_update(results: Results, files: list[str], *, goes_on: bool) -> Updates:
     """Build the update with all files so far of several clips."""
     return {
         results.files: gr.update(value=list(files), visible=True),
@@ -157,7 +155,7 @@ def _batch_update(results: Results, files: list[str], *, goes_on: bool) -> Updat
     }
 
 
-def waiting_update(results: Results, language: str = ENGLISH) -> Update:
+def waiting_update(results: Results, language: str = ENGLISH) -> Updates:
     """Build the update between the press and the first event."""
     return {
         results.status: message_html(say(language, "told.waiting")),
@@ -172,7 +170,7 @@ def waiting_update(results: Results, language: str = ENGLISH) -> Update:
     }
 
 
-def idle_update(results: Results, text: str, *, is_error: bool = False) -> Update:
+def idle_update(results: Results, text: str, *, is_error: bool = False) -> Updates:
     """Build the update when nothing runs: a line, and enabled buttons."""
     return {
         results.status: message_html(text, is_error=is_error),
@@ -186,7 +184,7 @@ def idle_update(results: Results, text: str, *, is_error: bool = False) -> Updat
     }
 
 
-def _finished_update(results: Results, clip: Clip, seed: int, language: str = ENGLISH) -> Update:
+def _finished_update(results: Results, clip: Clip, seed: int, language: str = ENGLISH) -> Updates:
     """Show the first showable file, and list all for download."""
     first = next((path for path in clip.files if path.suffix in (*VIDEOS, *PICTURES)), None)
     video = str(first) if first and first.suffix in VIDEOS else None

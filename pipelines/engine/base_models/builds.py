@@ -1,13 +1,13 @@
 """File layout of each base-model architecture."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from pipelines.plan import catalog
 from pipelines.plan.architecture import Architecture
 
-TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
+TextEncoder: TypeAlias = CLIPTextModel | CLIPTextModelWithProjection
 
 
 class Build(NamedTuple):
@@ -21,7 +21,7 @@ class Build(NamedTuple):
     """
 
     label: str
-    text_encoders: dict[str, Any]
+    text_encoders: dict[str, type[TextEncoder]]
     checkpoint_parts: tuple[str, ...]
     configs: str
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.engine.base_models.builds import BUILDS
 from pipelines.engine.base_models.folders import component_files, fetch_weights, folder_paths
@@ -24,7 +23,7 @@ from pipelines.engine.base_models.single_files import (
     wrong_kind,
 )
 from pipelines.engine.weights.downloads import fetch
-from pipelines.engine.weights.reading import read_metadata, read_shapes
+from pipelines.engine.weights.reading import block_channels, read_metadata, read_shapes
 from pipelines.plan import catalog
 from pipelines.plan.architecture import Architecture
 from pipelines.plan.catalog_entries import BaseModel
@@ -69,7 +68,7 @@ class BaseFiles:
     architecture: Architecture
     folder: Path
     paths: dict[str, tuple[Path, ...]]
-    configs: dict[str, dict[str, Any]]
+    configs: dict[str, dict[str, object]]
     prediction_type: str
     zero_snr: bool
     zero_empty_negative: bool
@@ -78,7 +77,7 @@ class BaseFiles:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the UNet's blocks, outermost first."""
-        return tuple(self.configs["unet"]["block_out_channels"])
+        return block_channels(self.configs["unet"])
 
     @property
     def vae_overflows(self) -> bool:
@@ -178,7 +177,9 @@ def _inspect(
     )
 
 
-def _refuse_other_folders(entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, Any]) -> None:
+def _refuse_other_folders(
+    entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, object]
+) -> None:
     width = unet.get("cross_attention_dim")
     if unet.get("_class_name") != "UNet2DConditionModel":
         class_name = str(unet.get("_class_name"))
@@ -201,7 +202,7 @@ def _text_width(entry: BaseModel, folder: Path, name: str) -> int:
     return width if isinstance(width, int) else 0
 
 
-def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, Any]:
+def _config(entry: BaseModel, folder: Path, name: str) -> dict[str, object]:
     try:
         return dict(json.loads((folder / name).read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as err:

@@ -24,7 +24,7 @@ class Words(NamedTuple):
     name: str
 
 
-def empty_network(kind: Any, config: Mapping[str, Any], words: Words) -> nn.Module:
+def empty_network(kind: Any, config: Mapping[str, object], words: Words) -> nn.Module:
     """Build a network without memory.
 
     Args:
@@ -91,7 +91,7 @@ def meta_tensors(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> dic
     return {name: torch.empty(shape, device="meta") for name, shape in matching.items()}
 
 
-def _is_plausible(config: Mapping[str, Any]) -> bool:
+def _is_plausible(config: Mapping[str, object]) -> bool:
     def within(value: object) -> bool:
         if isinstance(value, list | tuple):
             return len(value) <= _MOST_LAYERS and all(within(entry) for entry in value)

@@ -1,6 +1,6 @@
 """Load base models: tokenizers, text encoders, VAE and the UNet's weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _network(files: BaseFiles, name: str, dtype: torch.dtype) -> nn.Module:
 def _match(files: BaseFiles, name: str, read: Read) -> tuple[nn.Module, dict[str, Tensor], Words]:
     """Build a component without memory, and its tensors under its own names."""
     build = BUILDS[files.architecture]
-    kinds: dict[str, Any] = {**build.text_encoders, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+    kinds: dict[str, type[nn.Module]] = {**build.text_encoders, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
     words = Words(f"{build.label} model", FIELD, files.entry.id)
     network = empty_network(kinds[name], files.configs[name], words)
     stored: dict[str, Tensor] = {}
@@ -114,7 +114,7 @@ def _key_converter(files: BaseFiles, name: str) -> Renamer:
     return text_tensors
 
 
-def _keep_names(stored: Any, _: nn.Module) -> dict[str, Tensor]:
+def _keep_names(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]:
     return dict(stored)
 
 

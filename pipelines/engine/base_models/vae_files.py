@@ -91,7 +91,7 @@ def _match(
 ) -> tuple[nn.Module, dict[str, Tensor], Words]:
     """Build the VAE without memory, and its tensors under its own names."""
     config = _config(path, architecture)
-    kind = _CLASSES[config["_class_name"]]
+    kind = _CLASSES[str(config["_class_name"])]
     words = Words("VAE", FIELD, entry.id)
     network = empty_network(kind, config, words)
     return network, fit_tensors(network, stored, vae_tensors if kind is AutoencoderKL else _keep_names, words), words
@@ -135,7 +135,7 @@ def _refuse_other_folders(entry: Vae, folder: Path) -> None:
         )
 
 
-def _config(path: Path, architecture: Architecture) -> dict[str, Any]:
+def _config(path: Path, architecture: Architecture) -> dict[str, object]:
     """Read a folder's configuration, or the reference VAE's for single files."""
     folder = path if path.is_dir() else _like_folder(architecture)
     return dict(json.loads((folder / FOLDER_CONFIG).read_text("utf-8")))

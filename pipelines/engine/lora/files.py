@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -112,11 +111,11 @@ def _by_layer(path: Path, tensors: Mapping[str, torch.Tensor]) -> tuple[_Parts, 
 def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
     """Build additions by component and layer, scaled by the file's header."""
     layers: dict[str, dict[str, Addition]] = defaultdict(dict)
-    settings = _settings(path)
+    scales = _scales(path)
     for layer, layer_parts in parts.items():
         component, flat = flatten_name(layer)
         try:
-            additions = build_additions(layer_parts, settings.get(component + _SCALE))
+            additions = build_additions(layer_parts, scales.get(component + _SCALE))
         except ValueError as err:
             raise WeightsError(
                 Fault(
@@ -136,8 +135,8 @@ def _by_component(path: Path, parts: _Parts) -> dict[str, dict[str, Addition]]:
     return dict(layers)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """Read a diffusers file's training header, as "component.setting" to value.
+def _scales(path: Path) -> dict[str, float | None]:
+    """Read the scales in a diffusers file's training header, by "component.setting".
 
     Raises:
         WeightsError: It was trained with a scale of its own for each layer, which is not supported, or with one that is
@@ -183,7 +182,7 @@ def _settings(path: Path) -> dict[str, Any]:
                     values={"value": str(value)[:60], "key": name[:60]},
                 )
             )
-    return settings
+    return {name: value for name, value in settings.items() if name.endswith(_SCALE)}
 
 
 def _vectors(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

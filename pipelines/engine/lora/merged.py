@@ -9,7 +9,7 @@ costs a second copy of the changed layers while the request runs.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,8 +28,9 @@ from pipelines.plan.catalog_entries import Lora as LoraEntry
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.findings import Finding
-from pipelines.plan.prompt.tags import Tag, read_tags, replace_tags
-from pipelines.plan.prompt.travel import PromptTravel, plan_travel
+from pipelines.plan.prompt.parsed import ParsedPrompt
+from pipelines.plan.prompt.tags import Tag
+from pipelines.plan.prompt.travel import PromptTravel
 from pipelines.plan.request import GenerationRequest
 
 _PRIVATE_USE = 0xE000  # characters without a meaning; one stands for each textual inversion in the text
@@ -67,8 +68,9 @@ def find_loras(request: GenerationRequest) -> dict[str, LoraEntry]:
         InvalidRequestError: A tag is malformed, its name unknown, or made for another base model.
     """
     base = catalog.find_base_model(request.base_model)
+    prompt, negative_prompt = request.parsed_prompts
     loras = {}
-    for tag in (*read_tags(request.prompt), *read_tags(request.negative_prompt, field="negative_prompt")):
+    for tag in (*prompt.tags, *negative_prompt.tags):
         entry = catalog.find_lora(tag.name, place=tag.place)
         if base.family and entry.family and base.family != entry.family:
             raise InvalidRequestError(
@@ -121,14 +123,15 @@ def plan_loras(
         InvalidRequestError: The negative prompt names something that is no textual inversion.
         WeightsError: A LoRA fits no layer at all, or a layer of another size.
     """
-    _refuse_loras_in_negative(request, loras)
+    parsed, parsed_negative = request.parsed_prompts
+    _refuse_loras_in_negative(parsed_negative, loras)
     words = _Words(models, request.base_model)
     fitted = {name: fit_lora(lora, models, request.base_model, motion_label) for name, lora in loras.items()}
     for name, lora in loras.items():
         if lora.kind is LoraKind.TEXTUAL_INVERSION:
             words.add(name, lora)
-    prompt, negative = (_travel(request, name, words.replace_in) for name in ("prompt", "negative_prompt"))
-    tags = [read_tags(text) for text in _travel(request, "prompt").texts]  # those beside the keys are in all of them
+    prompt, negative = (each.with_tags_replaced(words.replacement) for each in (parsed, parsed_negative))
+    tags = parsed.tags_by_text
     strengths = {name: [sum(tag.weight for tag in group if tag.name == name) for group in tags] for name in loras}
     changing = [name for name in sorted(loras) if fitted[name].additions and len(set(strengths[name])) > 1]
     additions: dict[nn.Parameter, list[tuple[float, Addition]]] = defaultdict(list)
@@ -138,7 +141,7 @@ def plan_loras(
     warnings = [warning for fit in fitted.values() for warning in fit.warnings]
     travelling = []
     for name in changing:
-        average = fmean(prompt.value_at(frame, strengths[name]) for frame in range(request.num_frames))
+        average = fmean(prompt.value_at(frame, strengths[name]) for frame in range(request.lengths[0]))
         layers, constant = split_layers(fitted[name].additions, models.values())
         for parameter, addition in constant:
             additions[parameter].append((average, addition))
@@ -158,8 +161,8 @@ def plan_loras(
     )
 
 
-def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lora]) -> None:
-    for tag in read_tags(request.negative_prompt, field="negative_prompt"):
+def _refuse_loras_in_negative(negative_prompt: ParsedPrompt, loras: Mapping[str, Lora]) -> None:
+    for tag in negative_prompt.tags:
         if tag.name in loras and loras[tag.name].kind is not LoraKind.TEXTUAL_INVERSION:
             raise InvalidRequestError(
                 Fault(
@@ -171,17 +174,6 @@ def _refuse_loras_in_negative(request: GenerationRequest, loras: Mapping[str, Lo
                     fix="Move it to the prompt, where it may have a negative weight",
                 )
             )
-
-
-def _travel(request: GenerationRequest, field: str, edit: Callable[[str], str] = str) -> PromptTravel:
-    return plan_travel(
-        getattr(request, field),
-        num_frames=request.num_frames,
-        field=field,
-        hold=request.prompt_hold,
-        closed=request.closes_prompts,
-        edit=edit,
-    )
 
 
 def _describe_averaged(lora: Lora, layers: int, negative: PromptTravel) -> Iterator[str]:
@@ -256,11 +248,8 @@ class _Words:
         self.tokens[self._characters[name]] = tuple(range(self._next, self._next + count))
         self._next += count
 
-    def replace_in(self, text: str) -> str:
-        """Replace inversions' tags by their weighted characters, and remove other tags."""
-        return replace_tags(text, self._replacement)
-
-    def _replacement(self, tag: Tag) -> str:
+    def replacement(self, tag: Tag) -> str:
+        """Return an inversion's weighted character for its tag; empty for other tags."""
         character = self._characters.get(tag.name)
         if character is None or not tag.weight:
             return ""

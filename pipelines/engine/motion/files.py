@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import MotionAdapter
@@ -20,6 +19,7 @@ from torch import nn
 
 from pipelines.engine.weights.downloads import fetch, fetch_folder
 from pipelines.engine.weights.reading import (
+    block_channels,
     missing,
     not_whole,
     read_folder,
@@ -61,13 +61,13 @@ class MotionFiles:
 
     name: str
     path: Path
-    config: dict[str, Any]
+    config: dict[str, object]
     family: MotionFamily
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the blocks it moves, outermost first."""
-        return tuple(self.config["block_out_channels"])
+        return block_channels(self.config)
 
     def read(self, dtype: torch.dtype | None = None) -> MotionAdapter:
         """Read into a frozen `MotionAdapter` on the CPU; as stored by default.
@@ -155,12 +155,12 @@ def absent_positions(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> d
     }
 
 
-def _supported_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+def _supported_arguments(config: Mapping[str, object]) -> dict[str, object]:
     """Keep the arguments that this diffusers' `MotionAdapter` has."""
     return {name: value for name, value in config.items() if name in signature(MotionAdapter.__init__).parameters}
 
 
-def _config(shapes: Shapes, header: Mapping[str, str], family: MotionFamily) -> dict[str, Any]:
+def _config(shapes: Shapes, header: Mapping[str, str], family: MotionFamily) -> dict[str, object]:
     """Derive `MotionAdapter`'s arguments from shapes and the file's header."""
     channels = tuple(
         shapes.get(f"down_blocks.{block}.motion_modules.0.proj_in.weight", (0,))[0]
@@ -189,7 +189,7 @@ def _parse_count(value: str | int) -> int:
     return number
 
 
-def _require_whole(config: dict[str, Any], shapes: Shapes, name: str) -> None:
+def _require_whole(config: dict[str, object], shapes: Shapes, name: str) -> None:
     """Compare a file with the module its shapes promise."""
     try:
         with torch.device("meta"):

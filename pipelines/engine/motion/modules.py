@@ -16,7 +16,6 @@ tensors (`fill_motion_unet`), and nothing is built or compiled again, unless its
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
@@ -344,10 +343,11 @@ class WindowNorm(nn.GroupNorm):
 
 
 def _before_call(
-    unet: UNetMotionModel, args: tuple[torch.Tensor, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
+    unet: UNetMotionModel, args: tuple[torch.Tensor, ...], kwargs: dict[str, object]
+) -> tuple[tuple[torch.Tensor, ...], dict[str, object]]:
     """Note the window's length, and pad PIA's missing condition channels."""
     sample = args[0] if args else kwargs.pop("sample")
+    assert isinstance(sample, torch.Tensor)
     unet.motion_state.num_frames = sample.shape[2]
     missing = unet.conv_in.in_channels - sample.shape[1]
     if missing > 0:
@@ -355,7 +355,7 @@ def _before_call(
     return (sample, *args[1:]), kwargs
 
 
-def _architecture(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> tuple[dict[str, Any], ...]:
+def _architecture(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> tuple[dict[str, object], ...]:
     """Describe the joint UNet's layers, positions and middle block excepted."""
     adapter = loaded.adapter.config
     motion = ("motion_layers_per_block", "motion_transformer_layers_per_block", "motion_num_attention_heads")

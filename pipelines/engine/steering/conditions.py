@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import UNetMotionModel
@@ -76,12 +76,12 @@ class Conditions:
     pictures: Prompt | None = None
 
     @contextmanager
-    def applied(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[dict[str, Any]]:
+    def applied(self, unet: UNetMotionModel, call: UNetCall) -> Iterator[dict[str, object]]:
         """Prepare the UNet for one call, and yield its extra arguments."""
         with self.pictures.applied(unet, call) if self.pictures else nullcontext():
             yield self._residuals(call)
 
-    def _residuals(self, call: UNetCall) -> dict[str, Any]:
+    def _residuals(self, call: UNetCall) -> dict[str, object]:
         total: Residuals = []
         for control in self.controls:
             added = control.residuals(call)

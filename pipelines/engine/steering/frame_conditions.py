@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from diffusers import UNetMotionModel
@@ -26,11 +25,13 @@ def frame_conditions(unet: UNetMotionModel, *, per_frame: bool) -> Iterator[None
         return
     rows: list[torch.Tensor] = []
 
-    def keep_back(_: nn.Module, __: tuple[Any, ...], embedded: torch.Tensor) -> torch.Tensor:
+    def keep_back(_: nn.Module, __: tuple[object, ...], embedded: torch.Tensor) -> torch.Tensor:
         rows.append(embedded)
         return torch.zeros_like(embedded[:1])
 
-    def add(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def add(
+        _: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         if "temb" in kwargs:
             return args, kwargs | {"temb": kwargs["temb"] + rows[0]}
         sample, temb, *rest = args  # so the middle block is called

@@ -12,7 +12,6 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -98,7 +97,7 @@ def _tensors(content: object) -> dict[str, torch.Tensor]:
     while isinstance(content, dict) and id(content) not in opened:
         opened.add(id(content))
         content = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), content)
-    values: dict[Any, Any] = dict(content) if isinstance(content, Mapping) else {}
+    values: dict[object, object] = dict(content) if isinstance(content, Mapping) else {}
     for part in _PARTS:
         inside = values.pop(part, None)
         values |= {f"{part}.{name}": tensor for name, tensor in inside.items()} if isinstance(inside, dict) else {}

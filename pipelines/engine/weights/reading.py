@@ -99,6 +99,13 @@ def weights_in(folder: Path) -> Path:
     return next(iter(weight_files(folder, NETWORK)), folder / FOLDER_WEIGHTS[0])
 
 
+def block_channels(config: Mapping[str, object]) -> tuple[int, ...]:
+    """Return the channels of a network's blocks, outermost first."""
+    channels = config["block_out_channels"]
+    assert isinstance(channels, (list, tuple))
+    return tuple(channels)
+
+
 def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field: str) -> Any:
     """Build a frozen transformers model from a folder and a weights file.
 
@@ -121,7 +128,7 @@ def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field
     return model.requires_grad_(False).eval()
 
 
-def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) -> tuple[Path, dict[str, Any]]:
+def read_folder(folder: Path, *, kind: str, what: str, field: str, name: str) -> tuple[Path, dict[str, object]]:
     """Find the weights file of a diffusers folder, and read its configuration.
 
     Args:
@@ -232,7 +239,7 @@ def _is_mapped(path: Path) -> bool:
     return path.suffix.lower() in MAPPED or is_safetensors(path)
 
 
-def _safetensors(path: Path, field: str) -> Any:
+def _safetensors(path: Path, field: str) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError) as err:

@@ -13,11 +13,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipelines.plan.catalog_entries import (
     BaseModel,
     ControlNet,
+    FileFields,
     Interpolator,
     IPAdapter,
     Lora,
@@ -48,7 +48,6 @@ def local_base_models(*, like: BaseModel, like_xl: BaseModel) -> list[BaseModel]
         replace(
             like_xl if _looks_like_xl(path) else like,
             family=None,
-            file=None,
             size_mb=None,
             files=(),
             aliases=(),
@@ -119,13 +118,14 @@ def loras_in(folder: str | None) -> list[Lora]:
     return [Lora(**_fields(path.name, path, "A file")) for path in sorted(root.iterdir()) if _is_weights(path, root)]
 
 
-def _fields(name: str, path: Path, kind: str) -> dict[str, Any]:
+def _fields(name: str, path: Path, kind: str) -> FileFields:
     return {
         "id": name,
         "label": path.stem,
         "description": f"{kind} from the models folder.",
         "source": "local",
         "repo": str(path),
+        "file": None,
         "licence": _LICENCE,
     }
 

@@ -7,7 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from pipelines.plan.architecture import Architecture
 from pipelines.plan.catalog import find_base_model
@@ -15,8 +17,10 @@ from pipelines.plan.catalog_entries import ASSETS
 from pipelines.plan.choices import HiresMethod
 from pipelines.plan.context import plan_inner_windows
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.passes import plan_passes
+from pipelines.plan.plan import Plan
 from pipelines.plan.request import GenerationRequest
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 CELL = 64  # pixels of a cell of latents
 
@@ -51,13 +55,9 @@ class Flops(NamedTuple):
         """Both together."""
         return self.layers + self.attention
 
-    def times(self, factor: float) -> "Flops":
-        """Multiply both by a factor."""
-        return Flops(self.layers * factor, self.attention * factor)
-
-    def plus(self, other: "Flops") -> "Flops":
-        """Add another's operations."""
-        return Flops(self.layers + other.layers, self.attention + other.attention)
+    def plus(self, other: "Flops", times: float = 1) -> "Flops":
+        """Add another's operations, so many times."""
+        return Flops(self.layers + other.layers * times, self.attention + other.attention * times)
 
 
 class Network(NamedTuple):
@@ -73,7 +73,7 @@ class Network(NamedTuple):
     flops: Mapping[str, int]
     live: int = 0
 
-    def flops_of(self, *, frames: float, window: float = 1, cells: int = 0) -> "Flops":
+    def flops_of(self, *, frames: float, window: float = 1, cells: int = 0) -> Flops:
         """Count a call's operations on one image; arguments as `terms_of`."""
         counts = terms_of(frames=frames, window=window, cells=cells)
         flops_by_term = {term: counts[term] * flops for term, flops in self.flops.items()}
@@ -82,9 +82,19 @@ class Network(NamedTuple):
 
 
 @cache
+def _tables() -> Mapping[str, Mapping[str, Network]]:
+    tables = tomllib.loads((ASSETS / "flops.toml").read_text("utf-8"))
+    return {kind: {name: Network(**values) for name, values in table.items()} for kind, table in tables.items()}
+
+
 def networks(kind: str) -> Mapping[str, Network]:
     """Return a base model kind's networks: "demo", "sd15" or "sdxl"."""
-    return {name: Network(**values) for name, values in _table()[kind].items()}
+    return _tables()[kind]
+
+
+def networks_of(request: GenerationRequest) -> Mapping[str, Network]:
+    """Return the networks of a request's base model."""
+    return networks(kind_of(request.base_model))
 
 
 def kind_of(base_model: str) -> str:
@@ -98,12 +108,7 @@ def kind_of(base_model: str) -> str:
         family = find_base_model(base_model).family
     except InvalidRequestError:
         family = None
-    return family if family is not None and family in _table() else Architecture.SD15
-
-
-@cache
-def _table() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    return tomllib.loads((ASSETS / "flops.toml").read_text("utf-8"))
+    return Architecture.SD15 if family is None or family not in _tables() else family
 
 
 @dataclass(frozen=True)
@@ -118,70 +123,66 @@ class Cost:
         drawing_flops: Operations that turn latents into frames.
     """
 
-    denoise_flops: float
-    attention_flops: float
+    denoise_flops: Amount
+    attention_flops: Amount
     calls: int
     steps: int
-    reading_flops: float
-    drawing_flops: float
+    reading_flops: Amount
+    drawing_flops: Amount
+
+    @property
+    def denoise_terms(self) -> tuple[float, ...]:
+        """All that the UNet's time grows with."""
+        return self.denoise_flops, self.attention_flops, float(self.calls)
+
+    @property
+    def drawing_terms(self) -> tuple[float, ...]:
+        """All that the VAE's time grows with."""
+        return (self.reading_flops + self.drawing_flops,)
 
 
-def cost_of(request: GenerationRequest, *, windows_a_call: int = 1) -> Cost:
-    """Count a request's work from its passes, steps and windows.
+def cost_of(plan: Plan, *, windows_a_call: int = 1) -> Cost:
+    """Count a clip's work.
 
     Args:
         windows_a_call: How many of them go through the UNet together.
-
-    Raises:
-        InvalidRequestError: `strength` leaves no step.
-
-    Example:
-        >>> cost_of(GenerationRequest.build(seed=0, num_frames=32)).calls
-        85
     """
-    passes = plan_passes(request)
-    kinds = networks(kind_of(request.base_model))
-    pictures = sum(len(prompt.pictures) for prompt in request.image_prompts)
-    denoise = kinds["text"].flops_of(frames=2)  # both prompts; keys are few
-    if "image_encoder" in kinds:
-        denoise = denoise.plus(kinds["image_encoder"].flops_of(frames=pictures))
-    for planned in passes:
-        denoise = denoise.plus(window_flops(planned.request).times(planned.windows))
+    request, nets = plan.request, networks_of(plan.request)
+    flops = nets["text"].flops_of(frames=2)  # both prompts; keys are few
+    if "image_encoder" in nets:
+        pictures = sum(len(prompt.pictures) for prompt in request.image_prompts)
+        flops = flops.plus(nets["image_encoder"].flops_of(frames=pictures))
+    for planned in plan.passes:
+        flops = flops.plus(window_flops(planned.request), planned.windows)
+    decoded = request.num_frames * (2 if request.frames_played_back else 1)  # once more, to be played back
     return Cost(
-        denoise_flops=denoise.layers,
-        attention_flops=denoise.attention,
-        calls=sum(-(-planned.windows // windows_a_call) for planned in passes),
-        steps=sum(planned.steps for planned in passes),
+        denoise_flops=flops.layers,
+        attention_flops=flops.attention,
+        calls=sum(-(-planned.windows // windows_a_call) for planned in plan.passes),
+        steps=sum(planned.steps_taken for planned in plan.passes),
         reading_flops=_reading_flops(request),
-        drawing_flops=(request.num_frames + _again(request)) * frame_flops(request),
+        drawing_flops=decoded * frame_flops(request),
     )
 
 
 def window_flops(request: GenerationRequest) -> Flops:
     """Count operations of one window, ControlNets, guidance and inner windows included."""
-    nets = networks(kind_of(request.base_model))
-    frames = window_frames(request)
-    inner = plan_inner_windows(request, frames)
-    pairs = sum(len(window.frame_indices) ** 2 for window in inner) or frames**2
+    nets, frames = networks_of(request), request.window_frames
+    pairs = sum(len(inner.frame_indices) ** 2 for inner in plan_inner_windows(request, frames)) or frames**2
     counted = partial(Network.flops_of, frames=frames, window=pairs / frames, cells=cells_of(request))
     images = 2 if request.guidance_scale > 1 else 1
-    flops = counted(nets["unet"]).times(images)
+    flops = Flops().plus(counted(nets["unet"]), images)
     for unit in request.controls:
-        net = nets.get(control_network(unit.model))
-        shares = max(0.0, unit.end - unit.start) * (1 if unit.guess_mode else images)
-        flops = flops.plus(counted(net).times(shares)) if net else flops
+        if net := nets.get(control_network(unit.model)):
+            shares = max(0.0, unit.end - unit.start) * (1 if unit.guess_mode else images)
+            flops = flops.plus(counted(net), shares)
     return flops
 
 
 def frame_flops(request: GenerationRequest) -> float:
     """Count the operations that decode a frame of the clip."""
     width, height = request.clip_size
-    return _vae_flops(request, "vae_decoder", frames=1, cells=width * height // CELL)
-
-
-def window_frames(request: GenerationRequest) -> int:
-    """Count the frames of a pass's windows."""
-    return request.context_length if request.extended_from else min(request.context_length, request.num_frames)
+    return networks_of(request)["vae_decoder"].flops_of(frames=1, cells=width * height // CELL).total
 
 
 def cells_of(request: GenerationRequest) -> int:
@@ -196,20 +197,12 @@ def control_network(model: str) -> str:
 
 def _reading_flops(request: GenerationRequest) -> float:
     """Count operations for encoding inputs, and a clip enlarged as pixels."""
+    encoder, decoder = (networks_of(request)[name] for name in ("vae_encoder", "vae_decoder"))
     reads = bool(request.source_video) and (request.starts_from_pictures or bool(request.mask))
     frames = request.num_frames if reads else bool(request.first_frame) + bool(request.last_frame)
-    flops = _vae_flops(request, "vae_encoder", frames=frames, cells=cells_of(request))
+    flops = encoder.flops_of(frames=frames, cells=cells_of(request)).total
     if request.hires_scale > 1 and request.hires_method is HiresMethod.PIXEL:
         large = request.clip_size[0] * request.clip_size[1] // CELL
-        flops += _vae_flops(request, "vae_decoder", frames=request.num_frames, cells=cells_of(request))
-        flops += _vae_flops(request, "vae_encoder", frames=request.num_frames, cells=large)
+        flops += decoder.flops_of(frames=request.num_frames, cells=cells_of(request)).total
+        flops += encoder.flops_of(frames=request.num_frames, cells=large).total
     return flops
-
-
-def _vae_flops(request: GenerationRequest, network: str, *, frames: int, cells: int) -> float:
-    return networks(kind_of(request.base_model))[network].flops_of(frames=frames, cells=cells).total
-
-
-def _again(request: GenerationRequest) -> int:
-    """Count frames decoded once more, to be played back."""
-    return request.num_frames if request.frames_played_back else 0

@@ -4,15 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from pipelines.plan.choices import Scheduler
-from pipelines.plan.context import count_windows
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Stage
 from pipelines.plan.notes import Note
-from pipelines.plan.passes import passes_of
-from pipelines.plan.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks, window_frames
+from pipelines.plan.plan import Pass, Plan, plan_of
+from pipelines.plan.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks_of
 from pipelines.plan.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
 from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, read_runs
 from pipelines.plan.planner.tasks import READ, tasks_of
@@ -79,15 +77,15 @@ def this_budget(machine: Machine | None = None) -> Budget:
 def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
     """Estimate one clip, or several that differ only in their seeds.
 
-    Args:
-        request: The clip.
-        clips: How many.
-        machine: Where they are made; this one if not given.
-
     Raises:
         InvalidRequestError: `strength` leaves no step.
     """
-    return estimate_all([request] * clips, machine=machine)
+    return estimate_plan(plan_of(request), clips=clips, machine=machine)
+
+
+def estimate_plan(plan: Plan, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
+    """Estimate planned clips that differ only in their seeds."""
+    return _estimate([(plan, clips)], machine or this_machine())
 
 
 def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | None = None) -> Estimate:
@@ -102,18 +100,25 @@ def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | No
     Raises:
         InvalidRequestError: `strength` leaves no step.
     """
-    machine = machine or this_machine()
+    # Neighbours that differ only in their seeds are estimated once.
+    alike = groupby(request.model_copy(update={"seed": 0}) for request in requests)
+    return _estimate([(plan_of(request), len(list(same))) for request, same in alike], machine or this_machine())
+
+
+def _estimate(plans: Sequence[tuple[Plan, int]], machine: Machine) -> Estimate:
+    """Estimate clips, each made so many times."""
     stages = dict.fromkeys(Stage, 0.0)
     held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
     before: GenerationRequest | None = None
-    for request, count in _group_repeats(requests):
+    for plan, count in plans:
+        request = plan.request
         pace = pace_of(machine, kind_of(request.base_model))
         is_rough = is_rough or pace.is_rough
-        device, ram = map(max, (device, ram), peak_bytes(request, machine))
+        device, ram = map(max, (device, ram), peak_bytes(plan, machine))
         for times, previous in ((1, before), (count - 1, request)):
             if not times:
                 continue
-            engine, tasks = _seconds(request, previous, pace, machine)
+            engine, tasks = _seconds(plan, previous, pace, machine)
             for stage in Stage:
                 stages[stage] += times * (engine.get(stage, 0.0) + tasks[stage])
             lent = sum(engine.values()) + tasks[Stage.PREPROCESS]
@@ -129,14 +134,8 @@ def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | No
         turns=turns,
         is_rough=is_rough,
         stages=stages,
-        clips=len(requests),
+        clips=sum(count for _, count in plans),
     )
-
-
-def _group_repeats(requests: Sequence[GenerationRequest]) -> list[tuple[GenerationRequest, int]]:
-    """Group consecutive requests that differ only in their seeds."""
-    seedless = [request.model_copy(update={"seed": 0}) for request in requests]
-    return [(request, len(list(same))) for request, same in groupby(seedless)]
 
 
 def turns_of(seconds: float) -> int:
@@ -145,41 +144,45 @@ def turns_of(seconds: float) -> int:
 
 
 def _seconds(
-    request: GenerationRequest, before: GenerationRequest | None, pace: Pace, machine: Machine
+    plan: Plan, before: GenerationRequest | None, pace: Pace, machine: Machine
 ) -> tuple[dict[Stage, float], dict[Stage, float]]:
     """Estimate each stage's seconds, of the engine's networks and all else.
 
     Args:
         before: The clip that was made just before; None where nobody knows.
     """
-    models = models_of(request)
+    request, models = plan.request, models_of(plan.request)
     if before:
         loaded = models_of(before) == models
     else:
         loaded = in_memory(read_runs(machine, kind_of(request.base_model)), models)
-    engine = pace.engine_seconds(cost_of(request, windows_a_call=settings().windows), loaded=loaded)
+    engine = pace.engine_seconds(cost_of(plan, windows_a_call=settings().windows), loaded=loaded)
     tasks = dict.fromkeys(Stage, 0.0)
-    is_kept = before is not None and _control_key(before) == _control_key(request)
+    is_kept = before is not None and _control_clips(before) == _control_clips(request)
     for task in tasks_of(request):
         if not (is_kept and task.stage is Stage.PREPROCESS and task.name != READ):
             tasks[task.stage] += pace.task_seconds(task)
     return engine, tasks
 
 
-def _control_key(request: GenerationRequest) -> object:
-    """Key of a request's control clips, which are reused."""
+def _control_clips(request: GenerationRequest) -> object:
+    """Return all that decides a request's control clips, which are reused."""
     return request.controls, request.source_video, request.clip_size, request.num_frames
 
 
-def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, float]:
+def peak_bytes(plan: Plan, machine: Machine) -> tuple[float, float]:
     """Estimate peak memory of device and program, one on a CPU.
 
     Weights, the values that live in a call of the UNet or of the VAE, whichever are more, and on the CPU the
     latents of the whole clip: those of a step and the prediction, what the sampler remembers, and what FreeInit
     takes between two rounds.
     """
-    weights = _weights(request) * machine.bytes_a_value
-    live = max(_live(pass_request) for pass_request in passes_of(request)) * machine.bytes_a_value
+    request, nets = plan.request, networks_of(plan.request)
+    names = ["unet", "text", "vae_decoder", "vae_encoder", *(["image_encoder"] if request.image_prompts else [])]
+    # A model that two units share is held once.
+    names += [control_network(model) for model in {unit.model for unit in request.controls}]
+    weights = sum(nets[name].parameters for name in names if name in nets) * machine.bytes_a_value
+    live = max(map(_live_values, plan.passes)) * machine.bytes_a_value
     clips = 2 + (request.scheduler is Scheduler.DPMPP_2M) + (4 if request.iterations > 1 else 0)
     width, height = request.clip_size
     latents = clips * _LATENT_BYTES * request.num_frames * (width * height // CELL)
@@ -189,7 +192,16 @@ def peak_bytes(request: GenerationRequest, machine: Machine) -> tuple[float, flo
     return _CUDA_CONTEXT + weights + live, _CUDA_RAM + latents
 
 
-def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, Any]:
+def _live_values(planned: Pass) -> int:
+    """Count values in memory at once while a pass is computed."""
+    request, nets = planned.request, networks_of(planned.request)
+    images = (2 if request.guidance_scale > 1 else 1) * min(settings().windows, planned.step_windows[0])
+    window = nets["unet"].live * images * request.window_frames * cells_of(request)
+    frames = max(1, _CHUNK_CELLS // cells_of(request))
+    return max(window, nets["vae_decoder"].live * frames * cells_of(request))
+
+
+def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, float]:
     """Find changes to fit memory: second pass, then window, then size.
 
     Returns:
@@ -211,7 +223,7 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
     return {}
 
 
-def advice(changes: Mapping[str, Any]) -> Note:
+def advice(changes: Mapping[str, float]) -> Note:
     """Describe the changes for a clip that won't fit.
 
     Args:
@@ -240,15 +252,15 @@ def advice(changes: Mapping[str, Any]) -> Note:
     return Note("advice.sentence", "{words}.", words=words.capitalized())
 
 
-def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:
+def _ways(request: GenerationRequest) -> Iterator[dict[str, float]]:
     """Yield changes, from none to a small clip in short windows."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, float] = {}
     yield changes
     quarters = int(4 * (request.hires_scale - 1))
     for left in reversed(range(quarters)):
         changes = {"hires_scale": 1 + left / 4}
         yield changes
-    length = window_frames(request)
+    length = request.window_frames
     shared = max(request.context_overlap, request.inner_length if request.inner_length < length else 0)
     for shorter in (24, 16, 12, _SHORTEST_WINDOW):
         if shared < shorter < length:
@@ -257,23 +269,3 @@ def _ways(request: GenerationRequest) -> Iterator[dict[str, Any]]:
     for eighths in (7, 6, 5, 4, 3, 2):
         width, height = (max(_SMALLEST_SIDE, side * eighths // 64 * 8) for side in (request.width, request.height))
         yield changes | {"width": width, "height": height}
-
-
-def _weights(request: GenerationRequest) -> float:
-    """Count the numbers in all models of a request."""
-    kinds = networks(kind_of(request.base_model))
-    core = ["unet", "text", "vae_decoder", "vae_encoder"]
-    # A model that two units share is held once.
-    steering = [control_network(model) for model in {unit.model for unit in request.controls}]
-    seeing = ["image_encoder"] if request.image_prompts else []
-    return sum(kinds[name].parameters for name in (*core, *steering, *seeing) if name in kinds)
-
-
-def _live(request: GenerationRequest) -> float:
-    """Count values in memory at once while a pass is computed."""
-    kinds = networks(kind_of(request.base_model))
-    together = min(settings().windows, count_windows(request.first_clip, 1))
-    images = (2 if request.guidance_scale > 1 else 1) * together
-    window = kinds["unet"].live * images * window_frames(request) * cells_of(request)
-    frames = max(1, _CHUNK_CELLS // cells_of(request))
-    return max(window, kinds["vae_decoder"].live * frames * cells_of(request))

@@ -8,7 +8,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -75,13 +74,15 @@ def device_bytes(machine: Machine) -> float | None:
     """
     if machine.kind in ("cpu", "zerogpu"):
         return ram_bytes() if machine.kind == "cpu" else ZERO_GPU_BYTES
-    torch: Any = sys.modules.get("torch")
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
     try:
         if machine.kind == "mps":  # of the memory that it shares with the CPU; more makes the system swap
             return float(torch.mps.recommended_max_memory())
         card = getattr(torch, machine.kind)
         return float(card.mem_get_info()[0] + card.memory_reserved()) if card.is_initialized() else None
-    except (AttributeError, RuntimeError):  # not imported or half so, or the card is gone
+    except (AttributeError, RuntimeError):  # half imported, or the card is gone
         return None
 
 

@@ -14,17 +14,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from statistics import median_low
-from typing import Any, Self
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from pipelines.plan.cache import cache_folder
 from pipelines.plan.choices import OutputFormat
 from pipelines.plan.events import Stage
-from pipelines.plan.planner.costs import Cost
+from pipelines.plan.planner.costs import Amount, Cost
 from pipelines.plan.planner.machine import Machine
 from pipelines.plan.planner.tasks import (
     COLORS,
@@ -66,22 +65,13 @@ class Run:
     models: str
     process: int
     loaded: bool
-    load_s: float
-    denoise_s: float
-    drawing_s: float
-    rates: Mapping[str, float] = field(default_factory=dict)
+    load_s: Amount
+    denoise_s: Amount
+    drawing_s: Amount
+    rates: Mapping[str, Amount] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, entry: Any) -> Self:
-        """Parse a run from its entry in the file.
 
-        Raises:
-            TypeError, KeyError, ValueError, AttributeError: It is none.
-        """
-        cost = Cost(**{field.name: _number(entry["cost"][field.name]) for field in fields(Cost)})  # type: ignore[arg-type]
-        seconds = {name: _number(entry[name]) for name in ("load_s", "denoise_s", "drawing_s")}
-        rates = {str(name): _number(rate) for name, rate in entry["rates"].items()}
-        return cls(cost, str(entry["models"]), int(entry["process"]), bool(entry["loaded"]), rates=rates, **seconds)
+_RUN = TypeAdapter(Run)
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ class Pace:
         return {
             Stage.LOAD: self.ready_s if loaded else self.load_s,
             Stage.ENCODE: self.drawing[0] * cost.reading_flops,
-            Stage.DENOISE: _dot(self.denoise, _denoise_terms(cost)),
+            Stage.DENOISE: _dot(self.denoise, cost.denoise_terms),
             Stage.DECODE: self.drawing[0] * cost.drawing_flops,
         }
 
@@ -126,13 +116,14 @@ class Pace:
 
 
 ASSUMED = {
-    "cpu": Pace((1 / 100e9, 1 / 12e9, 0.055), (1 / 70e9,), load_s=4.0, ready_s=0.1, is_rough=True),
-    "cuda": Pace((1 / 40e12, 1 / 40e12, 0.05), (1 / 40e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="cuda"),
-    "xpu": Pace((1 / 15e12, 1 / 15e12, 0.1), (1 / 15e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="xpu"),
-    "mps": Pace((1 / 3e12, 1 / 3e12, 0.1), (1 / 3e12,), load_s=10.0, ready_s=0.2, is_rough=True, kind="mps"),
-    "zerogpu": Pace(
-        (1 / 150e12, 1 / 150e12, 0.05), (1 / 100e12,), load_s=15.0, ready_s=1.0, is_rough=True, kind="zerogpu"
-    ),
+    kind: Pace((1 / layers, 1 / attention, call_s), (1 / vae,), load_s, ready_s, is_rough=True, kind=kind)
+    for kind, layers, attention, call_s, vae, load_s, ready_s in (
+        ("cpu", 100e9, 12e9, 0.055, 70e9, 4.0, 0.1),
+        ("cuda", 40e12, 40e12, 0.05, 40e12, 10.0, 0.2),
+        ("xpu", 15e12, 15e12, 0.1, 15e12, 10.0, 0.2),
+        ("mps", 3e12, 3e12, 0.1, 3e12, 10.0, 0.2),
+        ("zerogpu", 150e12, 150e12, 0.05, 100e12, 15.0, 1.0),
+    )
 }
 """By kind of device, before a clip was made on it. For GPUs they are assumed, not measured."""
 
@@ -166,7 +157,7 @@ def record(machine: Machine, kind: str, run: Run) -> None:
     """
     runs_by_name = _read()
     name = f"{machine.name} {kind}"
-    runs_by_name[name] = [*runs_by_name.get(name, []), json.loads(json.dumps(asdict(run)))][-KEPT_RUNS:]
+    runs_by_name[name] = [*runs_by_name.get(name, []), _RUN.dump_python(run, mode="json")][-KEPT_RUNS:]
     path = cache_folder() / _FILE
     part = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # a full disk, or a folder that can't be written
@@ -180,13 +171,11 @@ def read_runs(machine: Machine, kind: str) -> list[Run]:
     return _runs(_read().get(f"{machine.name} {kind}", []))
 
 
-def _runs(entries: list[Any]) -> list[Run]:
+def _runs(entries: Sequence[object]) -> list[Run]:
     runs = []
     for entry in entries[-KEPT_RUNS:]:
-        try:
-            runs.append(Run.read(entry))
-        except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
-            continue
+        with suppress(ValueError):
+            runs.append(_RUN.validate_json(json.dumps(entry), strict=True))
     return runs
 
 
@@ -195,13 +184,12 @@ def pace_of(machine: Machine, kind: str) -> Pace:
 
     Tasks are the same whatever model the frames come from, so their rates are those of all clips on the machine.
     """
-    runs_by_name = _read()
-    every = [run for name in runs_by_name if name.startswith(f"{machine.name} ") for run in _runs(runs_by_name[name])]
+    runs_by_name = {name: _runs(entries) for name, entries in _read().items() if name.startswith(f"{machine.name} ")}
     measured: dict[str, list[float]] = {}
-    for name, rate in (item for run in every for item in run.rates.items()):
+    for name, rate in (item for runs in runs_by_name.values() for run in runs for item in run.rates.items()):
         measured.setdefault(name, []).append(rate)
     rates = {name: median_low(samples) for name, samples in measured.items()}
-    return replace(fitted(ASSUMED[machine.kind], _runs(runs_by_name.get(f"{machine.name} {kind}", []))), rates=rates)
+    return replace(fitted(ASSUMED[machine.kind], runs_by_name.get(f"{machine.name} {kind}", [])), rates=rates)
 
 
 def _assumed_rate(name: str, kind: str) -> float:
@@ -222,8 +210,8 @@ def fitted(assumed: Pace, runs: Sequence[Run]) -> Pace:
     ready = [run.load_s for run in runs if not run.loaded]
     return replace(
         assumed,
-        denoise=_fit(assumed.denoise, [(_denoise_terms(run.cost), run.denoise_s) for run in runs]),
-        drawing=_fit(assumed.drawing, [(_drawing_terms(run.cost), run.drawing_s) for run in runs]),
+        denoise=_fit(assumed.denoise, [(run.cost.denoise_terms, run.denoise_s) for run in runs]),
+        drawing=_fit(assumed.drawing, [(run.cost.drawing_terms, run.drawing_s) for run in runs]),
         load_s=median_low(loads) if loads else assumed.load_s,
         ready_s=median_low(ready) if ready else assumed.ready_s,
         is_rough=False,
@@ -260,32 +248,15 @@ def _fit(assumed: Rates, measured: Sequence[tuple[Rates, float]]) -> Rates:
     return tuple((np.maximum(solved, 0.05) * scaled).tolist())  # no part of the time is negative
 
 
-def _denoise_terms(cost: Cost) -> Rates:
-    return cost.denoise_flops, cost.attention_flops, float(cost.calls)
-
-
-def _drawing_terms(cost: Cost) -> Rates:
-    return (cost.reading_flops + cost.drawing_flops,)
-
-
 def _dot(rates: Rates, terms: Rates) -> float:
     return sum(rate * term for rate, term in zip(rates, terms, strict=True))
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
-        raise ValueError("no duration or count")
-    return value
-
-
-def _read() -> dict[str, list[Any]]:
-    """Read the file's runs; empty if damaged or of another version."""
-    path: Path = cache_folder() / _FILE
+def _read() -> dict[str, list[object]]:
+    """Read the file's entries; empty if damaged or of another version."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads((cache_folder() / _FILE).read_text("utf-8"))
         runs = content["runs"] if content["format"] == _FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {str(name): entries for name, entries in runs.items() if isinstance(entries, list)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    if not isinstance(runs, Mapping):
-        return {}
-    return {str(name): entries for name, entries in runs.items() if isinstance(entries, list)}

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.plan.errors import InvalidRequestError
@@ -34,8 +33,8 @@ class Tag(NamedTuple):
     place: str = ""
 
 
-def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
-    """Read the tags of a prompt, in order, repeated ones too.
+def split_tags(text: str, *, field: str = "prompt") -> list[str | Tag]:
+    """Split a prompt into its tags and the text between.
 
     Args:
         text: The prompt.
@@ -45,23 +44,26 @@ def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
         InvalidRequestError: A tag is not `<lora:name>` or `<lora:name:weight>`, or its weight is out of range.
 
     Example:
+        >>> split_tags("a fox <lora:mine:0.8> running")
+        ['a fox ', Tag(name='mine', weight=0.8, place=''), ' running']
+    """
+    text = plain_text(text)
+    pieces: list[str | Tag] = []
+    end = 0
+    for match in _TAG.finditer(text):
+        pieces += [text[end : match.start()], _parse(match, field)]
+        end = match.end()
+    return [*pieces, text[end:]]
+
+
+def read_tags(text: str, *, field: str = "prompt") -> list[Tag]:
+    """Read the tags of a prompt, in order, repeated ones too.
+
+    Example:
         >>> read_tags("a fox <lora:v2_lora_ZoomIn:0.8>, <lora:mine> running")
         [Tag(name='v2_lora_ZoomIn', weight=0.8, place=''), Tag(name='mine', weight=1.0, place='')]
     """
-    return [_parse(match, field) for match in _TAG.finditer(plain_text(text))]
-
-
-def replace_tags(text: str, replacement: Callable[[Tag], str], *, field: str = "prompt") -> str:
-    """Replace every tag of a prompt.
-
-    Raises:
-        InvalidRequestError: As `read_tags`.
-
-    Example:
-        >>> replace_tags("a fox <lora:v2_lora_ZoomIn:0.8> running", lambda tag: "")
-        'a fox  running'
-    """
-    return _TAG.sub(lambda match: replacement(_parse(match, field)), plain_text(text))
+    return [piece for piece in split_tags(text, field=field) if isinstance(piece, Tag)]
 
 
 def tag_name(name: str) -> str:

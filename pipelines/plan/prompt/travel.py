@@ -17,8 +17,8 @@ those of ComfyUI-AnimateDiff-Evolved.
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -89,15 +89,13 @@ class Script:
     tail: tuple[str, ...]
     faults: tuple[LineFault, ...]
 
-    def whole_text(self, key: Key, edit: Callable[[str], str] = str) -> str:
-        """Join the shared lines and a key's text.
+    def parts(self, key: Key) -> tuple[str, ...]:
+        """Return the shared lines and a key's text, in reading order."""
+        return (*self.head, key.text, *self.tail)
 
-        Args:
-            key: One of the script's.
-            edit: Changes every part before they are joined; what is empty then is left out.
-        """
-        parts = (edit(part).strip(_EDGES) for part in (*self.head, key.text, *self.tail))
-        return ", ".join(part for part in parts if part)
+    def whole_text(self, key: Key) -> str:
+        """Join the shared lines and a key's text."""
+        return _joined(self.parts(key))
 
 
 class Stay(NamedTuple):
@@ -124,11 +122,13 @@ class PromptTravel:
         texts: The distinct texts; if they were edited, two of them may be the same.
         stays: By ascending frames; between two of them one text turns into the other.
         period: Frames after which a loop is where it began; 0 for an open clip.
+        parts: The lines that each text was joined from; none where it is taken as it is.
     """
 
     texts: tuple[str, ...]
     stays: tuple[Stay, ...]
     period: int = 0
+    parts: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
     @classmethod
     def constant(cls, text: str) -> "PromptTravel":
@@ -139,6 +139,16 @@ class PromptTravel:
     def is_constant(self) -> bool:
         """Whether all frames show the same."""
         return len(self.texts) == 1
+
+    def edited(self, edit: Callable[[str], str]) -> "PromptTravel":
+        """Change the texts, and nothing of when each is shown.
+
+        Args:
+            edit: Changes every part before they are joined; what is empty then is left out.
+        """
+        if not self.parts:
+            return replace(self, texts=tuple(map(edit, self.texts)))
+        return replace(self, texts=tuple(_joined(map(edit, parts)) for parts in self.parts), parts=())
 
     def mix_at(self, frame: int) -> Mix:
         """Return a frame's blend of texts, which depends on the frame alone.
@@ -180,13 +190,7 @@ class PromptTravel:
 
 
 def plan_travel(
-    prompt: str,
-    *,
-    num_frames: int,
-    field: str = "prompt",
-    hold: float = 0.0,
-    closed: bool = False,
-    edit: Callable[[str], str] = str,
+    prompt: str, *, num_frames: int, field: str = "prompt", hold: float = 0.0, closed: bool = False
 ) -> PromptTravel:
     """Read a prompt and plan which text each frame shows.
 
@@ -196,8 +200,6 @@ def plan_travel(
         field: The prompt's name, for the error text.
         hold: How much of the way to the next key every key stays as it is, 0 to 1. It never reaches the next key.
         closed: Whether the clip is a loop, in which the last key turns into the first.
-        edit: Changes every line's text. What is a key and which texts are the same is decided before, so that
-            the plan differs from the one without in its texts alone.
 
     Raises:
         InvalidRequestError: A line is wrong; the text names line and column.
@@ -213,22 +215,26 @@ def plan_travel(
     if script.faults:
         raise InvalidRequestError(script.faults[0].fault.of(field))
     if not script.keys:
-        return PromptTravel.constant(edit(script.head[0]))
-    travel = travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
-    edited = {script.whole_text(key): script.whole_text(key, edit) for key in script.keys}
-    return replace(travel, texts=tuple(edited[text] for text in travel.texts))
+        return PromptTravel.constant(script.head[0])
+    return travel_along(script, num_frames=num_frames, hold=hold, closed=closed)
 
 
 def travel_along(script: Script, *, num_frames: int, hold: float = 0.0, closed: bool = False) -> PromptTravel:
     """Plan the travel of a script with keys; arguments as `plan_travel`."""
-    texts = tuple(dict.fromkeys(map(script.whole_text, script.keys)))
+    parts_by_text = {script.whole_text(key): script.parts(key) for key in script.keys}
+    texts = tuple(parts_by_text)
     ends = [key.first for key in script.keys[1:]]
     ends.append(script.keys[0].first + num_frames if closed else num_frames)
     stays = tuple(
         Stay(key.first, _last_of_stay(key, end, hold), texts.index(script.whole_text(key)))
         for key, end in zip(script.keys, ends, strict=True)
     )
-    return PromptTravel(texts, stays, num_frames if closed else 0)
+    return PromptTravel(texts, stays, num_frames if closed else 0, tuple(parts_by_text.values()))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    stripped = (part.strip(_EDGES) for part in parts)
+    return ", ".join(part for part in stripped if part)
 
 
 def _last_of_stay(key: Key, end: int, hold: float) -> int:

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 
 from pipelines.plan.rule_error import RuleError
 
@@ -12,7 +13,7 @@ Effect = Literal["cost", "windows", "falloff", "travel"]
 
 
 def knob(
-    default: Any,
+    default: object,
     *,
     label: str,
     help: str,  # noqa: A002
@@ -32,7 +33,7 @@ def knob(
         affects: What else is drawn or counted anew when it changes.
         rules: As pydantic's `Field` takes them.
     """
-    extra: dict[str, Any] = {"label": label, "fix": fix, "step": step, "affects": affects}
+    extra: JsonDict = {"label": label, "fix": fix, "step": step, "affects": [*affects]}
     return Field(default, description=help, json_schema_extra=extra, **rules)
 
 

@@ -10,14 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.engine.weights.downloads import fetch, fetch_folder
-from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
+from pipelines.engine.weights.reading import (
+    block_channels,
+    missing,
+    not_whole,
+    read_folder,
+    read_shapes,
+    read_weights,
+    require_layout,
+)
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.catalog_entries import ControlNet
 from pipelines.plan.errors import WeightsError
@@ -51,7 +58,7 @@ class ControlFiles:
     kind: WeightsKind
     names: dict[str, str]
     shapes: Shapes
-    config: dict[str, Any] | None
+    config: dict[str, object] | None
 
 
 def locate_control(entry: ControlNet) -> ControlFiles:
@@ -73,7 +80,7 @@ def locate_control(entry: ControlNet) -> ControlFiles:
     return ControlFiles(entry, path, kind, names, {new: stored[old] for new, old in names.items()}, config)
 
 
-def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -> None:
+def refuse_other_base(files: ControlFiles, unet: Mapping[str, object], base: str) -> None:
     """Refuse a control of another base model, before reading its tensors.
 
     Args:
@@ -84,8 +91,10 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
         WeightsError: Its blocks, its text or its pictures are not of the size they must have.
     """
     channels, width = _channels(files), _text_width(files)
-    if channels != tuple(unet["block_out_channels"]) or width not in (None, unet["cross_attention_dim"]):
-        values = {"base": base, **_describe_blocks("wanted_", unet["block_out_channels"], unet["cross_attention_dim"])}
+    base_channels, base_width = block_channels(unet), unet["cross_attention_dim"]
+    assert isinstance(base_width, int)
+    if channels != base_channels or width not in (None, base_width):
+        values = {"base": base, **_describe_blocks("wanted_", base_channels, base_width)}
         raise WeightsError(
             Fault(
                 code="control.other_size",
@@ -119,7 +128,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, Any], base: str) -
 
 
 def load_control_net(
-    files: ControlFiles, unet: Mapping[str, Any], *, device: str, dtype: torch.dtype
+    files: ControlFiles, unet: Mapping[str, object], *, device: str, dtype: torch.dtype
 ) -> ControlNetModel:
     """Load a ControlNet to the device, frozen.
 
@@ -153,7 +162,7 @@ def _fetch(entry: ControlNet) -> Path:
     return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
-def _read_folder(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, Any]]:
+def _read_folder(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, object]]:
     words = {"field": FIELD, "name": entry.id}
     try:
         return read_folder(folder, kind="ControlNetModel", what=str(WeightsKind.CONTROLNET), **words)
@@ -178,7 +187,7 @@ def _text_width(files: ControlFiles) -> int | None:
     return next((shape[1] for name, shape in files.shapes.items() if name.endswith(".attn2.to_k.weight")), None)
 
 
-def _config(shapes: Shapes, unet: Mapping[str, Any]) -> dict[str, Any]:
+def _config(shapes: Shapes, unet: Mapping[str, object]) -> dict[str, object]:
     """Derive `ControlNetModel`'s arguments for a single file."""
     parameters = inspect.signature(ControlNetModel.__init__).parameters
     widening = (f"controlnet_cond_embedding.blocks.{i}.weight" for i in count(1, 2))

@@ -7,7 +7,6 @@ take GroupNorm over the whole clip, 14 % off for `rgb`; `MotionModule` computes 
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import SparseControlNetModel
@@ -59,7 +58,7 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
     return encoder.requires_grad_(False).eval()
 
 
-def _empty_encoder(shapes: Shapes, config: dict[str, Any] | None, name: str) -> SparseControlNetModel:
+def _empty_encoder(shapes: Shapes, config: dict[str, object] | None, name: str) -> SparseControlNetModel:
     """Build the encoder without memory, or refuse the file's layout."""
     words = {"what": "SparseCtrl encoder", "field": FIELD, "name": name}
     try:
@@ -78,7 +77,7 @@ def _empty_encoder(shapes: Shapes, config: dict[str, Any] | None, name: str) -> 
     return encoder
 
 
-def _config(shapes: Shapes) -> dict[str, Any]:
+def _config(shapes: Shapes) -> dict[str, object]:
     """Derive `SparseControlNetModel`'s arguments from shapes, else from SD 1.5."""
     channels = [shapes[f"down_blocks.{block}.resnets.0.conv1.weight"][0] for block in range(count_blocks(shapes))]
     first = shapes.get(_SIMPLE) or shapes[_EMBEDDING.format("conv_in")]

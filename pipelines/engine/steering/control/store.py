@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import UNetMotionModel
@@ -61,7 +60,9 @@ class ControlModels:
         self._controls: dict[object, LoadedControl] = {}
         self._adapters: dict[object, LoadedAdapter] = {}
 
-    def load(self, request: GenerationRequest, base: BaseModel, unet: Mapping[str, Any]) -> tuple[LoadedControl, ...]:
+    def load(
+        self, request: GenerationRequest, base: BaseModel, unet: Mapping[str, object]
+    ) -> tuple[LoadedControl, ...]:
         """Load the models of a request's control units; release all others.
 
         All are looked at before the first is read. After a failure those that were whole are kept.
@@ -132,7 +133,7 @@ class ControlModels:
         }
         return LoadedAdapter(read_adapter(files, **options), encoder, files, weights)
 
-    def _read(self, files: ControlFiles, unet: Mapping[str, Any]) -> AnyControlNet:
+    def _read(self, files: ControlFiles, unet: Mapping[str, object]) -> AnyControlNet:
         if files.kind is WeightsKind.CONTROLNET:
             return load_control_net(files, unet, device=self._device, dtype=self._dtype)
         path = files.path.parent if files.config else files.path
