@@ -10,7 +10,7 @@ from finishing.colors import ColorStage
 from finishing.film import Film, load_film
 from finishing.flow import draw_between
 from finishing.interpolate import BetweenStage, Draw
-from finishing.stages import Named, StagedSink, staged
+from finishing.stages import StagedSink, StageOfTask, staged
 from finishing.upscale import LANCZOS, SuperResolution, UpscaleStage, load_upscaler
 from pipelines.engine.generate import OpenWriter, default_store
 from pipelines.engine.models import ModelStore
@@ -93,15 +93,15 @@ def finished(
     return open_finished
 
 
-def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers) -> list[Named]:
+def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers) -> list[StageOfTask]:
     """New stages: they hold frames, so every clip has its own."""
-    stages: list[Named] = []
+    stages: list[StageOfTask] = []
     if request.color_match is not ColorMatch.OFF:
-        stages.append(Named(COLORS, ColorStage(request, inputs)))
+        stages.append(StageOfTask(COLORS, ColorStage(request, inputs)))
     if request.inserted_frames:
         draw: Draw = finishers.film.draw_between if finishers.film else draw_between
         between = BetweenStage(draw, request.inserted_frames, loops=request.loops, held=request.held_frames)
-        stages.append(Named(between_task(request), between))
+        stages.append(StageOfTask(between_task(request), between))
     if request.upscale_by > 1:
-        stages.append(Named(enlarge_task(request), UpscaleStage(request.output_size, finishers.upscaler)))
+        stages.append(StageOfTask(enlarge_task(request), UpscaleStage(request.output_size, finishers.upscaler)))
     return stages

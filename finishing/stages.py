@@ -34,7 +34,7 @@ class Stage(Protocol):
         ...
 
 
-class Named(NamedTuple):
+class StageOfTask(NamedTuple):
     """Stage with the name of its task."""
 
     task: str
@@ -61,7 +61,7 @@ class StagedSink:
     """
 
     def __init__(
-        self, inner: "FrameSink", stages: Sequence[Named], *, total: int = 0, measure: Measure = unmeasured
+        self, inner: "FrameSink", stages: Sequence[StageOfTask], *, total: int = 0, measure: Measure = unmeasured
     ) -> None:
         self._inner = inner
         self._stages = stages
@@ -99,7 +99,7 @@ class StagedSink:
                 yield Progress(At.WRITE, step, total, note=note)
         self._has_ended = True
 
-    def _pass(self, frames: Iterable[Picture], stages: Sequence[Named]) -> Iterator[Progress]:
+    def _pass(self, frames: Iterable[Picture], stages: Sequence[StageOfTask]) -> Iterator[Progress]:
         for task, stage in stages:
             frames = self._apply_stage(task, stage, frames)
         for frame in frames:
@@ -123,7 +123,7 @@ class StagedSink:
 @contextmanager
 def staged(
     opened: AbstractContextManager["FrameSink"],
-    stages: Sequence[Named],
+    stages: Sequence[StageOfTask],
     *,
     total: int = 0,
     measure: Measure = unmeasured,

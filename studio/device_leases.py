@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.plan.errors import UserError
-from pipelines.plan.events import Clip, Drawn, Event, Paused, Progress, Stage
+from pipelines.plan.events import Clip, DecodedFrames, Event, Paused, Progress, Stage
 from pipelines.plan.plan import Plan
 from pipelines.plan.planner.machine import TURN_MARGIN_S
 from pipelines.plan.request import GenerationRequest
@@ -33,7 +33,7 @@ LEAST_S = 15
 
 _GOES_ON = (Stage.DENOISE, Stage.DECODE)  # only a turn that came so far can have brought the clip further
 _KEPT = " What was made is kept for now: with seed {seed} and all else as it was, it goes on from there."
-TurnEvent = Progress | Clip | Drawn | Paused
+TurnEvent = Progress | Clip | DecodedFrames | Paused
 
 
 class LendingError(UserError):
@@ -83,7 +83,7 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
     """Run the engine for a turn.
 
     Yields:
-        `Progress`, `Drawn` for all frames, at last a `Clip` without files; or `Paused`, after a step or a chunk of
+        `Progress`, `DecodedFrames` for all frames, at last a `Clip` without files; or `Paused`, after a step or a chunk of
         frames, where the turn is over.
     """
     from pipelines.engine.generate import generate  # brings torch
@@ -184,7 +184,7 @@ class _ClipInProgress:
 
     def take(self, event: TurnEvent) -> Generator[Event, None, None]:
         """Write an event's frames; pass on what the caller needs."""
-        if isinstance(event, Drawn):
+        if isinstance(event, DecodedFrames):
             self._sink = self._sink or self.files.enter_context(self.open_writer(self.request, event.recipe))
             yield from self._sink.writing(event.frames)
             self.num_frames += len(event.frames)
@@ -227,9 +227,9 @@ class _FrameRelay:
         self._recipe = recipe
         yield self
 
-    def drain(self) -> Iterator[Drawn]:
+    def drain(self) -> Iterator[DecodedFrames]:
         for frames in self._frames:
-            yield Drawn(frames, self._recipe)
+            yield DecodedFrames(frames, self._recipe)
         self._frames.clear()
 
 

@@ -61,7 +61,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DecodedFrames:
     """Finished frames that the engine hands over instead of writing them.
 
     Args:

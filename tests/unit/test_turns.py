@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from pipelines.plan.events import Clip, Drawn, Paused, Progress, Stage
+from pipelines.plan.events import Clip, DecodedFrames, Paused, Progress, Stage
 from pipelines.plan.planner.machine import TURN_MARGIN_S
 from pipelines.plan.request import GenerationRequest
 from studio.device_leases import LEAST_S, MOST_CUT_OFF, CutOffError, RefusedError, Turn, make_in_turns
@@ -46,8 +46,8 @@ class Sink:
         self.left = "cleanly"
 
 
-def drawn(*numbers: int) -> Drawn:
-    return Drawn(np.array(numbers, np.uint8).reshape(-1, 1, 1, 1).repeat(3, 3), "{}")
+def drawn(*numbers: int) -> DecodedFrames:
+    return DecodedFrames(np.array(numbers, np.uint8).reshape(-1, 1, 1, 1).repeat(3, 3), "{}")
 
 
 def made(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple[list[Turn], list]:
