@@ -11,8 +11,8 @@ run: $(VENV)/.runtime
 # The browser alone: beside other tests it was once seen to press a button before a number had arrived. The rest in two
 # processes of one thread each: on two cores half the time of one process, whose threads wait for each other.
 test: $(VENV)/.dev browser
-	$(BIN)/python -m pytest -m "browser and not slow"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not slow"
+	$(BIN)/python -m pytest tests/app/browser -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser and not slow"
 
 check: lint
 	$(BIN)/python -m pytest tests/unit -q

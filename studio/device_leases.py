@@ -83,8 +83,8 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
     """Run the engine for a turn.
 
     Yields:
-        `Progress`, `DecodedFrames` for all frames, at last a `Clip` without files; or `Paused`, after a step or a chunk of
-        frames, where the turn is over.
+        `Progress`, `DecodedFrames` for all frames, at last a `Clip` without files; or `Paused`, after a step or a chunk
+        of frames, where the turn is over.
     """
     from pipelines.engine.generate import generate  # brings torch
 

@@ -2,7 +2,23 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("studio", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("studio")
+
+HEAVIEST_FIRST = (
+    "test_extend",
+    "test_zero_gpu",
+    "test_denoise",
+    "test_demo_motion",
+    "test_real_engine",
+    "test_library",
+)
+"""Files that take minutes: begun last, one of them would keep one process busy while the other has nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    weights = {name: -number for number, name in enumerate(reversed(HEAVIEST_FIRST), start=1)}
+    items.sort(key=lambda item: weights.get(item.path.stem, 0))

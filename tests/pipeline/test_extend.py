@@ -67,7 +67,7 @@ VARIETY = {
     "a LoRA that travels": {"prompt": "0: a circle <lora:demo-pan-left:0>\n-1: a circle <lora:demo-pan-left:1>"},
     "inner windows": {"inner_length": 4},
     "frame seeds": {"noise_layout": "frame_seeds"},
-    **{sampler.value: {"scheduler": sampler} for sampler in Scheduler},
+    **{sampler.value: {"scheduler": sampler, "guidance_scale": 1.0} for sampler in Scheduler},
 }
 
 
@@ -163,7 +163,7 @@ def test_what_is_kept_does_not_grow_with_the_clip():
 
 @pytest.mark.parametrize("sampler", Scheduler)
 def test_an_extension_goes_on_from_every_step_to_the_same_clip(store, sampler):
-    request = clip(num_frames=8, scheduler=sampler).extended_by(5)
+    request = clip(num_frames=8, scheduler=sampler, guidance_scale=1.0).extended_by(5)
     whole, states = made(request, store)
     assert [(state.block, state.step) for state in states] == [(b, s) for b in range(4) for s in (1, 2, 3)]
     for done in (2, 3, 4, 6, 8, 12):

@@ -160,7 +160,8 @@ def test_one_round_is_none(store: ModelStore):
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
 def test_any_state_of_any_round_resumes_to_the_identical_clip(store: ModelStore, scheduler: Scheduler):
-    asked = clip(scheduler=scheduler, num_frames=10, context_length=8, free_init_iterations=3)
+    values = {"scheduler": scheduler, "guidance_scale": 1.0, "num_frames": 10, "context_length": 8}
+    asked = clip(**values, free_init_iterations=3)
     saved: list[bytes] = []
 
     def save(state: DenoiseState) -> None:

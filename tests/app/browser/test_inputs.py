@@ -19,6 +19,7 @@ from tests.app.browser.visiting import (
     expect,
     open_section,
     start,
+    wait_for,
 )
 from tests.app.fake_engine import FakeEngine
 
@@ -82,9 +83,8 @@ def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine
     page.get_by_role("tab", name="Text to video").click()
     expect(page.locator("#steering")).to_be_hidden()
     start(page, "a star again")
-    page.wait_for_timeout(SETTLE_MS)
-    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
-    (again,) = (request for request in engine.requests if request.prompt == "a star again")
+    wait_for(page, lambda: engine.requests[-1].prompt == "a star again")
+    again = engine.requests[-1]
     assert again.first_frame == ""
 
 

@@ -25,14 +25,15 @@ def test_a_page_that_is_loaded_again_finds_its_job_and_another_visitor_does_not(
     assert len(engine.requests) == before + 1
 
 
-def test_a_clip_that_was_finished_is_there_after_a_reload(visit):
+def test_a_clip_that_was_finished_is_there_after_a_reload(visit, engine: FakeEngine):
     page = visit()
     start(page, "x")
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
-    seed = page.locator("#used_seed input").input_value()
+    used = page.locator("#used_seed input")
+    expect(used).to_have_value(str(engine.requests[-1].seed))
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
-    expect(page.locator("#used_seed input")).to_have_value(seed)
+    expect(used).to_have_value(str(engine.requests[-1].seed))
     expect(page.locator("#generate")).to_be_enabled()
 
 

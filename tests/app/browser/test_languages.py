@@ -18,7 +18,16 @@ def open_all_sections(page) -> None:
     closed = page.locator("button.label-wrap:not(.open):visible")
     while closed.count():
         closed.first.click()
-    page.wait_for_timeout(SETTLE_MS)
+        page.wait_for_timeout(SETTLE_MS)
+
+
+def whole_text(page) -> str:
+    """What can be read on the page once nothing is added any more."""
+    read, before = page.locator("body").inner_text(), None
+    while read != before:
+        page.wait_for_timeout(SETTLE_MS)
+        read, before = page.locator("body").inner_text(), read
+    return read
 
 
 def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
@@ -38,6 +47,8 @@ def test_a_german_visitor_reads_german_while_a_clip_is_made(visit):
     expect(page.locator("#preset_told")).to_contain_text(
         "Setzt Bilder 32, Geschlossene Schleife Ganz.", timeout=WAIT_MS
     )
+    expect(page.locator("#num_frames input")).to_have_value("32")
+    page.wait_for_timeout(SETTLE_MS)
     page.locator("#num_frames input").fill("-1")
     start(page, "x")
     refusal = "„Bilder“ muss mindestens 1 sein, ist aber -1. „Bilder“ ändern."
@@ -63,7 +74,7 @@ def test_german_fits_a_phone_and_nothing_is_left_untranslated(visit):
         open_all_sections(page)
         assert page.evaluate(WIDER_THAN_SCREEN) <= 0
         assert page.evaluate(CUT) == []
-        read += page.locator("body").inner_text()
+        read += whole_text(page)
     values = page.eval_on_selector_all("input, textarea", "(all) => all.map((one) => one.value + one.placeholder)")
     assert "Zuschneiden" in values
     assert not [text for text in (read, *values) if MARKER in text]

@@ -11,7 +11,7 @@ from PIL import Image
 from scripts.two_visitors import watch
 from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
-from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab
+from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab, wait_for
 from tests.app.browser.visiting import start as press
 from tests.app.conftest import served
 from tests.app.fake_engine import FakeEngine
@@ -75,8 +75,8 @@ def test_previews_and_examples_move_unless_less_motion_is_asked_for(visitor, url
     assert abs(box["width"] - box["height"]) < 1  # one frame of the strip is seen
     passes = page.evaluate("getComputedStyle(document.querySelector('.told .bar div')).transitionDuration")
     assert passes == ("0.2s" if moves else "0s")
-    kinds = {src.partition(":")[0] for src in sources(page, "#examples_txt2vid img")}
-    assert kinds == ({"http"} if moves else {"data"})
+    kind = {"http"} if moves else {"data"}
+    wait_for(page, lambda: {src.partition(":")[0] for src in sources(page, "#examples_txt2vid img")} == kind)
     page.locator("#cancel").click()
     expect(page.locator("#status")).to_contain_text("Cancelled", timeout=WAIT_MS)
 
@@ -108,7 +108,9 @@ def test_a_job_ends_some_time_after_its_tab_was_closed(visitor):
     with served(build_page(DeviceQueue().exclusive(engine.make_clip), jobs=jobs), jobs=jobs) as url:
         page = open_tab(visitor(), url)
         start(page, "slow, and left alone")
-        job = jobs.find(page.locator("#job input, #job textarea").input_value())
+        job_id = page.locator("#job input, #job textarea")
+        expect(job_id).not_to_have_value("")
+        job = jobs.find(job_id.input_value())
         page.wait_for_timeout(1500)
         assert not job.view.ended  # it is followed
         page.close()

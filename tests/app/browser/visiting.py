@@ -1,6 +1,7 @@
 """What visitors do on the page, and how long it may take."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -36,6 +37,15 @@ def open_tab(context, address: str):
 def settle(page) -> None:
     page.locator("#generate").wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(SETTLE_MS)
+
+
+def wait_for(page, condition: Callable[[], bool]) -> None:
+    """Wait for what the page can't be asked for. The page goes on meanwhile, as it would not in a `time.sleep`."""
+    for _ in range(WAIT_MS // SETTLE_MS):
+        if condition():
+            return
+        page.wait_for_timeout(SETTLE_MS)
+    raise TimeoutError(f"Still not so after {WAIT_MS / 1000:g} s.")
 
 
 def start(page, prompt: str) -> None:
