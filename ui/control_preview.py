@@ -96,7 +96,7 @@ def _wire_preview(
         _previewer(preview, make_preview, names), [stop, *inputs], seen, preprocess=False, **queue, **QUIET
     )
     # A call that is refused before it starts, as by a full queue, has no last update.
-    running.failure(partial(_not_started, preview), preview.status, seen, queue=False, **QUIET)
+    running.failure(partial(_failed, preview), preview.status, seen, queue=False, **QUIET)
     # Not `cancels`: beside other work, an update that was on its way came after its end in 10 of 17 tries, and left a
     # button that could not be pressed. So the preview alone tells of its end.
     preview.cancel.click(_stop, stop, preview.cancel, queue=False, **QUIET)
@@ -112,17 +112,13 @@ def _previewer(
             with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
                 request = build_batch(preview_fields(given, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
-                    for event in events:
-                        if stop.is_set():
-                            break
+                    while not stop.is_set() and (event := next(events, None)):
                         if isinstance(event, Path):
                             shown = {preview.video: gr.update(value=str(event), visible=True)}
-                            break
-                        yield {preview.status: progress_html(event, language=language)}
-                yield (
-                    _ended(preview, message_html(say(language, f"told.{'preview_done' if shown else 'cancelled'}")))
-                    | shown
-                )
+                        else:
+                            yield {preview.status: progress_html(event, language=language)}
+                told = say(language, "told.preview_done" if shown else "told.cancelled")
+                yield _ended(preview, message_html(told)) | shown
         except gr.Error as err:
             yield _ended(preview, message_html(err.message, is_error=True))
             raise
@@ -152,8 +148,8 @@ def _ended(preview: UnitPreview, told: str) -> dict[Block, Any]:
     }
 
 
-def _not_started(preview: UnitPreview, told: str) -> dict[Block, Any]:
+def _failed(preview: UnitPreview, told: str) -> dict[Block, Any]:
+    """Whatever went wrong, it can be pressed again; what was told of it stays."""
     language = visitor_language()
-    if say(language, "told.waiting") in told:
-        return _ended(preview, message_html(say(language, "told.not_started")))
-    return {preview.status: gr.skip()}
+    never_began = say(language, "told.waiting") in told
+    return _ended(preview, message_html(say(language, "told.not_started")) if never_began else told)
