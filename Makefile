@@ -9,7 +9,8 @@ run: $(VENV)/.runtime
 	$(BIN)/python app.py
 
 # The browser alone: beside other tests it was once seen to press a button before a number had arrived. The rest in two
-# processes of one thread each: on two cores half the time of one process, whose threads wait for each other.
+# processes of one thread each: on two cores half the time of one process, whose threads wait for each other;
+# tests/conftest.py sorts the files.
 test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest tests/app/browser -m "not slow"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser and not slow"

@@ -20,5 +20,4 @@ HEAVIEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    weights = {name: -number for number, name in enumerate(reversed(HEAVIEST_FIRST), start=1)}
-    items.sort(key=lambda item: weights.get(item.path.stem, 0))
+    items.sort(key=lambda item: (*HEAVIEST_FIRST, item.path.stem).index(item.path.stem))

@@ -123,11 +123,7 @@ def values_by_code() -> dict[str, set[str]]:
             keywords = {keyword.arg: keyword.value for keyword in call.keywords}
             code, values = keywords.get("code", call.args[0] if call.args else None), keywords.get("values")
             names = values.keys if isinstance(values, ast.Dict) else []
-            if (
-                isinstance(code, ast.Constant)
-                and (values is None or (names and all(names)))
-                and call.func.id == "Fault"
-            ):
+            if isinstance(code, ast.Constant) and (values is None or (names and all(names))):
                 found.setdefault(code.value, set()).update(name.value for name in names)
     return found
 

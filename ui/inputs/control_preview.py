@@ -113,19 +113,13 @@ def _previewer(
             with faults_in_words(page_words(language, [preview.number])), run_folder() as folder:
                 request = build_batch(preview_fields(page, preview.number))[0]
                 with closing(make_preview(request, folder)) as events:
-                    for event in events:
-                        if stop.is_set():
-                            break
+                    while not stop.is_set() and (event := next(events, None)):
                         if isinstance(event, Path):
                             video_update = {preview.video: gr.update(value=str(event), visible=True)}
-                            break
-                        yield {preview.status: progress_html(event, language=language)}
-                yield (
-                    _end_update(
-                        preview, message_html(say(language, f"told.{'preview_done' if video_update else 'cancelled'}"))
-                    )
-                    | video_update
-                )
+                        else:
+                            yield {preview.status: progress_html(event, language=language)}
+                told = say(language, "told.preview_done" if video_update else "told.cancelled")
+                yield _end_update(preview, message_html(told)) | video_update
         except gr.Error as err:
             yield _end_update(preview, message_html(err.message, is_error=True))
             raise
@@ -156,7 +150,7 @@ def _end_update(preview: UnitPreview, message: str) -> Updates:
 
 
 def _failure_update(preview: UnitPreview, status_html: str) -> Updates:
+    """Let the preview be pressed again; what was told of its fault stays."""
     language = visitor_language()
-    if say(language, "told.waiting") in status_html:
-        return _end_update(preview, message_html(say(language, "told.not_started")))
-    return {preview.status: gr.skip()}
+    never_began = say(language, "told.waiting") in status_html
+    return _end_update(preview, message_html(say(language, "told.not_started")) if never_began else status_html)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.chromium import FLAGS
+from scripts.chromium import FLAGS, OFFLINE
 
 PICTURES = Path(__file__).parents[3] / "build" / "screenshots"
 
@@ -16,14 +16,14 @@ def chromium() -> Iterator:
     from tests.app.browser.visiting import CHROMIUM, playwright  # tests have been skipped where there is none
 
     with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        found = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, OFFLINE])
         yield found
         found.close()
 
 
 @pytest.fixture
 def visitor(chromium, request) -> Iterator:
-    """Makes browsers that have nothing in common, and whose scripts may not fail."""
+    """Makes browsers that have nothing in common. They reach no other machine, and no script of theirs may fail."""
     contexts, errors = [], []
 
     def come(**asked):

@@ -84,7 +84,8 @@ def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine
     expect(page.locator("#steering")).to_be_hidden()
     start(page, "a star again")
     wait_for(page, lambda: engine.requests[-1].prompt == "a star again")
-    again = engine.requests[-1]
+    page.wait_for_function(VIDEO_PLAYS, timeout=WAIT_MS)
+    (again,) = (request for request in engine.requests if request.prompt == "a star again")
     assert again.first_frame == ""
 
 
