@@ -1,4 +1,4 @@
-"""Entry point of the Space and of `make run`: one page, one endpoint, one engine."""
+"""Entry point of the Space and of `make run`: one studio, its page and endpoints."""
 
 import spaces  # noqa: F401 # isort: skip - must come before anything that could start CUDA
 
@@ -7,33 +7,57 @@ import tempfile
 from pathlib import Path
 
 from pipelines.plan.gpu import ask_ahead
+from studio.library_environment import set_for_page
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+set_for_page()
 ask_ahead()  # another process loads PyTorch meanwhile, where there may be a GPU
+
+import gradio as gr
 
 from api.sdapi.routes import sdapi_router
 from api.web.health import health_router
 from api.web.routes import serve
 from api.web.visitor_limit import open_line
 from pipelines.plan.catalog import default_base_model
-from pipelines.plan.settings import DROPPED_DIR, GALLERY_DIR, INPUTS_DIR, settings
+from pipelines.plan.settings import use_settings
 from studio.device_queue import DeviceQueue
 from studio.engine_start import warm
-from studio.jobs import Jobs
-from studio.limits import within_limits
 from studio.start_checks import checked_settings
-from studio.zero_gpu import lent_engine, lent_preview, on_zero_gpu, preload
+from studio.studio import Studio, open_studio
+from studio.zero_gpu import on_zero_gpu, preload
 from ui.page import build_page
 from ui.theme import page_looks
 
 _ROOT = Path(__file__).resolve().parent
 
 
-def launch_options() -> dict[str, object]:
+def open_page(studio: Studio) -> gr.Blocks:
+    """Build the page of a studio, with its queue."""
+    page = build_page(studio)
+    open_line(page, studio)
+    return page
+
+
+def serve_page(page: gr.Blocks, studio: Studio, **options: object) -> object:
+    """Serve a studio's page with all other routes; return what `launch` does.
+
+    Other programs' API has a password of its own or the page's; in public it is there only with one of them.
+    """
+    behind_login, open_to_all = [], health_router(page, studio.device)
+    if studio.settings.sdapi_auth:
+        open_to_all.include_router(sdapi_router(studio))
+    elif studio.settings.auth or not os.environ.get("SPACE_ID"):
+        behind_login.append(sdapi_router(studio))
+    return serve(page, behind_login, open_to_all=open_to_all, **launch_options(studio) | options)
+
+
+def launch_options(studio: Studio) -> dict[str, object]:
     """Build arguments for `launch`: looks, port, login, privacy."""
-    config = settings()
+    config = studio.settings
+    with use_settings(config):
+        looks = page_looks()
     return {
-        **page_looks(),
+        **looks,
         "server_port": config.port,
         "auth": config.login,
         "max_file_size": f"{config.max_upload_mb}mb",
@@ -58,30 +82,12 @@ def private_paths() -> list[str]:
     return [str(path) for path in sorted(_ROOT.iterdir()) if not any(folder.is_relative_to(path) for folder in served)]
 
 
-_settings = checked_settings()
-if os.environ.get("SPACE_ID"):  # a Space is reached through its platform's proxy, which says whom it serves
-    os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
-_dropped = tempfile.TemporaryDirectory(prefix="dropped-", ignore_cleanup_errors=True)  # goes with the process
-_inputs = tempfile.TemporaryDirectory(prefix="inputs-", ignore_cleanup_errors=True)
-_gallery = tempfile.TemporaryDirectory(prefix="gallery-", ignore_cleanup_errors=True)
-os.environ.setdefault(DROPPED_DIR, _dropped.name)  # before worker processes are forked
-os.environ[INPUTS_DIR] = str(_settings.inputs_dir or _inputs.name)
-os.environ[GALLERY_DIR] = str(_settings.gallery_dir or _gallery.name)
-_limit_s, _device = _settings.max_gpu_seconds, DeviceQueue()
-_make_clip = _device.exclusive(lent_engine(limit_s=_limit_s))
-_jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
-demo = build_page(_make_clip, _device.exclusive(lent_preview(limit_s=_limit_s)), _jobs)
-open_line(demo, _settings, _jobs)
+studio = open_studio(checked_settings(), DeviceQueue())
+demo = open_page(studio)
 
 if on_zero_gpu():
     preload(default_base_model().id)
 
 if __name__ == "__main__":
     warm()
-    # Other programs' API has a password of its own or the page's; in public it is there only with one of them.
-    behind_login, open_to_all = [], health_router(demo, _device)
-    if _settings.sdapi_auth:
-        open_to_all.include_router(sdapi_router(within_limits(_make_clip)))
-    elif _settings.auth or not os.environ.get("SPACE_ID"):
-        behind_login.append(sdapi_router(within_limits(_make_clip)))
-    serve(demo, behind_login, open_to_all=open_to_all, **launch_options())
+    serve_page(demo, studio)

@@ -5,7 +5,6 @@ python -m scripts.make_examples
 Thumbnails are the engine's own frames. A few minutes on two cores.
 """
 
-import os
 import shutil
 import tempfile
 from fractions import Fraction
@@ -18,7 +17,7 @@ from media.read import read_frames
 from media.write import open_clip
 from pipelines.plan.choices import OutputFormat
 from pipelines.plan.events import Clip
-from pipelines.plan.settings import INPUTS_DIR
+from pipelines.plan.settings import Settings, use_settings
 from scripts.train_demo.world import Scene, render
 from studio.engine import build_request, make_clip, run_folder
 from studio.examples import EXAMPLES, FOLDER, Example
@@ -78,6 +77,5 @@ def _write_thumbnail(path: Path, frames: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as kept:
-        os.environ[INPUTS_DIR] = kept
+    with tempfile.TemporaryDirectory() as kept, use_settings(Settings(inputs_dir=Path(kept))):
         main()

@@ -1,15 +1,11 @@
 """Store LoRA files dropped on the page, briefly and under unguessable names."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 from uuid import uuid4
 
 from pipelines.engine.weights.digests import sha256_of
-from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.faults import Fault
-from pipelines.plan.settings import DROPPED_DIR
 from studio.engine_start import import_engine
 
 _MOST_BYTES = 4 << 30  # of all dropped files together; the oldest give way
@@ -17,30 +13,25 @@ _DIGITS = 12  # of the content's sha256: who has the name has the file
 _MOST_LETTERS = 40
 
 
-def can_keep() -> bool:
-    """Whether the server has a folder for dropped files."""
-    return bool(os.environ.get(DROPPED_DIR))
-
-
-def keep_dropped(path: Path) -> str:
+def keep_dropped(path: Path, folder: Path) -> str:
     """Check a dropped file and store it; return its name for tags.
 
     The same file has the same name every time. Lists and error texts name dropped files to nobody.
 
+    Args:
+        path: The file.
+        folder: `dropped_dir` of the studio's settings; made if missing.
+
     Raises:
-        InvalidRequestError: This server keeps no dropped files.
         WeightsError: It is no LoRA or textual inversion, or damaged, or unsafe.
     """
     import_engine()  # brings torch, which the page must not wait for
     from pipelines.engine.lora.files import read_lora
 
-    if not can_keep():
-        rule = "be in this server's folder of models"
-        raise InvalidRequestError(Fault("lora.dropped", "lora", rule, "a dropped file", "Choose another"))
     read_lora(path)
     stem = re.sub(r"[^\w.-]+", "_", path.stem)[:_MOST_LETTERS]
     name = f"{stem}-{sha256_of(path)[:_DIGITS]}"
-    folder = Path(os.environ[DROPPED_DIR])
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.{uuid4().hex}"
     try:
         shutil.copyfile(path, part)  # under no name of weights, so that nobody reads half of it

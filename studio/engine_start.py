@@ -2,24 +2,13 @@
 
 import importlib
 import logging
-import os
 import threading
 from dataclasses import dataclass
 
 from pipelines.plan.notes import Note
+from studio.library_environment import set_for_engine
 
-# Threads that wait for each other spin for some microseconds, then sleep. On two cores with nothing else to do, a clip
-# of 16 frames took 3.3 s with it and 4.3 s where they sleep at once (OMP_WAIT_POLICY=PASSIVE); beside another busy
-# program 5.6 to 6.4 s and 5.3 s. OpenMP's own 300,000 rounds were once measured to make two threads several times
-# slower than one there. Read when torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# With two threads MKL's products differ by 1e-7 with the address of the weights; a recipe must give the same
-# frames in every process, so it is asked for the same bits. Read when torch is imported.
-os.environ.setdefault("MKL_CBWR", "AUTO")
-# An operation that Apple's or Intel's backend lacks is computed on the CPU, in the place of ending the clip. Read when
-# torch is imported.
-os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-os.environ.setdefault("PYTORCH_ENABLE_XPU_FALLBACK", "1")
+set_for_engine()
 
 
 @dataclass

@@ -14,14 +14,12 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from media.input_files import check_plain_file
 from pipelines.plan.errors import UserError
 from pipelines.plan.faults import Fault
-from pipelines.plan.settings import settings
 
 MAX_ZIP_BYTES = 1 << 30
 
@@ -32,7 +30,6 @@ _FILE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")
 _PENDING = ".pending-"
 _STALE_S = 3600
 _MOST_TRIES = 20
-_DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,16 +241,3 @@ def _size(path: Path) -> int:
     with suppress(OSError):
         return sum(file.lstat().st_size for file in path.iterdir())
     return 0
-
-
-@cache
-def default_gallery() -> Gallery:
-    """Open this process's gallery, as the environment describes it."""
-    set_up = settings()
-    folder = set_up.gallery_dir or Path(_temporary().name)
-    return Gallery(folder, int(set_up.gallery_max_gb * 1e9), set_up.gallery_max_days * _DAY_S)
-
-
-@cache
-def _temporary() -> "TemporaryDirectory[str]":
-    return TemporaryDirectory(prefix="gallery-")  # goes with the process

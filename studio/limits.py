@@ -65,11 +65,11 @@ def check_limits(request: GenerationRequest, limits: Settings) -> None:
         )
 
 
-def within_limits(make: _Make[_Event]) -> _Make[_Event]:
+def within_limits(make: _Make[_Event], limits: Settings) -> _Make[_Event]:
     """Wrap an engine so that it refuses requests beyond the limits."""
 
     def limited(request: GenerationRequest, folder: Path) -> Generator[_Event, None, None]:
-        check_limits(request, settings())
+        check_limits(request, limits)
         yield from make(request, folder)
 
     return limited

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,6 @@ _READING = {
 _READING_ANOTHER = ("progress.reading_control", "Reading the clip to follow")
 
 
-@cache
 def _control_cache() -> ControlCache:
     return ControlCache(inputs_folder() / "controls")
 

@@ -1,4 +1,4 @@
-"""Store of this process's input images and clips, by hash."""
+"""Store of input images and clips, by hash."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,16 +16,19 @@ from pipelines.plan.faults import Fault
 from pipelines.plan.settings import settings
 
 
-@cache
 def input_store() -> InputStore:
-    """Open the store of this process's inputs."""
-    return InputStore(inputs_folder() / "inputs")
+    """Open the store of the current settings' inputs."""
+    return _store_in(inputs_folder() / "inputs")
+
+
+def inputs_folder() -> Path:
+    """Locate inputs: the settings' folder, or the process's temporary one."""
+    return settings().inputs_dir or Path(_temporary().name)
 
 
 @cache
-def inputs_folder() -> Path:
-    """Locate inputs: the operator's folder, or a temporary one."""
-    return settings().inputs_dir or Path(_temporary().name)
+def _store_in(folder: Path) -> InputStore:
+    return InputStore(folder)
 
 
 @cache

@@ -6,7 +6,6 @@ turn that is as long as it needs.
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Generator
 from functools import partial
 from math import ceil
@@ -24,7 +23,8 @@ from pipelines.plan.planner.machine import TURN_MARGIN_S, this_machine
 from pipelines.plan.planner.pace import pace_of
 from pipelines.plan.planner.tasks import tasks_of
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import CHECKPOINT_DIR, settings
+from pipelines.plan.settings import Settings
+from studio.bound_settings import bind_settings
 from studio.control_preview import MakePreview, preview_clip
 from studio.device_leases import LEAST_S, Turn, TurnEvent, take_turn
 from studio.engine import MakeClip, make_clip
@@ -81,16 +81,17 @@ def lend(
     return borrowing
 
 
-def lent_engine(*, limit_s: int) -> MakeClip:
+def lent_engine(config: Settings) -> MakeClip:
     """Build the engine for the page and endpoints of this Space.
 
+    A clip that takes longer than `max_gpu_seconds` takes several turns.
+
     Args:
-        limit_s: Seconds that one turn may hold the device. A clip that takes longer takes several.
+        config: Of the page; the workers have them too, and on ZeroGPU they name a folder for runs.
     """
     if not on_zero_gpu():
         return make_clip
-    if not settings().checkpoint_dir:  # a run must stand somewhere between two turns
-        os.environ[CHECKPOINT_DIR] = tempfile.mkdtemp(prefix="runs-")
+    limit_s = config.max_gpu_seconds
 
     def duration(turn: Turn, *_: object, **__: object) -> int:
         return limit_s if turn.seconds is None else min(limit_s, ceil(turn.seconds) + TURN_MARGIN_S)
@@ -98,7 +99,7 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     def seconds(request: GenerationRequest) -> float:
         return turn_seconds(request, limit_s=limit_s)
 
-    lent = lend(take_turn, duration=duration)
+    lent = lend(bind_settings(take_turn, config), duration=duration)
 
     def take(turn: Turn) -> Generator[TurnEvent, None, None]:
         if turn.frames_done is None:
@@ -108,17 +109,18 @@ def lent_engine(*, limit_s: int) -> MakeClip:
     return partial(make_clip, take=take, seconds=seconds)
 
 
-def lent_preview(*, limit_s: int) -> MakePreview:
+def lent_preview(config: Settings) -> MakePreview:
     """Build the preview function for control units.
 
     It borrows the device only where a network computes.
 
     Args:
-        limit_s: Seconds that a preview may hold the device.
+        config: As for `lent_engine`.
     """
     if not on_zero_gpu():
         return preview_clip
-    lent = lend(preview_clip, duration=partial(preview_seconds, limit_s=limit_s))
+    duration = partial(preview_seconds, limit_s=config.max_gpu_seconds)
+    lent = lend(bind_settings(preview_clip, config), duration=duration)
 
     def preview(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
         from controlnet.fetching import fetch_weights

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
@@ -11,15 +12,13 @@ from gradio.components import Component
 
 from pipelines.plan import catalog
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import settings
 from studio.batch import build_batch
-from studio.control_preview import MakePreview
-from studio.engine import MakeClip, extend_request
+from studio.engine import extend_request
 from studio.field_groups import GROUPS
 from studio.fields import FIELDS
 from studio.job_runs import clips_run
-from studio.jobs import Jobs
 from studio.modes import Mode
+from studio.studio import Studio
 from ui.charts.prompt_timeline import follow_timeline
 from ui.charts.window_chart import follow_windows, windows_html
 from ui.examples import place_examples, wire_examples
@@ -47,15 +46,13 @@ from ui.words.speech import word
 from ui.words.tables import heading_key
 
 
-def build_studio(
-    make_clip: MakeClip, make_preview: MakePreview, jobs: Jobs, queue: Mapping[str, object], page: gr.Blocks
+def build_workspace(
+    studio: Studio, queue: Mapping[str, object], page: gr.Blocks
 ) -> tuple[dict[str, Component], dict[str, Component]]:
-    """Lay out and wire the studio, inside the current Blocks.
+    """Lay out and wire the workspace, inside the current Blocks.
 
     Args:
-        make_clip: The engine.
-        make_preview: Makes what a control unit follows.
-        jobs: Where clips are made.
+        studio: What it works with.
         queue: `concurrency_id` and `concurrency_limit` of the events that use the device themselves.
         page: The Blocks.
 
@@ -92,15 +89,15 @@ def build_studio(
                 place("seed")
                 batch_count = _place_batch_count()
             image_prompt = build_image_prompt(model.id)
-            extras = _place_settings(place, components, defaults)
+            extras = _place_settings(place, components, defaults, studio.dropped_dir)
             grid = place_grid()
         gallery = place_gallery()
     controls, inputs = {name: components[name] for name in FIELDS}, tabs.inputs | image_prompt
     everything = [*controls.values(), batch_count, *inputs.values()]
-    making = _button_handlers(make_clip, jobs, everything, results, (gallery, grid))
-    job_id = wire_jobs(jobs, results, gallery, making, page.load)
-    wire_gallery(gallery, page)
-    wire_previews(tabs.previews, make_preview, queue, everything)
+    making = _button_handlers(studio, everything, results, (gallery, grid))
+    job_id = wire_jobs(studio, results, gallery, making, page.load)
+    wire_gallery(gallery, studio.gallery, page)
+    wire_previews(tabs.previews, studio.make_preview, queue, everything)
     wire_models(controls, model_line_box, extras.motion_line_box, advice)
     wire_presets(presets, controls, extras.motion_line_box)
     beside = {"batch_count": batch_count, **inputs, **grid.inputs}
@@ -114,7 +111,7 @@ def build_studio(
     wire_lists(extras.refresh, controls, extras.picker, inputs)
     settable = [*everything, *tabs.restorable, model_line_box, extras.motion_line_box, extras.picker]
     wire_restore(restore, restored_files, results, gallery, settable)
-    wire_found_again(jobs, job_id, page.load, restore, [restored_files.column, restored_files.line, *settable])
+    wire_found_again(studio.jobs, job_id, page.load, restore, [restored_files.column, restored_files.line, *settable])
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
@@ -129,7 +126,10 @@ class _MoreSettings(NamedTuple):
 
 
 def _place_settings(
-    place: Callable[[str], None], components: Mapping[str, Component], defaults: Mapping[str, object]
+    place: Callable[[str], None],
+    components: Mapping[str, Component],
+    defaults: Mapping[str, object],
+    dropped_dir: Path,
 ) -> _MoreSettings:
     for title, names in GROUPS.items():
         with gr.Accordion(word(heading_key(title)), open=False):
@@ -139,7 +139,7 @@ def _place_settings(
                 windows = gr.HTML(windows_html(defaults), elem_id="windows", padding=False)
             if "base_model" in names:
                 motion_line_box = gr.Markdown(motion_line(str(defaults["motion_module"])), elem_id="motion_line")
-                picker = build_lora_picker(components["prompt"], components["base_model"])
+                picker = build_lora_picker(components["prompt"], components["base_model"], dropped_dir)
                 refresh = gr.Button(word("button.refresh"), elem_id="refresh", size="sm")
     return _MoreSettings(windows, motion_line_box, picker, refresh)
 
@@ -167,8 +167,7 @@ def _place_batch_count() -> gr.Number:
 
 
 def _button_handlers(
-    make_clip: MakeClip,
-    jobs: Jobs,
+    studio: Studio,
     inputs: list[Component],
     results: Results,
     places: tuple[GalleryPlace, GridPlace],
@@ -181,14 +180,14 @@ def _button_handlers(
     visitor = gallery.visitor
     names = [str(control.elem_id) for control in (*inputs, visitor)]
     everything = [*inputs, visitor]
-    extend = _extender(make_clip, jobs)
+    extend = _extender(studio)
     return {
-        results.generate: (_handler(make_clip, jobs, names), everything),
-        results.draft: (_handler(make_clip, jobs, names, drafts=True), everything),
-        results.full: (_in_full(make_clip, jobs), [results.full_recipe, visitor]),
+        results.generate: (_handler(studio, names), everything),
+        results.draft: (_handler(studio, names, drafts=True), everything),
+        results.full: (_in_full(studio), [results.full_recipe, visitor]),
         results.extend: (extend, [results.recipe, results.more_frames, visitor]),
         gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
-        grid.make: (grid_handler(make_clip, jobs, [*names, *grid.inputs]), [*everything, *grid.inputs.values()]),
+        grid.make: (grid_handler(studio, [*names, *grid.inputs]), [*everything, *grid.inputs.values()]),
     }
 
 
@@ -201,18 +200,19 @@ def _wire_inputs(
     wire_image_prompt(inputs, controls["base_model"])
 
 
-def _build_requests(page: PageValues) -> list[GenerationRequest]:
-    return build_batch(request_fields(page), batch_count=page.value("batch_count"), most=settings().max_clips)
-
-
-def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: bool = False) -> Start:
+def _handler(studio: Studio, names: Sequence[str], *, drafts: bool = False) -> Start:
     """Build the handler of Generate and Draft."""
 
     def generate(*values: object) -> str:
         page = PageValues.of(names, values)
         relabel = partial(renumber_unit, numbers=switched_on(page))
-        run = clips_run(make_clip, partial(_build_requests, page), keeper(page.value("visitor")), drafts=drafts)
-        return start_job(jobs, run, relabel, page.fields(("seed", "batch_count")))
+
+        def build() -> list[GenerationRequest]:
+            most = studio.settings.max_clips
+            return build_batch(request_fields(page), batch_count=page.value("batch_count"), most=most)
+
+        run = clips_run(studio.make_clip, build, keeper(studio.gallery, page.value("visitor")), drafts=drafts)
+        return start_job(studio.jobs, run, relabel, page.fields(("seed", "batch_count")))
 
     generate.__name__ = "draft" if drafts else "generate"
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -220,19 +220,21 @@ def _handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str], *, drafts: b
     return generate
 
 
-def _in_full(make_clip: MakeClip, jobs: Jobs) -> Start:
+def _in_full(studio: Studio) -> Start:
     """Build the handler that renders the shown draft in full."""
 
     def in_full(recipe: str, visitor: object) -> str:
-        return start_job(jobs, clips_run(make_clip, lambda: [GenerationRequest.from_json(recipe)], keeper(visitor)))
+        keep = keeper(studio.gallery, visitor)
+        return start_job(studio.jobs, clips_run(studio.make_clip, lambda: [GenerationRequest.from_json(recipe)], keep))
 
     return in_full
 
 
-def _extender(make_clip: MakeClip, jobs: Jobs) -> Start:
+def _extender(studio: Studio) -> Start:
     """Build the handler of Extend, which ignores the controls."""
 
     def extend(recipe: str, frames: int | None, visitor: object) -> str:
-        return start_job(jobs, clips_run(make_clip, lambda: [extend_request(recipe, frames)], keeper(visitor)))
+        keep = keeper(studio.gallery, visitor)
+        return start_job(studio.jobs, clips_run(studio.make_clip, lambda: [extend_request(recipe, frames)], keep))
 
     return extend

@@ -27,7 +27,7 @@ from pipelines.plan.draft import draft_of
 from pipelines.plan.errors import InvalidRequestError, UserError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import CHECKPOINT_DIR, settings
+from pipelines.plan.settings import Settings, process_settings, use_settings
 from studio.control_preview import MakePreview, preview_clip
 from studio.engine import MakeClip, make_clip
 from studio.fields import FieldValues
@@ -49,7 +49,9 @@ def main(
         made, or an estimate doesn't fit; 130 after Ctrl-C.
     """
     try:
-        return _run(parse(arguments), engine, preview)
+        command = parse(arguments)
+        with use_settings(_settings_of(command)):
+            return _run(command, engine, preview)
     except UserError as err:
         warn(str(err))
         return EXIT_USAGE
@@ -63,12 +65,10 @@ def main(
 
 def _run(command: Command, engine: MakeClip, preview: MakePreview) -> int:
     results = Results(as_json=command.json)
-    settings()  # variables that can't be used are reported before anything starts
     if command.list:
         return report_names(command.list, results)
     if command.self_test:
         return make_test_clip(engine, results)
-    _keep_runs_in(command.checkpoints)
     if command.batch is not None:
         return _run_batch(command, engine, results)
     if command.preprocess:
@@ -192,10 +192,16 @@ def _with_seeds(command: Command) -> FieldValues:
     return clip | {"seed": command.seeds}
 
 
-def _keep_runs_in(folder: str | None) -> None:
-    """Set the folder of checkpoints, as the environment variable does."""
-    if folder is None:
-        return
+def _settings_of(command: Command) -> Settings:
+    """Read the operator's settings; who sits at a terminal may load any model."""
+    config = process_settings()
+    changes: dict[str, object] = {} if "hub_models" in config.model_fields_set else {"hub_models": "any"}
+    if command.checkpoints is not None and not (command.list or command.self_test):
+        changes["checkpoint_dir"] = _checkpoint_dir(command.checkpoints)
+    return config.model_copy(update=changes)
+
+
+def _checkpoint_dir(folder: str) -> Path:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -210,4 +216,4 @@ def _keep_runs_in(folder: str | None) -> None:
                 seen="{got:s} ({why:s})",
             )
         ) from err
-    os.environ[CHECKPOINT_DIR] = folder
+    return Path(folder)

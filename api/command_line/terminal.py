@@ -1,7 +1,6 @@
 """Print results to stdout, for pipes, and all else to stderr."""
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from pipelines.plan.events import Progress
+from studio.library_environment import hide_download_bars
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def warn(text: str) -> None:
 def quiet_when_piped() -> None:
     """Silence the libraries' bars without a terminal, before they are imported."""
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        hide_download_bars()
 
 
 @dataclass(frozen=True)

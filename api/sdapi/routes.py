@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from gradio.context import LocalContext
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -26,10 +27,10 @@ from api.sdapi.mapping import chosen_model, read_call
 from api.sdapi.models import Img2Img, Options, Txt2Img
 from pipelines.plan import catalog
 from pipelines.plan.errors import UserError
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import Settings, use_settings
 from studio.device_leases import LendingError
-from studio.engine import MakeClip
 from studio.faults import OUR_FAULT
+from studio.studio import Studio
 
 MAX_BODY_BYTES = 96 << 20
 """Of one call; the largest have a handful of pictures in base64."""
@@ -39,18 +40,24 @@ _log = logging.getLogger(__name__)
 
 
 class _Route(APIRoute):
-    """A route with password check, bounded body and errors without values."""
+    """A route with password check, bounded body and errors without values.
+
+    Its calls run with the settings of the studio.
+    """
+
+    config: Settings
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's own handler."""
         handle = super().get_route_handler()
 
         async def handle_checked(request: Request) -> Response:
-            if not _may_enter(request):
+            if not _may_enter(request, self.config.sdapi_auth):
                 return _refused(401, "user and password must be given, got none or others.", ask=True)
             LocalContext.request.set(gr.Request(request))  # where ZeroGPU looks up whose quota counts
             try:
-                return await handle(Request(request.scope, _bounded(request.receive)))
+                with use_settings(self.config):
+                    return await handle(Request(request.scope, _bounded(request.receive)))
             except RequestValidationError as err:
                 return JSONResponse({"detail": details_of_body(err.errors())}, 422)
             except (LendingError, TooManyCallsError) as err:  # not the caller's fault, who may try again
@@ -66,14 +73,10 @@ class _Route(APIRoute):
         return handle_checked
 
 
-def sdapi_router(make_clip: MakeClip) -> APIRouter:
-    """Build the routes.
-
-    Args:
-        make_clip: The engine; if the page uses the same device, one that waits for its turn (`studio/device_queue.py`).
-    """
-    router = APIRouter(route_class=_Route)
-    calls = Calls(make_clip)
+def sdapi_router(studio: Studio) -> APIRouter:
+    """Build the routes to a studio."""
+    router = APIRouter(route_class=type("StudioRoute", (_Route,), {"config": studio.settings}))
+    calls = Calls(studio.make_clip)
     selected = {"base_model": ""}
 
     def base_model() -> str:
@@ -149,9 +152,8 @@ def _without_parameters(function: Callable[[], object]) -> Callable[[], object]:
     return lambda: function()
 
 
-def _may_enter(request: Request) -> bool:
+def _may_enter(request: Request, expected: SecretStr | None) -> bool:
     """Whether the caller knows the password, compared in constant time."""
-    expected = settings().sdapi_auth
     if not expected:
         return True
     scheme, _, packed = request.headers.get("authorization", "").partition(" ")

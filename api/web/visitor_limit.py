@@ -14,8 +14,8 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event
 
 from pipelines.plan.faults import ENGLISH
-from pipelines.plan.settings import Settings
 from studio.jobs import Jobs, too_many
+from studio.studio import Studio
 
 GPU_QUEUE: dict[str, str | int] = {"concurrency_id": "gpu", "concurrency_limit": 1}
 """Every event that uses the device shares this: one of them at a time stands in the device's line, among the jobs."""
@@ -23,12 +23,12 @@ GPU_QUEUE: dict[str, str | int] = {"concurrency_id": "gpu", "concurrency_limit":
 _RETRY_AFTER_S = 10
 
 
-def open_line(page: gr.Blocks, settings: Settings, jobs: Jobs) -> None:
+def open_line(page: gr.Blocks, studio: Studio) -> None:
     """Configure the page's queue; before the page is launched."""
-    page.queue(max_size=settings.queue_size, default_concurrency_limit=2, api_open=False)
-    if settings.max_per_visitor:
-        jobs.elsewhere = lambda visitor: _count(page, visitor)
-        _limit_visitors(page, jobs, settings.max_per_visitor)
+    page.queue(max_size=studio.settings.queue_size, default_concurrency_limit=2, api_open=False)
+    if studio.settings.max_per_visitor:
+        studio.jobs.elsewhere = lambda visitor: _count(page, visitor)
+        _limit_visitors(page, studio.jobs, studio.settings.max_per_visitor)
 
 
 def queue_length(page: gr.Blocks) -> int:

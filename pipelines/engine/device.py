@@ -20,7 +20,7 @@ from diffusers import UNetMotionModel
 
 from pipelines.plan.cache import cache_folder
 from pipelines.plan.gpu import find_gpu
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import process_settings
 
 #: bf16 must be this much faster than fp32 to be worth its rounding.
 WORTHWHILE = 1.15
@@ -56,7 +56,7 @@ def choose_device() -> Device:
 
     The operator's `STUDIO_DTYPE` and `STUDIO_THREADS` overrule the measurement; where both are set there is none.
     """
-    overrides = settings()
+    overrides = process_settings()
     if overrides.dtype and overrides.threads and find_gpu().kind == "cpu":
         device = Device("cpu", overrides.dtype, overrides.threads)
     else:

@@ -39,7 +39,7 @@ from pipelines.plan.notes import Note, listed
 from pipelines.plan.plan import Pass, Plan, plan_of
 from pipelines.plan.prompt.dialect import foreign_notes
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import process_settings
 from pipelines.plan.version import VERSION
 
 
@@ -63,7 +63,7 @@ OpenWriter = Callable[[GenerationRequest, str], AbstractContextManager[FrameSink
 def default_store() -> ModelStore:
     """Return the models of this process, loaded once and shared."""
     device = choose_device()
-    return ModelStore(device.kind, device.torch_dtype, windows_a_call=settings().windows)
+    return ModelStore(device.kind, device.torch_dtype, windows_a_call=process_settings().windows)
 
 
 def generate(

@@ -6,7 +6,6 @@ sets for itself), it may also name a repository of the Hub, or a file in one.
 """
 
 import difflib
-import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +50,7 @@ from pipelines.plan.model_files.models_folder import (
 )
 from pipelines.plan.prompt.tags import tag_name
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import DROPPED_DIR, settings
+from pipelines.plan.settings import settings
 
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -177,7 +176,7 @@ def find_lora(name: str, *, place: str = "") -> Lora:
         >>> find_lora("v2_lora_ZoomIn").repo
         'guoyww/animatediff'
     """
-    dropped, name = loras_in(os.environ.get(DROPPED_DIR)), tag_name(name)
+    dropped, name = loras_in(settings().dropped_dir), tag_name(name)
     return next((entry for entry in dropped if tag_name(entry.label) == name), None) or _find(
         "lora", name, loras(), _free_lora(name), place
     )

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from pipelines.plan.settings import SettingsError, settings
+from pipelines.plan.settings import SettingsError, process_settings
 
 ZERO_GPU = "ZeroGPU"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def find_gpu() -> Gpu:
     """
     if os.environ.get("SPACES_ZERO_GPU"):
         return Gpu("cuda", "bfloat16", ZERO_GPU)
-    if settings().device == "cpu":
+    if process_settings().device == "cpu":
         return CPU
     torch = sys.modules.get("torch")
     if torch is not None and not getattr(torch.__spec__, "_initializing", False):
@@ -106,7 +106,7 @@ def find_gpu() -> Gpu:
 def ask_ahead() -> None:
     """Start looking for `find_gpu`'s answer in the background, if slow."""
     with suppress(SettingsError):  # which are told where the start checks them
-        if not os.environ.get("SPACES_ZERO_GPU") and settings().device != "cpu" and "torch" not in sys.modules:
+        if not os.environ.get("SPACES_ZERO_GPU") and process_settings().device != "cpu" and "torch" not in sys.modules:
             _from_child()
 
 

@@ -2,12 +2,18 @@
 
 README's table is made from here (`make docs`). Variables of others that we heed, such as `CUDA_VISIBLE_DEVICES`,
 `SPACES_ZERO_GPU` and `XDG_CACHE_HOME`, are none of ours and stand where they are read.
+
+The environment is read once. A page has settings of its own (`studio/studio.py`), which hold in the context of all that
+it calls; what there is once a process, such as the device, goes by the environment's.
 """
 
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -17,12 +23,6 @@ from pydantic.config import JsonDict
 from pipelines.plan.errors import UserError
 from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES, MAX_SIDE
 
-CHECKPOINT_DIR = "CHECKPOINT_DIR"
-DROPPED_DIR = "DROPPED_DIR"
-"""The folder of LoRAs visitors have dropped. The app sets it for itself; worker processes inherit it."""
-GALLERY_DIR = "GALLERY_DIR"
-HUB_MODELS = "HUB_MODELS"
-INPUTS_DIR = "INPUTS_DIR"
 MAX_CLIPS = 16
 """Most clips of one press or call, wherever it comes from."""
 
@@ -81,13 +81,16 @@ class Settings(BaseModel):
         "`ip_adapters`, `loras` and `embeddings` in it.",
     )
     checkpoint_dir: Path | None = _setting(
-        None, CHECKPOINT_DIR, help="The folder where interrupted runs are kept until they are finished."
+        None, "CHECKPOINT_DIR", help="The folder where interrupted runs are kept until they are finished."
     )
     inputs_dir: Path | None = _setting(
-        None, INPUTS_DIR, help="The folder where uploaded pictures and clips are kept; without it they go at the end."
+        None, "INPUTS_DIR", help="The folder where uploaded pictures and clips are kept; without it they go at the end."
     )
     gallery_dir: Path | None = _setting(
-        None, GALLERY_DIR, help="The folder of the visitors' galleries; without it they go at the end."
+        None, "GALLERY_DIR", help="The folder of the visitors' galleries; without it they go at the end."
+    )
+    dropped_dir: Path | None = _setting(
+        None, "DROPPED_DIR", help="The folder of LoRAs that visitors drop on the page; without it they go at the end."
     )
     gallery_max_gb: float = _setting(
         2.0, "GALLERY_MAX_GB", help="How large all galleries together may become.", unit="GB", ge=0, le=1_000_000
@@ -166,7 +169,7 @@ class Settings(BaseModel):
     )
     hub_models: Literal["listed", "any"] = _setting(
         "listed",
-        HUB_MODELS,
+        "HUB_MODELS",
         help="`any` lets people name any `owner/repo` or `owner/repo/file` of the Hub on a public server, too.",
     )
     device: Literal["cpu"] | None = _setting(
@@ -220,13 +223,36 @@ class Settings(BaseModel):
         return user, password
 
 
-def settings() -> Settings:
-    """Read the settings from the environment, uncached (about 30 µs).
+_current: ContextVar[Settings] = ContextVar("settings")
+
+
+@cache
+def process_settings() -> Settings:
+    """Read the settings from the environment, once a process.
 
     Raises:
         SettingsError: As `Settings.from_environment`; not where the start has checked them.
     """
     return Settings.from_environment()
+
+
+def settings() -> Settings:
+    """Return the settings of the page that is served, else the process's.
+
+    Raises:
+        SettingsError: As `process_settings`.
+    """
+    return _current.get(None) or process_settings()
+
+
+@contextmanager
+def use_settings(config: Settings) -> Iterator[None]:
+    """Have `settings` return these in this context, inside the block."""
+    token = _current.set(config)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def variables() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import gradio as gr
 from pipelines.plan import catalog
 from pipelines.plan.model_files.models_folder import WEIGHTS_FILES
 from pipelines.plan.prompt.travel import has_keys
-from studio.dropped_loras import can_keep, keep_dropped
+from studio.dropped_loras import keep_dropped
 from studio.faults import faults_in_words
 from ui.parts.events import QUIET
 from ui.parts.updates import Choices, Update
@@ -24,12 +24,15 @@ _APPEND = r"""(tag, prompt) => {
 }"""
 
 
-def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
+def build_lora_picker(
+    prompt: gr.components.Component, base_model: gr.components.Component, dropped_dir: Path
+) -> gr.Dropdown:
     """Lay out and wire list and drop zone; return the list.
 
     Args:
         prompt: The control the tags go into.
         base_model: The control that says which LoRAs fit.
+        dropped_dir: The folder of dropped files.
     """
     tags = lora_tags(base_model.value)
     picker = gr.Dropdown(
@@ -43,14 +46,15 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
     )
     picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
     base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
-    if can_keep():
-        drop = gr.File(
-            label=word("label.lora_file"),
-            file_types=list(WEIGHTS_FILES),
-            elem_id="lora_file",
-            height=120,
-        )
-        drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
+    drop = gr.File(label=word("label.lora_file"), file_types=list(WEIGHTS_FILES), elem_id="lora_file", height=120)
+
+    def add_dropped(path: str, prompt: str) -> tuple[None, str]:
+        with faults_in_words(page_words()):
+            tag = f"<lora:{keep_dropped(Path(path), dropped_dir)}:1>"
+        joint = "\n" if has_keys(prompt) else " "
+        return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()
+
+    drop.upload(add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
     return picker
 
 
@@ -69,10 +73,3 @@ def fitting_loras(base_model: str) -> Update:
     with faults_in_words(page_words()):
         tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))
-
-
-def _add_dropped(path: str, prompt: str) -> tuple[None, str]:
-    with faults_in_words(page_words()):
-        tag = f"<lora:{keep_dropped(Path(path))}:1>"
-    joint = "\n" if has_keys(prompt) else " "
-    return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()

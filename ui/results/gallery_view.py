@@ -26,7 +26,7 @@ from PIL import Image
 
 from pipelines.plan.events import Clip
 from studio.faults import faults_in_words
-from studio.gallery import GalleryEntry, default_gallery, is_visitor, new_visitor
+from studio.gallery import Gallery, GalleryEntry, is_visitor, new_visitor
 from studio.job_runs import Keep
 from ui.parts.events import QUIET
 from ui.parts.updates import Updates
@@ -128,13 +128,14 @@ def place_gallery() -> GalleryPlace:
     return GalleryPlace(*listed, *of_entry, delete_all, sure, download_all)
 
 
-def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
+def wire_gallery(place: GalleryPlace, gallery: Gallery, page: gr.Blocks) -> None:
     """Connect the gallery's own buttons.
 
     Extend is wired where clips are made, "Use its settings" where requests are restored.
 
     Args:
         place: The widgets.
+        gallery: The clips.
         page: Whose loading shows what the visitor has.
     """
     plain = QUIET | {"queue": False}
@@ -142,28 +143,28 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
 
     def opened(visitor: object) -> Updates:
         visitor_id = visitor if is_visitor(visitor) else new_visitor()
-        return {place.visitor: visitor_id, **listing(place, visitor_id, visitor_language())}
+        return {place.visitor: visitor_id, **listing(place, gallery, visitor_id, visitor_language())}
 
     def choose(visitor: object, ids: Sequence[str], event: gr.SelectData) -> Updates:
         number = event.index
         entry_id = ids[number] if isinstance(number, int) and 0 <= number < len(ids) else ""
-        return _details(place, visitor, entry_id)
+        return _details(place, gallery, visitor, entry_id)
 
     def delete(visitor: object, entry_id: str) -> Updates:
         with faults_in_words(page_words()):
-            _delete(visitor, [entry_id] if entry_id else [])
-        return listing(place, visitor, visitor_language())
+            _delete(gallery, visitor, [entry_id] if entry_id else [])
+        return listing(place, gallery, visitor, visitor_language())
 
     def delete_all(visitor: object, sure: bool) -> Updates:
         with faults_in_words(page_words()):
-            _delete(visitor, [entry.id for entry in _entries(visitor)] if sure else [])
-        return listing(place, visitor, visitor_language())
+            _delete(gallery, visitor, [entry.id for entry in _entries(gallery, visitor)] if sure else [])
+        return listing(place, gallery, visitor, visitor_language())
 
     def download_all(visitor: object) -> Updates:
         with faults_in_words(page_words()):
             folder = _served_folder(str(visitor))
             folder.mkdir(parents=True, exist_ok=True)
-            default_gallery().zip_of(str(visitor), folder / "clips.zip")
+            gallery.zip_of(str(visitor), folder / "clips.zip")
             return {place.pack: gr.update(value=str(folder / "clips.zip"), visible=True)}
 
     page.load(opened, place.visitor, [place.visitor, *outputs], **plain)
@@ -175,7 +176,7 @@ def wire_gallery(place: GalleryPlace, page: gr.Blocks) -> None:
     place.download_all.click(download_all, place.visitor, outputs, **plain)
 
 
-def keeper(visitor: object) -> Keep:
+def keeper(gallery: Gallery, visitor: object) -> Keep:
     """Build a function that adds finished clips to a visitor's gallery.
 
     It never fails: the clip is there in any case.
@@ -188,7 +189,7 @@ def keeper(visitor: object) -> Keep:
             return clip
         try:
             facts = {"num_frames": clip.num_frames, "seconds": clip.seconds}
-            default_gallery().add(str(visitor), clip.files, clip.recipe, facts)
+            gallery.add(str(visitor), clip.files, clip.recipe, facts)
         except Exception:
             _log.exception("A clip could not be kept.")
             return replace(clip, warnings=(*clip.warnings, say(language, "told.gallery.not_kept")))
@@ -197,11 +198,11 @@ def keeper(visitor: object) -> Keep:
     return keep
 
 
-def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Updates:
+def listing(place: GalleryPlace, gallery: Gallery, visitor: object, language: str = ENGLISH) -> Updates:
     """Build the update that lists a visitor's newest clips."""
     entries, note = [], ""
     try:
-        entries = _entries(visitor)
+        entries = _entries(gallery, visitor)
         pictures = [(str(_picture(visitor, entry)), _caption(entry, language)) for entry in entries[:MOST_SHOWN]]
     except Exception:  # as a full disk; the rest of the page goes on
         _log.exception("A visitor's clips could not be listed.")
@@ -219,11 +220,11 @@ def listing(place: GalleryPlace, visitor: object, language: str = ENGLISH) -> Up
     }
 
 
-def _details(place: GalleryPlace, visitor: object, entry_id: str) -> Updates:
+def _details(place: GalleryPlace, gallery: Gallery, visitor: object, entry_id: str) -> Updates:
     """Build the update with a clip's files, or an updated list."""
-    entry = next((entry for entry in _entries(visitor) if entry.id == entry_id), None)
+    entry = next((entry for entry in _entries(gallery, visitor) if entry.id == entry_id), None)
     if entry is None:
-        return listing(place, visitor, visitor_language())
+        return listing(place, gallery, visitor, visitor_language())
     return {
         place.chosen_id: entry.id,
         place.details: gr.update(visible=True),
@@ -232,13 +233,13 @@ def _details(place: GalleryPlace, visitor: object, entry_id: str) -> Updates:
     }
 
 
-def _entries(visitor: object) -> list[GalleryEntry]:
-    return default_gallery().entries(str(visitor)) if is_visitor(visitor) else []
+def _entries(gallery: Gallery, visitor: object) -> list[GalleryEntry]:
+    return gallery.entries(str(visitor)) if is_visitor(visitor) else []
 
 
-def _delete(visitor: object, ids: Sequence[str]) -> None:
+def _delete(gallery: Gallery, visitor: object, ids: Sequence[str]) -> None:
     if is_visitor(visitor):
-        default_gallery().delete(str(visitor), *ids)
+        gallery.delete(str(visitor), *ids)
         for entry_id in ids:
             shutil.rmtree(_served_folder(str(visitor), entry_id), ignore_errors=True)
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from studio.engine import MakeClip
 from studio.grid import AXIS_FIELDS, MAX_AXES, SEARCH_REPLACE, Axis, GridPlan, plan_grid, read_axis
 from studio.job_runs import grid_run
-from studio.jobs import Jobs
+from studio.studio import Studio
 from ui.inputs.modes import request_fields
 from ui.parts.page_values import PageValues
 from ui.results.gallery_view import keeper
@@ -59,12 +58,11 @@ def place_grid() -> GridPlace:
         return GridPlace(inputs, make, gr.HTML(elem_id="grid_estimate", visible=False, padding=False))
 
 
-def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start:
+def grid_handler(studio: Studio, names: Sequence[str]) -> Start:
     """Build the handler of "Make grid".
 
     Args:
-        make_clip: The engine.
-        jobs: Where the job is started.
+        studio: Where the job is started.
         names: The `elem_id`s of its inputs: those of Generate, those of the axes, and `visitor`.
     """
 
@@ -74,7 +72,8 @@ def grid_handler(make_clip: MakeClip, jobs: Jobs, names: Sequence[str]) -> Start
         def plan() -> GridPlan:
             return plan_grid(request_fields(page), filled_axes(page))
 
-        return start_job(jobs, grid_run(make_clip, plan, keeper(page.value("visitor"))))
+        keep = keeper(studio.gallery, page.value("visitor"))
+        return start_job(studio.jobs, grid_run(studio.make_clip, plan, keep))
 
     return make_grid
 

@@ -13,6 +13,7 @@ from studio.faults import faults_in_words
 from studio.gallery import is_visitor
 from studio.job_runs import Run
 from studio.jobs import Jobs, RelabelFault, View, return_unchanged
+from studio.studio import Studio
 from ui.parts.events import QUIET
 from ui.parts.updates import Update, Updates
 from ui.results.gallery_view import GalleryPlace, listing
@@ -37,7 +38,7 @@ Start = Callable[..., str]
 
 
 def wire_jobs(
-    jobs: Jobs,
+    studio: Studio,
     results: Results,
     gallery: GalleryPlace,
     making: Mapping[gr.Button, tuple[Start, Sequence[Block]]],
@@ -46,7 +47,7 @@ def wire_jobs(
     """Connect the buttons, and the page itself when it is loaded.
 
     Args:
-        jobs: Where jobs are started and found.
+        studio: Where jobs are started and found.
         results: Where the job is shown.
         gallery: Where its visitor's clips are listed.
         making: What each button calls, and with the values of which components.
@@ -58,7 +59,7 @@ def wire_jobs(
     job_id = gr.Textbox(elem_id="job", visible="hidden")
 
     async def follow(known_id: str | None, visitor: object) -> AsyncIterator[Updates]:
-        job, language = jobs.find(known_id), visitor_language()
+        job, language = studio.jobs.find(known_id), visitor_language()
         if job is None:  # a generator that yields nothing would empty every component, at times
             yield {results.status: gr.skip()}
             return
@@ -68,7 +69,7 @@ def wire_jobs(
             # Something is sent each time, since Gradio finds out only so that a page is gone.
             update = view_update(results, view, before, language) or {results.status: gr.skip()}
             if len(view.clips) > len(before.clips) and is_visitor(visitor):
-                update |= await asyncio.to_thread(listing, gallery, visitor, language)
+                update |= await asyncio.to_thread(listing, gallery, studio.gallery, visitor, language)
             yield update
             before = view
         if job.view.fault:
@@ -76,7 +77,7 @@ def wire_jobs(
 
     def cancel(known_id: str | None) -> Update:
         """Ask the job to stop; it reports its end itself."""
-        if job := jobs.find(known_id):
+        if job := studio.jobs.find(known_id):
             job.cancel()
         return gr.update(interactive=False)
 

@@ -110,9 +110,9 @@ def foreign_file(kinds: Sequence[str], name: str) -> str | None:
     return None
 
 
-def loras_in(folder: str | None) -> list[Lora]:
+def loras_in(folder: Path | None) -> list[Lora]:
     """List the LoRAs directly in a folder; empty if there is none."""
-    root = Path(folder).resolve() if folder else None
+    root = folder.resolve() if folder else None
     if root is None or not root.is_dir():
         return []
     return [Lora(**_fields(path.name, path, "A file")) for path in sorted(root.iterdir()) if _is_weights(path, root)]

@@ -15,7 +15,7 @@ from pipelines.plan.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine,
 from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, read_runs
 from pipelines.plan.planner.tasks import READ, tasks_of
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import process_settings, settings
 
 ROOM = 0.92
 """Of the memory there is, a clip may take this share: allocators lose some to gaps."""
@@ -156,7 +156,7 @@ def _seconds(
         loaded = models_of(before) == models
     else:
         loaded = in_memory(read_runs(machine, kind_of(request.base_model)), models)
-    engine = pace.engine_seconds(cost_of(plan, windows_a_call=settings().windows), loaded=loaded)
+    engine = pace.engine_seconds(cost_of(plan, windows_a_call=process_settings().windows), loaded=loaded)
     tasks = dict.fromkeys(Stage, 0.0)
     is_kept = before is not None and _control_clips(before) == _control_clips(request)
     for task in tasks_of(request):
@@ -195,7 +195,7 @@ def peak_bytes(plan: Plan, machine: Machine) -> tuple[float, float]:
 def _live_values(planned: Pass) -> int:
     """Count values in memory at once while a pass is computed."""
     request, nets = planned.request, networks_of(planned.request)
-    images = (2 if request.guidance_scale > 1 else 1) * min(settings().windows, planned.step_windows[0])
+    images = (2 if request.guidance_scale > 1 else 1) * min(process_settings().windows, planned.step_windows[0])
     window = nets["unet"].live * images * request.window_frames * cells_of(request)
     frames = max(1, _CHUNK_CELLS // cells_of(request))
     return max(window, nets["vae_decoder"].live * frames * cells_of(request))
@@ -231,7 +231,7 @@ def advice(changes: Mapping[str, float]) -> Note:
     """
     if not changes:
         smaller = "Use a smaller model or a machine with more memory."
-        if settings().windows > 1:
+        if process_settings().windows > 1:
             return Note("advice.fewer_windows", f"{smaller} Whoever runs it may set STUDIO_WINDOWS=1.")
         return Note("advice.smaller", smaller)
     parts = []

@@ -13,7 +13,7 @@ import psutil
 
 from pipelines.plan.cache import cache_folder
 from pipelines.plan.gpu import find_gpu
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import process_settings
 
 ZERO_GPU_BYTES = 48e9
 """The smaller of the cards that ZeroGPU lends; they show up only inside a call."""
@@ -54,7 +54,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """Describe the machine as `choose_device` has it or will."""
-    dtype, gpu = settings().dtype, find_gpu()
+    dtype, gpu = process_settings().dtype, find_gpu()
     if gpu.kind != "cpu":
         kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else gpu.kind
         return Machine(kind, dtype or gpu.dtype, 0)
@@ -63,7 +63,7 @@ def this_machine() -> Machine:
         measured = Machine("cpu", str(cached["dtype"]), int(cached["threads"]))
     except (OSError, ValueError, KeyError, TypeError):
         measured = Machine("cpu", "float32", 1)
-    return Machine("cpu", dtype or measured.dtype, settings().threads or measured.threads)
+    return Machine("cpu", dtype or measured.dtype, process_settings().threads or measured.threads)
 
 
 def device_bytes(machine: Machine) -> float | None:

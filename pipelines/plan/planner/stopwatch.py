@@ -13,7 +13,7 @@ from pipelines.plan.planner.estimate import estimate_plan
 from pipelines.plan.planner.machine import this_machine
 from pipelines.plan.planner.pace import Run, in_memory, models_of, read_runs, record
 from pipelines.plan.planner.tasks import tasks_of
-from pipelines.plan.settings import settings
+from pipelines.plan.settings import process_settings
 
 TRUST = 0.25
 """The estimate weighs as much as so great a share of a stage, once that was measured: one slow step changes little."""
@@ -144,7 +144,7 @@ def _record(plan: Plan, spent: dict[Stage, float], looked: Meter, meter: Meter) 
     seconds = looked.seconds | meter.seconds
     looked_s, finished_s = (sum(stopwatch.seconds.values()) for stopwatch in (looked, meter))
     run = Run(
-        cost=cost_of(plan, windows_a_call=settings().windows),
+        cost=cost_of(plan, windows_a_call=process_settings().windows),
         models=models,
         process=os.getpid(),
         loaded=not in_memory(read_runs(machine, kind), models),
