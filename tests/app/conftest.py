@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -16,7 +17,9 @@ from api.web.routes import serve
 from api.web.visitor_limit import open_line
 from pipelines.plan.settings import settings
 from studio.device_queue import DeviceQueue
-from studio.jobs import Jobs
+from studio.engine import MakeClip
+from studio.stored_inputs import inputs_folder
+from studio.studio import Studio, open_studio
 from tests.app.fake_engine import FakeEngine
 from ui.page import build_page
 from ui.theme import page_looks
@@ -28,11 +31,29 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def studio_of(make_clip: MakeClip, *, jobs=None, gallery=None, **config) -> Studio:
+    """A studio around an engine, with the inputs that a test keeps.
+
+    Args:
+        jobs, gallery: In the place of its own.
+        config: Fields of the operator's settings.
+    """
+    values = {"inputs_dir": inputs_folder()} | config
+    studio = open_studio(settings().model_copy(update=values), DeviceQueue(), make_clip=make_clip)
+    return replace(studio, jobs=jobs or studio.jobs, gallery=gallery or studio.gallery)
+
+
+def page_of(make_clip: MakeClip, **options) -> gr.Blocks:
+    """The page of a studio; options as `studio_of` takes them."""
+    return build_page(studio_of(make_clip, **options))
+
+
 @contextmanager
-def served(page: gr.Blocks, routers=(), *, jobs=None, device=None, **launch_options) -> Iterator[str]:
-    """Serve a page as the app does, and close it afterwards."""
-    open_line(page, settings(), jobs or Jobs())
-    health = health_router(page, device or DeviceQueue())
+def served(studio: Studio, routers=(), **launch_options) -> Iterator[str]:
+    """Serve a studio's page as the app does, and close it afterwards."""
+    page = build_page(studio)
+    open_line(page, studio)
+    health = health_router(page, studio.device)
     options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
     _, url, _ = serve(page, routers, open_to_all=health, **options)
     try:
@@ -55,8 +76,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(scope="session")
 def url(engine: FakeEngine) -> Iterator[str]:
-    device, jobs = DeviceQueue(), Jobs()
-    with served(build_page(device.exclusive(engine.make_clip), jobs=jobs), jobs=jobs, device=device) as address:
+    with served(studio_of(engine.make_clip)) as address:
         yield address
 
 

@@ -19,7 +19,7 @@ from media.read import read_frames
 from pipelines.plan.draft import draft_of
 from pipelines.plan.planner.estimate import Budget
 from pipelines.plan.request import INPUT_FIELDS
-from pipelines.plan.settings import CHECKPOINT_DIR
+from pipelines.plan.settings import settings
 from studio.field_groups import GROUPS, TAB_GROUPS
 from studio.fields import FIELDS
 from studio.stored_inputs import input_store
@@ -311,18 +311,22 @@ def test_an_output_that_cannot_be_is_refused_before_anything_starts(engine, tmp_
     assert engine.requests == []
 
 
-def test_checkpoints_names_the_folder_of_interrupted_runs_and_is_no_part_of_the_request(engine, tmp_path, monkeypatch):
-    monkeypatch.setenv(CHECKPOINT_DIR, "another")
-    folder = tmp_path / "kept" / "runs"
+def test_checkpoints_names_the_folder_of_interrupted_runs_and_is_no_part_of_the_request(engine, tmp_path, environment):
+    environment(CHECKPOINT_DIR="another")
+    folder, folders = tmp_path / "kept" / "runs", []
+
+    def make_clip(request, work):
+        folders.append(settings().checkpoint_dir)
+        return engine.make_clip(request, work)
+
     words = ["x", "-o", str(tmp_path / "clip.mp4"), "--checkpoints", str(folder)]
-    assert main(words, engine=engine.make_clip) == 0
-    assert os.environ[CHECKPOINT_DIR] == str(folder)
+    assert main(words, engine=make_clip) == 0
+    assert folders == [folder]
     assert folder.is_dir()
     assert str(folder) not in engine.requests[0].to_json()
 
 
-def test_checkpoints_that_can_be_no_folder_are_refused_before_anything_starts(engine, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv(CHECKPOINT_DIR, "another")
+def test_checkpoints_that_can_be_no_folder_are_refused_before_anything_starts(engine, tmp_path, capsys):
     taken = tmp_path / "taken"
     taken.write_text("a file")
     words = ["x", "-o", str(tmp_path / "clip.mp4"), "--checkpoints", str(taken)]

@@ -21,9 +21,8 @@ from pipelines.plan.request import GenerationRequest
 from scripts.api_docs import EXAMPLES, with_made
 from scripts.train_demo.world import Scene, render
 from studio.engine import make_clip
-from tests.app.conftest import served
+from tests.app.conftest import served, studio_of
 from tests.app.test_page import wait_until
-from ui.page import build_page
 
 ROOT = Path(__file__).resolve().parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
@@ -57,10 +56,8 @@ def engine() -> FewSteps:
 
 @pytest.fixture(scope="module")
 def url(engine) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEFAULT_MODEL", "demo")
-        with served(build_page(engine.make_clip), mcp_server=True) as address:
-            yield address
+    with served(studio_of(engine.make_clip, default_model="demo"), mcp_server=True) as address:
+        yield address
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 
 from pipelines.plan.draft import draft_of
 from pipelines.plan.request import GenerationRequest
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import updates
-from ui.page import build_page
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def sent(event, **values) -> list:
 
 
 def test_a_draft_is_made_and_then_its_clip_of_the_same_seed(engine):
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     draft = event_named(page, "draft")
     assert [control.elem_id for control in draft.inputs] == [
         control.elem_id for control in event_named(page, "generate").inputs
@@ -49,7 +49,7 @@ def test_a_draft_is_made_and_then_its_clip_of_the_same_seed(engine):
 
 
 def test_a_draft_has_the_buttons_wait_as_any_clip_has(engine):
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     waits = [one for one in page.fns.values() if one.name == "<lambda>" and not one.inputs]
     started = [
         {control.elem_id: value for control, value in one.fn().items()}
@@ -65,7 +65,7 @@ def test_a_draft_has_the_buttons_wait_as_any_clip_has(engine):
 
 
 def test_a_recipe_for_the_full_clip_that_is_none_is_refused_in_words(engine):
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     with pytest.raises(Exception, match="recipe must be JSON"):
         updates(page, event_named(page, "in_full"), "", "")
     assert engine.requests == []

@@ -19,8 +19,7 @@ from media.write import open_clip
 from pipelines.plan.choices import OutputFormat
 from scripts.train_demo.world import Scene, render
 from studio.engine import make_clip
-from tests.app.conftest import served
-from ui.page import build_page
+from tests.app.conftest import served, studio_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"base_model": "demo", "num_inference_steps": 2, "width": 64, "height": 64, "formats": ["PNG"]}
@@ -30,7 +29,7 @@ SCENE = Scene("star", "red", "cyan", "large", "right")
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with served(build_page(make_clip)) as url:
+    with served(studio_of(make_clip)) as url:
         found = Client(url, verbose=False)
         yield found
         found.close()

@@ -7,8 +7,8 @@ import pytest
 
 from pipelines.plan.planner.estimate import Budget, estimate
 from pipelines.plan.request import GenerationRequest
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
-from ui.page import build_page
 from ui.parts.page_values import PageValues
 from ui.results import estimate_line
 from ui.results.estimate_line import (
@@ -35,7 +35,7 @@ def _own_cache(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def page() -> gr.Blocks:
-    return build_page(FakeEngine().make_clip)
+    return page_of(FakeEngine().make_clip)
 
 
 def event_with(page: gr.Blocks, *outputs: str):
@@ -122,9 +122,9 @@ def test_a_grid_has_a_line_of_its_own_that_counts_its_cells_as_they_differ():
 
 
 @pytest.fixture
-def lent(monkeypatch):
+def lent(monkeypatch, configure):
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+    configure(max_gpu_seconds=60)
 
 
 @pytest.mark.usefixtures("lent")

@@ -1,13 +1,14 @@
 """Presets in calls, and the endpoints that make nothing."""
 
 import pytest
-from gradio_client import handle_file
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from pipelines.plan.presets import PRESETS
 from pipelines.plan.request import INPUT_FIELDS
 from studio.fields import FIELDS
+from tests.app.conftest import served, studio_of
 
 QUICK = {"base_model": "demo", "num_inference_steps": 1}
 
@@ -80,9 +81,11 @@ def test_models_are_listed_by_the_names_that_calls_use(client):
     assert all(text for entries in models.values() for text in entries.values())
 
 
-def test_every_field_is_listed_once_with_the_ranges_that_hold_here(client, monkeypatch):
-    monkeypatch.setenv("MAX_FRAMES", "32")
-    listed = [pair for names in client.predict(api_name="/fields").values() for pair in names.items()]
+def test_every_field_is_listed_once_with_the_ranges_that_hold_here(engine):
+    with served(studio_of(engine.make_clip, max_frames=32)) as url:
+        client = Client(url, verbose=False)
+        listed = [pair for names in client.predict(api_name="/fields").values() for pair in names.items()]
+        client.close()
     assert sorted(name for name, _ in listed) == sorted([*FIELDS, *INPUT_FIELDS])
     facts = dict(listed)
     assert facts["num_frames"]["allowed"] == "1 to 32"

@@ -7,24 +7,24 @@ import pytest
 
 from pipelines.plan.request import GenerationRequest
 from studio.gallery import Gallery, new_visitor
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import extend_event, generate_event, on_the_page, updates
-from ui.page import build_page
-from ui.results import gallery_view as shelf
 
 
 @pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch) -> Gallery:
-    """A gallery of its own for one test."""
-    found = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "default_gallery", lambda: found)
+def own_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    return found
 
 
 @pytest.fixture(scope="module")
-def page() -> gr.Blocks:
-    return build_page(FakeEngine(step_s=0).make_clip)
+def kept(tmp_path_factory) -> Gallery:
+    return Gallery(tmp_path_factory.mktemp("gallery"), 10**9, 3600)
+
+
+@pytest.fixture(scope="module")
+def page(kept) -> gr.Blocks:
+    return page_of(FakeEngine(step_s=0).make_clip, gallery=kept)
 
 
 def last(page: gr.Blocks, event, *values) -> dict:

@@ -18,11 +18,10 @@ from studio.gallery import Gallery, new_visitor
 from studio.grid import plan_grid, read_axis
 from studio.job_runs import grid_run
 from studio.jobs import Jobs
+from tests.app.conftest import page_of
 from tests.app.fake_engine import WARNING, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import on_the_page, updates
-from ui.page import build_page
-from ui.results import gallery_view as shelf
 
 
 @pytest.fixture
@@ -46,11 +45,10 @@ AXES = {
 VALUES = {"prompt": "a red star", "num_inference_steps": 1, "num_frames": 4, **AXES}
 
 
-def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path, monkeypatch):
+def test_every_clip_of_a_grid_and_the_grid_are_shown_and_kept(engine, tmp_path):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "default_gallery", lambda: kept)
     engine.step_s = 0.2  # else some clips would be finished unseen
-    page, visitor = build_page(engine.make_clip), new_visitor()
+    page, visitor = page_of(engine.make_clip, gallery=kept), new_visitor()
     event = grid_event(page)
     told, clips = [], []
     for update in updates(page, event, *on_the_page(event, **VALUES, visitor=visitor)):
@@ -89,12 +87,11 @@ def test_a_grid_s_run_tells_of_every_clip_and_of_the_grid_and_keeps_each_once(en
     assert all(path.exists() for clip in kept for path in clip.files)
 
 
-def test_a_stopped_grid_makes_no_more_clips_and_keeps_the_finished(engine, tmp_path, monkeypatch):
+def test_a_stopped_grid_makes_no_more_clips_and_keeps_the_finished(engine, tmp_path):
     kept = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "default_gallery", lambda: kept)
     engine.step_s = 0.2
     jobs = Jobs()
-    page, visitor = build_page(engine.make_clip, jobs=jobs), new_visitor()
+    page, visitor = page_of(engine.make_clip, jobs=jobs, gallery=kept), new_visitor()
     event = grid_event(page)
     job = jobs.find(event.fn(*on_the_page(event, **VALUES, visitor=visitor)))
     assert wait_until(lambda: job.view.finished)
@@ -107,7 +104,7 @@ def test_a_stopped_grid_makes_no_more_clips_and_keeps_the_finished(engine, tmp_p
 
 
 def test_a_wrong_value_is_told_before_the_first_clip(engine):
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     event = grid_event(page)
     with pytest.raises(
         gr.Error, match=r"guidance_scale must be .* This is about the grid's clip with seed 1, guidance"

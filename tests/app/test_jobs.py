@@ -18,11 +18,10 @@ from studio.device_queue import DeviceQueue
 from studio.gallery import Gallery, new_visitor
 from studio.job_runs import RunEvent, clips_run
 from studio.jobs import Job, Jobs, View
+from tests.app.conftest import page_of
 from tests.app.fake_engine import REFUSAL, FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import follow_event, generate_event, on_the_page
-from ui.page import build_page
-from ui.results import gallery_view as shelf
 from ui.words.refusals import page_words, renumber_unit
 
 
@@ -213,7 +212,7 @@ def test_who_leaves_the_line_or_fails_lets_the_next_one_go(tmp_path):
 
 def test_the_page_and_the_endpoints_wait_in_the_same_line():
     engine = FakeEngine(step_s=0.02)
-    page = build_page(DeviceQueue().exclusive(engine.make_clip))
+    page = page_of(engine.make_clip)
     event = generate_event(page)
     (endpoint,) = (event for event in page.fns.values() if event.name == "txt2vid")
     event.fn(*on_the_page(event, prompt="from the page", num_inference_steps=20))
@@ -225,7 +224,7 @@ def test_the_page_and_the_endpoints_wait_in_the_same_line():
 
 
 def test_an_id_from_elsewhere_shows_nothing():
-    page = build_page(FakeEngine(step_s=0).make_clip)
+    page = page_of(FakeEngine(step_s=0).make_clip)
     event = generate_event(page)
     own = event.fn(*on_the_page(event, prompt="x"))
 
@@ -248,11 +247,10 @@ def test_the_newest_preview_stays_until_the_clip_is_finished():
     assert job.view.preview is None
 
 
-def test_two_visitors_at_once_see_and_keep_only_their_own(tmp_path, monkeypatch):
+def test_two_visitors_at_once_see_and_keep_only_their_own(tmp_path):
     gallery = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "default_gallery", lambda: gallery)
     engine = FakeEngine(step_s=0.05)
-    page = build_page(DeviceQueue().exclusive(engine.make_clip))
+    page = page_of(engine.make_clip, gallery=gallery)
     event, visitors = generate_event(page), {"blue": new_visitor(), "green": new_visitor()}
     ids = {}
     for prompt, visitor in visitors.items():
@@ -291,7 +289,7 @@ def test_two_visitors_at_once_see_and_keep_only_their_own(tmp_path, monkeypatch)
 
 
 def test_a_page_is_told_of_a_fault_even_when_it_comes_later():
-    page = build_page(FakeEngine(step_s=0).make_clip)
+    page = page_of(FakeEngine(step_s=0).make_clip)
     event = generate_event(page)
     job_id = event.fn(*on_the_page(event, prompt="refuse"))
 
@@ -314,7 +312,7 @@ def test_the_folder_of_all_jobs_goes_with_them():
 
 
 def test_a_draft_s_way_to_its_clip_in_full_is_there_after_a_reload():
-    page = build_page(FakeEngine(step_s=0).make_clip)
+    page = page_of(FakeEngine(step_s=0).make_clip)
     event = next(event for event in page.fns.values() if event.name == "draft")
     job_id = event.fn(*on_the_page(event, prompt="a star", width=256, height=256, seed="7, 42"))
 
@@ -329,10 +327,9 @@ def test_a_draft_s_way_to_its_clip_in_full_is_there_after_a_reload():
     assert again["full_recipe"] == first["full_recipe"]
 
 
-def test_a_clip_that_is_finished_while_nobody_looks_is_kept_once(tmp_path, monkeypatch):
+def test_a_clip_that_is_finished_while_nobody_looks_is_kept_once(tmp_path):
     gallery = Gallery(tmp_path / "gallery", 10**9, 3600)
-    monkeypatch.setattr(shelf, "default_gallery", lambda: gallery)
-    page, visitor = build_page(FakeEngine(step_s=0).make_clip), new_visitor()
+    page, visitor = page_of(FakeEngine(step_s=0).make_clip, gallery=gallery), new_visitor()
     event = generate_event(page)
     job_id = event.fn(*on_the_page(event, prompt="x", visitor=visitor))
     assert wait_until(lambda: len(gallery.entries(visitor)) == 1)

@@ -11,24 +11,22 @@ from gradio.blocks import Block
 from safetensors.torch import save_file
 
 from pipelines.plan import catalog
-from pipelines.plan.errors import InvalidRequestError, WeightsError
+from pipelines.plan.errors import WeightsError
 from pipelines.plan.prompt.tags import read_tags
-from pipelines.plan.settings import DROPPED_DIR
 from studio import dropped_loras as dropped
 from studio.dropped_loras import keep_dropped
+from tests.app.conftest import page_of
 from tests.app.fake_engine import WARNING, FakeEngine
 from tests.app.test_wiring import updates
 from ui.inputs.loras import lora_tags
-from ui.page import build_page
 
 LORA = {"lora_unet_x.lora_down.weight": torch.ones(1, 2), "lora_unet_x.lora_up.weight": torch.ones(2, 1)}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, configure) -> Path:
     root = tmp_path / "dropped"
-    root.mkdir()
-    monkeypatch.setenv(DROPPED_DIR, str(root))
+    configure(dropped_dir=root)
     return root
 
 
@@ -37,7 +35,7 @@ def by_id(page: gr.Blocks, elem_id: str) -> list[Block]:
 
 
 def test_the_page_shows_a_clip_s_warnings_beside_it():
-    page = build_page(FakeEngine(step_s=0).make_clip)
+    page = page_of(FakeEngine(step_s=0).make_clip)
     (event,) = (e for e in page.fns.values() if e.name == "generate")
     values = ["warn me" if control.elem_id == "prompt" else control.value for control in event.inputs]
     told = next(shown["status"] for shown in updates(page, event, *values) if "used_seed" in shown)
@@ -45,8 +43,7 @@ def test_the_page_shows_a_clip_s_warnings_beside_it():
     assert html.escape(WARNING) in told
 
 
-def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read(monkeypatch):
-    monkeypatch.delenv("MODELS_DIR", raising=False)
+def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read():
     tags = dict(lora_tags(catalog.STABLE_DIFFUSION))
     assert tags["Camera: zoom in"] == "<lora:v2_lora_ZoomIn:0.8>"
     demo = dict(lora_tags("demo"))
@@ -56,20 +53,11 @@ def test_the_list_offers_what_fits_the_base_model_as_tags_that_can_be_read(monke
         assert catalog.find_lora(read_tags(tag)[0].name)
 
 
-@pytest.mark.usefixtures("folder")
-def test_the_drop_zone_is_there_where_files_can_be_kept(monkeypatch):
-    assert by_id(build_page(FakeEngine().make_clip), "lora_file")
-    monkeypatch.delenv(DROPPED_DIR)
-    page = build_page(FakeEngine().make_clip)
-    assert not by_id(page, "lora_file")
-    assert by_id(page, "lora_picker")
-
-
 def test_a_dropped_lora_can_be_asked_for_by_the_name_it_gets(folder, tmp_path):
     path = tmp_path / "my <best>: lora.safetensors"
     save_file(LORA, path)
-    name = keep_dropped(path)
-    assert keep_dropped(path) == name
+    name = keep_dropped(path, folder)
+    assert keep_dropped(path, folder) == name
     assert [file.stem for file in folder.iterdir()] == [name]
     assert read_tags(f"<lora:{name}:1>")[0].name == name
     assert catalog.find_lora(name).folder.read_bytes() == path.read_bytes()
@@ -77,7 +65,7 @@ def test_a_dropped_lora_can_be_asked_for_by_the_name_it_gets(folder, tmp_path):
 
 def test_dropping_a_file_appends_its_tag_to_the_prompt(folder, tmp_path):
     save_file(LORA, tmp_path / "mine.safetensors")
-    page = build_page(FakeEngine().make_clip)
+    page = page_of(FakeEngine().make_clip)
     (drop,) = by_id(page, "lora_file")
     (event,) = (event for event in page.fns.values() if (drop._id, "upload") in event.targets)
     for prompt, expected in (("a fox ", "a fox <lora:"), ("", "<lora:"), ("0: a fox", "0: a fox\n<lora:")):
@@ -89,8 +77,8 @@ def test_dropping_a_file_appends_its_tag_to_the_prompt(folder, tmp_path):
 def test_a_dropped_file_of_another_kind_is_refused_and_not_kept(folder, tmp_path):
     save_file({"model.diffusion_model.out.2.bias": torch.ones(4)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match=r"got 'model\.safetensors', which is a base model"):
-        keep_dropped(tmp_path / "model.safetensors")
-    assert list(folder.iterdir()) == []
+        keep_dropped(tmp_path / "model.safetensors", folder)
+    assert not folder.exists()
 
 
 def test_of_a_dropped_file_that_can_not_be_kept_whole_nothing_stays(folder, tmp_path, monkeypatch):
@@ -101,7 +89,7 @@ def test_of_a_dropped_file_that_can_not_be_kept_whole_nothing_stays(folder, tmp_
     save_file(LORA, tmp_path / "mine.safetensors")
     monkeypatch.setattr(dropped.shutil, "copyfile", half)
     with pytest.raises(OSError, match="full"):
-        keep_dropped(tmp_path / "mine.safetensors")
+        keep_dropped(tmp_path / "mine.safetensors", folder)
     assert list(folder.iterdir()) == []
 
 
@@ -110,11 +98,5 @@ def test_the_oldest_dropped_files_give_way(folder, tmp_path, monkeypatch):
     for value in range(3):
         save_file({name: tensor * value for name, tensor in LORA.items()}, tmp_path / "x.safetensors")
         monkeypatch.setattr(dropped, "_MOST_BYTES", 2 * (tmp_path / "x.safetensors").stat().st_size)
-        names.append(keep_dropped(tmp_path / "x.safetensors"))
+        names.append(keep_dropped(tmp_path / "x.safetensors", folder))
     assert {file.stem for file in folder.iterdir()} == set(names[1:])
-
-
-def test_without_a_folder_for_them_dropped_files_are_refused_in_words(tmp_path, monkeypatch):
-    monkeypatch.delenv(DROPPED_DIR, raising=False)
-    with pytest.raises(InvalidRequestError, match="lora must be in this server's folder of models"):
-        keep_dropped(tmp_path / "x.safetensors")

@@ -17,6 +17,7 @@ from pipelines.plan.request import GenerationRequest
 from studio.control_preview import preview_clip
 from studio.engine import build_request, make_clip
 from studio.stored_inputs import input_store, keep, keep_source
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_wiring import generate_event, on_the_page, updates
 from ui.charts.falloff_chart import hold_html
@@ -24,13 +25,12 @@ from ui.inputs.control_units import MOST_OPTIONS, UNITS, control_fields, part, p
 from ui.inputs.modes import preview_fields, request_fields
 from ui.inputs.source_size import size_like
 from ui.inputs.vid2vid import _describe_source
-from ui.page import build_page
 from ui.parts.page_values import PageValues
 
 
 @pytest.fixture(scope="module")
 def at_first():
-    event = generate_event(build_page(FakeEngine().make_clip))
+    event = generate_event(page_of(FakeEngine().make_clip))
     names = [control.elem_id for control in event.inputs]
     return lambda **values: dict(zip(names, on_the_page(event, **{"seed": "7"} | values), strict=True))
 
@@ -134,7 +134,7 @@ def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
 
 
 def size_event(button: str):
-    page = build_page(FakeEngine().make_clip)
+    page = page_of(FakeEngine().make_clip)
     ids = {number: block.elem_id for number, block in page.blocks.items()}
     return next(one for one in page.fns.values() if any(ids.get(number) == button for number, _ in one.targets))
 
@@ -211,7 +211,7 @@ def test_a_unit_s_refusal_says_which_unit(at_first, name, value, words):
     ],
 )
 def test_a_refusal_names_the_unit_that_is_seen_though_the_request_has_no_other(uploads, unit, words):
-    page = build_page(make_clip)
+    page = page_of(make_clip)
     event = generate_event(page)
     values = {"mode": "img2vid", "first_frame": picture(uploads), "control_3_enabled": True}
     sent = on_the_page(event, **values | {part(3, name): value for name, value in unit.items()})
@@ -228,7 +228,7 @@ def test_the_page_shows_as_many_units_as_a_request_may_have():
 
 
 def test_another_base_model_brings_its_own_models_to_every_unit():
-    page = build_page(FakeEngine().make_clip)
+    page = page_of(FakeEngine().make_clip)
     first, *others = [
         event
         for event in page.fns.values()

@@ -15,16 +15,14 @@ from gradio_client.exceptions import AppError
 
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.version import VERSION
-from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
 from studio.self_test import studio_facts
-from tests.app.conftest import served
+from tests.app.conftest import page_of, served, studio_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.shown import shown
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import updates
 from ui.about import facts_html
-from ui.page import build_page
 from ui.parts.fields import build_control
 
 MOST = 2
@@ -44,13 +42,9 @@ def jobs() -> Jobs:
 @pytest.fixture(scope="module")
 def url(engine, jobs):
     """A page whose operator has set limits."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"MAX_FRAMES": "32", "MAX_CLIPS": "3", "MAX_PER_VISITOR": str(MOST)}.items():
-            patch.setenv(name, value)
-        device = DeviceQueue()
-        page = build_page(device.exclusive(engine.make_clip), jobs=jobs)
-        with served(page, jobs=jobs, device=device) as address:
-            yield address
+    studio = studio_of(engine.make_clip, jobs=jobs, max_frames=32, max_clips=3, max_per_visitor=MOST)
+    with served(studio) as address:
+        yield address
 
 
 def health(url: str) -> dict:
@@ -89,11 +83,9 @@ def test_limits_reach_the_caller_in_words_and_start_nothing(client, engine):
     assert len(engine.requests) == before
 
 
-def test_controls_and_their_words_show_the_limits(monkeypatch):
-    monkeypatch.setenv("MAX_FRAMES", "32")
-    monkeypatch.setenv("MAX_SIDE", "256")
-    monkeypatch.setenv("MAX_CLIPS", "3")
-    page = build_page(FakeEngine().make_clip)
+def test_controls_and_their_words_show_the_limits(configure):
+    configure(max_frames=32, max_side=256, max_clips=3)
+    page = page_of(FakeEngine().make_clip)
     by_id = {block.elem_id: block for block in page.blocks.values()}
     assert by_id["width"].maximum == build_control("height").maximum == 256
     assert by_id["num_frames"].maximum == 32
@@ -101,10 +93,9 @@ def test_controls_and_their_words_show_the_limits(monkeypatch):
     assert shown(by_id["batch_count"].info).endswith("1 to 3.")
 
 
-def test_the_page_refuses_what_goes_beyond_a_limit(monkeypatch):
-    monkeypatch.setenv("MAX_STEPS", "4")
+def test_the_page_refuses_what_goes_beyond_a_limit():
     engine = FakeEngine(step_s=0)
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip, max_steps=4)
     (event,) = (event for event in page.fns.values() if event.name == "generate")
     values = [9 if control.elem_id == "num_inference_steps" else control.value for control in event.inputs]
     with pytest.raises(gr.Error, match="num_inference_steps must be at most 4 on this server, got 9"):
@@ -169,8 +160,7 @@ def test_a_login_guards_every_route_but_health(engine):
     async def name() -> str:
         return "studio"
 
-    page = build_page(engine.make_clip)
-    with served(page, [router], auth=LOGIN) as url:
+    with served(studio_of(engine.make_clip), [router], auth=LOGIN) as url:
         assert health(url)["version"] == VERSION
         assert httpx.get(f"{url}config").status_code == 401
         for login in (None, ("ann", "pa55"), ("bob", "pa55:word"), ("bob", "")):
@@ -196,15 +186,15 @@ def test_without_a_login_routes_are_open(engine):
     async def own() -> int:
         return 1
 
-    with served(build_page(engine.make_clip), [router]) as url:
+    with served(studio_of(engine.make_clip), [router]) as url:
         assert httpx.get(f"{url}own").json() == 1
         assert "AnimateDiff Studio" in httpx.get(url).text
 
 
-def test_about_lists_what_the_studio_runs_on(tmp_path, monkeypatch):
+def test_about_lists_what_the_studio_runs_on(tmp_path, configure):
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras" / "secret-project.safetensors").write_bytes(b"x")
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    configure(models_dir=tmp_path)
     facts = studio_facts()
     assert facts["AnimateDiff Studio"] == VERSION
     assert facts["gradio"] == gr.__version__
@@ -220,7 +210,7 @@ def test_about_lists_what_the_studio_runs_on(tmp_path, monkeypatch):
 
 def test_the_self_test_makes_a_clip_and_says_how_long_it_took():
     engine = FakeEngine(step_s=0)
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     (event,) = (event for event in page.fns.values() if event.name == "self_test")
     began = time.monotonic()
     shown = {}

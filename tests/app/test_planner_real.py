@@ -15,10 +15,9 @@ SMALL = {"base_model": "demo", "prompt": "a red circle", "num_frames": 4, "num_i
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch, tmp_path):
+def _own_cache(monkeypatch, tmp_path, environment):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("STUDIO_DTYPE", "float32")
-    monkeypatch.setenv("STUDIO_THREADS", "1")
+    environment(STUDIO_DTYPE="float32", STUDIO_THREADS="1")
 
 
 @pytest.mark.parametrize(

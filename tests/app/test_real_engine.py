@@ -28,8 +28,7 @@ from pipelines.plan.events import Clip, Progress, Stage
 from pipelines.plan.version import VERSION
 from studio.engine import build_request, make_clip
 from studio.stored_inputs import keep
-from tests.app.conftest import served
-from ui.page import build_page
+from tests.app.conftest import served, studio_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"base_model": "demo", "num_frames": 4, "num_inference_steps": 2, "width": 64, "height": 64}
@@ -53,7 +52,7 @@ def runs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def real(runs, tmp_path_factory) -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch, served(build_page(make_clip)) as url:
+    with pytest.MonkeyPatch.context() as patch, served(studio_of(make_clip)) as url:
         patch.setattr("tempfile.tempdir", str(runs))
         client = Client(url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
         yield client

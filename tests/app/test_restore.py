@@ -15,13 +15,13 @@ from pipelines.plan.request import GenerationRequest
 from studio.engine import build_request
 from studio.jobs import Jobs
 from studio.stored_inputs import keep
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
 from tests.app.test_wiring import generate_event, on_the_page
 from ui.charts.falloff_chart import HOLD_FIELDS
 from ui.inputs.control_units import UNITS, part
 from ui.inputs.modes import request_fields
-from ui.page import build_page
 from ui.parts.page_values import PageValues
 
 UPDATE = "__type__"
@@ -29,7 +29,7 @@ UPDATE = "__type__"
 
 @pytest.fixture(scope="module")
 def page() -> gr.Blocks:
-    return build_page(FakeEngine().make_clip)
+    return page_of(FakeEngine().make_clip)
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_the_command_line_goes_by_content(tmp_path, capsys):
 
 def test_a_page_that_is_loaded_again_shows_what_its_job_was_asked_for_with_the_seeds_as_typed(hashes):
     jobs = Jobs()
-    page = build_page(FakeEngine(step_s=0).make_clip, jobs=jobs)
+    page = page_of(FakeEngine(step_s=0).make_clip, jobs=jobs)
     press, again = generate_event(page), event_named(page, "found_again")
     values = {"prompt": "a star", "seed": "-1", "batch_count": 2, "num_frames": 9, "num_inference_steps": 1}
     kept = json.dumps({"first_frame": hashes[0]})

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from pipelines.plan.events import Clip, Progress, Stage
-from pipelines.plan.settings import CHECKPOINT_DIR
 from studio.job_runs import RunEvent
 from studio.jobs import View
 from ui.parts.progress import preview_html
@@ -79,7 +78,7 @@ FINISHED = RunEvent(Clip((Path("a.mp4"),), "{}", 3, seconds=1), 6, goes_on=True,
         (View(clip_at(Stage.LOAD, request_json="")), True, "Cancelled. Nothing was kept."),
     ],
 )
-def test_after_a_cancel_it_says_what_was_kept_and_how_to_go_on(monkeypatch, tmp_path, view, keeps_steps, words):
-    monkeypatch.setenv(CHECKPOINT_DIR, str(tmp_path) if keeps_steps else "")
+def test_after_a_cancel_it_says_what_was_kept_and_how_to_go_on(configure, tmp_path, view, keeps_steps, words):
+    configure(checkpoint_dir=tmp_path if keeps_steps else None)
     assert describe_cancelled(view) == words
     assert "Seed 7" in describe_cancelled(View(clip_at(Stage.DENOISE, seed=7)), "de")

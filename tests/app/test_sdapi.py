@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from gradio.context import LocalContext
 from gradio_client import Client
 from PIL import Image, ImageDraw, ImageSequence
+from pydantic import SecretStr
 from spaces.zero.client import _get_headers
 from starlette.testclient import TestClient
 
@@ -26,13 +27,11 @@ from api.web.endpoint import clip_endpoint
 from media.pictures import to_rgb
 from media.read import probe
 from studio.device_leases import RefusedError
-from studio.device_queue import DeviceQueue
 from studio.engine import make_clip
 from studio.modes import Mode
 from studio.stored_inputs import input_store
-from tests.app.conftest import free_port, served
+from tests.app.conftest import free_port, served, studio_of
 from tests.app.fake_engine import REFUSAL, FakeEngine
-from ui.page import build_page
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = {"sd_model_checkpoint": "demo"}
@@ -51,9 +50,8 @@ def fake() -> FakeEngine:
 
 @pytest.fixture(scope="module")
 def port(fake) -> Iterator[int]:
-    alone = DeviceQueue().exclusive(fake.make_clip)
-    number = free_port()
-    with served(build_page(alone), server_port=number, routers=[sdapi_router(alone)]):
+    number, studio = free_port(), studio_of(fake.make_clip)
+    with served(studio, server_port=number, routers=[sdapi_router(studio)]):
         yield number
 
 
@@ -122,7 +120,7 @@ def test_zero_gpu_is_told_whose_quota_counts(fake):
         return fake.make_clip(request, folder)
 
     app = FastAPI()
-    app.include_router(sdapi_router(asked))
+    app.include_router(sdapi_router(studio_of(asked)))
     for token in ("ann's", "ben's"):
         TestClient(app).post("/sdapi/v1/txt2img", json=SMALL, headers={"X-IP-Token": token}).raise_for_status()
     assert seen == ["ann's", "ben's"]
@@ -133,7 +131,7 @@ def test_a_device_that_is_not_lent_is_not_the_callers_fault():
         raise RefusedError("No GPU.")
 
     app = FastAPI()
-    app.include_router(sdapi_router(refused))
+    app.include_router(sdapi_router(studio_of(refused)))
     answer = TestClient(app).post("/sdapi/v1/txt2img", json=SMALL)
     assert (answer.status_code, answer.json()["detail"]) == (503, "No GPU.")
 
@@ -294,8 +292,15 @@ def test_options_that_cannot_be_set_are_refused(url):
     assert requests.post(f"{url}/refresh-checkpoints", timeout=20).json() == {}
 
 
-def test_with_a_password_only_those_who_know_it_come_in(port, url, monkeypatch):
-    monkeypatch.setenv("SDAPI_AUTH", "me:secret:with-colon")
+@pytest.fixture
+def guarded_port(fake) -> Iterator[int]:
+    number, studio = free_port(), studio_of(fake.make_clip, sdapi_auth=SecretStr("me:secret:with-colon"))
+    with served(studio, server_port=number, routers=[sdapi_router(studio)]):
+        yield number
+
+
+def test_with_a_password_only_those_who_know_it_come_in(guarded_port):
+    port, url = guarded_port, f"http://127.0.0.1:{guarded_port}/sdapi/v1"
     known = webuiapi.WebUIApi(port=port, username="me", password="secret:with-colon")
     assert known.get_options()["sd_model_checkpoint"] == "demo"
     answer = requests.get(f"{url}/options", timeout=20)
@@ -335,7 +340,8 @@ def test_a_visitor_who_leaves_the_page_gives_the_device_back(api, fake, port):
 def test_what_the_real_engine_makes_is_what_was_asked_for():
     """The frames of an answer are those of its file, a seed repeats them, and pictures show at both ends."""
     number = free_port()
-    with served(build_page(make_clip), server_port=number, routers=[sdapi_router(make_clip)]):
+    studio = studio_of(make_clip)
+    with served(studio, server_port=number, routers=[sdapi_router(studio)]):
         api = webuiapi.WebUIApi(port=number)
         words = {"prompt": "a red circle moving right on a blue background", "seed": 11, "cfg_scale": 3.0, **SMALL}
         clip = api.txt2img(animatediff=animatediff(format=["GIF", "Frame"], closed_loop="N"), **words)

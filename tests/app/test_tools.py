@@ -17,9 +17,8 @@ from PIL import Image
 
 from api.web.tools import TOOLS
 from media.read import probe, read_recipe
-from tests.app.conftest import served
+from tests.app.conftest import served, studio_of
 from tests.app.fake_engine import REFUSAL, FakeEngine
-from ui.page import build_page
 
 PICTURE = {"num_inference_steps": 1, "formats": ["MP4"]}
 
@@ -31,7 +30,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(scope="module")
 def url(engine) -> Iterator[str]:
-    with served(build_page(engine.make_clip), mcp_server=True) as address:
+    with served(studio_of(engine.make_clip), mcp_server=True) as address:
         yield address
 
 
@@ -228,12 +227,12 @@ def test_an_estimate_makes_nothing(url, engine):
 def test_the_studio_has_an_mcp_server():
     import app
 
-    assert app.launch_options()["mcp_server"] is True
+    assert app.launch_options(app.studio)["mcp_server"] is True
 
 
 def test_with_a_login_there_is_no_mcp_server(engine, monkeypatch):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
-    with served(build_page(engine.make_clip), mcp_server=True, auth=("ann", "password")) as url:
+    with served(studio_of(engine.make_clip), mcp_server=True, auth=("ann", "password")) as url:
         hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
         accept = {"Accept": "application/json, text/event-stream"}
         for path in ("mcp", "mcp/", "mcp/http", "mcp/sse", "mcp/schema", "mcp/messages/"):

@@ -7,9 +7,9 @@ import pytest
 
 from pipelines.plan.context import plan_windows
 from pipelines.plan.request import GenerationRequest
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from ui.charts.window_chart import MOST_FRAMES, MOST_WINDOWS, WINDOW_FIELDS, windows_html
-from ui.page import build_page
 
 RECTANGLE = re.compile(r'<rect x="(\d+)" y="([\d.]+)" width="(\d+)" height="[\d.]+" opacity="([\d.]+)"/>')
 
@@ -91,7 +91,7 @@ def test_values_that_break_a_rule_are_told_in_place_of_the_picture(values, words
 
 
 def test_the_picture_follows_every_control_that_decides_the_windows():
-    page = build_page(FakeEngine().make_clip)
+    page = page_of(FakeEngine().make_clip)
     (event,) = [event for event in page.fns.values() if [block.elem_id for block in event.outputs] == ["windows"]]
     assert tuple(control.elem_id for control in event.inputs) == WINDOW_FIELDS
     assert {(page.blocks[block].elem_id, kind) for block, kind in event.targets} == {

@@ -19,13 +19,14 @@ from studio.examples import EXAMPLES, FOLDER, examples_of
 from studio.field_groups import GROUPS, IN_SIGHT, TAB_GROUPS
 from studio.fields import FIELDS, MODEL_FIELDS
 from studio.modes import Mode
+from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.shown import shown
 from ui.inputs.control_units import PARTS, UNITS, part
 from ui.inputs.img2vid import FADING
 from ui.inputs.model_settings import _lists as looked_up
 from ui.inputs.modes import SHARED
-from ui.page import GPU_QUEUE, build_page
+from ui.page import GPU_QUEUE
 from ui.parts.fields import build_control, choice_label
 
 TAB_INPUTS = [
@@ -57,7 +58,7 @@ IMAGE_PROMPT_INPUTS = [
 
 @pytest.fixture(scope="module")
 def page() -> gr.Blocks:
-    return build_page(FakeEngine().make_clip)
+    return page_of(FakeEngine().make_clip)
 
 
 def generation_events(page: gr.Blocks) -> list:
@@ -139,7 +140,7 @@ def test_events_that_use_the_device_themselves_share_one_line_and_jobs_hold_up_n
 
 def test_extend_goes_on_with_the_clip_on_show():
     engine = FakeEngine(step_s=0)
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     event = extend_event(page)
     recipe = GenerationRequest.build(prompt="a star", seed=7).to_json()
     shown = next(shown for shown in updates(page, event, recipe, 8, "") if "recipe" in shown)
@@ -152,7 +153,7 @@ def test_extend_goes_on_with_the_clip_on_show():
 
 def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
     engine = FakeEngine(step_s=0.2)
-    page = build_page(engine.make_clip)
+    page = page_of(engine.make_clip)
     event = generate_event(page)
     shown = []
     for told in updates(page, event, *on_the_page(event, prompt="x", seed="7, 42", num_inference_steps=2)):
@@ -275,8 +276,8 @@ def test_a_control_says_what_the_request_says(name):
             assert GenerationRequest.build(**given)
 
 
-def test_upscalers_are_a_list_that_new_files_join(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_upscalers_are_a_list_that_new_files_join(tmp_path, configure):
+    configure(models_dir=tmp_path)
     control = build_control("upscaler")
     assert isinstance(control, gr.Dropdown)
     assert control.value == "lanczos"

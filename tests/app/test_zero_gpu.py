@@ -22,6 +22,7 @@ from pipelines.plan import catalog
 from pipelines.plan.errors import UserError
 from pipelines.plan.planner.machine import TURN_MARGIN_S
 from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import Settings
 from studio.device_leases import LEAST_S, Turn
 from studio.engine import build_request
 from studio.engine_start import STATE
@@ -334,17 +335,16 @@ def test_a_preview_asks_for_what_its_frames_take(monkeypatch, frames, side, low,
 def test_before_a_device_is_asked_for_all_that_its_turn_reads_is_fetched(monkeypatch, tmp_path):
     """Preprocessors' weights too; nothing is on this disk, and nobody answers."""
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
     use_hub(monkeypatch, f"http://127.0.0.1:{free_port()}", tmp_path)
     asked: list[object] = []
     monkeypatch.setattr("studio.zero_gpu.lend", lambda *_, **__: lambda *given: iter([asked.append(given)]))
     request = steered(
         base_model="demo", seed=1, source_video="0" * 64, controls=[UNIT | {"preprocessor": "depth_midas"}]
     )
-    preview = lent_preview(limit_s=60)
+    preview = lent_preview(Settings())
     with pytest.raises(UserError, match=r"controls must be downloadable, got 'lllyasviel/Annotators/"):
         list(preview(request, tmp_path))
-    take = lent_engine(limit_s=60).keywords["take"]
+    take = lent_engine(Settings(checkpoint_dir=tmp_path)).keywords["take"]
     with pytest.raises(UserError, match=r"controls must be downloadable, got 'lllyasviel/Annotators/"):
         list(take(Turn(request, tmp_path, 15.0)))
     assert asked == []
@@ -355,4 +355,4 @@ def test_a_preview_without_a_network_needs_no_device(monkeypatch, tmp_path):
     monkeypatch.setattr("studio.zero_gpu.lend", lambda *_, **__: pytest.fail)
     monkeypatch.setattr("studio.zero_gpu.preview_clip", lambda _request, folder: iter([folder / "drawn.mp4"]))
     request = steered(base_model="demo", seed=1, source_video="0" * 64, controls=[UNIT])
-    assert list(lent_preview(limit_s=60)(request, tmp_path)) == [tmp_path / "drawn.mp4"]
+    assert list(lent_preview(Settings())(request, tmp_path)) == [tmp_path / "drawn.mp4"]

@@ -217,13 +217,14 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
     """
     from pipelines.engine.generate import generate
     from pipelines.plan.events import Clip
+    from pipelines.plan.settings import Settings
     from studio import device_leases as turns
     from studio import zero_gpu
+    from studio.bound_settings import bind_settings
     from studio.engine import build_request
 
     Scheduler.calls.clear()
     Scheduler.refusals[:], Scheduler.allowed = wished["refused"], wished["after"]
-    os.environ["CHECKPOINT_DIR"] = wished["runs"]
     clock = CountedTime(wished["window_s"])
     result: dict[str, Any] = {}
     notes: list[str] = []
@@ -235,7 +236,8 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
         if wished["expected"]:
             expected = SimpleNamespace(device_seconds=wished["expected"])
             patch.setattr(zero_gpu, "estimate", lambda _: expected)
-        engine = zero_gpu.lent_engine(limit_s=wished["limit_s"])
+        config = Settings(max_gpu_seconds=wished["limit_s"], checkpoint_dir=Path(wished["runs"]))
+        engine = bind_settings(zero_gpu.lent_engine(config), config)
         try:
             for event in engine(build_request(**request), folder):
                 if isinstance(event, Clip):

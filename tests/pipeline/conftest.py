@@ -8,6 +8,7 @@ import torch
 from diffusers import MotionAdapter
 
 from pipelines.engine.models import ModelStore
+from pipelines.plan.settings import Settings, use_settings
 from tests.pipeline import tiny
 from tests.pipeline.loading import ON_THE_HUB, SD15, V2, V3
 from tests.stand_in_hub import StandInHub, serving, use_hub
@@ -58,11 +59,11 @@ def hub(repositories, tmp_path, monkeypatch) -> Iterator[StandInHub]:
 
 
 @pytest.fixture
-def models_dir(tmp_path, monkeypatch) -> Path:
+def models_dir(tmp_path, configure) -> Path:
     root = tmp_path / "models"
     for kind in ("base_models", "motion_modules"):
         (root / kind).mkdir(parents=True)
-    monkeypatch.setenv("MODELS_DIR", str(root))
+    configure(models_dir=root)
     return root
 
 
@@ -78,6 +79,5 @@ def xl_store(tmp_path_factory) -> Iterator[ModelStore]:
     tiny.TinyXL(3).save_folder(root / "base_models" / "xl")
     adapter = tiny.motion_adapter(4, mid_block=False, channels=tiny.XL_CHANNELS)
     adapter.save_pretrained(root / "motion_modules" / "xl-motion")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield ModelStore("cpu", torch.float32)

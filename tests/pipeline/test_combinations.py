@@ -25,6 +25,7 @@ from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Progress, Stage
 from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import Settings, use_settings
 from scripts.train_demo.control_net import canny_hint
 from scripts.train_demo.world import Scene, render
 from tests.clips import ArrayClip, noise_clip
@@ -176,8 +177,7 @@ def studio(tmp_path_factory) -> Iterator[Studio]:
     tiny.image_encoder().save_pretrained(root / "ip_adapters" / "image_encoder")
     sizes = [tuple(layer.to_k.weight.shape) for layer in cross_attentions(unet)]
     save_file(tiny.ip_adapter(sizes, "plus"), root / "ip_adapters" / "adapter.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield Studio(store)
 
 

@@ -22,6 +22,7 @@ from pipelines.plan.choices import MotionNorm
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError, WeightsError
 from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import Settings, use_settings
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
@@ -49,8 +50,7 @@ def nets(components, tmp_path_factory) -> Iterator[dict[str, ControlNetModel]]:
     nets["pools"] = tiny.control_net(unet, 2, global_pool_conditions=True)
     for name, net in nets.items():
         net.save_pretrained(root / "controlnets" / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield nets
 
 
@@ -306,9 +306,9 @@ def test_a_unit_without_anything_to_follow_is_refused(store):
         run(request_for({"model": "one"}), store=store)
 
 
-def test_stable_diffusion_xl_is_steered_by_its_own_and_refuses_others(xl_store, tmp_path, monkeypatch):
+def test_stable_diffusion_xl_is_steered_by_its_own_and_refuses_others(xl_store, tmp_path, configure):
     components = xl_store.load("xl", "xl-motion")
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    configure(models_dir=tmp_path)
     tiny.control_net(tiny.TinyXL(3).unet).save_pretrained(tmp_path / "controlnets" / "one")
     tiny.control_net(tiny.TinyBase().unet).save_pretrained(tmp_path / "controlnets" / "two")
     prompt = "0: a red circle\n4: a blue square"

@@ -12,11 +12,10 @@ from pipelines.engine.device import Device, choose_device
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch, environment):
     threads = torch.get_num_threads()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("STUDIO_DTYPE", raising=False)
-    monkeypatch.delenv("STUDIO_THREADS", raising=False)
+    environment(STUDIO_DTYPE="", STUDIO_THREADS="")
     yield tmp_path / "animatediff-studio" / "device.json"
     torch.set_num_threads(threads)
 
@@ -45,9 +44,8 @@ def test_a_choice_of_another_machine_or_a_broken_file_is_measured_anew(cache, mo
     assert json.loads(cache.read_text())["machine"] != "another"
 
 
-def test_the_operator_overrules_the_measurement(cache, monkeypatch):
-    monkeypatch.setenv("STUDIO_DTYPE", "float32")
-    monkeypatch.setenv("STUDIO_THREADS", "1")
+def test_the_operator_overrules_the_measurement(cache, environment):
+    environment(STUDIO_DTYPE="float32", STUDIO_THREADS="1")
     chosen = choose_device()
     assert (chosen.dtype, chosen.threads, chosen.torch_dtype) == ("float32", 1, torch.float32)
     assert not cache.exists(), "nothing is left to measure"

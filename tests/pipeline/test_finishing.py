@@ -157,8 +157,8 @@ class NoPicture(torch.nn.Module):
 
 
 @pytest.fixture
-def interpolators(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def interpolators(tmp_path, configure) -> Path:
+    configure(models_dir=tmp_path)
     folder = tmp_path / "interpolators"
     folder.mkdir()
     return folder
@@ -182,7 +182,6 @@ def test_film_is_asked_for_even_times_in_order(interpolators: Path, count: int):
 
 
 def test_film_is_downloaded_before_anything_is_made(tmp_path, monkeypatch):
-    monkeypatch.delenv("MODELS_DIR", raising=False)
     repo = tmp_path / "hub" / "owner" / "film"
     repo.mkdir(parents=True)
     archive(Mixture(), repo / "film.pt")
@@ -200,7 +199,6 @@ def test_film_is_downloaded_before_anything_is_made(tmp_path, monkeypatch):
 
 
 def test_film_that_cannot_be_had_is_refused_in_words(tmp_path, monkeypatch):
-    monkeypatch.delenv("MODELS_DIR", raising=False)
     with serving(tmp_path) as hub:
         use_hub(monkeypatch, hub.url, tmp_path / "cache")
     with pytest.raises(WeightsError, match=r"^interpolation must be downloadable, got .* Choose 'flow'"):
@@ -290,8 +288,8 @@ def tiny_network() -> torch.nn.Module:
 
 
 @pytest.fixture
-def upscalers(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def upscalers(tmp_path, configure) -> Path:
+    configure(models_dir=tmp_path)
     folder = tmp_path / "upscalers"
     folder.mkdir()
     return folder

@@ -19,6 +19,7 @@ from pipelines.engine.steering.image_prompts import PicturePrompt, TextAndPictur
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError, WeightsError
 from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import Settings, use_settings
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
@@ -58,8 +59,7 @@ def folder(adapters, encoder, tmp_path_factory) -> Iterator[Path]:
     encoder.save_pretrained(folder / "image_encoder")
     for kind, weights in adapters.items():
         save_file(weights, folder / f"{kind}.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield folder
 
 

@@ -110,8 +110,8 @@ def test_a_file_is_told_whatever_its_name_and_whatever_is_around_its_tensors(nam
     assert read_header(path).shapes.items() >= read_shapes(path).items()
 
 
-def test_a_local_pickle_brings_its_family_s_advice_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_a_local_pickle_brings_its_family_s_advice_before_it_is_read(tmp_path, configure):
+    configure(models_dir=tmp_path)
     (tmp_path / "motion_modules").mkdir()
     listed = MOTION_FILES["lt_long_mm_32_frames.ckpt"].listed
     write(tmp_path / "motion_modules", "my own.ckpt", listed.narrow(NARROW), "of a training")
@@ -172,8 +172,8 @@ def answer(unet: UNetMotionModel) -> torch.Tensor:
         return unet(sample, torch.tensor(500), torch.randn(2, 7, 32, generator=generator)).sample
 
 
-def test_a_table_longer_than_any_published_one_builds_the_unet_anew(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_a_table_longer_than_any_published_one_builds_the_unet_anew(tmp_path, configure):
+    configure(models_dir=tmp_path)
     for kind in ("base_models", "motion_modules"):
         (tmp_path / kind).mkdir()
     tiny.TinyBase(1).save_folder(tmp_path / "base_models" / "sd")

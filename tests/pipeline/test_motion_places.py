@@ -132,8 +132,8 @@ def test_damaged_and_hostile_files_are_refused_by_name(folder, kind, suffix, tmp
     assert not (Path(__file__).parent / "hostile").exists()
 
 
-def test_the_store_refuses_before_it_lets_go_of_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_the_store_refuses_before_it_lets_go_of_what_it_has(tmp_path, configure):
+    configure(models_dir=tmp_path)
     tiny.TinyBase(1).save_folder(tmp_path / "base_models" / "sd")
     write(tmp_path / "motion_modules" / "good.ckpt", MOTION_FILES["v3_sd15_mm.ckpt"].listed.narrow(NARROW))
     write(tmp_path / "motion_modules" / "zoom.ckpt", ZOOM.narrow(NARROW))

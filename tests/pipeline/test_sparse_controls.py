@@ -15,6 +15,7 @@ from pipelines.plan.choices import MotionNorm
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError, WeightsError
 from pipelines.plan.request import GenerationRequest
+from pipelines.plan.settings import Settings, use_settings
 from tests.clips import ArrayClip, noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.sink import run
@@ -45,8 +46,7 @@ def encoders(components, tmp_path_factory) -> Iterator[dict[str, SparseControlNe
     for kind, encoder in encoders.items():
         encoder.save_pretrained(root / "controlnets" / kind)
     tiny.sparse_control(tiny.TinyBase().unet, "rgb").save_pretrained(root / "controlnets" / "other")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield encoders
 
 

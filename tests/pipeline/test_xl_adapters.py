@@ -1,7 +1,6 @@
 """LoRAs and IP-Adapters for Stable Diffusion XL: kohya's names for it, and the numbering of its layers."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pipelines.engine.models import Components, ModelStore, applied
 from pipelines.engine.steering.adapter_files import cross_attentions
 from pipelines.engine.steering.build import build_conditions
 from pipelines.plan.clip_inputs import ClipInputs
+from pipelines.plan.settings import settings
 from tests.clips import noise_clip
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
@@ -38,7 +38,9 @@ def components(xl_store: ModelStore) -> Components:
 def folder(xl_store) -> Iterator[Path]:
     """The models folder that `xl_store` reads."""
     assert xl_store
-    return Path(os.environ["MODELS_DIR"])
+    models_dir = settings().models_dir
+    assert models_dir
+    return models_dir
 
 
 def kohya_xl(components: Components) -> tuple[dict[str, torch.Tensor], dict[str, formats.LoraFactors]]:

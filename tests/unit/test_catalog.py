@@ -10,22 +10,21 @@ from pipelines.plan.architecture import Architecture
 from pipelines.plan.choices import Scheduler
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import DROPPED_DIR, HUB_MODELS
 
 
 @pytest.fixture(autouse=True)
-def _no_gpu_no_models(monkeypatch):
+def _no_gpu_no_models(monkeypatch, configure):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.delenv("MODELS_DIR", raising=False)
+    configure(models_dir=None)
 
 
 @pytest.fixture
-def models_dir(tmp_path, monkeypatch):
+def models_dir(tmp_path, configure):
     root = tmp_path / "models"
     for kind in ("base_models", "motion_modules", "loras", "embeddings"):
         (root / kind).mkdir(parents=True)
-    monkeypatch.setenv("MODELS_DIR", str(root))
+    configure(models_dir=root)
     return root
 
 
@@ -259,8 +258,8 @@ def test_local_loras_and_embeddings_are_found_by_file_name_and_by_stem(models_di
         catalog.find_lora("../loras/mine")
 
 
-def test_a_dropped_file_is_found_by_its_exact_name_and_named_to_nobody(tmp_path, monkeypatch):
-    monkeypatch.setenv(DROPPED_DIR, str(tmp_path))
+def test_a_dropped_file_is_found_by_its_exact_name_and_named_to_nobody(tmp_path, configure):
+    configure(dropped_dir=tmp_path)
     (tmp_path / "secret-0123456789ab.safetensors").touch()
     assert catalog.find_lora("secret-0123456789ab").folder == tmp_path / "secret-0123456789ab.safetensors"
     assert "secret" not in " ".join(entry.id for entry in catalog.loras())
@@ -302,11 +301,11 @@ def test_the_models_folder_is_looked_through_to_its_bottom_and_headers_tell_fami
     assert catalog.find_motion_module("2023/old/unknown.ckpt").motion_family is None
 
 
-def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(monkeypatch):
+def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(configure):
     wanted = "someone/their-repo/sub/module.safetensors"
     with pytest.raises(InvalidRequestError):
         catalog.find_motion_module(wanted)
-    monkeypatch.setenv(HUB_MODELS, "any")
+    configure(hub_models="any")
     found = catalog.find_motion_module(wanted)
     assert (found.source, found.repo, found.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
     assert catalog.find_base_model("someone/their-base").file is None
@@ -317,8 +316,8 @@ def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(
             catalog.find_motion_module(bad)
 
 
-def test_a_size_that_was_guessed_wrongly_is_told(monkeypatch):
-    monkeypatch.setenv(HUB_MODELS, "any")
+def test_a_size_that_was_guessed_wrongly_is_told(configure):
+    configure(hub_models="any")
     base, small, large = catalog.find_base_model("someone/their-base"), {"width": 512}, {"width": 1024}
     (told,) = catalog.advise_size(base, Architecture.SDXL, small | {"height": 512})
     assert told == (

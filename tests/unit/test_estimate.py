@@ -31,8 +31,8 @@ def test_before_any_clip_it_is_rough_and_its_parts_are_the_whole():
     assert (found.zero_gpu_seconds, found.turns, found.clips) == (None, 1, 1)
 
 
-def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_factor(monkeypatch):
-    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_factor(configure):
+    configure(max_gpu_seconds=60)
     plain = estimate(request(), machine=LENT)
     assert plain.zero_gpu_seconds == pytest.approx(1.5 * plain.device_seconds)
     assert 0 < plain.device_seconds < plain.seconds  # files are written without the device
@@ -48,14 +48,14 @@ def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_fac
     assert estimate(followed, machine=LENT).device_seconds > plain.device_seconds
 
 
-def test_a_clip_that_is_longer_than_a_turn_takes_several(monkeypatch):
-    monkeypatch.setenv("MAX_GPU_SECONDS", "60")
+def test_a_clip_that_is_longer_than_a_turn_takes_several(configure):
+    configure(max_gpu_seconds=60)
     long = request(num_frames=256)
     found = estimate(long, machine=LENT)
     assert found.turns == -(-found.device_seconds // 54) > 1
     assert estimate(long, clips=3, machine=LENT).turns >= 3 * (found.turns - 1)
     assert estimate(long.extended_by(16), machine=LENT).turns == 1  # an extension is not kept between turns
-    monkeypatch.setenv("MAX_GPU_SECONDS", "600")
+    configure(max_gpu_seconds=600)
     assert estimate(long, machine=LENT).turns == 1
 
 
@@ -133,9 +133,9 @@ def test_where_nothing_helps_that_is_said():
     assert "smaller model" in advice({})
 
 
-def test_several_windows_a_call_take_as_many_times_the_memory(monkeypatch):
+def test_several_windows_a_call_take_as_many_times_the_memory(environment):
     alone = peak_bytes(plan_of(request(num_frames=64)), CARD)[0]
-    monkeypatch.setenv("STUDIO_WINDOWS", "4")
+    environment(STUDIO_WINDOWS="4")
     assert peak_bytes(plan_of(request(num_frames=64)), CARD)[0] > alone + 3 * 2e9
     assert peak_bytes(plan_of(request(num_frames=16)), CARD)[0] == alone
 

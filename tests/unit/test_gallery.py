@@ -11,7 +11,10 @@ import pytest
 
 from media.input_files import BadInputError
 from pipelines.plan.errors import UserError
-from studio.gallery import Gallery, default_gallery, is_visitor, new_visitor
+from pipelines.plan.settings import Settings
+from studio.device_queue import DeviceQueue
+from studio.gallery import Gallery, is_visitor, new_visitor
+from studio.studio import open_studio
 
 DAY = 24 * 3600
 
@@ -149,19 +152,16 @@ def test_all_clips_come_as_one_bounded_zip(gallery, visitor, tmp_path):
     assert gallery.zip_of(visitor, target, max_bytes=1500) == 1
 
 
-def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch, visitor):
-    monkeypatch.setenv("GALLERY_DIR", str(tmp_path / "kept"))
-    monkeypatch.setenv("GALLERY_MAX_DAYS", "0.5")
-    default_gallery.cache_clear()
-    try:
-        default_gallery().add(visitor, [clip(tmp_path)], "{}")
-        assert (tmp_path / "kept" / visitor).is_dir()
-        monkeypatch.setenv("GALLERY_MAX_GB", "lots")
-        default_gallery.cache_clear()
-        with pytest.raises(UserError, match="GALLERY_MAX_GB must be "):
-            default_gallery()
-    finally:
-        default_gallery.cache_clear()
+def test_the_settings_say_where_and_how_much(tmp_path, visitor):
+    config = Settings(gallery_dir=tmp_path / "kept", gallery_max_days=0.5, gallery_max_gb=150 / 1e9)
+    gallery = open_studio(config, DeviceQueue()).gallery
+    old = gallery.add(visitor, [clip(tmp_path)], "{}")
+    assert (tmp_path / "kept" / visitor).is_dir()
+    assert [entry.id for entry in gallery.entries(visitor)] == [old]
+    aged = tmp_path / "kept" / visitor / f"{time.time_ns() - DAY * 10**9 * 51 // 100:020}-{'0' * 8}"
+    (tmp_path / "kept" / visitor / old).rename(aged)
+    newer = [gallery.add(visitor, [clip(tmp_path)], "{}") for _ in range(2)]
+    assert [entry.id for entry in gallery.entries(visitor)] == newer[1:]
 
 
 def test_an_entry_that_can_not_be_emptied_is_gone_all_the_same(gallery, visitor, tmp_path, monkeypatch):

@@ -60,9 +60,10 @@ def machine(
 
 
 @pytest.fixture(autouse=True)
-def plain_machine(monkeypatch):
-    for name in ("SPACES_ZERO_GPU", "CUDA_VISIBLE_DEVICES", "STUDIO_DEVICE", "DEFAULT_MODEL", "STUDIO_DTYPE"):
+def plain_machine(monkeypatch, environment):
+    for name in ("SPACES_ZERO_GPU", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
+    environment(STUDIO_DEVICE="", DEFAULT_MODEL="", STUDIO_DTYPE="")
     monkeypatch.setattr(gpu, "_nvidia_driver", lambda: 0)
     monkeypatch.setattr(gpu, "_child", [])
 
@@ -179,9 +180,9 @@ def test_page_catalog_planner_and_engine_get_the_same_answer(monkeypatch):
     )
 
 
-def test_the_operator_may_want_the_cpu(monkeypatch):
+def test_the_operator_may_want_the_cpu(monkeypatch, environment):
     monkeypatch.setitem(sys.modules, "torch", machine(card=CARD))
-    monkeypatch.setenv("STUDIO_DEVICE", "cpu")
+    environment(STUDIO_DEVICE="cpu")
     assert find_gpu() == CPU
 
 

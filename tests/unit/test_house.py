@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.plan.settings import variables
 from scripts.rooms_table import ROOMS, with_rooms
 from scripts.settings_table import with_settings
 
@@ -123,6 +124,46 @@ def test_the_page_is_composed_without_loading_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def writes_environment(tree: ast.AST) -> bool:
+    """Whether code sets a variable of this process, in any of the ways that `os` has."""
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [getattr(node, "target", None)]
+        if any(isinstance(one, ast.Subscript) and ast.unparse(one.value).endswith("environ") for one in targets):
+            return True
+        if isinstance(node, ast.Call) and re.search(
+            r"environ\.(setdefault|update|pop|popitem|clear|__setitem__)$|\b(put|unset)env$", ast.unparse(node.func)
+        ):
+            return True
+        if isinstance(node, ast.AugAssign) and ast.unparse(node.target).endswith("environ"):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "writes"),
+    [
+        ("os.environ['A'] = '1'", True),
+        ("environ['A']: str = '1'", True),
+        ("del os.environ['A']", True),
+        ("os.environ |= {'A': '1'}", True),
+        ("os.environ.setdefault('A', '1')", True),
+        ("os.putenv('A', '1')", True),
+        ("a = os.environ['A'] or os.environ.get('B')", False),
+    ],
+)
+def test_each_way_to_set_a_variable_is_known(line: str, writes: bool):
+    assert writes_environment(ast.parse(line)) is writes
+
+
+def test_one_module_sets_variables_and_none_of_ours():
+    files = [ROOT / "app.py", *product_files()]
+    writers = [path for path in files if writes_environment(ast.parse(path.read_text()))]
+    assert writers == [ROOT / "studio/library_environment.py"]
+    names = set(re.findall(r'"([A-Z][A-Z_]+)"', writers[0].read_text()))
+    assert len(names) > 5
+    assert not names & set(variables())
 
 
 STORY = {

@@ -64,8 +64,8 @@ def assert_each_is_meant_by_its_tag(count: int) -> None:
     assert len({entry.folder for entry in local}) == count
 
 
-def test_whatever_a_file_is_called_its_tag_means_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_whatever_a_file_is_called_its_tag_means_it(tmp_path, configure):
+    configure(models_dir=tmp_path)
     put(tmp_path, STRANGE)
     (tmp_path / "embeddings").mkdir()
     (tmp_path / "embeddings" / "tune .safetensors").touch()
@@ -74,16 +74,16 @@ def test_whatever_a_file_is_called_its_tag_means_it(tmp_path, monkeypatch):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(file_names.filter(lambda name: len(name.encode()) < 200), min_size=1, max_size=6, unique=True))
-def test_any_name_a_disk_takes_can_be_named(names, tmp_path_factory, monkeypatch):
+def test_any_name_a_disk_takes_can_be_named(names, tmp_path_factory, configure):
     folder = tmp_path_factory.mktemp("models")
-    monkeypatch.setenv("MODELS_DIR", str(folder))
+    configure(models_dir=folder)
     put(folder, names)
     assert_each_is_meant_by_its_tag(len(names))
 
 
 @pytest.mark.parametrize("name", [name for name in STRANGE if "/" not in name and "\udcff" not in name])
-def test_the_name_of_the_file_as_it_is_means_it_where_a_tag_can_have_it(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_the_name_of_the_file_as_it_is_means_it_where_a_tag_can_have_it(name, tmp_path, configure):
+    configure(models_dir=tmp_path)
     put(tmp_path, [name])
     expected = tmp_path / "loras" / f"{name}.safetensors"
     if not re.search("[<>:]", name):
@@ -91,14 +91,14 @@ def test_the_name_of_the_file_as_it_is_means_it_where_a_tag_can_have_it(name, tm
         assert catalog.find_lora(tag.name).folder == expected
 
 
-def test_of_two_spellings_the_exact_one_is_meant(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_of_two_spellings_the_exact_one_is_meant(tmp_path, configure):
+    configure(models_dir=tmp_path)
     put(tmp_path, ["a:b", "a_b"])
     assert catalog.find_lora("a_b").folder.name == "a_b.safetensors"
 
 
-def test_what_a_refusal_suggests_works(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_what_a_refusal_suggests_works(tmp_path, configure):
+    configure(models_dir=tmp_path)
     put(tmp_path, ["Gute Farbe: v2 "])
     with pytest.raises(InvalidRequestError) as error:
         catalog.find_lora("gute farbe v2")

@@ -120,8 +120,8 @@ def test_no_two_models_of_a_list_share_a_name(field):
         )
 
 
-def test_the_operator_s_own_file_comes_before_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+def test_the_operator_s_own_file_comes_before_the_catalog(tmp_path: Path, configure):
+    configure(models_dir=tmp_path)
     for name in ("base_models/sd15/dreamshaper_8.safetensors", "controlnets/control_v11p_sd15_canny_fp16.safetensors"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,11 +54,11 @@ def test_the_lora_that_animatelcm_wants_is_one_of_the_catalog():
     assert catalog.find_lora(tag.split(":")[1]).family == "sd15"
 
 
-def test_a_base_model_of_unknown_family_gets_no_module_of_unknown_family(tmp_path, monkeypatch):
+def test_a_base_model_of_unknown_family_gets_no_module_of_unknown_family(tmp_path, monkeypatch, configure):
     for kind, name in (("base_models", "mine"), ("motion_modules", "mm_sd15_v2_lcm")):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / f"{name}.safetensors").touch()
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    configure(models_dir=tmp_path)
     local = replace(catalog.find_motion_module("demo-lcm"), id="stranger", family=None)
     monkeypatch.setattr(catalog, "motion_modules", lambda: (local,))
     assert catalog.find_base_model("mine.safetensors").family is None

@@ -54,7 +54,7 @@ def img2img(scripts: dict | None = None, **body):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path, configure):
     """The operator's folder, with a folder `clip` of 3 pictures, `clip.gif` of 4, and a secret beside it."""
     folder = tmp_path / "files"
     (folder / "clip").mkdir(parents=True)
@@ -66,7 +66,7 @@ def files(tmp_path, monkeypatch):
     shades[0].save(tmp_path / "outside" / "secret.png")
     (folder / "link").symlink_to(tmp_path / "outside")
     (folder / "link.png").symlink_to(tmp_path / "outside" / "secret.png")
-    monkeypatch.setenv("SDAPI_FILES_DIR", str(folder))
+    configure(sdapi_files_dir=folder)
     return folder
 
 
@@ -250,8 +250,8 @@ def test_no_path_leads_out_of_the_operators_folder(files, key, path):
     assert str(files) not in str(caught.value)
 
 
-def test_without_a_folder_no_path_is_taken(monkeypatch):
-    monkeypatch.delenv("SDAPI_FILES_DIR", raising=False)
+def test_without_a_folder_no_path_is_taken(configure):
+    configure(sdapi_files_dir=None)
     with pytest.raises(KeyFaultError, match=r"^video_path must be empty on this server"):
         txt2img(animatediff(video_path="clip"))
 

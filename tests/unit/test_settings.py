@@ -1,10 +1,12 @@
 """The operator's settings: what is read, what is refused and how, and the limits they set. No torch."""
 
+import asyncio
+import inspect
 import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,16 @@ import pytest
 from pipelines.plan import catalog
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.request import GenerationRequest, field_bounds
-from pipelines.plan.settings import Settings, SettingsError, misspelt_variables, variables
+from pipelines.plan.settings import (
+    Settings,
+    SettingsError,
+    misspelt_variables,
+    process_settings,
+    settings,
+    use_settings,
+    variables,
+)
+from studio.bound_settings import bind_settings
 from studio.limits import allowed_bounds, check_limits, within_limits
 from studio.start_checks import checked_settings, start_faults
 
@@ -20,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch):
-    for name in (*variables(), "SPACES_ZERO_GPU"):
-        monkeypatch.delenv(name, raising=False)
+def nothing_set(monkeypatch, environment):
+    environment(**dict.fromkeys(variables(), ""))
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
@@ -34,6 +45,61 @@ def faults(**environment: str) -> list[str]:
 
 def test_without_variables_and_with_empty_ones_the_defaults_hold():
     assert Settings.from_environment({}) == Settings.from_environment(dict.fromkeys(variables(), "")) == Settings()
+
+
+def test_the_environment_is_read_once_and_a_page_s_settings_hold_where_they_are_used(environment):
+    environment(MAX_FRAMES="32")
+    first = settings()
+    os.environ["MAX_FRAMES"] = "64"
+    assert settings() is first is process_settings()
+    page = Settings(max_frames=48)
+    with use_settings(page):
+        assert settings() is page
+        with use_settings(first):
+            assert settings() is first
+        assert settings() is page
+        assert process_settings() is first
+    assert settings() is first
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_a_bound_function_has_its_settings_at_every_step_and_its_caller_keeps_others(between):
+    page, caller = Settings(max_frames=48), Settings(max_frames=16)
+    seen = []
+
+    def plain() -> int | None:
+        return settings().max_frames
+
+    def steps():
+        try:
+            yield settings().max_frames
+            yield settings().max_frames
+            return settings().max_frames
+        finally:
+            seen.append(settings().max_frames)
+
+    async def stream():
+        try:
+            yield settings().max_frames
+            yield settings().max_frames
+        finally:
+            seen.append(settings().max_frames)
+
+    async def streamed() -> list:
+        return [(one, settings().max_frames) async for one in bind_settings(stream, page)()]
+
+    with use_settings(caller) if between else nullcontext():
+        outside = settings().max_frames
+        assert bind_settings(plain, page)() == 48
+        running = bind_settings(steps, page)()
+        assert next(running) == 48
+        assert settings().max_frames == outside
+        running.close()
+        assert [*bind_settings(steps, page)()] == [48, 48]
+        assert asyncio.run(streamed()) == [(48, outside)] * 2
+    assert seen == [48] * 3
+    assert inspect.isgeneratorfunction(bind_settings(steps, page))
+    assert inspect.isasyncgenfunction(bind_settings(stream, page))
 
 
 def test_every_setting_has_its_own_variable_a_help_and_a_default_that_is_allowed():
@@ -94,9 +160,9 @@ def test_every_setting_that_holds_a_secret_is_known_as_one():
 
 
 @pytest.mark.parametrize("variable", variables())
-def test_no_setting_tells_a_login_or_a_token_that_stands_in_it(variable, monkeypatch, capsys):
+def test_no_setting_tells_a_login_or_a_token_that_stands_in_it(variable, environment, capsys):
     """Whatever it is for: in a refusal, at the start, or written out."""
-    monkeypatch.setenv(variable, "https://ann:pa55word@example.org/x?token=hf_abcdefghijklmnop")
+    environment(**{variable: "https://ann:pa55word@example.org/x?token=hf_abcdefghijklmnop"})
     found = ""
     with suppress(SystemExit):
         found = repr(checked_settings())
@@ -113,7 +179,7 @@ def test_a_password_may_hold_colons_and_is_never_written_out():
 
 
 @pytest.mark.parametrize(
-    ("environment", "free"),
+    ("variables", "free"),
     [
         ({}, False),
         ({"HUB_MODELS": "any"}, True),
@@ -122,9 +188,8 @@ def test_a_password_may_hold_colons_and_is_never_written_out():
         ({"STUDIO_PUBLIC": "1"}, False),
     ],
 )
-def test_people_may_name_any_repository_only_where_the_operator_lets_them(environment, free, monkeypatch):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def test_people_may_name_any_repository_only_where_the_operator_lets_them(variables, free, environment):
+    environment(**variables)
     if free:
         assert catalog.find_vae("anybody/anything").repo == "anybody/anything"
     else:
@@ -138,16 +203,16 @@ def test_names_that_look_like_ours_are_told():
     assert line == "STUDIO_THREDS is no setting of the studio and changes nothing. Did you mean 'STUDIO_THREADS'?"
 
 
-def test_the_default_model_is_the_operator_s(monkeypatch):
-    monkeypatch.setenv("DEFAULT_MODEL", "Lykon/DreamShaper")
+def test_the_default_model_is_the_operator_s(environment):
+    environment(DEFAULT_MODEL="Lykon/DreamShaper")
     assert catalog.default_base_model().id == catalog.complete({})["base_model"] == "Lykon/DreamShaper"
 
 
-def test_the_start_stops_at_folders_and_models_that_are_not_there(tmp_path, monkeypatch):
+def test_the_start_stops_at_folders_and_models_that_are_not_there(tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("a file")
-    monkeypatch.setenv("DEFAULT_MODEL", "dreamshapr")
-    found = Settings(models_dir=tmp_path / "none", inputs_dir=taken / "in", gallery_dir=tmp_path / "new" / "one")
+    folders = {"models_dir": tmp_path / "none", "inputs_dir": taken / "in", "gallery_dir": tmp_path / "new" / "one"}
+    found = Settings(default_model="dreamshapr", **folders)
     models, inputs, default = start_faults(found)
     assert models == f"MODELS_DIR must be a folder, got '{tmp_path / 'none'}'. Make it, or leave MODELS_DIR out."
     assert inputs.startswith("INPUTS_DIR must be a folder that can be written to, got ")
@@ -156,18 +221,15 @@ def test_the_start_stops_at_folders_and_models_that_are_not_there(tmp_path, monk
     assert not (tmp_path / "new").exists()
 
 
-def test_limits_below_what_the_default_model_makes_stop_the_start(monkeypatch):
+def test_limits_below_what_the_default_model_makes_stop_the_start():
     assert start_faults(Settings(max_side=128)) == []
-    monkeypatch.setenv("DEFAULT_MODEL", catalog.STABLE_DIFFUSION)
-    (line,) = start_faults(Settings(max_side=128))
+    (line,) = start_faults(Settings(max_side=128, default_model=catalog.STABLE_DIFFUSION))
     assert line.startswith(f"MAX_FRAMES, MAX_SIDE and MAX_STEPS must allow what '{catalog.STABLE_DIFFUSION}' makes")
     assert "width must be at most 128 on this server, got 512." in line
 
 
-def test_the_start_ends_with_code_2_and_a_line_for_each_fault(monkeypatch, capsys):
-    monkeypatch.setenv("MAX_FRAMES", "many")
-    monkeypatch.setenv("STUDIO_AUTH", "pa55word")
-    monkeypatch.setenv("STUDIO_THREAD", "2")
+def test_the_start_ends_with_code_2_and_a_line_for_each_fault(environment, capsys):
+    environment(MAX_FRAMES="many", STUDIO_AUTH="pa55word", STUDIO_THREAD="2")
     with pytest.raises(SystemExit) as caught:
         checked_settings()
     told = capsys.readouterr().err
@@ -219,20 +281,17 @@ def request(**values) -> GenerationRequest:
         ),
     ],
 )
-def test_what_goes_beyond_a_limit_is_refused_before_the_engine_is_called(found, given, told, monkeypatch, tmp_path):
+def test_what_goes_beyond_a_limit_is_refused_before_the_engine_is_called(found, given, told, tmp_path):
     called = []
 
     def engine(request, folder):
         called.append(request)
         yield folder
 
-    (name, most), *_ = found.items()
     asked = request(**{"num_inference_steps": 5} | given)
-    make = within_limits(engine)
-    assert list(make(asked, tmp_path)) == [tmp_path]
-    monkeypatch.setenv(name.upper(), str(most))
+    assert list(within_limits(engine, Settings())(asked, tmp_path)) == [tmp_path]
     with pytest.raises(InvalidRequestError) as caught:
-        list(make(asked, tmp_path))
+        list(within_limits(engine, Settings(**found))(asked, tmp_path))
     assert str(caught.value).startswith(told)
     assert len(called) == 1
 
@@ -243,10 +302,9 @@ def test_what_lies_at_the_limits_is_allowed():
     assert check_limits(asked, found) is None
 
 
-def test_controls_end_at_the_limits(monkeypatch):
+def test_controls_end_at_the_limits(configure):
     assert allowed_bounds("width") == field_bounds("width")
-    monkeypatch.setenv("MAX_SIDE", "256")
-    monkeypatch.setenv("MAX_STEPS", "600")
+    configure(max_side=256, max_steps=600)
     assert allowed_bounds("width") == (64, 256)
     assert allowed_bounds("num_inference_steps") == (1, 150)
     assert allowed_bounds("guidance_scale") == field_bounds("guidance_scale")

@@ -80,9 +80,8 @@ def test_every_key_that_the_page_names_is_there():
         word("button.unheard_of")
 
 
-def test_limits_of_the_server_stand_in_the_words(monkeypatch):
-    monkeypatch.setenv("MAX_FRAMES", "3000")
-    monkeypatch.setenv("MAX_CLIPS", "3")
+def test_limits_of_the_server_stand_in_the_words(configure):
+    configure(max_frames=3000, max_clips=3)
     english, german = translations()[ENGLISH], translations()["de"]
     assert english["field.num_frames.help"].endswith(" 1 to 3,000.")
     assert german["field.num_frames.help"].endswith(" 1 bis 3.000.")

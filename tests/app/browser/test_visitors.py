@@ -9,14 +9,12 @@ import pytest
 from PIL import Image
 
 from scripts.two_visitors import watch
-from studio.device_queue import DeviceQueue
 from studio.jobs import Jobs
 from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_tab, wait_for
 from tests.app.browser.visiting import start as press
-from tests.app.conftest import served
+from tests.app.conftest import served, studio_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
-from ui.page import build_page
 
 pytestmark = MARKS
 
@@ -87,7 +85,7 @@ def sources(page, images: str) -> list[str]:
 
 def test_two_visitors_at_once_wait_for_each_other_and_see_only_their_own(chromium):
     engine, jobs = FakeEngine(step_s=0.2), Jobs()
-    with served(build_page(DeviceQueue().exclusive(engine.make_clip), jobs=jobs), jobs=jobs) as url:
+    with served(studio_of(engine.make_clip, jobs=jobs)) as url:
         seen = list(watch(chromium, url, ("blue", "green")))
     assert engine.most_running == 1
     colours = {0: (40, 90, 200), 1: (40, 160, 60)}
@@ -105,7 +103,7 @@ def test_two_visitors_at_once_wait_for_each_other_and_see_only_their_own(chromiu
 
 def test_a_job_ends_some_time_after_its_tab_was_closed(visitor):
     engine, jobs = FakeEngine(), Jobs(patience_s=1)
-    with served(build_page(DeviceQueue().exclusive(engine.make_clip), jobs=jobs), jobs=jobs) as url:
+    with served(studio_of(engine.make_clip, jobs=jobs)) as url:
         page = open_tab(visitor(), url)
         start(page, "slow, and left alone")
         job_id = page.locator("#job input, #job textarea")

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.engine.models import Components, ModelStore
+from pipelines.plan.settings import Settings, use_settings
 from tests.pipeline import tiny
 from tests.pipeline.lora import formats
 from tests.pipeline.lora.adding import MOTION, SPATIAL
@@ -23,8 +24,7 @@ def models_dir(tmp_path_factory) -> Iterator[Path]:
         save_file(weights, root / "motion_modules" / f"{name}.safetensors")
     for kind in ("loras", "embeddings"):
         (root / kind).mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MODELS_DIR", str(root))
+    with use_settings(Settings(models_dir=root)):
         yield root
 
 
