@@ -36,12 +36,12 @@ def configure() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def environment() -> Iterator[Callable[..., None]]:
-    """Sets variables, which are read as in a new process."""
+    """Sets variables, or with None takes them away; they are read as in a new process."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def change(**variables: str) -> None:
+        def change(**variables: str | None) -> None:
             for name, value in variables.items():
-                patch.setenv(name, value)
+                patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
             operator.process_settings.cache_clear()
 
         yield change

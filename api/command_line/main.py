@@ -193,7 +193,7 @@ def _with_seeds(command: Command) -> FieldValues:
 
 
 def _settings_of(command: Command) -> Settings:
-    """Read the operator's settings; who sits at a terminal may load any model."""
+    """Read the settings; who sits at a terminal may load any model."""
     config = process_settings()
     changes: dict[str, object] = {} if "hub_models" in config.model_fields_set else {"hub_models": "any"}
     if command.checkpoints is not None and not (command.list or command.self_test):

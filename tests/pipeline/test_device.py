@@ -15,7 +15,7 @@ from pipelines.engine.device import Device, choose_device
 def cache(tmp_path, monkeypatch, environment):
     threads = torch.get_num_threads()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    environment(STUDIO_DTYPE="", STUDIO_THREADS="")
+    environment(STUDIO_DTYPE=None, STUDIO_THREADS=None)
     yield tmp_path / "animatediff-studio" / "device.json"
     torch.set_num_threads(threads)
 

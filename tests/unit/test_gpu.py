@@ -63,7 +63,7 @@ def machine(
 def plain_machine(monkeypatch, environment):
     for name in ("SPACES_ZERO_GPU", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    environment(STUDIO_DEVICE="", DEFAULT_MODEL="", STUDIO_DTYPE="")
+    environment(STUDIO_DEVICE=None, DEFAULT_MODEL=None, STUDIO_DTYPE=None)
     monkeypatch.setattr(gpu, "_nvidia_driver", lambda: 0)
     monkeypatch.setattr(gpu, "_child", [])
 

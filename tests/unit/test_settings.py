@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch, environment):
-    environment(**dict.fromkeys(variables(), ""))
+    environment(**dict.fromkeys(variables()))
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
