@@ -71,7 +71,7 @@ _limit_s, _device = _settings.max_gpu_seconds, DeviceQueue()
 _make_clip = _device.exclusive(lent_engine(limit_s=_limit_s))
 _jobs = Jobs(most=_settings.queue_size, most_of_one=_settings.max_per_visitor or None)
 demo = build_page(_make_clip, _device.exclusive(lent_preview(limit_s=_limit_s)), _jobs)
-open_line(demo, _settings, _jobs)
+_door = open_line(demo, _settings, _jobs)
 
 if on_zero_gpu():
     preload(default_base_model().id)
@@ -84,4 +84,4 @@ if __name__ == "__main__":
         open_to_all.include_router(sdapi_router(within_limits(_make_clip)))
     elif _settings.auth or not os.environ.get("SPACE_ID"):
         behind_login.append(sdapi_router(within_limits(_make_clip)))
-    serve(demo, behind_login, open_to_all=open_to_all, **launch_options())
+    serve(demo, behind_login, open_to_all=open_to_all, door=_door, **launch_options())

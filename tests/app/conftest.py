@@ -31,10 +31,10 @@ def free_port() -> int:
 @contextmanager
 def served(page: gr.Blocks, routers=(), *, jobs=None, device=None, **launch_options) -> Iterator[str]:
     """Serve a page as the app does, and close it afterwards."""
-    open_line(page, settings(), jobs or Jobs())
+    door = open_line(page, settings(), jobs or Jobs())
     health = health_router(page, device or DeviceQueue())
     options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
-    _, url, _ = serve(page, routers, open_to_all=health, **options)
+    _, url, _ = serve(page, routers, open_to_all=health, door=door, **options)
     try:
         yield url
     finally:
