@@ -118,8 +118,8 @@ def _previewer(
                             video_update = {preview.video: gr.update(value=str(event), visible=True)}
                         else:
                             yield {preview.status: progress_html(event, language=language)}
-                told = say(language, "told.preview_done" if video_update else "told.cancelled")
-                yield _end_update(preview, message_html(told)) | video_update
+                message = say(language, "told.preview_done" if video_update else "told.cancelled")
+                yield _end_update(preview, message_html(message)) | video_update
         except gr.Error as err:
             yield _end_update(preview, message_html(err.message, is_error=True))
             raise

@@ -17,9 +17,10 @@ from diffusers import MotionAdapter
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
+from pipelines.engine.weights.config_values import block_channels
 from pipelines.engine.weights.downloads import fetch, fetch_folder
 from pipelines.engine.weights.reading import (
-    block_channels,
+    FOLDER_CONFIG,
     missing,
     not_whole,
     read_folder,
@@ -67,7 +68,7 @@ class MotionFiles:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the blocks it moves, outermost first."""
-        return block_channels(self.config)
+        return block_channels(self.config, name=self.name, field=FIELD, file=FOLDER_CONFIG)
 
     def read(self, dtype: torch.dtype | None = None) -> MotionAdapter:
         """Read into a frozen `MotionAdapter` on the CPU; as stored by default.

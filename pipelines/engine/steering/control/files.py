@@ -15,9 +15,9 @@ import torch
 from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
+from pipelines.engine.weights.config_values import block_channels, text_width
 from pipelines.engine.weights.downloads import fetch, fetch_folder
 from pipelines.engine.weights.reading import (
-    block_channels,
     missing,
     not_whole,
     read_folder,
@@ -91,8 +91,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, object], base: str
         WeightsError: Its blocks, its text or its pictures are not of the size they must have.
     """
     channels, width = _channels(files), _text_width(files)
-    base_channels, base_width = block_channels(unet), unet["cross_attention_dim"]
-    assert isinstance(base_width, int)
+    base_channels, base_width = block_channels(unet, name=base), text_width(unet, name=base)
     if channels != base_channels or width not in (None, base_width):
         values = {"base": base, **_describe_blocks("wanted_", base_channels, base_width)}
         raise WeightsError(
