@@ -1,4 +1,4 @@
-"""Find an entry by its id, or refuse it with the nearest ones."""
+"""Find an entry by its id, or refuse it with nearest ones."""
 
 import difflib
 import re

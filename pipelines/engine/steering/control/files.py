@@ -16,7 +16,7 @@ from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from pipelines.engine.weights.config_values import block_channels, text_width
-from pipelines.engine.weights.downloads import fetch, fetch_folder
+from pipelines.engine.weights.downloads import fetch_entry
 from pipelines.engine.weights.reading import (
     missing,
     not_whole,
@@ -67,7 +67,7 @@ def locate_control(entry: ControlNet) -> ControlFiles:
     Raises:
         WeightsError: It can't be had, is damaged, or is something else; the text says what.
     """
-    path, config = _fetch(entry), None
+    path, config = fetch_entry(entry, field=FIELD), None
     if path.is_dir():
         path, config = _read_folder(path, entry)
     stored = read_shapes(path, field=FIELD)
@@ -151,14 +151,6 @@ def load_control_net(
     refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
     net.load_state_dict(weights, assign=True)
     return net.requires_grad_(False).eval().to(device)
-
-
-def _fetch(entry: ControlNet) -> Path:
-    if entry.source != "hub":
-        return entry.folder
-    if entry.file:
-        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
-    return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
 def _read_folder(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, object]]:
