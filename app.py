@@ -31,24 +31,18 @@ from ui.theme import page_looks
 _ROOT = Path(__file__).resolve().parent
 
 
-def open_page(studio: Studio) -> gr.Blocks:
-    """Build the page of a studio, with its queue."""
-    page = build_page(studio)
-    open_line(page, studio)
-    return page
-
-
 def serve_page(page: gr.Blocks, studio: Studio, **options: object) -> object:
     """Serve a studio's page with all other routes; return what `launch` does.
 
     Other programs' API has a password of its own or the page's; in public it is there only with one of them.
     """
+    door = open_line(page, studio)
     behind_login, open_to_all = [], health_router(page, studio.device)
     if studio.settings.sdapi_auth:
         open_to_all.include_router(sdapi_router(studio))
     elif studio.settings.auth or not os.environ.get("SPACE_ID"):
         behind_login.append(sdapi_router(studio))
-    return serve(page, behind_login, open_to_all=open_to_all, **launch_options(studio) | options)
+    return serve(page, behind_login, open_to_all=open_to_all, door=door, **launch_options(studio) | options)
 
 
 def launch_options(studio: Studio) -> dict[str, object]:
@@ -83,7 +77,7 @@ def private_paths() -> list[str]:
 
 
 studio = open_studio(checked_settings(), DeviceQueue())
-demo = open_page(studio)
+demo = build_page(studio)
 
 if on_zero_gpu():
     preload(default_base_model().id)

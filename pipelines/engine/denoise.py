@@ -6,7 +6,6 @@ window alone: the clip's latents stay on the CPU, where a step holds them and th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, pairwise
@@ -23,6 +22,7 @@ from diffusers import (
     UNetMotionModel,
 )
 
+from pipelines.engine.diffusers_internals import scheduler_memory, set_scheduler_memory
 from pipelines.engine.free_init import renew_noise
 from pipelines.engine.inpaint import KnownRegion
 from pipelines.engine.lora.travel import set_strengths_at_frames
@@ -44,8 +44,6 @@ _SCHEDULERS: dict[Scheduler, type[SchedulerMixin]] = {
     Scheduler.DPMPP_2M: DPMSolverMultistepScheduler,
     Scheduler.LCM: LCMScheduler,
 }
-#: What a scheduler carries from step to step. Everything else follows from its config and the step count.
-_SCHEDULER_MEMORY = ("_step_index", "model_outputs", "lower_order_nums")
 #: So many frames of a clip are told while it is made: enough to see how it moves, whatever its length.
 ESTIMATED_FRAMES = 8
 #: Values of a clip that a scheduler steps at once: 4 MB, so that its intermediate results are small too.
@@ -166,7 +164,7 @@ def denoise(
     """
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
-    _recall(scheduler, state.scheduler_memory)
+    set_scheduler_memory(scheduler, state.scheduler_memory)
     latents = state.latents
     steps = len(scheduler.timesteps)
     first_step = state.begun
@@ -191,7 +189,9 @@ def denoise(
         require_finite_latents(latents, step=step + 1, steps=steps)
         if known_region:
             known_region.put_back(latents, scheduler, step + 1)
-        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler), iteration, first_step)
+        state = DenoiseState(
+            step + 1, latents, generator.get_state(), scheduler_memory(scheduler), iteration, first_step
+        )
         yield DenoiseStep(step, len(last), state, estimate, iteration)
 
 
@@ -221,7 +221,7 @@ def denoise_behind(
     scheduler.set_timesteps(request.num_inference_steps)
     generator = torch.Generator("cpu")
     generator.set_state(state.generator_state)
-    _recall(scheduler, state.scheduler_memory)
+    set_scheduler_memory(scheduler, state.scheduler_memory)
     latents = state.latents
     for step in range(state.step, len(known_latents)):
         t, before = scheduler.timesteps[step], known_latents[step]
@@ -232,7 +232,7 @@ def denoise_behind(
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         require_finite_latents(latents, step=step + 1, steps=len(known_latents))
-        state = DenoiseState(step + 1, latents, generator.get_state(), _memory(scheduler))
+        state = DenoiseState(step + 1, latents, generator.get_state(), scheduler_memory(scheduler))
         yield DenoiseStep(step, 1, state, estimate)
 
 
@@ -314,14 +314,14 @@ def _estimate(
 ) -> torch.Tensor:
     """Estimate frames spread over the clip; the scheduler is restored."""
     frames = spread(latents.shape[2])
-    before = _memory(scheduler)
-    _recall(scheduler, before, lambda clip: clip[:, :, frames])
+    before = scheduler_memory(scheduler)
+    set_scheduler_memory(scheduler, before, lambda clip: clip[:, :, frames])
     # A generator of its own: what is drawn here must not be missing in the clip's.
     result = scheduler.step(prediction[:, :, frames], t, latents[:, :, frames], generator=torch.Generator())
     estimate = getattr(result, "pred_original_sample", getattr(result, "denoised", None))
     if estimate is None:  # DPM++ keeps it to itself
         estimate = scheduler.model_outputs[-1]
-    _recall(scheduler, before)
+    set_scheduler_memory(scheduler, before)
     return estimate
 
 
@@ -350,12 +350,12 @@ def _scheduler_step(
     Args:
         prediction: Becomes the next latents, which are returned.
     """
-    before = _memory(scheduler)
+    before = scheduler_memory(scheduler)
     old, new = latents.flatten(), prediction.view(-1)
     outputs = before.get("model_outputs")
     recent = torch.empty_like(new) if isinstance(outputs, list) else None
     for start, end in pairwise([*range(0, len(new) - _BLOCK + 1, _STRETCH), len(new)]):
-        _recall(scheduler, before, partial(_stretch, start, end))
+        set_scheduler_memory(scheduler, before, partial(_stretch, start, end))
         following = scheduler.step(new[start:end], t, old[start:end], generator=generator).prev_sample
         if recent is not None:
             recent[start:end] = scheduler.model_outputs[-1]
@@ -367,18 +367,3 @@ def _scheduler_step(
 
 def _stretch(start: int, end: int, clip: torch.Tensor) -> torch.Tensor:
     return clip.view(-1)[start:end]
-
-
-def _memory(scheduler: SchedulerMixin) -> dict[str, object]:
-    """Copy a scheduler's memory; tensors are shared, as no step changes them."""
-    return {name: copy(getattr(scheduler, name)) for name in _SCHEDULER_MEMORY if hasattr(scheduler, name)}
-
-
-def _recall(
-    scheduler: SchedulerMixin, memory: dict[str, object], part: Callable[[torch.Tensor], torch.Tensor] | None = None
-) -> None:
-    """Set a scheduler's memory, of the clip or a part of it."""
-    for name, value in memory.items():
-        if isinstance(value, list):
-            value = [part(tensor) if part and tensor is not None else tensor for tensor in value]
-        setattr(scheduler, name, value)

@@ -319,8 +319,7 @@ def _encode(
         ids, weights = _rows(tokenizer, own_chunks, count)
         out = text_encoder(ids.to(text_encoder.device), output_hidden_states=True)
         if len(text_encoders) == 1:
-            inner = getattr(text_encoder, "text_model", text_encoder)  # transformers >= 5.6 has no `.text_model`
-            hidden = inner.final_layer_norm(out.hidden_states[-1 - clip_skip])
+            hidden = text_encoder.final_layer_norm(out.hidden_states[-1 - clip_skip])
         else:
             hidden = out.hidden_states[-2 - clip_skip]
         states.append(_apply_weights(hidden, weights.to(hidden)).flatten(0, 1)[None])

@@ -5,10 +5,8 @@ that was found in the models folder. Where the operator allows it (`Settings.any
 sets for itself), it may also name a repository of the Hub, or a file in one.
 """
 
-import difflib
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
@@ -19,7 +17,6 @@ from pipelines.plan.catalog_entries import (
     BaseModel,
     ControlNet,
     Entry,
-    FileFields,
     Interpolator,
     IPAdapter,
     Lora,
@@ -29,15 +26,10 @@ from pipelines.plan.catalog_entries import (
     Vae,
     tell_apart,
 )
+from pipelines.plan.catalog_lookup import find_entry, hub_entry, hub_fields
 from pipelines.plan.choices import MotionNorm, Scheduler
-from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.faults import Fault
 from pipelines.plan.gpu import find_gpu
-from pipelines.plan.model_files.foreign_files import identify_by_ending
-from pipelines.plan.model_files.kinds import READERS
 from pipelines.plan.model_files.models_folder import (
-    WEIGHTS_FILES,
-    foreign_file,
     local_base_models,
     local_controlnets,
     local_interpolators,
@@ -55,8 +47,6 @@ from pipelines.plan.settings import settings
 DEMO = "demo"
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STABLE_DIFFUSION_XL = "stabilityai/stable-diffusion-xl-base-1.0"
-_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(/(?P<file>[\w./-]+\.(safetensors|ckpt|pth|pt|bin)))?")
-_MOST_NAMED = 6
 
 _AnyEntry = TypeVar("_AnyEntry", bound=Entry)
 
@@ -111,7 +101,7 @@ def find_base_model(model_id: str) -> BaseModel:
         >>> find_base_model("demo").width
         128
     """
-    return _find("base_model", model_id, base_models(), _free_base_model(model_id))
+    return find_entry("base_model", model_id, base_models(), _free_base_model(model_id))
 
 
 def find_motion_module(model_id: str) -> MotionModule:
@@ -120,7 +110,7 @@ def find_motion_module(model_id: str) -> MotionModule:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("motion_module", model_id, motion_modules(), _hub_entry(MotionModule, model_id))
+    return find_entry("motion_module", model_id, motion_modules(), hub_entry(MotionModule, model_id))
 
 
 def find_vae(model_id: str) -> Vae:
@@ -129,7 +119,7 @@ def find_vae(model_id: str) -> Vae:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("vae", model_id, vaes(), _hub_entry(Vae, model_id))
+    return find_entry("vae", model_id, vaes(), hub_entry(Vae, model_id))
 
 
 def find_controlnet(model_id: str) -> ControlNet:
@@ -138,7 +128,7 @@ def find_controlnet(model_id: str) -> ControlNet:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("controls", model_id, controlnets(), _hub_entry(ControlNet, model_id))
+    return find_entry("controls", model_id, controlnets(), hub_entry(ControlNet, model_id))
 
 
 def find_ip_adapter(model_id: str) -> IPAdapter:
@@ -147,7 +137,7 @@ def find_ip_adapter(model_id: str) -> IPAdapter:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("image_prompts", model_id, ip_adapters(), _hub_entry(IPAdapter, model_id))
+    return find_entry("image_prompts", model_id, ip_adapters(), hub_entry(IPAdapter, model_id))
 
 
 def find_upscaler(model_id: str) -> Upscaler:
@@ -156,7 +146,7 @@ def find_upscaler(model_id: str) -> Upscaler:
     Raises:
         InvalidRequestError: There is none; the text names the nearest ones.
     """
-    return _find("upscaler", model_id, upscalers(), _free_upscaler(model_id))
+    return find_entry("upscaler", model_id, upscalers(), _free_upscaler(model_id))
 
 
 def find_lora(name: str, *, place: str = "") -> Lora:
@@ -177,7 +167,7 @@ def find_lora(name: str, *, place: str = "") -> Lora:
         'guoyww/animatediff'
     """
     dropped, name = loras_in(settings().dropped_dir), tag_name(name)
-    return next((entry for entry in dropped if tag_name(entry.label) == name), None) or _find(
+    return next((entry for entry in dropped if tag_name(entry.label) == name), None) or find_entry(
         "lora", name, loras(), _free_lora(name), place
     )
 
@@ -321,93 +311,20 @@ def _like(model_id: str) -> BaseModel:
     return next(entry for entry in _catalog()[0] if entry.id == model_id)
 
 
-def _on_the_hub(model_id: str) -> FileFields | None:
-    """Parse `owner/repo` or `owner/repo/file`, if the operator allows any."""
-    match = _HUB_ID.fullmatch(model_id)
-    if not match or ".." in model_id or not settings().any_model:
-        return None
-    return {
-        "id": model_id,
-        "label": (match["file"] or match["repo"]).rsplit("/", 1)[-1],
-        "description": "A model of the Hub that the operator named.",
-        "source": "hub",
-        "repo": match["repo"],
-        "file": match["file"],
-        "licence": "See the repository",
-    }
-
-
-def _hub_entry(kind: type[_AnyEntry], model_id: str) -> _AnyEntry | None:
-    """Build an entry of a Hub model, if the operator allows any."""
-    hub_fields = _on_the_hub(model_id)
-    return kind(**hub_fields) if hub_fields else None
-
-
 def _free_base_model(model_id: str) -> BaseModel | None:
     """Build a Hub model's entry, with XL's settings if so named."""
-    hub_fields = _on_the_hub(model_id)
-    if not hub_fields:
+    fields = hub_fields(model_id)
+    if not fields:
         return None
-    like = STABLE_DIFFUSION_XL if "xl" in hub_fields["label"].lower() else STABLE_DIFFUSION
-    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **hub_fields)
+    like = STABLE_DIFFUSION_XL if "xl" in fields["label"].lower() else STABLE_DIFFUSION
+    return replace(_like(like), family=None, size_mb=None, files=(), aliases=(), **fields)
 
 
 def _free_lora(name: str) -> Lora | None:
-    hub_fields = _on_the_hub(name)
-    return Lora(**hub_fields) if hub_fields and hub_fields["file"] else None
+    fields = hub_fields(name)
+    return Lora(**fields) if fields and fields["file"] else None
 
 
 def _free_upscaler(name: str) -> Upscaler | None:
-    hub_fields = _on_the_hub(name)
-    return Upscaler(**hub_fields) if hub_fields and hub_fields["file"] else None
-
-
-def _find(
-    field: str, model_id: str, entries: Sequence[_AnyEntry], free: _AnyEntry | None, place: str = ""
-) -> _AnyEntry:
-    """Find the entry of this name, or else the free one."""
-    entries_by_name: dict[str, _AnyEntry] = {}
-    for entry in entries:
-        for name in entry.names:
-            entries_by_name.setdefault(name, entry)  # of two namesakes the catalog's wins
-    slashed = model_id.replace("\\", "/")  # as programs on Windows write folders
-    if model_id in entries_by_name or slashed in entries_by_name:
-        return entries_by_name.get(model_id) or entries_by_name[slashed]
-    if free is not None:
-        return free
-    _refuse_foreign(field, model_id, place)
-    by_lower_case = {known_id.lower(): known_id for known_id in entries_by_name}
-    near = difflib.get_close_matches(model_id.lower()[:300], by_lower_case, n=3, cutoff=0.4)
-    nearest = dict.fromkeys(entries_by_name[by_lower_case[name]].names[0] for name in near)
-    choices = tuple(nearest or (entry.names[0] for entry in entries[:_MOST_NAMED]))
-    raise InvalidRequestError(
-        Fault(
-            code="catalog.unknown",
-            field=field,
-            rule="be one of the catalog",
-            got=model_id[:60],
-            seen="'{got:s}'{place:s}",
-            fix="Choose {choices:s}",
-            limit=choices,
-            values={"choices": ", ".join(f"'{name}'" for name in choices), "place": place},
-        )
-    )
-
-
-def _refuse_foreign(field: str, model_id: str, place: str) -> None:
-    """Refuse a file whose name's ending is not one of weights."""
-    folders = READERS[field][1] if field in READERS else ()
-    name = model_id if identify_by_ending(model_id) else foreign_file(folders, model_id)
-    if name and (identified := identify_by_ending(name)):
-        state, advice = identified
-        raise InvalidRequestError(
-            Fault(
-                code=state.code,
-                field=field,
-                rule="be a file of weights ({endings})",
-                got=name[-60:],
-                seen=f"'{{got:s}}'{{place:s}}, which is {state.words}",
-                fix=f"{advice}, or choose another",
-                values={**state.values, "endings": ", ".join(WEIGHTS_FILES), "place": place},
-            )
-        )
+    fields = hub_fields(name)
+    return Upscaler(**fields) if fields and fields["file"] else None

@@ -10,16 +10,14 @@ import secrets
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Self
 
 from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from pipelines.plan.choices import ClosedLoop, ColorMatch, ContextSchedule, Interpolation, OutputFormat, Reverse
+from pipelines.plan.choices import ClosedLoop, Interpolation, Reverse
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.faults import Fault
 from pipelines.plan.prompt.parsed import ParsedPrompt, parse_prompt
 from pipelines.plan.request_faults import fault_of
 from pipelines.plan.request_fields.clip import MAX_SEED, ClipFields
@@ -28,9 +26,10 @@ from pipelines.plan.request_fields.inputs import InputFields
 from pipelines.plan.request_fields.knobs import Effect
 from pipelines.plan.request_fields.motion import MotionFields
 from pipelines.plan.request_fields.noise import NoiseFields
-from pipelines.plan.request_fields.output import MAX_OUTPUT_SIDE, OutputFields
+from pipelines.plan.request_fields.output import OutputFields
 from pipelines.plan.request_fields.units import ControlUnit, ImagePrompt
 from pipelines.plan.request_fields.windows import WindowFields
+from pipelines.plan.request_rules import broken, check_extension, check_output, check_pictures, check_windows
 
 RANDOM_SEED = -1
 MADE_WITH = "made_with"
@@ -48,164 +47,12 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _check_extension(self) -> Self:
-        if not self.extended_from:
-            return self
-        got = ", ".join(map(str, self.extended_from))
-        if any(before >= after for before, after in pairwise(self.lengths)):
-            raise _broken(
-                "extension.not_ascending",
-                "extended_from",
-                "be ascending and below {num_frames:name} ({limit})",
-                got,
-                "Give the lengths that the clip had, or raise {num_frames:label}",
-                limit=self.num_frames,
-            )
-        if not 0 < self.known_frames <= self.extended_from[0]:
-            raise _broken(
-                "extension.too_short_a_clip",
-                "extended_from",
-                "begin with three quarters of the window ({limit} of {window} frames, at least 2) or more",
-                got,
-                "Extend a longer clip, or change {context_length:label}",
-                limit=max(1, self.known_frames),
-                window=self.context_length,
-            )
-        if self.first_frame or self.source_video:
-            raise _broken(
-                "extension.from_pictures",
-                "extended_from",
-                "be empty for a clip that begins at pictures or a source clip",
-                got,
-                "Make it at its full length",
-            )
-        if self.closed_loop is not ClosedLoop.OFF or self.context_schedule is ContextSchedule.LOOPED:
-            name, value = "closed_loop", str(self.closed_loop)
-            if self.closed_loop is ClosedLoop.OFF:
-                name, value = "context_schedule", str(self.context_schedule)
-            raise _broken(
-                "extension.of_a_loop",
-                name,
-                "leave the clip open if it is extended",
-                value,
-                "A loop has no end to go on from: make the clip anew without it",
-            )
-        if self.iterations > 1:
-            raise _broken(
-                "extension.with_free_init",
-                "free_init_iterations",
-                "be 0 or 1 for a clip that is extended",
-                self.free_init_iterations,
-                "Every round makes the whole clip again: make it at its full length",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_keys(self) -> Self:
+    def _check_rules(self) -> Self:
+        check_extension(self)
         self.parsed_prompts  # noqa: B018 - they are kept; a fault in a line refuses the request
-        return self
-
-    @model_validator(mode="after")
-    def _check_pictures(self) -> Self:
-        if self.last_frame and not self.first_frame:
-            raise _broken(
-                "inputs.last_frame_alone",
-                "last_frame",
-                "come with a {first_frame:name}",
-                "none",
-                "Choose a {first_frame:label}, too",
-            )
-        if self.source_video and self.first_frame:
-            raise _broken(
-                "inputs.source_and_first_frame",
-                "source_video",
-                "not come with a {first_frame:name}",
-                "both",
-                "Remove {first_frame:label} or {source_video:label}",
-            )
-        if self.mask and not self.source_video:
-            raise _broken(
-                "inputs.mask_alone",
-                "mask",
-                "come with a {source_video:name}",
-                "none",
-                "Choose a {source_video:label} to change",
-            )
-        if self.free_init_iterations and (self.first_frame or (self.source_video and self.strength < 1)):
-            raise _broken(
-                "free_init.from_pictures",
-                "free_init_iterations",
-                "be 0 where a clip begins at pictures",
-                self.free_init_iterations,
-                "Set {free_init_iterations:label} to 0",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_windows(self) -> Self:
-        if self.context_overlap >= self.context_length:
-            raise _broken(
-                "windows.overlap_too_long",
-                "context_overlap",
-                "be below {context_length:name} ({limit})",
-                self.context_overlap,
-                "Lower {context_overlap:label} or raise {context_length:label}",
-                limit=self.context_length,
-            )
-        if 0 < self.inner_length <= self.inner_overlap:
-            raise _broken(
-                "windows.inner_overlap_too_long",
-                "inner_overlap",
-                "be below {inner_length:name} ({limit})",
-                self.inner_overlap,
-                "Lower {inner_overlap:label} or raise {inner_length:label}",
-                limit=self.inner_length,
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_output(self) -> Self:
-        if len(set(self.formats)) != len(self.formats):
-            raise _broken("formats.repeated", "formats", "not repeat", ", ".join(self.formats), "Name each format once")
-        if set(self.formats) == {OutputFormat.TXT}:
-            raise _broken("formats.text_alone", "formats", "have one that holds pictures", "TXT alone", "Add another")
-        if max(self.output_size) > MAX_OUTPUT_SIDE:
-            name = "upscale_by" if self.upscale_by > 1 else "hires_scale"
-            raise _broken(
-                "output.too_large",
-                name,
-                "leave both sides at most {limit} pixels",
-                f"{getattr(self, name):g}",
-                "Lower {field:label} or the size",
-                limit=MAX_OUTPUT_SIDE,
-                size="x".join(map(str, self.output_size)),
-                seen="{got}, which makes {size}",
-            )
-        if self.color_match is ColorMatch.SOURCE and not self.source_video:
-            raise _broken(
-                "color_match.without_source",
-                "color_match",
-                "not be source without a {source_video:name}",
-                "source",
-                "Choose another",
-            )
-        if self.hires_scale > 1 and int(self.num_inference_steps * self.hires_strength) < 1:
-            raise _broken(
-                "hires.no_step_left",
-                "hires_strength",
-                "leave at least one of the {steps} steps",
-                f"{self.hires_strength:g}",
-                "Raise {hires_strength:label}",
-                steps=self.num_inference_steps,
-            )
-        if self.hires_scale > 1 and self.extended_from:
-            raise _broken(
-                "extension.with_hires",
-                "hires_scale",
-                "be 1 for a clip that is extended",
-                f"{self.hires_scale:g}",
-                "Make the clip at its full length, or set {hires_scale:label} to 1",
-            )
+        check_pictures(self)
+        check_windows(self)
+        check_output(self)
         return self
 
     @classmethod
@@ -249,9 +96,9 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
         try:
             values = json.loads(text)
         except ValueError as err:
-            raise _broken("recipe.no_json", "recipe", "be JSON", text, "Paste a whole recipe") from err
+            raise broken("recipe.no_json", "recipe", "be JSON", text, "Paste a whole recipe") from err
         if not isinstance(values, dict):
-            raise _broken("recipe.no_object", "recipe", "be a JSON object", text, "Paste a whole recipe")
+            raise broken("recipe.no_object", "recipe", "be a JSON object", text, "Paste a whole recipe")
         values.pop(MADE_WITH, None)
         return cls.build(**values)
 
@@ -270,7 +117,7 @@ class GenerationRequest(OutputFields, HiresFields, InputFields, MotionFields, No
             (24, (16,))
         """
         if frames < 1:
-            raise _broken(
+            raise broken(
                 "extension.no_frames", "frames", "be at least {limit}", frames, "Say how many frames to add", limit=1
             )
         longer = {"num_frames": self.num_frames + frames, "extended_from": self.lengths}
@@ -444,21 +291,6 @@ def field_bounds(name: str) -> tuple[float | None, float | None]:
         low = getattr(rule, "ge", low)
         high = getattr(rule, "le", high)
     return low, high
-
-
-def _broken(
-    code: str,
-    field: str,
-    rule: str,
-    got: object,
-    fix: str,
-    *,
-    limit: object = None,
-    seen: str = "{got}",
-    **values: object,
-) -> InvalidRequestError:
-    fault = Fault(code, field, rule, got, fix, limit=limit, seen=seen, values=values)
-    return InvalidRequestError(fault)
 
 
 def _extra(field: FieldInfo) -> JsonDict:

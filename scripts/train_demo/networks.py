@@ -11,7 +11,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
-from pipelines.engine.motion.modules import MotionModule
+from pipelines.engine.motion.modules import MotionModule, MotionState
 from scripts.train_demo.captions import OPEN
 from scripts.train_demo.vae import SIDE
 from scripts.train_demo.world import CAMERAS, CLIP_FRAMES, DIRECTIONS, MOTIONS, view
@@ -151,11 +151,11 @@ def build_trainable(kind: str, motions: tuple[str, ...] = MOTIONS) -> nn.Module:
     unet = build_image_unet()
     if kind == "clip":
         unet = UNetMotionModel.from_unet2d(unet, build_motion_adapter())
-        for module in unet.modules():
+        for name, module in [*unet.named_modules()]:
             if isinstance(module, AnimateDiffTransformer3D):
-                module.__class__ = TrainableMotionModule
+                unet.set_submodule(name, TrainableMotionModule(module, MotionState()))
             if isinstance(module, SinusoidalPositionalEmbedding):
-                module.__class__ = FramePositions
+                unet.set_submodule(name, FramePositions(*reversed(module.pe.shape[1:])))
         unet.compass = Compass(CHANNELS[-1], motions)
     unet.set_attn_processor(AttnProcessor())  # SDPA's backward was 39 % of a CPU step
     return unet

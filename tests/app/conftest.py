@@ -52,10 +52,10 @@ def page_of(make_clip: MakeClip, **options) -> gr.Blocks:
 def served(studio: Studio, routers=(), **launch_options) -> Iterator[str]:
     """Serve a studio's page as the app does, and close it afterwards."""
     page = build_page(studio)
-    open_line(page, studio)
+    door = open_line(page, studio)
     health = health_router(page, studio.device)
     options = {"server_port": free_port(), "prevent_thread_lock": True, "quiet": True} | page_looks() | launch_options
-    _, url, _ = serve(page, routers, open_to_all=health, **options)
+    _, url, _ = serve(page, routers, open_to_all=health, door=door, **options)
     try:
         yield url
     finally:

@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import gradio as gr
@@ -121,6 +122,24 @@ def test_one_visitor_may_take_only_part_of_the_line_and_others_still_get_in(url,
     assert start(url, "again", ann).status_code == 200
     assert wait_until(lambda: engine.requests[-1].prompt == "again" and not engine.running, 20)
     assert "one more" not in [request.prompt for request in engine.requests]
+
+
+def test_of_many_events_at_once_no_more_than_the_limit_get_in_by_any_route(url, engine):
+    eve = {"X-Forwarded-For": "203.0.113.5"}
+    config = httpx.get(f"{url}config").json()
+    (event,) = (event for event in config["dependencies"] if event["api_name"] == "make_clip")
+    join = {"fn_index": str(event["id"]), "data": ["slow", "", 1, 1, *[None] * 4], "session_hash": "eve"}
+    routes = {"call/v2/make_clip": {"prompt": "slow"}, "call/make_clip": {"data": join["data"]}, "queue/join": join}
+
+    def post(route: str) -> int:
+        return httpx.post(f"{url}gradio_api/{route}", json=routes[route], headers=eve, timeout=30).status_code
+
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(post, [*routes] * 2)) == [200] * MOST + [429] * (2 * len(routes) - MOST)
+    with ended_soon(engine):
+        assert wait_until(lambda: health(url)["running"] == 0 and health(url)["waiting"] == 0, 60)
+    for odd in (b"", b"[]", b'{"data": [], "fn_index": "x"}'):
+        assert httpx.post(f"{url}gradio_api/queue/join", content=odd, headers=eve).status_code == 422
 
 
 def test_jobs_of_the_page_count_as_calls_do(url, engine, jobs):

@@ -21,6 +21,7 @@ from studio.studio import Studio, open_studio
 from tests.app.conftest import free_port
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
+from ui.page import build_page
 
 LOGIN = ("ann", "pa55word")
 
@@ -51,7 +52,7 @@ def opened(config: Settings, device: DeviceQueue, downloads: Path) -> Iterator[P
 
     engine = FakeEngine(step_s=0.01)
     studio = open_studio(config, device, make_clip=engine.make_clip)
-    page = app.open_page(studio)
+    page = build_page(studio)
     _, url, _ = app.serve_page(page, studio, prevent_thread_lock=True, quiet=True)
     client = Client(url, auth=config.login, verbose=False, download_files=downloads)
     try:

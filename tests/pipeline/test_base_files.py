@@ -62,6 +62,17 @@ def test_base_files_of_other_kinds_are_refused_by_what_is_in_them(change, reason
         ({"addition_embed_type": "text_time"}, "no readable text_encoder_2/config.json"),
         ({"cross_attention_dim": 1024}, "a Stable Diffusion 2 model"),
         ({"cross_attention_dim": 48}, "put together of parts that don't fit"),
+        (
+            {"cross_attention_dim": [32, 32]},
+            "base_model must have one whole number as cross_attention_dim in its unet/config.json, got 'other', which "
+            "has [32, 32] there. Install it again or choose another.",
+        ),
+        (
+            {"block_out_channels": "16, 32"},
+            "base_model must have a list of whole numbers as block_out_channels in its unet/config.json, got 'other', "
+            "which has 16, 32 there. Install it again or choose another.",
+        ),
+        ({"block_out_channels": [16, None]}, "got 'other', which has [16, None] there"),
         ({"in_channels": 9}, "made for inpainting or editing"),
         ({"_class_name": "SD3Transformer2DModel"}, "built on a SD3Transformer2DModel"),
     ],

@@ -49,7 +49,7 @@ def codes() -> dict[str, str]:
     """The code of every fault that is made, and where."""
     found = {}
     for where, call in calls():
-        if isinstance(call.func, ast.Name) and call.func.id in ("Fault", "Finding", "RuleError", "_broken"):
+        if isinstance(call.func, ast.Name) and call.func.id in ("Fault", "Finding", "RuleError", "broken"):
             first = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "code")][0]
             if isinstance(first, ast.Constant):
                 found[str(first.value)] = where

@@ -205,3 +205,80 @@ def test_names_say_things_and_docstrings_begin_shortly(path: Path):
             first, *_ = (ast.get_docstring(node) or "Nothing.").splitlines()
             assert not first.startswith("What "), first
             assert name in READ_BY_CALLERS or len(first.split()) <= MOST_WORDS, first
+
+
+PRIVATE = {
+    "api/web/gradio_internals.py": {"_queue"},
+    "pipelines/engine/diffusers_internals.py": {"_step_index"},
+    "pipelines/engine/weights/hub_internals.py": {"_http", "_tree_cache"},
+    "pipelines/plan/gpu.py": {"_initializing"},
+}
+"""Private names of libraries, by the one module that may use them, which says why; the last one is Python's own."""
+NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
+"""What Python documents of named tuples."""
+BY_NAME = {"getattr", "setattr", "hasattr", "delattr"}
+
+
+def is_private(name: object) -> bool:
+    return isinstance(name, str) and re.match("_[^_]", name) is not None and name not in NAMED_TUPLE
+
+
+def is_self(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in ("super", "type") and all(is_self(arg) for arg in node.args)
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def private_names(tree: ast.AST, *, is_adapter: bool = False) -> Iterator[str]:
+    """Private attributes of others than `self`, private parts of imports, and such names in texts that name attributes.
+
+    In an adapter every text may be one.
+    """
+    for node in ast.walk(tree):
+        names: list[object] = []
+        if isinstance(node, ast.Attribute) and not is_self(node.value):
+            names = [node.attr]
+        elif isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names for part in alias.name.split(".")]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_NAME:
+            names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        elif isinstance(node, ast.Constant) and is_adapter:
+            names = [node.value]
+        yield from (name for name in names if is_private(name))
+
+
+def replaced_parts(tree: ast.AST) -> Iterator[str]:
+    """Classes swapped on objects, and attributes of others than `self` that become functions of ours."""
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in ast.walk(tree):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Attribute):
+                is_function = isinstance(node.value, ast.Name) and node.value.id in functions
+                if target.attr == "__class__" or (is_function and not is_self(target.value)):
+                    yield ast.unparse(target)
+
+
+@pytest.mark.parametrize(
+    "path", [*product_files(), ROOT / "app.py"], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_private_names_of_libraries_stand_in_their_adapter(path: Path):
+    tree, name = ast.parse(path.read_text()), path.relative_to(ROOT).as_posix()
+    assert set(private_names(tree, is_adapter=name in PRIVATE)) == PRIVATE.get(name, set())
+    assert [*replaced_parts(tree)] == []
+
+
+def test_private_names_are_seen_in_every_form():
+    forms = (
+        "page._queue.push()",
+        "from a._b import c",
+        "import a._b",
+        "getattr(scheduler, '_step_index')",
+        "a.b()._c = 1",
+    )
+    assert [len([*private_names(ast.parse(form))]) for form in forms] == [1] * len(forms)
+    own = "self._a = super()._b + type(self)._c + cls._d + row._replace(a=1) + a.__doc__"
+    assert [*private_names(ast.parse(own))] == []
+    swaps = "def push(): ...\nline.push = push\nlayer.__class__ = Ours\nself.push = push\nbar.total = total"
+    assert [*replaced_parts(ast.parse(swaps))] == ["line.push", "layer.__class__"]

@@ -54,6 +54,11 @@ def message_html(text: str, *, notes: Sequence[str] = (), is_error: bool = False
     return f'<div class="{kind}" role="{role}" aria-live="{live}"><p>{html.escape(text)}</p>{note_list}</div>'
 
 
+def still_waits(status: str, language: str) -> bool:
+    """Tell whether a status says that its event has not begun."""
+    return say(language, "told.waiting") in status
+
+
 def word_html(key: str) -> str:
     """Render a line of the page's words, localised by the browser."""
     return f'<div class="told" role="status" aria-live="polite"><p>{word(key)}</p></div>'

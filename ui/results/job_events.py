@@ -15,6 +15,7 @@ from studio.job_runs import Run
 from studio.jobs import Jobs, RelabelFault, View, return_unchanged
 from studio.studio import Studio
 from ui.parts.events import QUIET
+from ui.parts.progress import still_waits
 from ui.parts.updates import Update, Updates
 from ui.results.gallery_view import GalleryPlace, listing
 from ui.results.results import Results, idle_update, view_update, waiting_update
@@ -105,7 +106,7 @@ def wire_jobs(
 
 def _failure_update(results: Results, status_html: str) -> Updates:
     language = visitor_language()
-    if say(language, "told.waiting") in status_html:
+    if still_waits(status_html, language):
         return idle_update(results, say(language, "told.not_started"))
     return {results.status: gr.skip()}
 

@@ -22,8 +22,9 @@ from pipelines.engine.base_models.single_files import (
     tell_architecture,
     wrong_kind,
 )
+from pipelines.engine.weights.config_values import UNET_CONFIG, block_channels, text_width
 from pipelines.engine.weights.downloads import fetch
-from pipelines.engine.weights.reading import block_channels, read_metadata, read_shapes
+from pipelines.engine.weights.reading import read_metadata, read_shapes
 from pipelines.plan import catalog
 from pipelines.plan.architecture import Architecture
 from pipelines.plan.catalog_entries import BaseModel
@@ -77,7 +78,7 @@ class BaseFiles:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the UNet's blocks, outermost first."""
-        return block_channels(self.configs["unet"])
+        return block_channels(self.configs["unet"], name=self.entry.id)
 
     @property
     def vae_overflows(self) -> bool:
@@ -138,13 +139,13 @@ def _fetch_folder(entry: BaseModel, half: bool) -> Path:
 
 def _from_folder(entry: BaseModel, folder: Path, half: bool) -> BaseFiles:
     architecture = _folder_architecture(entry, folder)
-    _refuse_other_folders(entry, architecture, folder, _config(entry, folder, "unet/config.json"))
+    _refuse_other_folders(entry, architecture, folder, _config(entry, folder, UNET_CONFIG))
     paths = folder_paths(entry, folder, BUILDS[architecture], field=FIELD, half=half)
     return _inspect(entry, architecture, folder, paths)
 
 
 def _folder_architecture(entry: BaseModel, folder: Path) -> Architecture:
-    is_xl = _config(entry, folder, "unet/config.json").get("addition_embed_type") == "text_time"
+    is_xl = _config(entry, folder, UNET_CONFIG).get("addition_embed_type") == "text_time"
     return Architecture.SDXL if is_xl else Architecture.SD15
 
 
@@ -180,12 +181,13 @@ def _inspect(
 def _refuse_other_folders(
     entry: BaseModel, architecture: Architecture, folder: Path, unet: Mapping[str, object]
 ) -> None:
-    width = unet.get("cross_attention_dim")
     if unet.get("_class_name") != "UNet2DConditionModel":
         class_name = str(unet.get("_class_name"))
         raise wrong_kind(
             entry, Finding("base_model.other_class", "built on a {class_name:s}", {"class_name": class_name})
         )
+    block_channels(unet, name=entry.id)
+    width = text_width(unet, name=entry.id)
     if architecture is Architecture.SD15 and width == _SD2_WIDTH:
         raise wrong_kind(entry, STABLE_DIFFUSION_2)
     if unet.get("in_channels") != 4:

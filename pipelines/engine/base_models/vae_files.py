@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipelines.engine.base_models.builds import BUILDS
 from pipelines.engine.base_models.layouts import vae_tensors
 from pipelines.engine.base_models.networks import Words, empty_network, fill_network, fit_tensors, meta_tensors
-from pipelines.engine.weights.downloads import fetch, fetch_folder
+from pipelines.engine.weights.downloads import fetch, fetch_entry
 from pipelines.engine.weights.reading import FOLDER_CONFIG, no_config, read_shapes, read_weights, weights_in
 from pipelines.plan import catalog
 from pipelines.plan.architecture import Architecture
@@ -53,7 +53,7 @@ def locate_vae(entry: Vae, architecture: Architecture) -> Path:
     Raises:
         WeightsError: It can't be had, is damaged, or is none that fits.
     """
-    path = _fetch(entry)
+    path = fetch_entry(entry, field=FIELD)
     file = weights_in(path) if path.is_dir() else path
     if path.is_dir():
         _refuse_other_folders(entry, path)
@@ -104,14 +104,6 @@ def _keep_names(stored: Mapping[str, Tensor], _: nn.Module) -> dict[str, Tensor]
 def _find_prefix(names: Mapping[str, object]) -> str:
     """Return the tensor prefix in a file cut out of a model."""
     return _PREFIX if any(name.startswith(_PREFIX) for name in names) else ""
-
-
-def _fetch(entry: Vae) -> Path:
-    if entry.source != "hub":
-        return entry.folder
-    if entry.file:
-        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
-    return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
 def _refuse_other_folders(entry: Vae, folder: Path) -> None:

@@ -17,9 +17,10 @@ from diffusers import MotionAdapter
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import nn
 
-from pipelines.engine.weights.downloads import fetch, fetch_folder
+from pipelines.engine.weights.config_values import block_channels
+from pipelines.engine.weights.downloads import fetch_entry
 from pipelines.engine.weights.reading import (
-    block_channels,
+    FOLDER_CONFIG,
     missing,
     not_whole,
     read_folder,
@@ -67,7 +68,7 @@ class MotionFiles:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the blocks it moves, outermost first."""
-        return block_channels(self.config)
+        return block_channels(self.config, name=self.name, field=FIELD, file=FOLDER_CONFIG)
 
     def read(self, dtype: torch.dtype | None = None) -> MotionAdapter:
         """Read into a frozen `MotionAdapter` on the CPU; as stored by default.
@@ -93,13 +94,7 @@ def locate_motion(entry: MotionModule) -> MotionFiles:
     Raises:
         WeightsError: It can't be had, is damaged, or is no motion module.
     """
-    if entry.source == "hub" and entry.file:
-        path = fetch(entry.repo, entry.file, entry.revision, field=FIELD)
-    elif entry.source == "hub":
-        path = fetch_folder(entry.repo, entry.revision, field=FIELD)
-    else:
-        path = entry.folder
-    files = inspect_motion(path, name=entry.id)
+    files = inspect_motion(fetch_entry(entry, field=FIELD), name=entry.id)
     if entry.motion_family is None:
         return files
     return replace(files, family=replace(FAMILIES[entry.motion_family], max_positions=files.family.max_positions))

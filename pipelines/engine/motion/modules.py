@@ -1,7 +1,7 @@
 """Motion modules: AnimateDiff's temporal layers, computed as each family's authors do.
 
-diffusers' own layers hold the weights; where its arithmetic differs from the authors' (arXiv:2307.04725 and
-their code), the class of an existing layer is swapped, so names, shapes and state dicts stay diffusers'.
+diffusers' own networks hold the weights; where their arithmetic differs from the authors' (arXiv:2307.04725 and
+their code), a layer of ours takes a layer's place and its parts, so names, shapes and state dicts stay diffusers'.
 
 - A motion module's GroupNorm takes statistics of each frame; diffusers takes the whole clip, 11 % off at
   the UNet's output.
@@ -13,7 +13,7 @@ frames, and a module without middle layers leaves those idle. So another module 
 tensors (`fill_motion_unet`), and nothing is built or compiled again, unless its table of positions is longer still.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,17 +120,9 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
     motion_unet.motion_state = state
     motion_unet.built_for = _architecture(unet, loaded)
     motion_unet.places = fixed["motion_max_seq_length"]
-    for module in motion_unet.modules():
-        if isinstance(module, AnimateDiffTransformer3D):
-            module.__class__ = MotionModule
-            module.state = state
-            for block in module.transformer_blocks:
-                for attention in (block.attn1, block.attn2):
-                    attention.to_k.__class__ = ScaledKey
-                    attention.to_k.state = state
-    for norm in _spatial_norms(motion_unet):
-        norm.__class__ = WindowNorm
-        norm.state = state
+    replace_motion_layers(motion_unet, state)
+    for name, norm in _spatial_norms(motion_unet):
+        motion_unet.set_submodule(name, WindowNorm(norm, state))
     motion_unet.register_forward_pre_hook(_before_call, with_kwargs=True)
     fill_motion_unet(motion_unet, unet, loaded)
     return motion_unet
@@ -236,11 +228,30 @@ class MotionState:
     clips: slice = field(default_factory=lambda: slice(None))
 
 
-class MotionModule(AnimateDiffTransformer3D):
-    """Motion module with per-frame norm, as its authors (or diffusers) do."""
+def replace_motion_layers(network: nn.Module, state: MotionState) -> None:
+    """Put `MotionModule`s into the places of a network's motion layers."""
+    for name, module in [*network.named_modules()]:
+        if isinstance(module, AnimateDiffTransformer3D):
+            network.set_submodule(name, MotionModule(module, state))
 
-    state = MotionState()
-    is_idle = False
+
+class MotionModule(nn.Module):
+    """Motion module with per-frame norm, as its authors (or diffusers) do.
+
+    Args:
+        layers: diffusers' motion layers, whose parts it takes over.
+        state: What it reads in every call.
+    """
+
+    def __init__(self, layers: AnimateDiffTransformer3D, state: MotionState) -> None:
+        super().__init__()
+        self.norm, self.proj_in = layers.norm, layers.proj_in
+        self.transformer_blocks, self.proj_out = layers.transformer_blocks, layers.proj_out
+        self.state, self.is_idle = state, False
+        for block in self.transformer_blocks:
+            for attention in (block.attn1, block.attn2):
+                if attention is not None:  # SparseCtrl's layers have one
+                    attention.to_k = ScaledKey(attention.to_k, state)
 
     def forward(
         self,
@@ -314,7 +325,9 @@ def _in_inner_windows(block: BasicTransformerBlock, x: torch.Tensor, state: Moti
 class ScaledKey(nn.Linear):
     """Key projection of temporal attention, with a factor for each frame."""
 
-    state = MotionState()
+    def __init__(self, key: nn.Linear, state: MotionState) -> None:
+        super().__init__(key.in_features, key.out_features, bias=key.bias is not None, device="meta")
+        self.weight, self.bias, self.state = key.weight, key.bias, state
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Project keys, [B·h·w, F, C] in and out."""
@@ -331,7 +344,9 @@ class ScaledKey(nn.Linear):
 class WindowNorm(nn.GroupNorm):
     """ResNet norm with statistics over the window, where trained so."""
 
-    state = MotionState()
+    def __init__(self, norm: nn.GroupNorm, state: MotionState) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
+        self.weight, self.bias, self.state = norm.weight, norm.bias, state
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise, [B·F, C, h, w] in and out."""
@@ -363,12 +378,12 @@ def _architecture(unet: UNet2DConditionModel, loaded: LoadedMotionModule) -> tup
     return spatial, {key: adapter[key] for key in motion}
 
 
-def _spatial_norms(unet: UNetMotionModel) -> Iterator[nn.GroupNorm]:
-    for module in unet.modules():
-        if isinstance(module, ResnetBlock2D):
-            yield from (module.norm1, module.norm2)
-    if unet.conv_norm_out is not None:
-        yield unet.conv_norm_out
+def _spatial_norms(unet: UNetMotionModel) -> list[tuple[str, nn.GroupNorm]]:
+    """List the ResNets' norms and the last one, by name."""
+    resnets = [name for name, module in unet.named_modules() if isinstance(module, ResnetBlock2D)]
+    names = [f"{name}.{norm}" for name in resnets for norm in ("norm1", "norm2")]
+    names += ["conv_norm_out"] * (unet.conv_norm_out is not None)
+    return [(name, unet.get_submodule(name)) for name in names]
 
 
 def _norm_groups(unet: UNet2DConditionModel, adapter: MotionAdapter) -> int:

@@ -35,6 +35,7 @@ from pipelines.engine.weights.hub_answers import (
 from pipelines.engine.weights.reading import FOLDER_CONFIG, FOLDER_WEIGHTS, weights_in
 from pipelines.engine.weights.transfers import HubFile, cache_of, is_safe_name, note_commit, transfer
 from pipelines.plan import catalog
+from pipelines.plan.catalog_entries import Entry
 from pipelines.plan.errors import CancelledError, WeightsError
 from pipelines.plan.events import Progress, Stage
 from pipelines.plan.faults import Fault
@@ -187,16 +188,22 @@ def _pause(seconds: float, watch: "_Watch | None") -> None:
             time.sleep(left)
 
 
-def fetch_folder(repo: str, revision: str, *, field: str) -> Path:
-    """Fetch a model's diffusers folder; a pickle only without safetensors.
+def fetch_entry(entry: Entry, *, field: str) -> Path:
+    """Return a model's file or folder, fetched if it is the Hub's.
+
+    Of a folder a pickle comes only where there is no .safetensors.
 
     Raises:
         WeightsError: As `fetch`.
     """
-    folder = fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], revision, field=field)
+    if entry.source != "hub":
+        return entry.folder
+    if entry.file:
+        return fetch(entry.repo, entry.file, entry.revision, field=field)
+    folder = fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[0]], entry.revision, field=field)
     if weights_in(folder).is_file():
         return folder
-    return fetch(repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], revision, field=field)
+    return fetch(entry.repo, [FOLDER_CONFIG, FOLDER_WEIGHTS[1]], entry.revision, field=field)
 
 
 def track_downloads(work: Callable[[], _T]) -> Generator[Progress, None, _T]:

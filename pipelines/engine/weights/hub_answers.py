@@ -24,8 +24,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined] # it is documented
-from huggingface_hub.utils._http import default_client_factory
 
+from pipelines.engine.weights.hub_internals import default_client_factory
 from pipelines.plan.errors import WeightsError
 from pipelines.plan.faults import Fault
 

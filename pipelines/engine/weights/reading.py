@@ -99,13 +99,6 @@ def weights_in(folder: Path) -> Path:
     return next(iter(weight_files(folder, NETWORK)), folder / FOLDER_WEIGHTS[0])
 
 
-def block_channels(config: Mapping[str, object]) -> tuple[int, ...]:
-    """Return the channels of a network's blocks, outermost first."""
-    channels = config["block_out_channels"]
-    assert isinstance(channels, (list, tuple))
-    return tuple(channels)
-
-
 def read_model(kind: Any, folder: Path, file: Path, dtype: torch.dtype, *, field: str) -> Any:
     """Build a frozen transformers model from a folder and a weights file.
 

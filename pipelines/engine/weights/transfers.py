@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx2
 from filelock import Timeout
 from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
-from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from huggingface_hub.file_download import are_symlinks_supported, repo_folder_name
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import (  # type: ignore[attr-defined] # they are documented
@@ -24,6 +23,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # they are doc
 )
 
 from pipelines.engine.weights.hub_answers import BrokenOffError, OtherSizeError
+from pipelines.engine.weights.hub_internals import TreeCacheEntry, write_tree_cache
 
 _SILENCE_S = 20.0  # a connection that brings nothing for so long has broken off
 _LOOK_AGAIN_S = 0.5

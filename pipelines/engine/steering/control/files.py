@@ -15,9 +15,9 @@ import torch
 from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
-from pipelines.engine.weights.downloads import fetch, fetch_folder
+from pipelines.engine.weights.config_values import block_channels, text_width
+from pipelines.engine.weights.downloads import fetch_entry
 from pipelines.engine.weights.reading import (
-    block_channels,
     missing,
     not_whole,
     read_folder,
@@ -67,7 +67,7 @@ def locate_control(entry: ControlNet) -> ControlFiles:
     Raises:
         WeightsError: It can't be had, is damaged, or is something else; the text says what.
     """
-    path, config = _fetch(entry), None
+    path, config = fetch_entry(entry, field=FIELD), None
     if path.is_dir():
         path, config = _read_folder(path, entry)
     stored = read_shapes(path, field=FIELD)
@@ -91,8 +91,7 @@ def refuse_other_base(files: ControlFiles, unet: Mapping[str, object], base: str
         WeightsError: Its blocks, its text or its pictures are not of the size they must have.
     """
     channels, width = _channels(files), _text_width(files)
-    base_channels, base_width = block_channels(unet), unet["cross_attention_dim"]
-    assert isinstance(base_width, int)
+    base_channels, base_width = block_channels(unet, name=base), text_width(unet, name=base)
     if channels != base_channels or width not in (None, base_width):
         values = {"base": base, **_describe_blocks("wanted_", base_channels, base_width)}
         raise WeightsError(
@@ -152,14 +151,6 @@ def load_control_net(
     refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
     net.load_state_dict(weights, assign=True)
     return net.requires_grad_(False).eval().to(device)
-
-
-def _fetch(entry: ControlNet) -> Path:
-    if entry.source != "hub":
-        return entry.folder
-    if entry.file:
-        return fetch(entry.repo, entry.file, entry.revision, field=FIELD)
-    return fetch_folder(entry.repo, entry.revision, field=FIELD)
 
 
 def _read_folder(folder: Path, entry: ControlNet) -> tuple[Path, dict[str, object]]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 from diffusers import SparseControlNetModel
-from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from pipelines.engine.motion.files import NORM_GROUPS, absent_positions, layout_of
-from pipelines.engine.motion.modules import MotionModule, MotionState
+from pipelines.engine.motion.modules import MotionState, replace_motion_layers
 from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.findings import Finding
@@ -70,10 +69,7 @@ def _empty_encoder(shapes: Shapes, config: dict[str, object] | None, name: str) 
         raise not_whole(Finding("weights.makes_no_network", "its layers make no encoder"), **words) from err
     require_layout(shapes, layout_of(encoder, shapes), **words)
     encoder.motion_state = MotionState()
-    for module in encoder.modules():
-        if isinstance(module, AnimateDiffTransformer3D):
-            module.__class__ = MotionModule
-            module.state = encoder.motion_state
+    replace_motion_layers(encoder, encoder.motion_state)
     return encoder
 
 
