@@ -142,4 +142,4 @@ def test_several_windows_a_call_take_as_many_times_the_memory(monkeypatch):
 
 def test_this_machine_has_memory_and_a_way_to_compute():
     assert ram_bytes() > 0.1 * GB
-    assert this_machine().bytes_a_value in (2, 4)
+    assert this_machine().dtype in ("float32", "float16", "bfloat16")

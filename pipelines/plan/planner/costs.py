@@ -55,9 +55,8 @@ def networks() -> Mapping[str, Mapping[str, Network]]:
 def kind_of(base_model: str) -> str:
     """Choose a base model's cost table; unknown ones count as SD 1.5."""
     with suppress(InvalidRequestError):
-        family = find_base_model(base_model).family
-        if family in networks():
-            return family
+        family = find_base_model(base_model).family or ""
+        return family if family in networks() else Architecture.SD15
     return Architecture.SD15
 
 

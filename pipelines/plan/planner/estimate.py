@@ -11,7 +11,7 @@ from pipelines.plan.choices import Scheduler
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Stage
 from pipelines.plan.notes import Note
-from pipelines.plan.plan import Pass, Plan, plan_of
+from pipelines.plan.plan import Plan, plan_of
 from pipelines.plan.planner.costs import cells_of, control_network, networks_of
 from pipelines.plan.planner.machine import (
     QUOTA_FACTOR,
@@ -35,8 +35,6 @@ _PROGRAM_RAM = 0.9e9  # with torch, before anything is loaded
 _CUDA_RAM = 2.0e9  # the same with CUDA's libraries
 _CUDA_CONTEXT = 0.5e9  # of the card
 _LATENT_BYTES = 16  # a cell: 4 values in float32
-_SHORTEST_WINDOW = 8
-_SMALLEST_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -83,17 +81,21 @@ def estimate(*requests: GenerationRequest, machine: Machine | None = None) -> Es
     machine = machine or this_machine()
     rates, is_zero_gpu = read_rates(machine), machine.kind == "zerogpu"
     turn_s = max(1, settings().max_gpu_seconds - TURN_MARGIN_S)
-    device_s, turns, models = 0.0, 0, models_in_memory()
-    peaks, tasks, before = [], [], []
-    for request in requests:
-        plan = plan_of(request)
-        peaks.append(peak_bytes(plan, machine))
+    models, device_s, turns = models_in_memory(), 0.0, 0
+    tasks: list[Task] = []
+    before: list[Task] = []
+    peaks: list[tuple[float, float]] = []
+    plan: Plan | None = None
+    for request in (each.model_copy(update={"seed": 0}) for each in requests):
+        if not plan or plan.request != request:  # clips that differ only in their seeds are planned once
+            plan = plan_of(request)
+            peaks.append(peak_bytes(plan, machine))
         # Control clips are reused, but for reading what they are made from.
         reused = [task for task in before if task.stage is Stage.PREPROCESS and task.name != READ]
         before, models = tasks_of(plan, machine.kind, models), models_of(request)
         of_clip = [task for task in before if task not in reused]
-        lent_s = sum(task.seconds(rates) for task in of_clip if task.is_lent)
         in_turns = is_zero_gpu and not request.extended_from  # an extension is not kept between them
+        lent_s = sum(task.seconds(rates) for task in of_clip if task.is_lent)
         turns += max(1, ceil(lent_s / turn_s)) if in_turns else 1
         device_s += lent_s
         tasks += of_clip
@@ -124,25 +126,22 @@ def peak_bytes(plan: Plan, machine: Machine) -> tuple[float, float]:
     latents of the whole clip: those of a step and the prediction, what the sampler remembers, and what FreeInit
     takes between two rounds.
     """
-    request, nets = plan.request, networks_of(plan.request)
+    request, nets, value_bytes = plan.request, networks_of(plan.request), 4 if machine.dtype == "float32" else 2
     names = ["unet", "text", "vae_decoder", "vae_encoder", *(["image_encoder"] if request.image_prompts else [])]
     # A model that two units share is held once.
     names += [control_network(model) for model in {unit.model for unit in request.controls}]
-    weights = sum(nets[name].parameters for name in names if name in nets) * machine.bytes_a_value
-    live = max(map(_live_values, plan.passes)) * machine.bytes_a_value
+    weights = sum(nets[name].parameters for name in names if name in nets) * value_bytes
+    windows = min(settings().windows, plan.passes[0].step_windows[0])
+    frames = (2 if request.guidance_scale > 1 else 1) * windows * request.window_frames
+    live = 0
+    for cells in (cells_of(each.request) for each in plan.passes):
+        chunk = max(cells, _CHUNK_CELLS // cells * cells)
+        live = max(live, nets["unet"].live * frames * cells, nets["vae_decoder"].live * chunk)
     clips = 2 + (request.scheduler is Scheduler.DPMPP_2M) + (4 if request.iterations > 1 else 0)
     latents = clips * _LATENT_BYTES * request.num_frames * cells_of(plan.passes[-1].request)
     if machine.kind == "cpu":
-        return (_PROGRAM_RAM + weights + live + latents,) * 2
-    return _CUDA_CONTEXT + weights + live, _CUDA_RAM + latents
-
-
-def _live_values(planned: Pass) -> int:
-    """Count values in memory at once while a pass is computed."""
-    request, nets, cells = planned.request, networks_of(planned.request), cells_of(planned.request)
-    images = (2 if request.guidance_scale > 1 else 1) * min(settings().windows, planned.step_windows[0])
-    window = nets["unet"].live * images * request.window_frames * cells
-    return max(window, nets["vae_decoder"].live * max(cells, _CHUNK_CELLS // cells * cells))
+        return (_PROGRAM_RAM + weights + live * value_bytes + latents,) * 2
+    return _CUDA_CONTEXT + weights + live * value_bytes, _CUDA_RAM + latents
 
 
 def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, float]:
@@ -150,18 +149,15 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
 
     Empty if it fits, or if none of it helps.
     """
-    scales = reversed(range(int(4 * (request.hires_scale - 1))))
-    length = request.window_frames
+    scales = [1 + quarters / 4 for quarters in reversed(range(int(4 * (request.hires_scale - 1))))]
+    sides, length = {"width": request.width, "height": request.height}, request.window_frames
     shared = max(request.context_overlap, request.inner_length if request.inner_length < length else 0)
-    smaller = [
-        tuple(max(_SMALLEST_SIDE, side * eighths // 64 * 8) for side in (request.width, request.height))
-        for eighths in (7, 6, 5, 4, 3, 2)
-    ]
-    steps: list[dict[str, float]] = [
-        {},
-        *({"hires_scale": 1 + quarters / 4} for quarters in scales),
-        *({"context_length": shorter} for shorter in (24, 16, 12, _SHORTEST_WINDOW) if shared < shorter < length),
-        *({"width": width, "height": height} for width, height in smaller),
+    lengths = [shorter for shorter in (24, 16, 12, 8) if shared < shorter < length]
+    steps: list[dict[str, float]] = [{}]
+    steps += [{"hires_scale": scale} for scale in scales]
+    steps += [{"context_length": shorter} for shorter in lengths]
+    steps += [
+        {name: max(64, side * eighths // 64 * 8) for name, side in sides.items()} for eighths in (7, 6, 5, 4, 3, 2)
     ]
     for changes in accumulate(steps, or_):
         try:

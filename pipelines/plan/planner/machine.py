@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_low
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import psutil
 from pydantic import Field, TypeAdapter
@@ -32,8 +32,7 @@ KEPT_CLIPS = 10
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """Where clips are made: "zerogpu" or a `Gpu`'s kind, number type, threads of a CPU."""
 
     kind: str
@@ -42,13 +41,8 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """Key of the machine's measurements."""
-        return f"{self.kind} {self.dtype} {self.threads}"
-
-    @property
-    def bytes_a_value(self) -> int:
-        """Of a number in weights and activations."""
-        return 4 if self.dtype == "float32" else 2
+        """Key of its measurements."""
+        return " ".join(map(str, self))
 
 
 @dataclass
