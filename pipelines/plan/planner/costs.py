@@ -22,7 +22,7 @@ CELL = 64  # pixels of a cell of latents
 
 
 class Network(NamedTuple):
-    """Counts of one network; a call is on one image of a batch, or one clip of frames.
+    """Counts of one network, a call for one image of a batch.
 
     Args:
         parameters: How many numbers it holds.
@@ -40,7 +40,7 @@ class Network(NamedTuple):
     time: int = 0
 
     def flops(self, frames: float, cells: int, window: float = 1, attention: float = 1) -> float:
-        """Count a call's operations, where so many frames attend to one another; attention counts that often."""
+        """Count a call's operations; those of attention count so many times."""
         of_cell = self.cell + attention * (cells * self.pair + window * self.time)
         return self.image + frames * (self.picture + cells * of_cell)
 

@@ -170,7 +170,7 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
 
 
 def advice(changes: Mapping[str, float]) -> Note:
-    """Describe the changes for a clip that won't fit, as `fit` has them."""
+    """Describe the changes that `fit` found."""
     if not changes:
         smaller = "Use a smaller model or a machine with more memory."
         if settings().windows > 1:

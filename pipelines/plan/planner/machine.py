@@ -1,4 +1,4 @@
-"""This machine: its device, memory and the rates of its last clips, without loading torch."""
+"""This machine's device, memory and measured rates, without loading torch."""
 
 import json
 import os
@@ -33,11 +33,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 class Machine(NamedTuple):
-    """Where clips are made: "zerogpu" or a `Gpu`'s kind, number type, threads of a CPU."""
+    """Where clips are made."""
 
-    kind: str
-    dtype: str
-    threads: int
+    kind: str  # "zerogpu", or as `Gpu` has it
+    dtype: str  # as `Device` has it; the likeliest one while it is not decided
+    threads: int  # of the CPU; 0 where a GPU computes
 
     @property
     def name(self) -> str:

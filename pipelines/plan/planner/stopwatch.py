@@ -34,7 +34,7 @@ class Remaining:
         self._shares: dict[Stage, tuple[float, float]] = {}  # that was done before its first event, and now
 
     def seconds(self, event: Progress, spent: Mapping[Stage, float]) -> float | None:
-        """Return those left after so many of each stage; None while waiting or downloading."""
+        """Return those left after so many spent; None while waiting or downloading."""
         if event.stage is Stage.WAIT or (event.stage is Stage.LOAD and event.total > 1):
             return None
         if event.stage in (Stage.DENOISE, Stage.DECODE):
@@ -52,7 +52,7 @@ class Remaining:
         return sum(left.values())
 
     def _work(self, windows: int) -> float:
-        """Return the share of the UNet's work in so many windows from the first on."""
+        """Return the share of the UNet's work in the first windows."""
         done = total = 0.0
         for planned in self._plan.passes:
             flops = window_flops(planned.request)

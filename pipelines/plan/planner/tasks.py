@@ -1,4 +1,4 @@
-"""Tasks of a clip: their work, and the rates that are assumed until they were measured here.
+"""Tasks of a clip: their work, and assumed rates until measured ones.
 
 Whoever does a task beside the engine's networks measures it under its name.
 """
