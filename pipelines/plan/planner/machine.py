@@ -47,7 +47,7 @@ class Machine(NamedTuple):
 
 @dataclass
 class Measured:
-    """Seconds for a unit of work, by machine and task, and the last clip's models."""
+    """Seconds a unit of work by machine and task; last clip's models."""
 
     format: Literal[3] = 3
     rates: dict[str, dict[str, list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]]] = field(default_factory=dict)
