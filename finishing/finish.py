@@ -101,7 +101,9 @@ def _stages(request: GenerationRequest, inputs: ClipInputs, finishers: Finishers
     if request.inserted_frames:
         draw: Draw = finishers.film.draw_between if finishers.film else draw_between
         between = BetweenStage(draw, request.inserted_frames, loops=request.loops, held=request.held_frames)
-        stages.append(StageOfTask(between_task(request), between))
+        stages.append(StageOfTask(between_task(request.interpolation), between))
     if request.upscale_by > 1:
-        stages.append(StageOfTask(enlarge_task(request), UpscaleStage(request.output_size, finishers.upscaler)))
+        stages.append(
+            StageOfTask(enlarge_task(request.upscaler), UpscaleStage(request.output_size, finishers.upscaler))
+        )
     return stages

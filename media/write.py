@@ -29,7 +29,7 @@ from pipelines.plan.choices import GifOptimize, OutputFormat
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.notes import Note
-from pipelines.plan.planner.tasks import Measure, finish_task, fit_task, unmeasured, write_task
+from pipelines.plan.planner.tasks import Measure, unmeasured, write_task
 
 MIN_FPS = Fraction(1, 600)
 """A GIF frame lasts at most 655.35 s."""
@@ -223,7 +223,7 @@ class ClipWriter:
         finished = []
         for number, (kind, writer) in enumerate(zip(self._targets, self._writers, strict=True)):
             yield Writing(number, len(self._writers), Note("progress.finishing", "Finishing the {name}", name=kind))
-            with self._measure(finish_task(kind)):
+            with self._measure(write_task(kind)):
                 finished.append(writer.finish())
         if self._spec.encoding.max_bytes:
             finished = yield from self._within_limit(finished)
@@ -270,7 +270,7 @@ class ClipWriter:
         total = self.num_frames
         try:
             for number in range(1, total + 1):
-                with self._measure(fit_task(kind)):
+                with self._measure(write_task(kind)):
                     writer.write(next(frames)[None])
                 yield Writing(
                     number,
@@ -283,7 +283,7 @@ class ClipWriter:
                         total=total,
                     ),
                 )
-            with self._measure(fit_task(kind)):
+            with self._measure(write_task(kind)):
                 path = writer.finish().replace(folder.with_suffix(".done"))
         finally:
             writer.abort()

@@ -36,13 +36,12 @@ from transformers import (
 )
 
 from pipelines.plan.catalog_entries import ASSETS
-from pipelines.plan.planner.costs import TERMS, terms_of
 
 FILE = ASSETS / "flops.toml"
 HEAD = """\
 # What the networks cost, counted by scripts/count_flops.py; pipelines/plan/planner/costs.py says what the terms mean.
-# `flops` of one image of a batch; `live`: values a cell of a frame that are in memory at the peak.
 """
+TERMS = ("image", "picture", "cell", "pair", "time")
 TOKENS = 77
 SIDES = (16, 32, 48, 64)  # cells
 FRAMES = (8, 16, 24)
@@ -130,7 +129,7 @@ def _networks(
     if image.config.cross_attention_dim > 128:  # the demo model has no image prompts
         encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**_CLIP_H, patch_size=14, projection_dim=1024))
         flops, _ = _count(lambda: encoder(torch.empty(1, 3, 224, 224)))
-        found["image_encoder"] = {"parameters": _parameters(encoder), "flops": _named({"picture": flops})}
+        found["image_encoder"] = {"parameters": _parameters(encoder)} | _named({"picture": flops})
     return found
 
 
@@ -164,18 +163,19 @@ def _control_call(net: torch.nn.Module, frames: int, cells: tuple[int, int]) -> 
     return net(torch.empty(frames, 4, *cells), torch.empty(1), states, picture, added_cond_kwargs=added)
 
 
-def _text(texts: Sequence[torch.nn.Module]) -> dict[str, Any]:
+def _text(texts: Sequence[torch.nn.Module]) -> dict[str, float]:
     ids = torch.zeros(1, TOKENS, dtype=torch.long)
     flops = sum(_count(lambda one=one: one(ids))[0] for one in texts)
-    return {"parameters": sum(map(_parameters, texts)), "flops": _named({"picture": flops})}
+    return {"parameters": sum(map(_parameters, texts))} | _named({"picture": flops})
 
 
-def _fitted(model: torch.nn.Module, call: Callable[[int, tuple[int, int]], Any]) -> dict[str, Any]:
+def _fitted(model: torch.nn.Module, call: Callable[[int, tuple[int, int]], Any]) -> dict[str, float]:
     """Parameters, the polynomial of the operations, and the values that live at once."""
     rows, counts, live = [], [], 0.0
     for frames, side in product(FRAMES, SIDES):
         flops, values = _count(lambda frames=frames, side=side: call(frames, (side, side)))
-        rows.append([terms_of(frames=frames, window=frames, cells=side * side)[name] for name in TERMS])
+        cells = float(side * side)
+        rows.append([1.0, frames, frames * cells, frames * cells**2, frames**2 * cells])
         counts.append(flops)
         live = max(live, values / (frames * side * side))
     scale = np.max(rows, axis=0)
@@ -183,11 +183,8 @@ def _fitted(model: torch.nn.Module, call: Callable[[int, tuple[int, int]], Any])
     missed = np.abs(rows @ solved / counts - 1).max()
     if missed > EXACT:
         raise SystemExit(f"The operations of {type(model).__name__} are no such polynomial: {missed:.2e} off")
-    return {
-        "parameters": _parameters(model),
-        "live": math.ceil(live),
-        "flops": _named(dict(zip(TERMS, solved, strict=True))),
-    }
+    whole = {"parameters": _parameters(model), "live": math.ceil(live)}
+    return whole | _named(dict(zip(TERMS, solved, strict=True)))
 
 
 def _named(flops: dict[str, float]) -> dict[str, int]:
@@ -247,14 +244,10 @@ def _tensors(result: Any) -> Iterator[torch.Tensor]:
             yield one
 
 
-def _toml(kind: str, networks: dict[str, dict[str, Any]]) -> str:
-    lines = []
-    for name, found in networks.items():
-        lines.append(f"\n[{kind}.{name}]")
-        for key, value in found.items():
-            if isinstance(value, dict):
-                value = "{ " + ", ".join(f"{term} = {flops}" for term, flops in value.items()) + " }"
-            lines.append(f"{key} = {value}")
+def _toml(kind: str, networks: dict[str, dict[str, float]]) -> str:
+    lines = [f"\n[{kind}]"]
+    for name, counts in networks.items():
+        lines.append(f"{name} = {{ {', '.join(f'{term} = {value}' for term, value in counts.items())} }}")
     return "\n".join(lines) + "\n"
 
 

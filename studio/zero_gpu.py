@@ -16,12 +16,10 @@ import spaces
 
 from controlnet.preprocessors import get_preprocessor
 from pipelines.plan.errors import UserError
-from pipelines.plan.events import Progress, Stage
-from pipelines.plan.planner.costs import kind_of
+from pipelines.plan.events import Progress
 from pipelines.plan.planner.estimate import estimate
-from pipelines.plan.planner.machine import TURN_MARGIN_S, this_machine
-from pipelines.plan.planner.pace import pace_of
-from pipelines.plan.planner.tasks import tasks_of
+from pipelines.plan.planner.machine import TURN_MARGIN_S, read_rates, this_machine
+from pipelines.plan.planner.tasks import input_tasks
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import Settings
 from studio.bound_settings import bind_settings
@@ -137,11 +135,9 @@ def lent_preview(config: Settings) -> MakePreview:
 
 def preview_seconds(request: GenerationRequest, *_: object, limit_s: int) -> int:
     """Estimate the lease of a preview: loading the network and preprocessing, seconds."""
-    work = sum(
-        pace_of(this_machine(), kind_of(request.base_model)).task_seconds(task)
-        for task in tasks_of(request.model_copy(update={"controls": request.controls[:1]}))
-        if task.stage is Stage.PREPROCESS
-    )
+    rates = read_rates(this_machine())
+    tasks = input_tasks(request.model_copy(update={"controls": request.controls[:1]}), on_gpu=True)
+    work = sum(task.seconds(rates) for task in tasks)
     return min(limit_s, ceil(max(LEAST_S, PREVIEW_START_S + ROOM * work)))
 
 

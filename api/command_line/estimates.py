@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from api.command_line.terminal import Results
-from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, fit, this_budget
 from pipelines.plan.request import GenerationRequest
 
 _GB = 1e9
@@ -37,7 +37,7 @@ def report_estimates(requests: Sequence[tuple[int | None, GenerationRequest]], r
         )
         all_fit &= fits
     if len(requests) > 1:  # models are loaded once for all of them
-        total = estimate_all([request for _, request in requests]).seconds
+        total = estimate(*(request for _, request in requests)).seconds
         results.facts(f"{len(requests)} clips: about {_duration(total)}.", clips=len(requests), seconds=round(total, 1))
     return all_fit
 

@@ -9,7 +9,7 @@ from api.web.endpoint import clip_signature, requests_of, with_preset
 from api.web.field_facts import field_facts
 from pipelines.plan import catalog
 from pipelines.plan.catalog_entries import Entry
-from pipelines.plan.planner.estimate import advice, estimate_all, fit, this_budget
+from pipelines.plan.planner.estimate import advice, estimate, fit, this_budget
 from pipelines.plan.presets import PRESETS
 from pipelines.plan.request import INPUT_FIELDS, GenerationRequest
 from studio.faults import faults_in_words
@@ -49,7 +49,7 @@ def estimate_endpoint() -> Callable[..., dict[str, object]]:
 
 def estimate_as_json(requests: list[GenerationRequest]) -> dict[str, object]:
     """Estimate clips that differ in seeds alone, together, as JSON."""
-    cost, budget = estimate_all(requests), this_budget()
+    cost, budget = estimate(*requests), this_budget()
     fits = budget.holds(cost)
     changes = {} if fits else fit(requests[0], budget)
     return {

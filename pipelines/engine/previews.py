@@ -46,7 +46,7 @@ def is_moving(request: GenerationRequest) -> bool:
     there would be 3 previews in 25 steps instead of 17.
     """
     preview_count = min(ESTIMATED_FRAMES, PREVIEW_CELLS * CELL / (request.width * request.height))
-    step = count_windows(request, 1)[0] * window_flops(request).total
+    step = count_windows(request, 1)[0] * window_flops(request)
     return request.num_frames > STILL_UP_TO or preview_count * frame_flops(request) <= PREVIEW_SHARE * step
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.planner.estimate import estimate_all
+from pipelines.plan.planner.estimate import estimate
 from pipelines.plan.request import INPUT_FIELDS, GenerationRequest, field_bounds, fields_affecting
 
 CLIP = {
@@ -65,7 +65,7 @@ def changes_the_estimate(name: str) -> bool:
         seen = set()
         for value in values_of(name):
             try:
-                found = estimate_all([GenerationRequest.build(**CLIP | beside | {name: value})])
+                found = estimate(GenerationRequest.build(**CLIP | beside | {name: value}))
             except InvalidRequestError:
                 continue
             seen.add((round(found.seconds, 6), found.peak_bytes_device, found.peak_bytes_ram))

@@ -5,7 +5,7 @@ import pytest
 from pipelines.plan.catalog import STABLE_DIFFUSION
 from pipelines.plan.events import Stage
 from pipelines.plan.plan import plan_of
-from pipelines.plan.planner.estimate import Budget, advice, estimate, estimate_all, fit, peak_bytes
+from pipelines.plan.planner.estimate import Budget, advice, estimate, fit, peak_bytes
 from pipelines.plan.planner.machine import Machine, ram_bytes, this_machine
 from pipelines.plan.request import GenerationRequest
 
@@ -53,7 +53,7 @@ def test_a_clip_that_is_longer_than_a_turn_takes_several(configure):
     long = request(num_frames=256)
     found = estimate(long, machine=LENT)
     assert found.turns == -(-found.device_seconds // 54) > 1
-    assert estimate(long, clips=3, machine=LENT).turns >= 3 * (found.turns - 1)
+    assert estimate(long, long, long, machine=LENT).turns >= 3 * (found.turns - 1)
     assert estimate(long.extended_by(16), machine=LENT).turns == 1  # an extension is not kept between turns
     configure(max_gpu_seconds=600)
     assert estimate(long, machine=LENT).turns == 1
@@ -61,7 +61,7 @@ def test_a_clip_that_is_longer_than_a_turn_takes_several(configure):
 
 def test_several_clips_load_once_and_follow_what_is_kept():
     wanted = request(source_video="0" * 64, controls=[{"model": "a", "preprocessor": "depth_midas"}])
-    one, three = (estimate(wanted, clips=clips, machine=CARD) for clips in (1, 3))
+    one, three = (estimate(*[wanted] * clips, machine=CARD) for clips in (1, 3))
     assert three.clips == 3
     assert three.stages[Stage.DENOISE] == pytest.approx(3 * one.stages[Stage.DENOISE])
     assert three.stages[Stage.WRITE] == pytest.approx(3 * one.stages[Stage.WRITE])
@@ -72,7 +72,7 @@ def test_several_clips_load_once_and_follow_what_is_kept():
 
 def test_clips_that_differ_add_up():
     small, large = request(num_inference_steps=5), request(width=768, num_inference_steps=10)
-    both = estimate_all([small, large], machine=CARD)
+    both = estimate(small, large, machine=CARD)
     alone = [estimate(one, machine=CARD) for one in (small, large)]
     assert both.stages[Stage.DENOISE] == pytest.approx(sum(one.stages[Stage.DENOISE] for one in alone))
     assert both.peak_bytes_device == max(one.peak_bytes_device for one in alone)
@@ -142,4 +142,4 @@ def test_several_windows_a_call_take_as_many_times_the_memory(environment):
 
 def test_this_machine_has_memory_and_a_way_to_compute():
     assert ram_bytes() > 0.1 * GB
-    assert this_machine().bytes_a_value in (2, 4)
+    assert this_machine().dtype in ("float32", "float16", "bfloat16")

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, estimate_all, fit, this_budget
+from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, fit, this_budget
 from pipelines.plan.planner.machine import this_machine
 from pipelines.plan.request import GenerationRequest, fields_affecting
 from pipelines.plan.settings import settings
@@ -111,7 +111,7 @@ def estimate_html(page: PageValues, language: str = ENGLISH) -> tuple[str, bool]
     try:
         request = _request(page)
         clips = count_clips(page.value("seed"), page.value("batch_count"), most=settings().max_clips)
-        cost, budget = estimate(request, clips=clips), this_budget()
+        cost, budget = estimate(*[request] * clips), this_budget()
     except InvalidRequestError:
         return "", True  # another line says so, or Generate will
     if budget.holds(cost):
@@ -127,7 +127,7 @@ def grid_estimate_html(page: PageValues, language: str = ENGLISH) -> str:
             return ""
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
-        cost = estimate_all([_request(page.replaced(cell)) for cell in cells])
+        cost = estimate(*(_request(page.replaced(cell)) for cell in cells))
         return message_html(in_words(cost, language))
     except InvalidRequestError:
         return ""  # the button will say so

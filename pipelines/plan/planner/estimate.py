@@ -1,19 +1,29 @@
-"""Estimate a clip's seconds and memory, and how to make it fit."""
+"""Estimate clips' seconds and memory, and how to make one fit."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import reduce
+from itertools import accumulate
+from math import ceil
+from operator import or_
 
 from pipelines.plan.choices import Scheduler
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Stage
 from pipelines.plan.notes import Note
-from pipelines.plan.plan import Pass, Plan, plan_of
-from pipelines.plan.planner.costs import CELL, cells_of, control_network, cost_of, kind_of, networks_of
-from pipelines.plan.planner.machine import QUOTA_FACTOR, TURN_MARGIN_S, Machine, device_bytes, ram_bytes, this_machine
-from pipelines.plan.planner.pace import Pace, in_memory, models_of, pace_of, read_runs
-from pipelines.plan.planner.tasks import READ, tasks_of
+from pipelines.plan.plan import Plan, plan_of
+from pipelines.plan.planner.costs import cells_of, control_network, networks_of
+from pipelines.plan.planner.machine import (
+    QUOTA_FACTOR,
+    TURN_MARGIN_S,
+    Machine,
+    device_bytes,
+    models_in_memory,
+    ram_bytes,
+    read_rates,
+    this_machine,
+)
+from pipelines.plan.planner.tasks import READ, Task, models_of, tasks_of
 from pipelines.plan.request import GenerationRequest
 from pipelines.plan.settings import process_settings, settings
 
@@ -25,34 +35,20 @@ _PROGRAM_RAM = 0.9e9  # with torch, before anything is loaded
 _CUDA_RAM = 2.0e9  # the same with CUDA's libraries
 _CUDA_CONTEXT = 0.5e9  # of the card
 _LATENT_BYTES = 16  # a cell: 4 values in float32
-_SHORTEST_WINDOW = 8
-_SMALLEST_SIDE = 64
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimated time and memory of clips.
+    """Estimated time and memory of clips."""
 
-    Args:
-        seconds: From the press to the last file, on a machine that does nothing else.
-        device_seconds: Of them, those in which a lent device is held: all but finishing and writing frames.
-        peak_bytes_device: Memory of the device at the worst moment; of a CPU that is `peak_bytes_ram`.
-        peak_bytes_ram: Of the program.
-        zero_gpu_seconds: What it takes of ZeroGPU's quota; None elsewhere.
-        turns: How often the device is asked for; elsewhere once for each clip.
-        is_rough: Whether no clip of such a model has been made here to go by.
-        stages: The seconds of each stage. Frames are finished while they are decoded.
-        clips: How many clips.
-    """
-
-    seconds: float
-    device_seconds: float
-    peak_bytes_device: float
-    peak_bytes_ram: float
-    zero_gpu_seconds: float | None
-    turns: int
-    is_rough: bool
-    stages: Mapping[Stage, float]
+    seconds: float  # from the press to the last file, on a machine that does nothing else
+    device_seconds: float  # of them, those in which a lent device is held: all but finishing and writing frames
+    peak_bytes_device: float  # at the worst moment; of a CPU that is `peak_bytes_ram`
+    peak_bytes_ram: float  # of the program
+    zero_gpu_seconds: float | None  # what it takes of ZeroGPU's quota; None elsewhere
+    turns: int  # how often the device is asked for; elsewhere once for each clip
+    is_rough: bool  # no clip of such a model has been made here to go by
+    stages: Mapping[Stage, float]  # seconds; frames are finished while they are decoded
     clips: int = 1
 
 
@@ -69,105 +65,58 @@ class Budget:
         return all(there is None or needed <= ROOM * there for needed, there in needs)
 
 
-def this_budget(machine: Machine | None = None) -> Budget:
+def this_budget() -> Budget:
     """Return the memory of this machine."""
-    return Budget(device_bytes(machine or this_machine()), ram_bytes())
+    return Budget(device_bytes(this_machine()), ram_bytes())
 
 
-def estimate(request: GenerationRequest, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
-    """Estimate one clip, or several that differ only in their seeds.
-
-    Raises:
-        InvalidRequestError: `strength` leaves no step.
-    """
-    return estimate_plan(plan_of(request), clips=clips, machine=machine)
-
-
-def estimate_plan(plan: Plan, *, clips: int = 1, machine: Machine | None = None) -> Estimate:
-    """Estimate planned clips that differ only in their seeds."""
-    return _estimate([(plan, clips)], machine or this_machine())
-
-
-def estimate_all(requests: Sequence[GenerationRequest], *, machine: Machine | None = None) -> Estimate:
-    """Estimate clips made one after the other, such as a grid's.
+def estimate(*requests: GenerationRequest, machine: Machine | None = None) -> Estimate:
+    """Estimate clips that are made one after the other, on this machine.
 
     Models are loaded, and control clips made, for the first that needs them.
 
-    Args:
-        requests: At least one.
-        machine: Where they are made; this one if not given.
-
     Raises:
         InvalidRequestError: `strength` leaves no step.
     """
-    # Neighbours that differ only in their seeds are estimated once.
-    alike = groupby(request.model_copy(update={"seed": 0}) for request in requests)
-    return _estimate([(plan_of(request), len(list(same))) for request, same in alike], machine or this_machine())
-
-
-def _estimate(plans: Sequence[tuple[Plan, int]], machine: Machine) -> Estimate:
-    """Estimate clips, each made so many times."""
-    stages = dict.fromkeys(Stage, 0.0)
-    held, turns, device, ram, is_rough = 0.0, 0, 0.0, 0.0, False
-    before: GenerationRequest | None = None
-    for plan, count in plans:
-        request = plan.request
-        pace = pace_of(machine, kind_of(request.base_model))
-        is_rough = is_rough or pace.is_rough
-        device, ram = map(max, (device, ram), peak_bytes(plan, machine))
-        for times, previous in ((1, before), (count - 1, request)):
-            if not times:
-                continue
-            engine, tasks = _seconds(plan, previous, pace, machine)
-            for stage in Stage:
-                stages[stage] += times * (engine.get(stage, 0.0) + tasks[stage])
-            lent = sum(engine.values()) + tasks[Stage.PREPROCESS]
-            held += times * lent
-            turns += times * (turns_of(lent) if machine.kind == "zerogpu" and not request.extended_from else 1)
-        before = request
+    machine = machine or this_machine()
+    rates, is_zero_gpu = read_rates(machine), machine.kind == "zerogpu"
+    turn_s = max(1, settings().max_gpu_seconds - TURN_MARGIN_S)
+    models, device_s, turns = models_in_memory(), 0.0, 0
+    tasks: list[Task] = []
+    before: list[Task] = []
+    peaks: list[tuple[float, float]] = []
+    plan: Plan | None = None
+    for request in (each.model_copy(update={"seed": 0}) for each in requests):
+        if not plan or plan.request != request:  # clips that differ only in their seeds are planned once
+            plan = plan_of(request)
+            peaks.append(peak_bytes(plan, machine))
+        # Control clips are reused, but for reading what they are made from.
+        reused = [task for task in before if task.stage is Stage.PREPROCESS and task.name != READ]
+        before, models = tasks_of(plan, machine.kind, models), models_of(request)
+        of_clip = [task for task in before if task not in reused]
+        in_turns = is_zero_gpu and not request.extended_from  # an extension is not kept between them
+        lent_s = sum(task.seconds(rates) for task in of_clip if task.is_lent)
+        turns += max(1, ceil(lent_s / turn_s)) if in_turns else 1
+        device_s += lent_s
+        tasks += of_clip
+    stages = stage_seconds(tasks, rates)
+    device, ram = map(max, zip(*peaks, strict=True))
     return Estimate(
         seconds=sum(stages.values()),
-        device_seconds=held,
+        device_seconds=device_s,
         peak_bytes_device=device,
         peak_bytes_ram=ram,
-        zero_gpu_seconds=QUOTA_FACTOR * held if machine.kind == "zerogpu" else None,
+        zero_gpu_seconds=QUOTA_FACTOR * device_s if is_zero_gpu else None,
         turns=turns,
-        is_rough=is_rough,
+        is_rough=any(task.stage is Stage.DENOISE and task.name not in rates for task in tasks),
         stages=stages,
-        clips=sum(count for _, count in plans),
+        clips=len(requests),
     )
 
 
-def turns_of(seconds: float) -> int:
-    """Count the ZeroGPU turns of a clip that needs these seconds."""
-    return max(1, math.ceil(seconds / max(1, settings().max_gpu_seconds - TURN_MARGIN_S)))
-
-
-def _seconds(
-    plan: Plan, before: GenerationRequest | None, pace: Pace, machine: Machine
-) -> tuple[dict[Stage, float], dict[Stage, float]]:
-    """Estimate each stage's seconds, of the engine's networks and all else.
-
-    Args:
-        before: The clip that was made just before; None where nobody knows.
-    """
-    request, models = plan.request, models_of(plan.request)
-    if before:
-        loaded = models_of(before) == models
-    else:
-        loaded = in_memory(read_runs(machine, kind_of(request.base_model)), models)
-    engine = pace.engine_seconds(cost_of(plan, windows_a_call=process_settings().windows), loaded=loaded)
-    tasks = dict.fromkeys(Stage, 0.0)
-    is_kept = before is not None and _control_clips(before) == _control_clips(request)
-    for task in tasks_of(request):
-        if not (is_kept and task.stage is Stage.PREPROCESS and task.name != READ):
-            tasks[task.stage] += pace.task_seconds(task)
-    return engine, tasks
-
-
-def _control_clips(request: GenerationRequest) -> object:
-    """Return all that decides a request's control clips, which are reused."""
-    return request.controls, request.source_video, request.clip_size, request.num_frames
+def stage_seconds(tasks: Sequence[Task], rates: Mapping[str, float]) -> dict[Stage, float]:
+    """Estimate the seconds of each stage."""
+    return {stage: sum(task.seconds(rates) for task in tasks if task.stage is stage) for stage in Stage}
 
 
 def peak_bytes(plan: Plan, machine: Machine) -> tuple[float, float]:
@@ -177,43 +126,40 @@ def peak_bytes(plan: Plan, machine: Machine) -> tuple[float, float]:
     latents of the whole clip: those of a step and the prediction, what the sampler remembers, and what FreeInit
     takes between two rounds.
     """
-    request, nets = plan.request, networks_of(plan.request)
+    request, nets, value_bytes = plan.request, networks_of(plan.request), 4 if machine.dtype == "float32" else 2
     names = ["unet", "text", "vae_decoder", "vae_encoder", *(["image_encoder"] if request.image_prompts else [])]
     # A model that two units share is held once.
     names += [control_network(model) for model in {unit.model for unit in request.controls}]
-    weights = sum(nets[name].parameters for name in names if name in nets) * machine.bytes_a_value
-    live = max(map(_live_values, plan.passes)) * machine.bytes_a_value
+    weights = sum(nets[name].parameters for name in names if name in nets) * value_bytes
+    windows = min(process_settings().windows, plan.passes[0].step_windows[0])
+    frames = (2 if request.guidance_scale > 1 else 1) * windows * request.window_frames
+    live = 0
+    for cells in (cells_of(each.request) for each in plan.passes):
+        chunk = max(cells, _CHUNK_CELLS // cells * cells)
+        live = max(live, nets["unet"].live * frames * cells, nets["vae_decoder"].live * chunk)
     clips = 2 + (request.scheduler is Scheduler.DPMPP_2M) + (4 if request.iterations > 1 else 0)
-    width, height = request.clip_size
-    latents = clips * _LATENT_BYTES * request.num_frames * (width * height // CELL)
+    latents = clips * _LATENT_BYTES * request.num_frames * cells_of(plan.passes[-1].request)
     if machine.kind == "cpu":
-        together = _PROGRAM_RAM + weights + live + latents
-        return together, together
-    return _CUDA_CONTEXT + weights + live, _CUDA_RAM + latents
-
-
-def _live_values(planned: Pass) -> int:
-    """Count values in memory at once while a pass is computed."""
-    request, nets = planned.request, networks_of(planned.request)
-    images = (2 if request.guidance_scale > 1 else 1) * min(process_settings().windows, planned.step_windows[0])
-    window = nets["unet"].live * images * request.window_frames * cells_of(request)
-    frames = max(1, _CHUNK_CELLS // cells_of(request))
-    return max(window, nets["vae_decoder"].live * frames * cells_of(request))
+        return (_PROGRAM_RAM + weights + live * value_bytes + latents,) * 2
+    return _CUDA_CONTEXT + weights + live * value_bytes, _CUDA_RAM + latents
 
 
 def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None = None) -> dict[str, float]:
     """Find changes to fit memory: second pass, then window, then size.
 
-    Returns:
-        Fields and their new values; empty if it fits, or if none of it helps.
-
-    Example:
-        >>> large = GenerationRequest.build(seed=0, width=1024, height=1024, base_model="demo")
-        >>> fit(large, Budget(None, None))
-        {}
+    Empty if it fits, or if none of it helps.
     """
-    machine = machine or this_machine()
-    for changes in _ways(request):
+    scales = [1 + quarters / 4 for quarters in reversed(range(int(4 * (request.hires_scale - 1))))]
+    sides, length = {"width": request.width, "height": request.height}, request.window_frames
+    shared = max(request.context_overlap, request.inner_length if request.inner_length < length else 0)
+    lengths = [shorter for shorter in (24, 16, 12, 8) if shared < shorter < length]
+    steps: list[dict[str, float]] = [{}]
+    steps += [{"hires_scale": scale} for scale in scales]
+    steps += [{"context_length": shorter} for shorter in lengths]
+    steps += [
+        {name: max(64, side * eighths // 64 * 8) for name, side in sides.items()} for eighths in (7, 6, 5, 4, 3, 2)
+    ]
+    for changes in accumulate(steps, or_):
         try:
             changed = GenerationRequest.build(**request.model_dump() | changes)
             if budget.holds(estimate(changed, machine=machine)):
@@ -224,48 +170,19 @@ def fit(request: GenerationRequest, budget: Budget, *, machine: Machine | None =
 
 
 def advice(changes: Mapping[str, float]) -> Note:
-    """Describe the changes for a clip that won't fit.
-
-    Args:
-        changes: What `fit` found.
-    """
+    """Describe the changes that `fit` found."""
     if not changes:
         smaller = "Use a smaller model or a machine with more memory."
         if process_settings().windows > 1:
             return Note("advice.fewer_windows", f"{smaller} Whoever runs it may set STUDIO_WINDOWS=1.")
         return Note("advice.smaller", smaller)
     parts = []
-    if "hires_scale" in changes:
-        scale = changes["hires_scale"]
+    if scale := changes.get("hires_scale"):
         lower = Note("advice.lower", "lower 'Second pass' to {scale:g}", scale=scale)
         parts.append(Note("advice.leave_out", "leave out the second pass") if scale == 1 else lower)
-    if "context_length" in changes:
-        length = changes["context_length"]
+    if length := changes.get("context_length"):
         parts.append(Note("advice.shorten", "shorten the window to {frames} frames", frames=length))
-    if "width" in changes:
-        parts.append(
-            Note("advice.make_it", "make it {width}×{height}", width=changes["width"], height=changes["height"])
-        )
-    words = parts[0]
-    for part in parts[1:]:
-        words = Note("advice.and", "{first} and {rest}", first=words, rest=part)
+    if width := changes.get("width"):
+        parts.append(Note("advice.make_it", "make it {width}×{height}", width=width, height=changes["height"]))
+    words = reduce(lambda first, rest: Note("advice.and", "{first} and {rest}", first=first, rest=rest), parts)
     return Note("advice.sentence", "{words}.", words=words.capitalized())
-
-
-def _ways(request: GenerationRequest) -> Iterator[dict[str, float]]:
-    """Yield changes, from none to a small clip in short windows."""
-    changes: dict[str, float] = {}
-    yield changes
-    quarters = int(4 * (request.hires_scale - 1))
-    for left in reversed(range(quarters)):
-        changes = {"hires_scale": 1 + left / 4}
-        yield changes
-    length = request.window_frames
-    shared = max(request.context_overlap, request.inner_length if request.inner_length < length else 0)
-    for shorter in (24, 16, 12, _SHORTEST_WINDOW):
-        if shared < shorter < length:
-            changes = changes | {"context_length": shorter}
-            yield changes
-    for eighths in (7, 6, 5, 4, 3, 2):
-        width, height = (max(_SMALLEST_SIDE, side * eighths // 64 * 8) for side in (request.width, request.height))
-        yield changes | {"width": width, "height": height}

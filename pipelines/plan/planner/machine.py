@@ -1,15 +1,18 @@
-"""This machine's device and memory, without loading torch.
-
-`device.py` decides; here is what is known of its decision without asking for it.
-"""
+"""This machine's device, memory and measured rates, without loading torch."""
 
 import json
 import os
+import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median_low
+from typing import Annotated, Literal, NamedTuple
 
 import psutil
+from pydantic import Field, TypeAdapter
 
 from pipelines.plan.cache import cache_folder
 from pipelines.plan.gpu import find_gpu
@@ -24,36 +27,39 @@ QUOTA_FACTOR = 1.5
 TURN_MARGIN_S = 6
 """A turn on ZeroGPU ends so much before the device is taken away: a step more, and what is kept of the run."""
 
+KEPT_CLIPS = 10
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where clips are made.
+class Machine(NamedTuple):
+    """Where clips are made."""
 
-    Args:
-        kind: "zerogpu", or as `Gpu` has it.
-        dtype: The number type, as `Device` has it; the likeliest one while it is not decided.
-        threads: Of the CPU; 0 where a GPU computes.
-    """
-
-    kind: str
-    dtype: str
-    threads: int
+    kind: str  # "zerogpu", or as `Gpu` has it
+    dtype: str  # as `Device` has it; the likeliest one while it is not decided
+    threads: int  # of the CPU; 0 where a GPU computes
 
     @property
     def name(self) -> str:
-        """Key of the machine's measurements."""
-        return f"{self.kind} {self.dtype} {self.threads}"
+        """Key of its measurements."""
+        return " ".join(map(str, self))
 
-    @property
-    def bytes_a_value(self) -> int:
-        """Of a number in weights and activations."""
-        return 4 if self.dtype == "float32" else 2
+
+@dataclass
+class Measured:
+    """Seconds a unit of work by machine and task; last clip's models."""
+
+    format: Literal[3] = 3
+    rates: dict[str, dict[str, list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]]] = field(default_factory=dict)
+    process: int = 0
+    models: str = ""
+
+
+_MEASURED = TypeAdapter(Measured)
 
 
 def this_machine() -> Machine:
-    """Describe the machine as `choose_device` has it or will."""
+    """Describe the machine as `engine/device.py` decided or likely will."""
     dtype, gpu = process_settings().dtype, find_gpu()
     if gpu.kind != "cpu":
         kind = "zerogpu" if os.environ.get("SPACES_ZERO_GPU") else gpu.kind
@@ -67,37 +73,65 @@ def this_machine() -> Machine:
 
 
 def device_bytes(machine: Machine) -> float | None:
-    """Return the device memory this program may have; None if unknown.
+    """Return the device memory this program has or may have; None if unknown.
 
-    What it holds is included. A card is asked by torch, if that has been loaded: to load it for this would cost
-    seconds.
+    A card is asked by torch, if that has been loaded: to load it for this would cost seconds.
     """
     if machine.kind in ("cpu", "zerogpu"):
         return ram_bytes() if machine.kind == "cpu" else ZERO_GPU_BYTES
     torch = sys.modules.get("torch")
-    if torch is None:
-        return None
     try:
-        if machine.kind == "mps":  # of the memory that it shares with the CPU; more makes the system swap
+        if torch and machine.kind == "mps":  # of the memory that it shares with the CPU; more makes the system swap
             return float(torch.mps.recommended_max_memory())
         card = getattr(torch, machine.kind)
         return float(card.mem_get_info()[0] + card.memory_reserved()) if card.is_initialized() else None
-    except (AttributeError, RuntimeError):  # half imported, or the card is gone
+    except (AttributeError, RuntimeError):  # not or half imported, or the card is gone
         return None
 
 
 def ram_bytes() -> float:
     """Return the memory free within the container's limit, plus our own."""
-    return min(psutil.virtual_memory().available, _left_in_container()) + psutil.Process().memory_info().rss
+    free = float(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # no container, or one without limit: "max" is no number
+        limit, used = (float((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = re.search(r"^inactive_file (\d+)$", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
+        free = min(free, limit - used + float(cached[1] if cached else 0))
+    return free + psutil.Process().memory_info().rss
 
 
-def _left_in_container() -> float:
-    """Return a container's memory left, file cache included; infinite without limit."""
+def read_rates(machine: Machine) -> dict[str, float]:
+    """Read the tasks' median rates; empty before a first clip.
+
+    So one clip beside a busy neighbour changes nothing. Of two the faster one counts: what disturbs only makes slower.
+    """
+    return {name: median_low(rates) for name, rates in _read().rates.get(machine.name, {}).items() if rates}
+
+
+def models_in_memory() -> str:
+    """Name the last clip's models if this process made it."""
+    last = _read()
+    return last.models if last.process == os.getpid() else ""
+
+
+def record(machine: Machine, models: str, rates: Mapping[str, float]) -> None:
+    """Save a clip's rates with the last ones; failure is ignored."""
+    rates_by_machine = _read().rates
+    last = rates_by_machine.setdefault(machine.name, {})
+    for name, rate in rates.items():
+        last[name] = [*last.get(name, []), rate][-KEPT_CLIPS:]
+    part = _path().with_suffix(f".{os.getpid()}")
+    with suppress(OSError):  # a full disk, or a folder that can't be written
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(_MEASURED.dump_json(Measured(rates=rates_by_machine, process=os.getpid(), models=models)))
+        part.replace(_path())
+
+
+def _read() -> Measured:
     try:
-        limit = float((_CGROUP / "memory.max").read_text())  # "max" is no number
-        used = float((_CGROUP / "memory.current").read_text())
-        counts = (line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        cached = next((float(value) for name, value in counts if name == "inactive_file"), 0.0)
-    except (OSError, ValueError):
-        return float("inf")
-    return limit - used + cached
+        return _MEASURED.validate_json(_path().read_bytes(), strict=True)
+    except (OSError, ValueError):  # none, damaged, or of another version
+        return Measured()
+
+
+def _path() -> Path:
+    return cache_folder() / "runs.json"

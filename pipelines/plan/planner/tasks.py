@@ -1,49 +1,82 @@
-"""Tasks beside the engine's networks, each with its work in pixels.
+"""Tasks of a clip: their work, and assumed rates until measured ones.
 
-One list for the estimate, the time left, and what is learned: whoever does a task measures it under its name.
+Whoever does a task beside the engine's networks measures it under its name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from math import ceil, prod
 from typing import NamedTuple
 
 from pipelines.plan.choices import ColorMatch, Interpolation, OutputFormat
 from pipelines.plan.events import Stage
+from pipelines.plan.plan import Plan
+from pipelines.plan.planner.costs import frame_flops, kind_of, reading_flops, window_flops
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.request_fields.units import ControlUnit
+from pipelines.plan.settings import process_settings
 
 Measure = Callable[[str], AbstractContextManager[None]]
 """Counts the time inside the context for the task of this name."""
+
+READ = "read"
+COLORS = "match colours"
+preprocess_task = "preprocess {}".format
+between_task = "between {}".format
+enlarge_task = "enlarge {}".format
+write_task = "write {}".format
 
 WITHOUT_NETWORKS = frozenset(
     {"none", "invert", "canny", "scribble_xdog", "lineart_standard", "shuffle", "tile", "blur"}
 )
 """The preprocessors that look at every pixel; the others look at a picture of their own size."""
 
-_LOOKS_AT = 512  # the shorter side of that picture where nothing else is said, pixels
-
-_BYTES_A_PIXEL = {OutputFormat.MP4: 0.04, OutputFormat.WEBM: 0.005, OutputFormat.WEBP: 0.015, OutputFormat.GIF: 0.25}
-"""Of files at the usual quality, roughly: how likely it is that a size is searched for."""
-
 START = 2_000_000
 """To start and end ffmpeg takes as long as so many pixels, roughly: small clips must not make large ones look slow."""
 
-READ = "read"
-COLORS = "match colours"
+_SPEEDS = {
+    "cpu": (100e9, 12e9, 70e9, 0.055, 4.0),
+    "cuda": (40e12, 40e12, 40e12, 0.05, 10.0),
+    "xpu": (15e12, 15e12, 15e12, 0.1, 10.0),
+    "mps": (3e12, 3e12, 3e12, 0.1, 10.0),
+    "zerogpu": (150e12, 150e12, 100e12, 0.05, 15.0),
+}
+"""Operations a second of the UNet's layers, of attention and of the VAE; seconds of a call of the UNet beside them, and
+of loading. With the demo model one core did 100 GFLOP/s in layers and 12 in attention; those of GPUs are assumed."""
+
+_FORMATS = {
+    OutputFormat.MP4: (6e-8, START, 0.04),
+    OutputFormat.WEBM: (6e-8, START, 0.005),
+    OutputFormat.GIF: (6e-8, START, 0.25),
+    OutputFormat.WEBP: (1e-7, START, 0.015),
+    OutputFormat.APNG: (1e-7, START, 0.0),
+    OutputFormat.PNG: (2.5e-7, 0, 0.0),
+}
+"""Seconds a pixel, pixels more, and bytes a pixel at the usual quality: one clip of 31 × 512 × 512 on a busy core."""
 
 
 class Task(NamedTuple):
-    """Something that takes time with every pixel.
+    """Something that takes time in proportion to its work.
 
     Args:
-        name: What its speed is kept under.
-        stage: When it is done: `PREPROCESS`, `DECODE` frame by frame, or `WRITE` behind the last frame.
-        pixels: Of all frames that it looks at or makes, and `START` where a program does.
+        name: What its rate is kept under.
+        stage: When it is done. Encoders have threads of their own: most of writing is seen behind the last frame.
+        work: Pixels of all frames that it looks at or makes; of the engine's networks the seconds that are assumed.
+        rate: Seconds for each that are assumed.
     """
 
     name: str
     stage: Stage
-    pixels: float
+    work: float
+    rate: float = 1.0
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether it needs the device: frames are finished and written without."""
+        return self.stage not in (Stage.DECODE, Stage.WRITE) or self.name.startswith("vae ")
+
+    def seconds(self, rates: Mapping[str, float]) -> float:
+        """Estimate its time by the measured or assumed rate."""
+        return self.work * rates.get(self.name, self.rate)
 
 
 def unmeasured(name: str) -> AbstractContextManager[None]:
@@ -52,94 +85,77 @@ def unmeasured(name: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def preprocess_task(preprocessor: str) -> str:
-    """Name the task that makes a control clip."""
-    return f"preprocess {preprocessor}"
+def models_of(request: GenerationRequest) -> str:
+    """Name the models of a request in one comparable line."""
+    steering = (*(unit.model for unit in request.controls), *(prompt.model for prompt in request.image_prompts))
+    finishing = (request.interpolation, request.upscaler if request.upscale_by > 1 else "")
+    return " ".join((request.base_model, request.motion_module, request.vae, *steering, *finishing))
 
 
-def between_task(request: GenerationRequest) -> str:
-    """Name the task that draws frames in between."""
-    return f"between {request.interpolation}"
+def tasks_of(plan: Plan, device: str, models: str = "") -> list[Task]:
+    """List a clip's tasks, without loading models that are in memory.
 
-
-def enlarge_task(request: GenerationRequest) -> str:
-    """Name the task that enlarges finished frames."""
-    return f"enlarge {request.upscaler}"
-
-
-def write_task(kind: str) -> str:
-    """Name a format's task for every frame."""
-    return f"write {kind}"
-
-
-def finish_task(kind: str) -> str:
-    """Name a format's task behind the last frame."""
-    return f"finish {kind}"
-
-
-def fit_task(kind: str) -> str:
-    """Name the search for a small enough file's quality."""
-    return f"fit {kind}"
-
-
-def tasks_of(request: GenerationRequest) -> tuple[Task, ...]:
-    """List a clip's tasks beside the engine's networks, in order.
+    Text and image encoders are left out: they take less than a hundredth.
 
     Example:
-        >>> [task.name for task in tasks_of(GenerationRequest.build(seed=0, interpolation="flow", upscale_by=2))]
-        ['between flow', 'enlarge lanczos', 'write MP4', 'finish MP4']
+        >>> request = GenerationRequest.build(seed=0, base_model="demo", interpolation="flow", upscale_by=2)
+        >>> [task.name for task in tasks_of(plan_of(request), "cpu", models_of(request))]
+        ['unet demo', 'vae demo', 'between flow', 'enlarge lanczos', 'write MP4']
     """
-    return (*_input_tasks(request), *_finish_tasks(request), *_write_tasks(request))
+    request, kind, on_gpu = plan.request, kind_of(plan.request.base_model), device != "cpu"
+    layers, attention, vae, call_s, load_s = _SPEEDS[device]
+    flops = sum(each.windows * window_flops(each.request, layers / attention) for each in plan.passes)
+    calls = sum(ceil(each.windows / process_settings().windows) for each in plan.passes)
+    decoded = request.num_frames * (2 if request.frames_played_back else 1)  # once more, to be played back
+    load = Task(f"load {kind}", Stage.LOAD, load_s * (models != models_of(request)))
+    read = Task(f"vae {kind}", Stage.ENCODE, reading_flops(request) / vae)
+    denoise = Task(f"unet {kind}", Stage.DENOISE, flops / layers + calls * call_s)
+    decode = Task(f"vae {kind}", Stage.DECODE, decoded * frame_flops(request) / vae)
+    tasks = [*input_tasks(request, on_gpu=on_gpu), load, read, denoise, decode]
+    tasks += _finish_tasks(request, on_gpu=on_gpu and device != "zerogpu")
+    return [task for task in tasks if task.work]
 
 
-def _input_tasks(request: GenerationRequest) -> list[Task]:
-    """List tasks that decode clips and make control clips."""
-    frame = request.clip_size[0] * request.clip_size[1]
-    clips = [
-        *filter(None, (request.source_video, request.mask)),
-        *(unit.clip for unit in request.controls if unit.clip),
-    ]
-    if request.color_match is ColorMatch.SOURCE:  # decoded once more by who writes
-        clips.append(request.source_video)
-    read = [Task(READ, Stage.PREPROCESS, float(len(clips) * (START + request.num_frames * frame)))] if clips else []
-    pixels: dict[str, float] = {}
+def input_tasks(request: GenerationRequest, *, on_gpu: bool) -> list[Task]:
+    """List the tasks that decode clips and make control clips."""
+    frame, num_frames = prod(request.clip_size), request.num_frames
+    compared = request.source_video if request.color_match is ColorMatch.SOURCE else ""  # decoded again by who writes
+    clips = [request.source_video, request.mask, compared, *(unit.clip for unit in request.controls)]
+    tasks = [Task(READ, Stage.PREPROCESS, sum(map(bool, clips)) * (START + num_frames * frame), 3e-8)]
     for unit in request.controls:
-        name = preprocess_task(unit.preprocessor)
-        pixels[name] = pixels.get(name, 0.0) + request.num_frames * _seen_pixels(unit, *request.clip_size)
-    return [*read, *(Task(name, Stage.PREPROCESS, seen) for name, seen in pixels.items())]
-
-
-def _seen_pixels(unit: ControlUnit, width: int, height: int) -> float:
-    if unit.preprocessor in WITHOUT_NETWORKS:
-        return float(width * height)
-    side = unit.options.get("resolution", _LOOKS_AT)
-    return side * side * max(width, height) / min(width, height)
-
-
-def _finish_tasks(request: GenerationRequest) -> list[Task]:
-    num_frames = request.num_frames + len(request.frames_played_back)
-    frame, large = (width * height for width, height in (request.clip_size, request.output_size))
-    tasks = []
-    if request.color_match is not ColorMatch.OFF:
-        tasks.append(Task(COLORS, Stage.DECODE, float(num_frames * frame)))
-    if request.interpolation is not Interpolation.OFF:
-        inserted = request.output_frames - request.held_frames - num_frames
-        tasks.append(Task(between_task(request), Stage.DECODE, float(inserted * frame)))
-    if request.upscale_by > 1:
-        # A network always draws as many times as large; what it draws is then made smaller or larger.
-        seen = large if request.upscaler == "lanczos" else frame
-        tasks.append(Task(enlarge_task(request), Stage.DECODE, float(request.output_frames * seen)))
+        seen, rate = float(frame), 5e-8
+        if unit.preprocessor not in WITHOUT_NETWORKS:
+            width, height = sorted(request.clip_size)
+            seen, rate = unit.options.get("resolution", 512) ** 2 * height / width, (1e-5, 1e-7)[on_gpu]
+        tasks.append(Task(preprocess_task(unit.preprocessor), Stage.PREPROCESS, num_frames * seen, rate))
     return tasks
 
 
-def _write_tasks(request: GenerationRequest) -> list[Task]:
-    width, height = request.output_size
-    pixels = float(request.output_frames * width * height)
-    written = [kind for kind in request.formats if kind is not OutputFormat.TXT]
-    limit = request.max_file_mb * 1e6
-    large = [kind for kind in written if 0 < limit < _BYTES_A_PIXEL.get(kind, 0.0) * pixels]
-    return [
-        *(Task(write_task(kind), Stage.DECODE, pixels) for kind in written),
-        *(Task(finish_task(kind), Stage.WRITE, START + pixels) for kind in written),
-        *(Task(fit_task(kind), Stage.WRITE, START + pixels) for kind in large),
+def _finish_tasks(request: GenerationRequest, *, on_gpu: bool) -> list[Task]:
+    frame, output_frame = prod(request.clip_size), prod(request.output_size)
+    num_frames, output_frames = request.num_frames + len(request.frames_played_back), request.output_frames
+    inserted = output_frames - request.held_frames - num_frames if request.inserted_frames else 0
+    rate = 1e-6 if request.interpolation is Interpolation.FLOW else (5e-5, 4e-7)[on_gpu]
+    tasks = [
+        Task(COLORS, Stage.DECODE, num_frames * frame * (request.color_match is not ColorMatch.OFF), 2.5e-7),
+        Task(between_task(request.interpolation), Stage.DECODE, inserted * frame, rate),
     ]
+    if request.upscale_by > 1:
+        # A network always draws as many times as large; what it draws is then made smaller or larger.
+        seen, rate = (output_frame, 1.5e-8) if request.upscaler == "lanczos" else (frame, (3e-4, 2e-6)[on_gpu])
+        tasks.append(Task(enlarge_task(request.upscaler), Stage.DECODE, output_frames * seen, rate))
+    pixels = output_frames * output_frame
+    for kind in (kind for kind in request.formats if kind in _FORMATS):  # text costs nothing
+        rate, start, size = _FORMATS[kind]
+        # A size is searched for in up to six encodings that are slower than the first.
+        encodings = 10 if 0 < request.max_file_mb * 1e6 < size * pixels else 1
+        tasks.append(Task(write_task(kind), Stage.WRITE, (start + pixels) * encodings, rate))
+    return tasks
+
+
+def rates_of(tasks: Iterable[Task], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Divide measured seconds by each task's work."""
+    work: dict[str, float] = {}
+    for task in tasks:
+        work[task.name] = work.get(task.name, 0.0) + task.work
+    return {name: seconds[name] / amount for name, amount in work.items() if seconds.get(name, 0.0) > 0}
