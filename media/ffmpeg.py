@@ -1,13 +1,11 @@
 """Run ffmpeg on frames and files, never leaving it running."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Timer
 from typing import Self
 
 import imageio_ffmpeg
@@ -26,15 +24,12 @@ FIRST_VIDEO = "0:V:0"
 """The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
 
 _ERROR_CHARACTERS = 600
-_MESSAGE_BYTES = 1 << 16
 # The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
 _PIPE_BYTES = 1 << 20
 
 
 class FFmpegError(RuntimeError):
-    """ffmpeg failed; `messages` has all of its output."""
-
-    messages = ""
+    """ffmpeg failed."""
 
 
 def _command(*args: str) -> list[str]:
@@ -97,41 +92,6 @@ def run_ffmpeg(
     if done.returncode:
         raise _failure(done.returncode, done.stderr)
     return done
-
-
-def run_bounded(*args: str, max_message_bytes: int, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg on an untrusted file, killing it after many messages.
-
-    A clip without one good picture is complained about at every packet: a few megabytes of it held ffmpeg for 23 s.
-
-    Args:
-        args: Everything after the general options.
-        max_message_bytes: Bytes of messages after which ffmpeg is killed and counts as failed.
-        timeout_s: After this many seconds, too.
-
-    Raises:
-        FFmpegError: It failed, said too much or took too long.
-    """
-    messages = b""
-    with TemporaryFile() as output:  # not a pipe: only messages are read while it runs
-        process = subprocess.Popen(_command(*args), stdout=output, stderr=subprocess.PIPE)
-        too_late = Timer(timeout_s, process.kill)
-        too_late.start()
-        try:
-            with process:
-                assert process.stderr is not None
-                while len(messages) <= max_message_bytes and (
-                    chunk := os.read(process.stderr.fileno(), _MESSAGE_BYTES)
-                ):
-                    messages += chunk
-                if len(messages) > max_message_bytes:
-                    process.kill()
-        finally:
-            too_late.cancel()
-        if process.returncode:
-            raise _failure(process.returncode, messages)
-        output.seek(0)
-        return subprocess.CompletedProcess(process.args, 0, output.read(), messages)
 
 
 class FrameFeed:
@@ -281,6 +241,4 @@ class FrameReader:
 
 def _failure(returncode: int, messages: bytes) -> FFmpegError:
     text = messages.decode(errors="replace").strip()
-    failure = FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_CHARACTERS:] or 'it said nothing'}")
-    failure.messages = text
-    return failure
+    return FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_CHARACTERS:] or 'it said nothing'}")

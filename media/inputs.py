@@ -63,7 +63,11 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
 
 def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None) -> FrameFile:
     """Decode the frames of a file, as `decoding`, at once."""
-    work = decoding(path, cut, field=field, folder=folder)
+    return last_value(decoding(path, cut, field=field, folder=folder))
+
+
+def last_value(work: Generator[Decoded, None, FrameFile]) -> FrameFile:
+    """Run a generator to its end and return its value."""
     while True:
         try:
             next(work)
@@ -73,7 +77,7 @@ def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Pat
 
 
 def decoding(
-    path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None
+    path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None, facts: InputFacts | None = None
 ) -> Generator[Decoded, None, FrameFile]:
     """Decode the frames of a cut once into a temporary file.
 
@@ -84,6 +88,7 @@ def decoding(
         cut: Which frames, and how.
         field: What the errors call the file.
         folder: Where the frames are kept until nobody needs them.
+        facts: The file's, where they were read before.
 
     Yields:
         How far it is, every few frames.
@@ -93,8 +98,8 @@ def decoding(
             too much room, or not one can be decoded.
     """
     with naming_field(field):
-        kind, reader = _open_reader(path)
-        return (yield from _store_frames(reader, _facts(kind, reader), cut, folder))
+        kind, reader = _open_reader(path, facts)
+        return (yield from _store_frames(reader, facts or _facts(kind, reader), cut, folder))
 
 
 @contextmanager
@@ -110,24 +115,26 @@ def naming_field(field: str) -> Iterator[None]:
         raise InvalidRequestError(about(err.fault, field)) from err
 
 
-def _open_reader(path: Path) -> tuple[InputKind, _Reader]:
-    kind = sniff(path)
+def _open_reader(path: Path, facts: InputFacts | None = None) -> tuple[InputKind, _Reader]:
+    kind = facts.kind if facts else sniff(path)
     if kind is InputKind.PICTURE:
         return kind, PictureReader(path)
-    return kind, VideoReader(path) if kind is InputKind.VIDEO else PictureZipReader(path)
+    if kind is InputKind.ZIP:
+        return kind, PictureZipReader(path)
+    return kind, VideoReader(path, facts.listing if facts else None)
 
 
 def _facts(kind: InputKind, reader: _Reader) -> InputFacts:
     timing = reader.timing
-    count = timing.num_frames if timing else getattr(reader, "num_pictures", 1)
     return InputFacts(
         kind=kind,
         width=reader.width,
         height=reader.height,
         fps=timing.fps if timing else None,
-        num_frames=count,
+        num_frames=timing.num_frames if timing else getattr(reader, "num_pictures", 1),
         even=timing is None or timing.even,
         has_audio=reader.has_audio,
+        listing=reader.listing if isinstance(reader, VideoReader) else None,
     )
 
 

@@ -238,10 +238,10 @@ def _probe_format(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
 
 def _probe_video(path: Path, kind: OutputFormat, max_frames: int) -> ClipInfo:
     listing = list_video(path, max_frames=max_frames + 1)
-    num_frames = len(listing.durations)
-    fps = _rate(num_frames, sum(listing.durations) * listing.tick)
+    num_frames = len(listing.starts)
+    fps = _rate(num_frames, listing.total_duration * listing.tick)
     if kind is OutputFormat.WEBM:
-        fps = _simplest_rate(listing.starts, listing.starts[-1] + listing.durations[-1], listing.rounded_fps)
+        fps = _simplest_rate(listing.starts, listing.starts[-1] + listing.last_duration, listing.rounded_fps)
     return ClipInfo(listing.width, listing.height, fps, num_frames, listing.codec, listing.pix_fmt)
 
 
