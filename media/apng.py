@@ -4,7 +4,6 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -65,32 +64,6 @@ def read_apng_recipe(path: Path) -> str | None:
                 if key == RECIPE_KEY.encode():
                     return _decode_text(kind, value)
     return None
-
-
-def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Fraction]]:
-    """Read an animation's width, height and durations in s, without decoding.
-
-    Args:
-        path: The file, which may come from anybody.
-        max_frames: Frames that follow these are left out.
-
-    Raises:
-        DamagedClipError: It is cut off, or no animation.
-    """
-    width = height = 0
-    durations: list[Fraction] = []
-    with path.open("rb") as file:
-        for kind, size in png_chunks(file):
-            if kind == b"IHDR" and size == 13:
-                width, height = struct.unpack(">II", file.read(8))
-            elif kind == b"fcTL" and size == 26:
-                count, parts = struct.unpack(">20xHH2x", file.read(26))
-                durations.append(Fraction(count, parts or 100))
-                if len(durations) == max_frames:
-                    break
-    if not (width and durations):
-        raise DamagedClipError("no animation in it")
-    return width, height, durations
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -35,7 +35,9 @@ class Decoded(NamedTuple):
     total: int
 
 
-class _Reader(Protocol):
+class Reader(Protocol):
+    """Reader of frames by their places in a file."""
+
     width: int
     height: int
     has_audio: bool
@@ -58,7 +60,34 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
         InvalidRequestError: It is nothing of that, damaged, too large or too thin.
     """
     with naming_field(field):
-        return _facts(*_open_reader(path))
+        return open_reader(path)[1]
+
+
+def open_reader(path: Path, facts: InputFacts | None = None) -> tuple[Reader, InputFacts]:
+    """Open a file by what it is, with its facts if they are known.
+
+    Raises:
+        BadInputError: As `probe_input`.
+    """
+    kind = facts.kind if facts else sniff(path)
+    reader: Reader
+    if kind is InputKind.PICTURE:
+        reader = PictureReader(path)
+    elif kind is InputKind.ZIP:
+        reader = PictureZipReader(path)
+    else:
+        reader = VideoReader(path, facts.listing if facts else None)
+    timing = reader.timing
+    return reader, facts or InputFacts(
+        kind=kind,
+        width=reader.width,
+        height=reader.height,
+        fps=timing.fps if timing else None,
+        num_frames=timing.num_frames if timing else getattr(reader, "num_pictures", 1),
+        even=timing is None or timing.even,
+        has_audio=reader.has_audio,
+        listing=reader.listing if isinstance(reader, VideoReader) else None,
+    )
 
 
 def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None) -> FrameFile:
@@ -98,8 +127,7 @@ def decoding(
             too much room, or not one can be decoded.
     """
     with naming_field(field):
-        kind, reader = _open_reader(path, facts)
-        return (yield from _store_frames(reader, facts or _facts(kind, reader), cut, folder))
+        return (yield from _store_frames(*open_reader(path, facts), cut, folder))
 
 
 @contextmanager
@@ -115,31 +143,8 @@ def naming_field(field: str) -> Iterator[None]:
         raise InvalidRequestError(about(err.fault, field)) from err
 
 
-def _open_reader(path: Path, facts: InputFacts | None = None) -> tuple[InputKind, _Reader]:
-    kind = facts.kind if facts else sniff(path)
-    if kind is InputKind.PICTURE:
-        return kind, PictureReader(path)
-    if kind is InputKind.ZIP:
-        return kind, PictureZipReader(path)
-    return kind, VideoReader(path, facts.listing if facts else None)
-
-
-def _facts(kind: InputKind, reader: _Reader) -> InputFacts:
-    timing = reader.timing
-    return InputFacts(
-        kind=kind,
-        width=reader.width,
-        height=reader.height,
-        fps=timing.fps if timing else None,
-        num_frames=timing.num_frames if timing else getattr(reader, "num_pictures", 1),
-        even=timing is None or timing.even,
-        has_audio=reader.has_audio,
-        listing=reader.listing if isinstance(reader, VideoReader) else None,
-    )
-
-
 def _store_frames(
-    reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None
+    reader: Reader, facts: InputFacts, cut: Cut, folder: Path | None
 ) -> Generator[Decoded, None, FrameFile]:
     places = facts.places(cut)
     width, height = cut.width or facts.width, cut.height or facts.height

@@ -111,7 +111,7 @@ def test_colours_survive(tmp_path, colour, kind):
 def test_mp4_is_what_browsers_play(tmp_path):
     (path,) = written(tmp_path, [OutputFormat.MP4], np.full((3, 32, 32, 3), GREEN, np.uint8))
     info = probe(path)
-    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert (info.listing.codec, info.listing.pix_fmt) == ("h264", "yuv420p")
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     # colr box: primaries, transfer, matrix all 1 (BT.709), range limited.
