@@ -15,7 +15,6 @@ RECIPE_KEY = "parameters"
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = len(_SIGNATURE) + 25
-_MAX_TEXT_BYTES = 4 << 20
 _MAX_U16 = 0xFFFF
 
 
@@ -51,21 +50,6 @@ def text_chunk(text: str) -> bytes:
     return _chunk(b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + text.encode())
 
 
-def read_apng_recipe(path: Path) -> str | None:
-    """Read the recipe of a PNG, animated or not; None without one.
-
-    Raises:
-        DamagedClipError: It is cut off before its pixels.
-    """
-    with path.open("rb") as file:
-        for kind, size in png_chunks(file):
-            if kind in (b"iTXt", b"tEXt") and size <= _MAX_TEXT_BYTES:
-                key, _, value = file.read(size).partition(b"\0")
-                if key == RECIPE_KEY.encode():
-                    return _decode_text(kind, value)
-    return None
-
-
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Yield each chunk's kind and size, up to IEND, before its content.
 
@@ -81,14 +65,6 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         size, kind = int.from_bytes(header[:4]), header[4:]
         yield kind, size
         at += 12 + size
-
-
-def _decode_text(kind: bytes, value: bytes) -> str | None:
-    if kind == b"tEXt":
-        return value.decode("latin-1")
-    compressed, _method, rest = value[:1], value[1:2], value[2:]
-    text = rest.split(b"\0", 2)[-1]
-    return None if compressed != b"\0" else text.decode(errors="replace")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -16,7 +16,6 @@ from media.input_files import demuxer_of
 
 Frames = npt.NDArray[np.uint8]
 
-READ_TIMEOUT_S = 60
 MAX_PIXELS = 4096 * 4096
 """Largest picture that is read."""
 
@@ -60,35 +59,21 @@ def safe_input(path: Path, *, decoder: str = "") -> tuple[str, ...]:
 
 def raw_video(pixel_format: str, width: int, height: int, fps: Fraction) -> tuple[str, ...]:
     """Build the arguments that describe raw pictures on the next input."""
-    return (
-        "-f",
-        "rawvideo",
-        "-pixel_format",
-        pixel_format,
-        "-video_size",
-        f"{width}x{height}",
-        "-framerate",
-        str(fps),
-    )
+    size, rate = f"{width}x{height}", str(fps)
+    return ("-f", "rawvideo", "-pixel_format", pixel_format, "-video_size", size, "-framerate", rate)
 
 
-def run_ffmpeg(
-    *args: str, folder: Path | None = None, timeout_s: float | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def run_ffmpeg(*args: str, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run ffmpeg to its end and return its output.
 
     Args:
         args: Everything after the general options.
         folder: Working directory; with it, short relative names serve, whatever characters the real path has.
-        timeout_s: After this many seconds ffmpeg is killed and counts as failed; None waits.
 
     Raises:
-        FFmpegError: It failed or took too long.
+        FFmpegError: It failed.
     """
-    try:
-        done = subprocess.run(_command(*args), cwd=folder, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired as err:
-        raise FFmpegError(f"ffmpeg was not ready after {timeout_s:g} s") from err
+    done = subprocess.run(_command(*args), cwd=folder, capture_output=True, check=False)
     if done.returncode:
         raise _failure(done.returncode, done.stderr)
     return done
@@ -196,18 +181,18 @@ class FrameReader:
         pixels = "rgba" if alpha else "rgb24"
         to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format={pixels}"
         seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
-        output = (
-            "-map",
-            FIRST_VIDEO,
-            "-vf",
-            filters or to_rgb,
-            "-fps_mode",
-            "passthrough",
-            "-frames:v",
-            str(max_frames),
-        )
+        output = ("-map", FIRST_VIDEO, "-vf", filters or to_rgb, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
         self._process = subprocess.Popen(
-            _command(*seek, *safe_input(path, decoder=decoder), *output, "-f", "rawvideo", "pipe:1"),
+            _command(
+                *seek,
+                *safe_input(path, decoder=decoder),
+                *output,
+                "-frames:v",
+                str(max_frames),
+                "-f",
+                "rawvideo",
+                "pipe:1",
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,

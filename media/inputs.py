@@ -40,7 +40,6 @@ class Reader(Protocol):
 
     width: int
     height: int
-    has_audio: bool
     complaint: str
 
     @property
@@ -64,7 +63,7 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
 
 
 def open_reader(path: Path, facts: InputFacts | None = None) -> tuple[Reader, InputFacts]:
-    """Open a file by what it is, with its facts if they are known.
+    """Open a file by its kind, and read its facts.
 
     Raises:
         BadInputError: As `probe_input`.
@@ -78,6 +77,7 @@ def open_reader(path: Path, facts: InputFacts | None = None) -> tuple[Reader, In
     else:
         reader = VideoReader(path, facts.listing if facts else None)
     timing = reader.timing
+    listing = reader.listing if isinstance(reader, VideoReader) else None
     return reader, facts or InputFacts(
         kind=kind,
         width=reader.width,
@@ -85,8 +85,8 @@ def open_reader(path: Path, facts: InputFacts | None = None) -> tuple[Reader, In
         fps=timing.fps if timing else None,
         num_frames=timing.num_frames if timing else getattr(reader, "num_pictures", 1),
         even=timing is None or timing.even,
-        has_audio=reader.has_audio,
-        listing=reader.listing if isinstance(reader, VideoReader) else None,
+        has_audio=listing is not None and bool(listing.audio_codecs),
+        listing=listing,
     )
 
 

@@ -185,11 +185,8 @@ class PictureReader:
     Attributes:
         width, height: As seen.
         timing: None for a single picture.
-        has_audio: Never.
         complaint: What is wrong with the file though it can be used.
     """
-
-    has_audio = False
 
     def __init__(self, path: Path) -> None:
         self.complaint = ""

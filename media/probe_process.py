@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from threading import Timer
 
-from media.ffmpeg import READ_TIMEOUT_S, FFmpegError
+from media.ffmpeg import FFmpegError
 from media.input_files import demuxer_of
+
+READ_TIMEOUT_S = 60
 
 _COMMAND = [sys.executable, "-m", "media.probe_worker"]
 _MAX_FILES = 200

@@ -88,7 +88,7 @@ def _first_video(container: InputContainer) -> VideoStream:
 
 
 def _first_frame(container: InputContainer, max_pixels: int, max_broken_frames: int) -> tuple[VideoFrame, bool]:
-    """Decode a frame, and tell whether a second layer of HEVC lies under it."""
+    """Decode a frame; and whether HEVC has a second layer under it."""
     stream = _first_video(container)
     context = stream.codec_context
     if context is None:

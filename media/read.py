@@ -5,21 +5,20 @@ The files may come from anybody.
 
 import re
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from media.apng import read_apng_recipe
 from media.ffmpeg import FFmpegError, Frames
 from media.formats import DamagedClipError, damaged_clip
-from media.gif_comment import read_gif_comment
 from media.input_facts import InputFacts
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.inputs import Reader, open_reader
-from media.png import read_png_recipe
-from media.tagged_video import read_video_recipe
+from media.pictures import opened_picture
 from media.text import read_text_recipe
-from media.webp_file import read_webp_recipe
+from media.texts import texts_inside
 from pipelines.plan.choices import OutputFormat
 from pipelines.plan.errors import UserError
 from pipelines.plan.faults import Fault
@@ -28,14 +27,11 @@ from pipelines.plan.request_fields.clip import MAX_NUM_FRAMES
 MAX_READ_BYTES = 4 << 30
 """Most that `read_frames` puts in memory."""
 
-_RECIPE_READERS = {
-    OutputFormat.MP4: read_video_recipe,
-    OutputFormat.GIF: read_gif_comment,
-    OutputFormat.WEBP: read_webp_recipe,
-    OutputFormat.WEBM: read_video_recipe,
-    OutputFormat.APNG: read_apng_recipe,
-    OutputFormat.PNG: read_png_recipe,
-    OutputFormat.TXT: read_text_recipe,
+_KINDS = {
+    OutputFormat.GIF: "gif",
+    OutputFormat.WEBP: "webp",
+    OutputFormat.APNG: "picture",
+    OutputFormat.PNG: "zip",
 }
 _STARTS = {
     rb"....ftyp": OutputFormat.MP4,
@@ -55,9 +51,12 @@ def read_recipe(path: Path) -> str:
     Raises:
         UserError: The file is of no kind that this app writes, is damaged, or carries no recipe.
     """
+    kind = _sniff_format(path)
     try:
-        recipe = _RECIPE_READERS[_sniff_format(path)](path)
-    except (FFmpegError, DamagedClipError) as err:
+        if kind is OutputFormat.TXT:
+            return read_text_recipe(path)
+        recipe = next(texts_inside(path, _KINDS.get(kind, "video")), "")
+    except (FFmpegError, DamagedClipError, BadInputError) as err:
         raise UserError(damaged_clip(path)) from err
     if not recipe:
         raise UserError(
@@ -134,6 +133,11 @@ def _opened(path: Path, max_frames: int) -> tuple[Reader, InputFacts]:
         )
     try:
         reader, facts = open_reader(path)
+        if facts.fps is None:  # a single picture, unless it is an animation of one frame
+            with opened_picture(path) as picture:
+                picture.load()
+                lasts_ms = Fraction(picture.info["duration"])
+                facts = replace(facts, fps=1000 / lasts_ms if lasts_ms else None)
     except BadInputError as err:
         raise UserError(damaged_clip(path)) from err
     if facts.fps is None:

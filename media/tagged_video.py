@@ -49,11 +49,6 @@ class TaggedVideoWriter(FedWriter):
         return self._path
 
 
-def read_video_recipe(path: Path) -> str | None:
-    """Read the comment of an MP4 or WebM; None without one."""
-    return read_video_tags(path).get("comment")
-
-
 def read_video_tags(path: Path) -> dict[str, str]:
     """Read the texts of a video by name, in lower case."""
     return _TAGS.validate_python(ask_worker(path, tags=True))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from media.ffmpeg import MAX_PIXELS, READ_TIMEOUT_S, FFmpegError, FrameReader, Frames
+from media.ffmpeg import MAX_PIXELS, FFmpegError, FrameReader, Frames
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.pictures import check_picture_size, too_many_pixels
-from media.probe_process import ProbeError, ask_worker
+from media.probe_process import READ_TIMEOUT_S, ProbeError, ask_worker
 from media.timing import Timing, timing_of
 from media.video_colors import to_srgb_filters
 from media.video_listing import VideoListing
@@ -58,7 +58,7 @@ class VideoReader:
             raise BadInputError(_refusal(err.code, err.got)) from err
         check_picture_size(listing.width, listing.height)
         self.listing = listing
-        self.width, self.height, self.has_audio = listing.width, listing.height, bool(listing.audio_codecs)
+        self.width, self.height = listing.width, listing.height
         end = listing.starts[-1] + max(1, listing.last_duration)
         timing = timing_of(listing.starts, end, listing.tick, hint=listing.rounded_fps)
         # Two frames a year apart would be as many taken by time as anyone asks for.

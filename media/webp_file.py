@@ -64,15 +64,6 @@ def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
     target.write(struct.pack("<I", num_bytes - _HEADER_BYTES))
 
 
-def read_webp_recipe(path: Path) -> str | None:
-    """Read the EXIF comment of a WebP; None without one.
-
-    Raises:
-        DamagedClipError: It is cut off.
-    """
-    return next(iter_webp_texts(path), None)
-
-
 def iter_webp_texts(path: Path) -> Iterator[str]:
     """Yield the texts of a WebP's EXIF and XMP.
 

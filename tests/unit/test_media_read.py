@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from media.ffmpeg import FFmpegError, run_ffmpeg, safe_input
-from media.gif_comment import copy_with_comment, read_gif_comment
+from media.gif_comment import copy_with_comment, iter_gif_comments
 from media.read import iter_frames, probe, read_frames, read_recipe
 from media.tagged_video import to_ffmetadata
 from media.write import open_clip
@@ -131,7 +131,7 @@ def test_files_that_are_no_clips_are_refused_in_words(tmp_path, content):
 def test_a_clip_without_recipe_is_refused_in_words(tmp_path):
     path = tmp_path / "plain.gif"
     Image.fromarray(FRAMES[0]).save(path)
-    assert read_gif_comment(path) is None
+    assert list(iter_gif_comments(path)) == []
     with pytest.raises(UserError, match=r"file must carry a recipe, got plain\.gif, which has none"):
         read_recipe(path)
 

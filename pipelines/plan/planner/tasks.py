@@ -99,8 +99,6 @@ def _input_tasks(request: GenerationRequest) -> list[Task]:
         *filter(None, (request.source_video, request.mask)),
         *(unit.clip for unit in request.controls if unit.clip),
     ]
-    if request.color_match is ColorMatch.SOURCE:  # decoded once more by who writes
-        clips.append(request.source_video)
     read = [Task(READ, Stage.PREPROCESS, float(len(clips) * (START + request.num_frames * frame)))] if clips else []
     pixels: dict[str, float] = {}
     for unit in request.controls:
