@@ -183,16 +183,7 @@ class FrameReader:
         seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
         output = ("-map", FIRST_VIDEO, "-vf", filters or to_rgb, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
         self._process = subprocess.Popen(
-            _command(
-                *seek,
-                *safe_input(path, decoder=decoder),
-                *output,
-                "-frames:v",
-                str(max_frames),
-                "-f",
-                "rawvideo",
-                "pipe:1",
-            ),
+            _command(*seek, *safe_input(path, decoder=decoder), "-frames:v", str(max_frames), *output),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from fractions import Fraction
+from multiprocessing import get_context
 
 import numpy as np
 import psutil
@@ -231,6 +232,19 @@ def test_looking_at_a_video_is_limited_and_needs_no_network_and_no_engine(tmp_pa
     libraries = " ".join(area.path for area in worker.memory_maps())
     assert "av/" in libraries
     assert not [name for name in ("torch", "numpy", "cv2", "imageio") if f"/{name}/" in libraries]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_process_that_was_forked_has_videos_looked_at_by_its_own(tmp_path):
+    path = video(tmp_path / "clip.mp4", greys(RAMP))
+    list_video(path, max_frames=1)
+    before = workers()
+    child = get_context("fork").Process(target=list_video, args=(path,), kwargs={"max_frames": 1})
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert list_video(path, max_frames=1).codec == "h264"
+    assert workers() == before
 
 
 def test_a_recording_put_together_of_two_goes_on_where_the_first_ends(tmp_path):

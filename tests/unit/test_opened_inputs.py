@@ -162,6 +162,7 @@ def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, own):
     sha256 = keep([path], field="source_video")
     unit = {"model": "x", "preprocessor": "invert"} | ({"clip": sha256} if own else {})
     request = request_for(num_frames=2_000, controls=[unit], **({} if own else {"source_video": sha256}))
+    source_facts(sha256)
     before = psutil.Process().children()
     work = preview_control(request)
     assert (next(work).step, len(psutil.Process().children())) == (8, len(before) + 1)
