@@ -4,7 +4,6 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -16,7 +15,6 @@ RECIPE_KEY = "parameters"
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = len(_SIGNATURE) + 25
-_MAX_TEXT_BYTES = 4 << 20
 _MAX_U16 = 0xFFFF
 
 
@@ -52,47 +50,6 @@ def text_chunk(text: str) -> bytes:
     return _chunk(b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + text.encode())
 
 
-def read_apng_recipe(path: Path) -> str | None:
-    """Read the recipe of a PNG, animated or not; None without one.
-
-    Raises:
-        DamagedClipError: It is cut off before its pixels.
-    """
-    with path.open("rb") as file:
-        for kind, size in png_chunks(file):
-            if kind in (b"iTXt", b"tEXt") and size <= _MAX_TEXT_BYTES:
-                key, _, value = file.read(size).partition(b"\0")
-                if key == RECIPE_KEY.encode():
-                    return _decode_text(kind, value)
-    return None
-
-
-def read_apng_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[Fraction]]:
-    """Read an animation's width, height and durations in s, without decoding.
-
-    Args:
-        path: The file, which may come from anybody.
-        max_frames: Frames that follow these are left out.
-
-    Raises:
-        DamagedClipError: It is cut off, or no animation.
-    """
-    width = height = 0
-    durations: list[Fraction] = []
-    with path.open("rb") as file:
-        for kind, size in png_chunks(file):
-            if kind == b"IHDR" and size == 13:
-                width, height = struct.unpack(">II", file.read(8))
-            elif kind == b"fcTL" and size == 26:
-                count, parts = struct.unpack(">20xHH2x", file.read(26))
-                durations.append(Fraction(count, parts or 100))
-                if len(durations) == max_frames:
-                    break
-    if not (width and durations):
-        raise DamagedClipError("no animation in it")
-    return width, height, durations
-
-
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Yield each chunk's kind and size, up to IEND, before its content.
 
@@ -108,14 +65,6 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         size, kind = int.from_bytes(header[:4]), header[4:]
         yield kind, size
         at += 12 + size
-
-
-def _decode_text(kind: bytes, value: bytes) -> str | None:
-    if kind == b"tEXt":
-        return value.decode("latin-1")
-    compressed, _method, rest = value[:1], value[1:2], value[2:]
-    text = rest.split(b"\0", 2)[-1]
-    return None if compressed != b"\0" else text.decode(errors="replace")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

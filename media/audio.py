@@ -1,18 +1,19 @@
 """Add the sound of a source clip to a generated MP4."""
 
-import re
 from fractions import Fraction
 from pathlib import Path
 
-from media.ffmpeg import READ_TIMEOUT_S, run_ffmpeg, safe_input
-from media.input_files import InputKind, sniff
+from media.ffmpeg import run_ffmpeg, safe_input
 from media.video import VideoReader
+from media.video_listing import VideoListing
 
 _COPIED = ("aac", "mp3")
 _AAC = ("-c:a", "aac", "-b:a", "192k")
 
 
-def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames: int, fps: Fraction) -> bool:
+def add_audio(
+    clip: Path, source: Path, target: Path, *, listing: VideoListing | None, start: int, num_frames: int, fps: Fraction
+) -> bool:
     """Copy a clip, adding the sound of its part of the source.
 
     Pictures and recipe stay as they are.
@@ -25,6 +26,7 @@ def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames:
         clip: An MP4 that this app made.
         source: The source clip, which may come from anybody.
         target: Where the result goes; another file than `clip`.
+        listing: The source's packets; None if it is no video.
         start: Frames of the source that were left out at its beginning.
         num_frames, fps: Of the clip.
 
@@ -32,16 +34,13 @@ def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames:
         Whether there is sound; without, no file is written.
 
     Raises:
-        BadInputError: The source is no playable video.
         FFmpegError: ffmpeg failed, for example because the disk is full.
     """
-    if sniff(source) is not InputKind.VIDEO:
+    if not (listing and listing.audio_codecs):
         return False
-    video = VideoReader(source)
-    if not video.has_audio:
-        return False
+    video = VideoReader(source, listing)
     start_s = video.start_s + start / video.timing.fps
-    whole = start_s == 0 and _codec(source) in _COPIED
+    whole = start_s == 0 and listing.audio_codecs[0] in _COPIED
     run_ffmpeg(
         *("-y", "-i", f"file:{clip.resolve()}"),
         *(() if whole else ("-ss", f"{float(start_s):.6f}")),
@@ -51,14 +50,3 @@ def add_audio(clip: Path, source: Path, target: Path, *, start: int, num_frames:
         *("-fflags", "+bitexact", "-movflags", "+faststart", "-f", "mp4", f"file:{target.resolve()}"),
     )
     return True
-
-
-def _codec(source: Path) -> str:
-    """Read the first audio codec from ffmpeg's list of packets."""
-    done = run_ffmpeg(
-        *safe_input(source),
-        *("-map", "0:a:0", "-c", "copy", "-frames:a", "1", "-f", "framecrc", "pipe:1"),
-        timeout_s=READ_TIMEOUT_S,
-    )
-    codec = re.search(rb"^#codec_id 0: (\w+)", done.stdout, re.MULTILINE)
-    return codec[1].decode() if codec else ""

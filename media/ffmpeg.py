@@ -1,13 +1,11 @@
 """Run ffmpeg on frames and files, never leaving it running."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Timer
 from typing import Self
 
 import imageio_ffmpeg
@@ -18,7 +16,6 @@ from media.input_files import demuxer_of
 
 Frames = npt.NDArray[np.uint8]
 
-READ_TIMEOUT_S = 60
 MAX_PIXELS = 4096 * 4096
 """Largest picture that is read."""
 
@@ -26,15 +23,12 @@ FIRST_VIDEO = "0:V:0"
 """The first stream that moves: a capital V leaves out covers, which are streams of video, too."""
 
 _ERROR_CHARACTERS = 600
-_MESSAGE_BYTES = 1 << 16
 # The usual pipe holds 64 KiB, a twelfth of a frame of 512 x 512; the two sides then wait for each other all the time.
 _PIPE_BYTES = 1 << 20
 
 
 class FFmpegError(RuntimeError):
-    """ffmpeg failed; `messages` has all of its output."""
-
-    messages = ""
+    """ffmpeg failed."""
 
 
 def _command(*args: str) -> list[str]:
@@ -65,73 +59,24 @@ def safe_input(path: Path, *, decoder: str = "") -> tuple[str, ...]:
 
 def raw_video(pixel_format: str, width: int, height: int, fps: Fraction) -> tuple[str, ...]:
     """Build the arguments that describe raw pictures on the next input."""
-    return (
-        "-f",
-        "rawvideo",
-        "-pixel_format",
-        pixel_format,
-        "-video_size",
-        f"{width}x{height}",
-        "-framerate",
-        str(fps),
-    )
+    size, rate = f"{width}x{height}", str(fps)
+    return ("-f", "rawvideo", "-pixel_format", pixel_format, "-video_size", size, "-framerate", rate)
 
 
-def run_ffmpeg(
-    *args: str, folder: Path | None = None, timeout_s: float | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def run_ffmpeg(*args: str, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run ffmpeg to its end and return its output.
 
     Args:
         args: Everything after the general options.
         folder: Working directory; with it, short relative names serve, whatever characters the real path has.
-        timeout_s: After this many seconds ffmpeg is killed and counts as failed; None waits.
 
     Raises:
-        FFmpegError: It failed or took too long.
+        FFmpegError: It failed.
     """
-    try:
-        done = subprocess.run(_command(*args), cwd=folder, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired as err:
-        raise FFmpegError(f"ffmpeg was not ready after {timeout_s:g} s") from err
+    done = subprocess.run(_command(*args), cwd=folder, capture_output=True, check=False)
     if done.returncode:
         raise _failure(done.returncode, done.stderr)
     return done
-
-
-def run_bounded(*args: str, max_message_bytes: int, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg on an untrusted file, killing it after many messages.
-
-    A clip without one good picture is complained about at every packet: a few megabytes of it held ffmpeg for 23 s.
-
-    Args:
-        args: Everything after the general options.
-        max_message_bytes: Bytes of messages after which ffmpeg is killed and counts as failed.
-        timeout_s: After this many seconds, too.
-
-    Raises:
-        FFmpegError: It failed, said too much or took too long.
-    """
-    messages = b""
-    with TemporaryFile() as output:  # not a pipe: only messages are read while it runs
-        process = subprocess.Popen(_command(*args), stdout=output, stderr=subprocess.PIPE)
-        too_late = Timer(timeout_s, process.kill)
-        too_late.start()
-        try:
-            with process:
-                assert process.stderr is not None
-                while len(messages) <= max_message_bytes and (
-                    chunk := os.read(process.stderr.fileno(), _MESSAGE_BYTES)
-                ):
-                    messages += chunk
-                if len(messages) > max_message_bytes:
-                    process.kill()
-        finally:
-            too_late.cancel()
-        if process.returncode:
-            raise _failure(process.returncode, messages)
-        output.seek(0)
-        return subprocess.CompletedProcess(process.args, 0, output.read(), messages)
 
 
 class FrameFeed:
@@ -236,18 +181,9 @@ class FrameReader:
         pixels = "rgba" if alpha else "rgb24"
         to_rgb = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,format={pixels}"
         seek = ("-ss", f"{float(seek_s):.6f}") if seek_s else ()
-        output = (
-            "-map",
-            FIRST_VIDEO,
-            "-vf",
-            filters or to_rgb,
-            "-fps_mode",
-            "passthrough",
-            "-frames:v",
-            str(max_frames),
-        )
+        output = ("-map", FIRST_VIDEO, "-vf", filters or to_rgb, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
         self._process = subprocess.Popen(
-            _command(*seek, *safe_input(path, decoder=decoder), *output, "-f", "rawvideo", "pipe:1"),
+            _command(*seek, *safe_input(path, decoder=decoder), "-frames:v", str(max_frames), *output),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,
@@ -281,6 +217,4 @@ class FrameReader:
 
 def _failure(returncode: int, messages: bytes) -> FFmpegError:
     text = messages.decode(errors="replace").strip()
-    failure = FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_CHARACTERS:] or 'it said nothing'}")
-    failure.messages = text
-    return failure
+    return FFmpegError(f"ffmpeg failed (exit status {returncode}): {text[-_ERROR_CHARACTERS:] or 'it said nothing'}")

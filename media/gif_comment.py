@@ -32,14 +32,6 @@ def copy_with_comment(source: BinaryIO, target: BinaryIO, comment: str) -> None:
     shutil.copyfileobj(source, target)
 
 
-def read_gif_comment(path: Path) -> str | None:
-    """Read the first comment of a GIF.
-
-    None when it has none or the file is damaged before it.
-    """
-    return next(iter_gif_comments(path), None)
-
-
 def iter_gif_comments(path: Path) -> Iterator[str]:
     """Yield the comments of a GIF, up to any damage.
 

@@ -117,8 +117,9 @@ def write_grid(
         UserError: A clip can't be read, or the formats can't hold the rate.
     """
     infos = [probe(path) for path in clips]
-    fps = max(info.fps for info in infos).limit_denominator(_MAX_RATE_PART)
-    total = max(ceil(info.num_frames * fps / info.fps) for info in infos)
+    rates = [info.fps for info in infos if info.fps]  # all of them
+    fps = max(rates).limit_denominator(_MAX_RATE_PART)
+    total = max(ceil(info.num_frames * fps / rate) for info, rate in zip(infos, rates, strict=True))
     paper = GridSheet(columns, rows, max(info.width for info in infos), max(info.height for info in infos))
     sheet, picture = paper.blank(), BytesIO()
     width, height = paper.size
@@ -127,8 +128,8 @@ def write_grid(
         open_clip(folder, stem=stem, formats=formats, fps=fps, width=width, height=height, recipe=recipe) as clip,
     ):
         cells = [
-            opened.enter_context(closing(_resampled(iter_frames(path), info.fps / fps)))
-            for path, info in zip(clips, infos, strict=True)
+            opened.enter_context(closing(_resampled(iter_frames(path), rate / fps)))
+            for path, rate in zip(clips, rates, strict=True)
         ]
         for done in range(total):
             for number, cell in enumerate(cells):

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from media.input_files import InputKind
 from media.named_faults import about
+from media.video_listing import VideoListing
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.image_fit import ImageFit
@@ -47,6 +48,7 @@ class InputFacts:
         num_frames: Frames there are at that rate. A damaged file may turn out to have fewer.
         even: Whether those are the frames of the file; if not, they are taken by time.
         has_audio: Whether there is sound.
+        listing: Where the frames of a video are.
     """
 
     kind: InputKind
@@ -56,6 +58,7 @@ class InputFacts:
     num_frames: int
     even: bool
     has_audio: bool
+    listing: VideoListing | None = None
 
     @property
     def duration_s(self) -> Fraction | None:

@@ -9,12 +9,15 @@ from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import WeakValueDictionary
+
+from pydantic import TypeAdapter, ValidationError
 
 from media.frame_file import FrameFile
 from media.image_and_mask import split_image_and_mask
 from media.input_facts import WHOLE, Cut, InputFacts
 from media.input_files import BadInputError, InputKind, check_plain_file, natural_order, sniff
-from media.inputs import Decoded, decoding, naming_field, open_input, probe_input
+from media.inputs import Decoded, decoding, last_value, naming_field, probe_input
 from media.named_faults import about
 from media.picture_folder import pictures_in, read_picture
 from media.picture_zip import PictureZip, write_bundle
@@ -26,13 +29,17 @@ MAX_STORE_BYTES = 20 << 30
 
 _ADDING, _STALE_S = ".adding-", 24 * 3600
 _CHUNK = 1 << 20
+_MAX_HASHES = 10_000
+_FACTS = ".facts-1"  # another number where they change
+_ADAPTER = TypeAdapter(InputFacts)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class InputStore:
     """Store of inputs under the SHA-256 of their bytes.
 
-    Files are copied, not linked, so that nobody can change them any more. They appear complete or not at all.
+    Files are copied, not linked, so that nobody can change them any more. They appear complete or not at all, and
+    their facts stand beside them. A file that was not changed since is not read again to be hashed.
     When there is no room left, those go that have not been used for longest.
 
     Args:
@@ -43,6 +50,8 @@ class InputStore:
     def __init__(self, folder: Path, *, max_bytes: int = MAX_STORE_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
+        self._decoded: WeakValueDictionary[tuple[int, str, Cut], FrameFile] = WeakValueDictionary()
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_ADDING}*"):  # by a process that was killed
             if time.time() - left.stat().st_mtime > _STALE_S:
@@ -142,7 +151,16 @@ class InputStore:
         Raises:
             InvalidRequestError: It is not here (any more), or cannot be used.
         """
-        return probe_input(self.path(sha256, field=field), field=field)
+        path = self.path(sha256, field=field)
+        stored = path.with_suffix(_FACTS)
+        with suppress(OSError, ValidationError):
+            return _ADAPTER.validate_json(stored.read_bytes())
+        facts = probe_input(path, field=field)
+        with suppress(OSError), TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:  # it may be full
+            part = Path(folder) / "part"
+            part.write_bytes(_ADAPTER.dump_json(facts))
+            part.replace(stored)
+        return facts
 
     def open(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> FrameFile:
         """Decode an input's frames once.
@@ -155,11 +173,20 @@ class InputStore:
         Raises:
             InvalidRequestError: As `probe`, or the cut takes no frame or too many.
         """
-        return open_input(self.path(sha256, field=field), cut, field=field, folder=self._folder)
+        return last_value(self.decoding(sha256, cut, field=field))
 
     def decoding(self, sha256: str, cut: Cut = WHOLE, *, field: str = "file") -> Generator[Decoded, None, FrameFile]:
-        """Decode as `open`, yielding progress; closing the generator ends it."""
-        return decoding(self.path(sha256, field=field), cut, field=field, folder=self._folder)
+        """Decode as `open`, yielding progress; closing the generator ends it.
+
+        Frames that are in use already are not decoded again.
+        """
+        facts, path = self.probe(sha256, field=field), self.path(sha256, field=field)
+        key = os.getpid(), sha256, cut  # a process that was forked shares the place in the file with its parent
+        frames = self._decoded.get(key)
+        if frames is None:
+            frames = yield from decoding(path, cut, field=field, folder=self._folder, facts=facts)
+            self._decoded[key] = frames
+        return frames
 
     def path(self, sha256: str, *, field: str = "file") -> Path:
         """Look up the path of an input.
@@ -183,10 +210,7 @@ class InputStore:
                     field,
                 )
             )
-        path = self._folder / sha256
-        try:
-            os.utime(path)  # in use
-        except OSError as err:
+        if not self._use(sha256):
             raise InvalidRequestError(
                 about(
                     Fault(
@@ -198,8 +222,8 @@ class InputStore:
                     ),
                     field,
                 )
-            ) from err
-        return path
+            )
+        return self._folder / sha256
 
     def _keep_bundle(self, pictures: Iterable[bytes]) -> str:
         with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
@@ -208,17 +232,21 @@ class InputStore:
             return self._keep(bundle)
 
     def _keep(self, path: Path) -> str:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        with suppress(OSError):
-            os.utime(self._folder / sha256)  # in use
+        status = path.stat()
+        version = str(path), status.st_size, status.st_mtime_ns, status.st_ino
+        sha256 = self._hashes.get(version)
+        if sha256 and self._use(sha256):
             return sha256
-        return self._copy(path)
+        sha256 = self._copy(path)
+        self._hashes[version] = sha256
+        if len(self._hashes) > _MAX_HASHES:
+            self._hashes.pop(next(iter(self._hashes)))
+        return sha256
 
     def _copy(self, path: Path) -> str:
         """Copy a file, named by the copy's own bytes.
 
-        The file may have changed since it was checked.
+        The file may change meanwhile.
         """
         digest = hashlib.sha256()
         with TemporaryDirectory(prefix=_ADDING, dir=self._folder) as folder:
@@ -227,9 +255,17 @@ class InputStore:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
                     copy.write(chunk)
-            self._make_room(part.stat().st_size)
-            part.replace(self._folder / digest.hexdigest())
+            if not self._use(digest.hexdigest()):
+                self._make_room(part.stat().st_size)
+                part.replace(self._folder / digest.hexdigest())
         return digest.hexdigest()
+
+    def _use(self, sha256: str) -> bool:
+        """Note that an input is used; False if it is not here."""
+        with suppress(OSError):
+            os.utime(self._folder / sha256)
+            return True
+        return False
 
     def _make_room(self, num_bytes: int) -> None:
         entries = [(path, path.stat()) for path in self._folder.iterdir() if _SHA256.fullmatch(path.name)]
@@ -238,4 +274,5 @@ class InputStore:
             if total <= self._max_bytes:
                 return
             path.unlink(missing_ok=True)
+            path.with_suffix(_FACTS).unlink(missing_ok=True)
             total -= status.st_size

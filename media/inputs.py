@@ -35,10 +35,11 @@ class Decoded(NamedTuple):
     total: int
 
 
-class _Reader(Protocol):
+class Reader(Protocol):
+    """Reader of frames by their places in a file."""
+
     width: int
     height: int
-    has_audio: bool
     complaint: str
 
     @property
@@ -58,12 +59,44 @@ def probe_input(path: Path, *, field: str = "file") -> InputFacts:
         InvalidRequestError: It is nothing of that, damaged, too large or too thin.
     """
     with naming_field(field):
-        return _facts(*_open_reader(path))
+        return open_reader(path)[1]
+
+
+def open_reader(path: Path, facts: InputFacts | None = None) -> tuple[Reader, InputFacts]:
+    """Open a file by its kind, and read its facts.
+
+    Raises:
+        BadInputError: As `probe_input`.
+    """
+    kind = facts.kind if facts else sniff(path)
+    reader: Reader
+    if kind is InputKind.PICTURE:
+        reader = PictureReader(path)
+    elif kind is InputKind.ZIP:
+        reader = PictureZipReader(path)
+    else:
+        reader = VideoReader(path, facts.listing if facts else None)
+    timing = reader.timing
+    listing = reader.listing if isinstance(reader, VideoReader) else None
+    return reader, facts or InputFacts(
+        kind=kind,
+        width=reader.width,
+        height=reader.height,
+        fps=timing.fps if timing else None,
+        num_frames=timing.num_frames if timing else getattr(reader, "num_pictures", 1),
+        even=timing is None or timing.even,
+        has_audio=listing is not None and bool(listing.audio_codecs),
+        listing=listing,
+    )
 
 
 def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None) -> FrameFile:
     """Decode the frames of a file, as `decoding`, at once."""
-    work = decoding(path, cut, field=field, folder=folder)
+    return last_value(decoding(path, cut, field=field, folder=folder))
+
+
+def last_value(work: Generator[Decoded, None, FrameFile]) -> FrameFile:
+    """Run a generator to its end and return its value."""
     while True:
         try:
             next(work)
@@ -73,7 +106,7 @@ def open_input(path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Pat
 
 
 def decoding(
-    path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None
+    path: Path, cut: Cut = WHOLE, *, field: str = "file", folder: Path | None = None, facts: InputFacts | None = None
 ) -> Generator[Decoded, None, FrameFile]:
     """Decode the frames of a cut once into a temporary file.
 
@@ -84,6 +117,7 @@ def decoding(
         cut: Which frames, and how.
         field: What the errors call the file.
         folder: Where the frames are kept until nobody needs them.
+        facts: The file's, where they were read before.
 
     Yields:
         How far it is, every few frames.
@@ -93,8 +127,7 @@ def decoding(
             too much room, or not one can be decoded.
     """
     with naming_field(field):
-        kind, reader = _open_reader(path)
-        return (yield from _store_frames(reader, _facts(kind, reader), cut, folder))
+        return (yield from _store_frames(*open_reader(path, facts), cut, folder))
 
 
 @contextmanager
@@ -110,29 +143,8 @@ def naming_field(field: str) -> Iterator[None]:
         raise InvalidRequestError(about(err.fault, field)) from err
 
 
-def _open_reader(path: Path) -> tuple[InputKind, _Reader]:
-    kind = sniff(path)
-    if kind is InputKind.PICTURE:
-        return kind, PictureReader(path)
-    return kind, VideoReader(path) if kind is InputKind.VIDEO else PictureZipReader(path)
-
-
-def _facts(kind: InputKind, reader: _Reader) -> InputFacts:
-    timing = reader.timing
-    count = timing.num_frames if timing else getattr(reader, "num_pictures", 1)
-    return InputFacts(
-        kind=kind,
-        width=reader.width,
-        height=reader.height,
-        fps=timing.fps if timing else None,
-        num_frames=count,
-        even=timing is None or timing.even,
-        has_audio=reader.has_audio,
-    )
-
-
 def _store_frames(
-    reader: _Reader, facts: InputFacts, cut: Cut, folder: Path | None
+    reader: Reader, facts: InputFacts, cut: Cut, folder: Path | None
 ) -> Generator[Decoded, None, FrameFile]:
     places = facts.places(cut)
     width, height = cut.width or facts.width, cut.height or facts.height

@@ -141,8 +141,6 @@ class PictureZip:
 class PictureZipReader:
     """Zip of pictures, read as a clip; attributes as `PictureReader`."""
 
-    has_audio = False
-
     def __init__(self, path: Path) -> None:
         self.complaint = ""
         self._path = path

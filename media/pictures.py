@@ -16,7 +16,6 @@ from PIL.ExifTags import Base
 
 from media.color_profiles import to_srgb
 from media.ffmpeg import Frames
-from media.formats import DamagedClipError
 from media.input_files import CHOOSE_ANOTHER, BadInputError
 from media.timing import Timing, frame_shown_at, timing_of
 from pipelines.plan.faults import Fault
@@ -186,11 +185,8 @@ class PictureReader:
     Attributes:
         width, height: As seen.
         timing: None for a single picture.
-        has_audio: Never.
         complaint: What is wrong with the file though it can be used.
     """
-
-    has_audio = False
 
     def __init__(self, path: Path) -> None:
         self.complaint = ""
@@ -247,20 +243,6 @@ class PictureReader:
                 raise
             self.complaint = f"It is damaged or cut off; {len(durations):,} of its frames could be read."
         return durations
-
-
-def iter_animation(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
-    """Yield the frames of an animated picture, uint8 [height, width, 3].
-
-    Raises:
-        BadInputError: It is damaged.
-        DamagedClipError: It is of another size, width first.
-    """
-    with opened_picture(path) as picture:
-        if picture.size != size:
-            raise DamagedClipError(f"a picture of {picture.width}x{picture.height}, not {size[0]}x{size[1]}")
-        for frame in _moving(picture):
-            yield to_rgb(frame)
 
 
 def _is_animated(picture: Image.Image) -> bool:

@@ -3,14 +3,11 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
-from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -20,7 +17,6 @@ from media.formats import ClipSpec, DamagedClipError
 
 _CLIP, _RECIPE = "clip.json", "recipe.json"
 _MAX_TEXT_BYTES = 4 << 20
-_MAX_FRAME_BYTES = 64 << 20
 # Measured on 512 x 512 pictures: level 6, the default, takes twice as long for files a tenth smaller.
 _COMPRESS_LEVEL = 3
 
@@ -85,47 +81,6 @@ def read_png_recipe(path: Path) -> str | None:
         )
 
 
-def read_png_facts(path: Path) -> tuple[int, int, Fraction, int]:
-    """Read width, height, rate and count of a zip of frames.
-
-    Raises:
-        DamagedClipError: It is not a whole zip of frames.
-    """
-    with _open_zip(path) as file:
-        try:
-            about = json.loads(_read_member(file, _CLIP, _MAX_TEXT_BYTES))
-            facts = (
-                int(about["width"]),
-                int(about["height"]),
-                Fraction(str(about["fps"])),
-                int(about["num_frames"]),
-            )
-        except (ValueError, KeyError, TypeError, ArithmeticError) as err:
-            raise DamagedClipError(f"{_CLIP} does not describe a clip") from err
-        if len(names := _frame_names(file)) != facts[3]:
-            raise DamagedClipError(f"{len(names)} of {facts[3]} frames")
-        return facts
-
-
-def iter_png_frames(path: Path, *, width: int, height: int) -> Iterator[Frames]:
-    """Yield the frames of a zip, uint8 [H, W, 3], lazily.
-
-    Raises:
-        DamagedClipError: A frame is missing, damaged or of another size.
-    """
-    with _open_zip(path) as file:
-        for name in _frame_names(file):
-            data = _read_member(file, name, _MAX_FRAME_BYTES)
-            try:
-                with Image.open(BytesIO(data), formats=["PNG"]) as picture:
-                    # The size is compared before a pixel is unpacked: a small file can claim a huge picture.
-                    if picture.size != (width, height):
-                        raise DamagedClipError(f"{name} is {picture.width}x{picture.height}, not {width}x{height}")
-                    yield np.asarray(picture.convert("RGB"))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
-                raise DamagedClipError(f"{name} is not a whole PNG") from err
-
-
 def unpack_frames(path: Path, folder: Path) -> None:
     """Unpack a zip of this app into a folder."""
     folder.mkdir(exist_ok=True)
@@ -138,10 +93,6 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as err:
         raise DamagedClipError("its index cannot be read") from err
-
-
-def _frame_names(file: zipfile.ZipFile) -> list[str]:
-    return sorted(name for name in file.namelist() if name.endswith(".png"))
 
 
 def _read_member(file: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:

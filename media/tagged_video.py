@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import TypeAdapter
+
 from media.fed_writer import FedWriter
-from media.ffmpeg import READ_TIMEOUT_S, run_ffmpeg, safe_input
 from media.formats import ClipSpec
-from media.input_files import demuxer_of
+from media.probe_process import ask_worker
 
 # Tags alone do not convert: older ffmpegs then write BT.601 colours that are labelled BT.709.
 _TO_YUV = (
@@ -19,6 +20,7 @@ _TAGGED = (
     # An encoder's output depends on the number of threads; a fixed one gives the same bytes everywhere.
     *("-threads", "4", "-flags:v", "+bitexact", "-fflags", "+bitexact"),
 )
+_TAGS = TypeAdapter(dict[str, str])
 
 
 class TaggedVideoWriter(FedWriter):
@@ -47,17 +49,9 @@ class TaggedVideoWriter(FedWriter):
         return self._path
 
 
-def read_video_recipe(path: Path) -> str | None:
-    """Read the comment of an MP4 or WebM; None without one."""
-    return read_video_tags(path).get("comment")
-
-
 def read_video_tags(path: Path) -> dict[str, str]:
     """Read the texts of a video by name, in lower case."""
-    # Ogg has them in its streams.
-    whose = ("-map_metadata", "0:s:0") if demuxer_of(path) == "ogg" else ()
-    result = run_ffmpeg(*safe_input(path), *whose, "-f", "ffmetadata", "-", timeout_s=READ_TIMEOUT_S)
-    return from_ffmetadata(result.stdout)
+    return _TAGS.validate_python(ask_worker(path, tags=True))
 
 
 def to_ffmetadata(comment: str) -> bytes:
@@ -72,21 +66,3 @@ def to_ffmetadata(comment: str) -> bytes:
     """
     escaped = re.sub(r"[=;#\\\r\n]", r"\\\g<0>", comment)
     return f";FFMETADATA1\ncomment={escaped}".encode()
-
-
-def from_ffmetadata(data: bytes) -> dict[str, str]:
-    r"""Parse the tags in ffmpeg's metadata format, by lower-case name.
-
-    Example:
-        >>> from_ffmetadata(to_ffmetadata("a=b;\n#c\\"))
-        {'comment': 'a=b;\n#c\\'}
-    """
-    text = data.decode(errors="replace").removeprefix(";FFMETADATA1\n")
-    tags: dict[str, str] = {}
-    # A line ends at a line feed with no backslash before it. Sections ([CHAPTER]...) follow the global tags.
-    for line in re.finditer(r"(?P<key>[^\\=\n]+)=(?P<value>(?:[^\\\n]|\\.)*)(?:\n|\Z)|\[", text, re.DOTALL):
-        if line["key"] is None:
-            break
-        # Matroska's tags are written in capitals.
-        tags.setdefault(line["key"].lower(), re.sub(r"\\(.)", r"\1", line["value"], flags=re.DOTALL))
-    return tags

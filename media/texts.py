@@ -49,14 +49,19 @@ def iter_texts(path: Path) -> Iterator[tuple[str, str]]:
         if kind == "text":
             yield _text_file(path)
         else:
-            yield from ((text, "") for text in _texts(path, kind))
+            yield from ((text, "") for text in texts_inside(path, kind))
     except (FFmpegError, DamagedClipError) as err:
         raise UserError(damaged_clip(path)) from err
     except BadInputError as err:
         raise UserError(err.fault.of("file")) from err
 
 
-def _texts(path: Path, kind: str) -> Iterator[str]:
+def texts_inside(path: Path, kind: str) -> Iterator[str]:
+    """Yield the texts of a picture, clip or zip, generators' first.
+
+    Raises:
+        BadInputError, DamagedClipError, FFmpegError: It is damaged.
+    """
     match kind:
         case "webp":
             yield from iter_webp_texts(path)

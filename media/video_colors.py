@@ -1,48 +1,11 @@
 """Filters that convert HDR, wide-gamut and transparent video to sRGB."""
 
-import re
-from dataclasses import dataclass
-from typing import Self
+from media.video_listing import VideoColors
 
-_HDR = ("smpte2084", "arib-std-b67")
-_WIDE = {"bt2020": "2020", "smpte431": "smpte431", "smpte432": "smpte432"}
+_HDR = {16: "smpte2084", 18: "arib-std-b67"}
+_WIDE = {9: "2020", 11: "smpte431", 12: "smpte432"}
 """Primaries that show more colours than sRGB's, and how zscale calls them."""
-
-_ALPHA = re.compile(r"yuva|rgba|bgra|argb|abgr|gbrap|ya\d|pal8|ayuv|vuya")
 _EXACT = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
-
-
-@dataclass(frozen=True, slots=True)
-class VideoColors:
-    """Colour properties of a video's frames, as ffmpeg names them.
-
-    Matrix and range are ffmpeg's to read: BT.601 where a file says nothing, as programs write it that make clips of
-    single pictures; players would take BT.709 for large ones.
-
-    Args:
-        primaries, transfer: "unknown" where the file says nothing.
-        has_alpha: Whether something can be seen through.
-    """
-
-    primaries: str = "unknown"
-    transfer: str = "unknown"
-    has_alpha: bool = False
-
-    @classmethod
-    def of_frame(cls, showinfo: str, *, pix_fmt: str, has_alpha: bool) -> Self:
-        """Parse the output of ffmpeg's filter `showinfo`.
-
-        Args:
-            showinfo: Its text.
-            pix_fmt: The frame's.
-            has_alpha: Whether it is known to have alpha though its format has none.
-        """
-        tags = dict(re.findall(r"\bcolor_(primaries|trc): ?([\w-]+)", showinfo))
-        return cls(
-            primaries=tags.get("primaries", "unknown"),
-            transfer=tags.get("trc", "unknown"),
-            has_alpha=has_alpha or _ALPHA.match(pix_fmt) is not None,
-        )
 
 
 def to_srgb_filters(colors: VideoColors, size: tuple[int, int]) -> str:
@@ -70,9 +33,9 @@ def _to_srgb(colors: VideoColors) -> str:
     White of 203 cd/m² is that of papers and captions (ITU-R BT.2408); what is brighter is pressed together.
     """
     if colors.transfer in _HDR:
-        primaries = _WIDE.get(colors.primaries, "2020")
+        primaries = _WIDE.get(colors.primaries, _WIDE[9])
         return (
-            f"format=gbrp10le,zscale=tin={colors.transfer}:pin={primaries}:min=gbr:m=gbr:t=linear:npl=203,"
+            f"format=gbrp10le,zscale=tin={_HDR[colors.transfer]}:pin={primaries}:min=gbr:m=gbr:t=linear:npl=203,"
             "format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=mobius:desat=0,zscale=t=iec61966-2-1,"
         )
     if colors.primaries in _WIDE:  # the transfers of BT.709 and BT.2020 are one curve; it stays as it is

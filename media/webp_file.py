@@ -19,7 +19,6 @@ MAX_FILE_BYTES = (1 << 32) - 10
 _MAX_TEXT_BYTES = 8 << 20
 _HEADER_BYTES = 8
 _RIFF_HEADER_BYTES = 12
-_FRAME_HEADER_BYTES = 16
 _ANIMATED, _HAS_EXIF, _HAS_ALPHA = 0x02, 0x08, 0x10
 _INSTEAD = 0x02  # a frame replaces what is there, also where it can be seen through
 _PICTURE_CHUNKS = (b"ALPH", b"VP8 ", b"VP8L")
@@ -63,41 +62,6 @@ def join_pictures(pictures: BinaryIO, target: BinaryIO, spec: ClipSpec) -> None:
         )
     target.seek(4)
     target.write(struct.pack("<I", num_bytes - _HEADER_BYTES))
-
-
-def read_webp_facts(path: Path, *, max_frames: int) -> tuple[int, int, list[int]]:
-    """Read an animation's width, height and durations in ms, without decoding.
-
-    Args:
-        path: The file, which may come from anybody.
-        max_frames: Frames that follow these are left out.
-
-    Raises:
-        DamagedClipError: It is cut off, or no animation.
-    """
-    with path.open("rb") as file:
-        size, durations = None, []
-        for kind, _ in _chunks_of_file(file):
-            if kind == b"VP8X":
-                size = file.read(10)
-            elif kind == b"ANMF":
-                header = file.read(_FRAME_HEADER_BYTES)
-                durations.append(int.from_bytes(header[12:15], "little"))
-                if len(durations) == max_frames:
-                    break
-    if size is None or len(size) < 10 or not durations:
-        raise DamagedClipError("no animation in it")
-    width, height = (int.from_bytes(size[at : at + 3], "little") + 1 for at in (4, 7))
-    return width, height, durations
-
-
-def read_webp_recipe(path: Path) -> str | None:
-    """Read the EXIF comment of a WebP; None without one.
-
-    Raises:
-        DamagedClipError: It is cut off.
-    """
-    return next(iter_webp_texts(path), None)
 
 
 def iter_webp_texts(path: Path) -> Iterator[str]:

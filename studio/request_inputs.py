@@ -12,7 +12,7 @@ from controlnet.preprocessors import options_of
 from media.audio import add_audio
 from media.frame_file import FrameFile
 from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
-from media.inputs import Decoded, naming_field
+from media.inputs import Decoded
 from pipelines.plan.choices import ColorMatch
 from pipelines.plan.clip_inputs import NO_INPUTS, ClipInputs, FrameClip
 from pipelines.plan.errors import InvalidRequestError
@@ -141,11 +141,15 @@ def put_sound(request: GenerationRequest, clip: Path) -> str:
         return "The sound was left out: frames in between make the clip slower than its source."
     with_sound = clip.with_suffix(".sound.mp4")
     path = input_store().path(request.source_video, field="source_video")
-    with naming_field("source_video"):
-        added = add_audio(
-            clip, path, with_sound, start=request.source_start, num_frames=request.num_frames, fps=request.fps
-        )
-    if not added:
+    if not add_audio(
+        clip,
+        path,
+        with_sound,
+        listing=facts.listing,
+        start=request.source_start,
+        num_frames=request.num_frames,
+        fps=request.fps,
+    ):
         return "The source clip has no sound."
     with_sound.replace(clip)
     return ""

@@ -69,7 +69,7 @@ def test_a_call_gives_a_playable_video_that_carries_its_recipe(made):
     video, recipe = made
     info = probe(Path(video))
     assert (info.num_frames, info.width, info.height, info.fps) == (4, 64, 64, 8)
-    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert (info.listing.codec, info.listing.pix_fmt) == ("h264", "yuv420p")
     in_file = json.loads(read_recipe(Path(video)))
     made_with = in_file.pop("made_with")
     assert in_file == recipe

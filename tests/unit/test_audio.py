@@ -23,6 +23,10 @@ def made(folder, num_frames=24, fps=FILM):
     return clip.files[0]
 
 
+def add_sound(clip, source, target, **cut) -> bool:
+    return add_audio(clip, source, target, listing=probe_input(source).listing, **cut)
+
+
 def sound(path) -> np.ndarray:
     heard = run_ffmpeg("-i", str(path), "-map", "0:a", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1")
     return np.frombuffer(heard.stdout, np.int16).astype(np.float64)
@@ -38,7 +42,7 @@ def test_the_sound_of_the_beginning_is_kept(tmp_path, name, codec):
     pictures = H264 if name != "clip.webm" else ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
     source = video(tmp_path / name, greys([90] * 72), *pictures, "-ar", "24000", "-c:a", codec, more=TONES)
     target = tmp_path / "with sound.mp4"
-    assert add_audio(made(tmp_path / "made"), source, target, start=0, num_frames=24, fps=FILM)
+    assert add_sound(made(tmp_path / "made"), source, target, start=0, num_frames=24, fps=FILM)
     assert (read_recipe(target), probe(target).num_frames, probe(target).fps) == ("{é}", 24, FILM)
     assert probe_input(target).has_audio
     heard = sound(target)
@@ -50,7 +54,7 @@ def test_sound_begins_with_the_frame_the_cut_begins_with(tmp_path):
     source = video(tmp_path / "clip.mp4", greys([90] * 72), *H264, "-c:a", "aac", "-ar", "24000", more=TONES)
     target = tmp_path / "with sound.mp4"
     # Frame 12 is shown at 0.5005 s, so the higher tone begins 0.4995 s into the clip.
-    assert add_audio(made(tmp_path / "made"), source, target, start=12, num_frames=24, fps=FILM)
+    assert add_sound(made(tmp_path / "made"), source, target, start=12, num_frames=24, fps=FILM)
     heard = sound(target)
     high = [pitch(heard[at : at + 400]) > 600 for at in range(0, 7_600, 200)]
     assert not any(high[:18])
@@ -63,5 +67,5 @@ def test_a_silent_source_gives_no_file(tmp_path):
     picture.write_bytes(png(3))
     clip = made(tmp_path / "made", 4, Fraction(8))
     for silent in (source, picture):
-        assert not add_audio(clip, silent, tmp_path / "target.mp4", start=0, num_frames=4, fps=Fraction(8))
+        assert not add_sound(clip, silent, tmp_path / "target.mp4", start=0, num_frames=4, fps=Fraction(8))
     assert not (tmp_path / "target.mp4").exists()

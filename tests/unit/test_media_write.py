@@ -14,7 +14,7 @@ from PIL import Image
 from media.ffmpeg import FFmpegError, FrameFeed
 from media.formats import DamagedClipError, Encoding
 from media.read import iter_frames, probe, read_frames
-from media.webp_file import read_webp_recipe
+from media.webp_file import iter_webp_texts
 from media.write import ClipWriter, check_output, open_clip
 from pipelines.plan.choices import OutputFormat
 from pipelines.plan.errors import InvalidRequestError
@@ -111,7 +111,7 @@ def test_colours_survive(tmp_path, colour, kind):
 def test_mp4_is_what_browsers_play(tmp_path):
     (path,) = written(tmp_path, [OutputFormat.MP4], np.full((3, 32, 32, 3), GREEN, np.uint8))
     info = probe(path)
-    assert (info.codec, info.pix_fmt) == ("h264", "yuv420p")
+    assert (info.listing.codec, info.listing.pix_fmt) == ("h264", "yuv420p")
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     # colr box: primaries, transfer, matrix all 1 (BT.709), range limited.
@@ -270,7 +270,7 @@ def test_a_webp_cut_within_the_padding_of_its_last_chunk_is_cut_off(tmp_path):
     data = bytearray(path.read_bytes()) + b"ODD \x01\0\0\0x\0"
     data[4:8] = (len(data) - 8).to_bytes(4, "little")
     path.write_bytes(data)
-    assert read_webp_recipe(path) == '{"seed":1}'
+    assert list(iter_webp_texts(path)) == ['{"seed":1}']
     path.write_bytes(data[:-1])
     with pytest.raises(DamagedClipError, match=r"^cut off$"):
-        read_webp_recipe(path)
+        list(iter_webp_texts(path))

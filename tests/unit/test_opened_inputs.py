@@ -1,5 +1,7 @@
 """The inputs of a request, opened: what goes with what, how it is told, and what is left when it is cancelled."""
 
+import hashlib
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
+import media.video
 from media.input_facts import WHOLE, Cut, InputFacts, cut_beside
 from media.input_files import InputKind
 from pipelines.plan.errors import InvalidRequestError
@@ -14,8 +17,8 @@ from pipelines.plan.events import Stage
 from pipelines.plan.image_fit import ImageFit, fitted
 from pipelines.plan.request import GenerationRequest
 from studio.engine import build_request
-from studio.request_inputs import open_inputs, preview_control
-from studio.stored_inputs import keep
+from studio.request_inputs import open_compared, open_inputs, preview_control, put_sound, source_facts
+from studio.stored_inputs import inputs_folder, keep
 from tests.unit.clips import greys, levels_of, png, video, zipped
 
 SOURCE_FRAMES = 12
@@ -104,6 +107,43 @@ def test_a_mask_of_another_size_is_fitted_as_the_source_is(kept, tmp_path, fit):
     assert (opened.mask.frames([0])[0] == fitted(shape, width=64, height=64, fit=fit)).all()
 
 
+def test_a_clip_is_hashed_looked_at_and_decoded_once(tmp_path, monkeypatch):
+    calls = []
+
+    def counted(target, name):
+        original = getattr(target, name)
+        monkeypatch.setattr(target, name, lambda *args, **options: (calls.append(name), original(*args, **options))[1])
+
+    counted(hashlib, "sha256")
+    counted(media.video, "list_video")
+    counted(media.video, "FrameReader")
+    path = video(tmp_path / "clip.mp4", greys(range(20, 60)))
+    for start in (0, 3, 7):
+        source = keep([path], field="source_video")
+        request = build_request(
+            seed=0, base_model="demo", source_video=source, source_start=start, num_frames=0, color_match="source"
+        )
+        assert request.num_frames == 40 - start
+    assert calls == ["sha256", "list_video"]
+    _, compared = finished(open_compared(request))
+    _, opened = finished(open_inputs(request))
+    assert opened.source is compared.source
+    assert np.allclose(levels_of(opened.source.frames(range(33))), range(27, 60), atol=3)
+    assert put_sound(request, path) == "The source clip has no sound."
+    assert calls == ["sha256", "list_video", "FrameReader"]
+
+
+def test_facts_of_another_version_are_read_anew(kept):
+    sha256 = kept(1, 2, 3)
+    folder = inputs_folder() / "inputs"
+    assert source_facts(sha256).num_frames == 3
+    stored = folder / f"{sha256}.facts-1"
+    assert json.loads(stored.read_bytes())["num_frames"] == 3
+    stored.write_text("{}")
+    assert source_facts(sha256).num_frames == 3
+    assert json.loads(stored.read_bytes())["num_frames"] == 3
+
+
 def test_decoding_tells_how_far_it_is(tmp_path):
     source = keep([video(tmp_path / "clip.mp4", greys(range(20, 60)))], field="source_video")
     events, opened = finished(open_inputs(request_for(source_video=source, num_frames=20)))
@@ -122,6 +162,7 @@ def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, own):
     sha256 = keep([path], field="source_video")
     unit = {"model": "x", "preprocessor": "invert"} | ({"clip": sha256} if own else {})
     request = request_for(num_frames=2_000, controls=[unit], **({} if own else {"source_video": sha256}))
+    source_facts(sha256)
     before = psutil.Process().children()
     work = preview_control(request)
     assert (next(work).step, len(psutil.Process().children())) == (8, len(before) + 1)

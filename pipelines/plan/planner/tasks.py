@@ -119,8 +119,7 @@ def tasks_of(plan: Plan, device: str, models: str = "") -> list[Task]:
 def input_tasks(request: GenerationRequest, *, on_gpu: bool) -> list[Task]:
     """List the tasks that decode clips and make control clips."""
     frame, num_frames = prod(request.clip_size), request.num_frames
-    compared = request.source_video if request.color_match is ColorMatch.SOURCE else ""  # decoded again by who writes
-    clips = [request.source_video, request.mask, compared, *(unit.clip for unit in request.controls)]
+    clips = [request.source_video, request.mask, *(unit.clip for unit in request.controls)]
     tasks = [Task(READ, Stage.PREPROCESS, sum(map(bool, clips)) * (START + num_frames * frame), 3e-8)]
     for unit in request.controls:
         seen, rate = float(frame), 5e-8
