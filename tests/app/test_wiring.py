@@ -97,6 +97,20 @@ def on_the_page(event, **values) -> list:
     return list(sent.values())
 
 
+def answer(page: gr.Blocks, control: str, kind: str, **values) -> dict:
+    """What a visitor's change of a control sets, by the components' ids, without what stays as it is."""
+    event = event_of(page, control, kind)
+    told = zip([out.elem_id for out in event.outputs], event.fn(*on_the_page(event, **values)), strict=True)
+    return {name: value for name, value in told if value != gr.skip()}
+
+
+def event_of(page: gr.Blocks, control: str, kind: str):
+    """The one event that a control's change makes."""
+    number = next(number for number, block in page.blocks.items() if getattr(block, "elem_id", None) == control)
+    (found,) = (event for event in page.fns.values() if (number, kind) in event.targets)
+    return found
+
+
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames", "visitor"]

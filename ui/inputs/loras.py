@@ -4,8 +4,10 @@ The prompt is the only place a LoRA is asked for, so page, endpoint, command lin
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines.plan import catalog
 from pipelines.plan.model_files.models_folder import WEIGHTS_FILES
@@ -13,6 +15,7 @@ from pipelines.plan.prompt.travel import has_keys
 from studio.dropped_loras import can_keep, keep_dropped
 from studio.faults import faults_in_words
 from ui.parts.events import QUIET
+from ui.parts.page_events import PageEvents
 from ui.parts.updates import Choices, Update
 from ui.words.refusals import page_words
 from ui.words.speech import word
@@ -24,14 +27,16 @@ _APPEND = r"""(tag, prompt) => {
 }"""
 
 
-def build_lora_picker(prompt: gr.components.Component, base_model: gr.components.Component) -> gr.Dropdown:
-    """Lay out and wire list and drop zone; return the list.
+class LoraPlace(NamedTuple):
+    """List of LoRAs, and the drop zone where one is allowed."""
 
-    Args:
-        prompt: The control the tags go into.
-        base_model: The control that says which LoRAs fit.
-    """
-    tags = lora_tags(base_model.value)
+    picker: gr.Dropdown
+    drop: gr.File | None
+
+
+def place_loras(base_model: str) -> LoraPlace:
+    """Lay out list and drop zone; the list holds what fits a base model."""
+    tags = lora_tags(base_model)
     picker = gr.Dropdown(
         label=word("label.lora"),
         info=word("label.lora_help"),
@@ -41,8 +46,7 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
         visible=bool(tags),
         interactive=True,
     )
-    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
-    base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
+    drop = None
     if can_keep():
         drop = gr.File(
             label=word("label.lora_file"),
@@ -50,8 +54,15 @@ def build_lora_picker(prompt: gr.components.Component, base_model: gr.components
             elem_id="lora_file",
             height=120,
         )
-        drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
-    return picker
+    return LoraPlace(picker, drop)
+
+
+def wire_loras(place: LoraPlace, prompt: Component, events: PageEvents) -> None:
+    """Write the tag of what is picked or dropped into the prompt."""
+    picker, drop = place
+    events.after(picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET))
+    if drop:
+        events.after(drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private"))
 
 
 def lora_tags(base_model: str) -> Choices:
@@ -66,8 +77,7 @@ def lora_tags(base_model: str) -> Choices:
 
 def fitting_loras(base_model: str) -> Update:
     """Build the update of the list for a base model."""
-    with faults_in_words(page_words()):
-        tags = lora_tags(base_model)
+    tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))
 
 
