@@ -41,8 +41,10 @@ def wire_drawings(events: PageEvents) -> None:
     controls: Mapping[str, Any] = events.components
     units = {name for name in _FOLLOWED if name.startswith("control_") and name.endswith(("_model", "_preprocessor"))}
     plain = [controls[name] for name in _FOLLOWED if name not in (*_ANSWERED_APART, *units)]
-    followed = [controls[name].change for name in ("mode", "recipe")]  # of a finished clip the next estimate learns
-    events.on([*(control.input for control in plain), *followed], queue=False)
+    # Of text boxes `input` tells only of keys: not of what is pasted or deleted.
+    typed = [control.change if isinstance(control, gr.Textbox) else control.input for control in plain]
+    events.on([*typed, controls["mode"].change], queue=False)
+    events.on([controls["recipe"].change], queue=False)  # the estimate learns of every finished clip
     for name, field in UPLOADS.items():
         upload = controls[name]
         listeners = [upload.upload, upload.clear, upload.delete] if isinstance(upload, gr.File) else [upload.input]

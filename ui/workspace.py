@@ -104,14 +104,14 @@ def build_studio(
     wire_drawings(events)
     wire_models(controls, events)
     wire_presets(presets, events)
-    wire_loras(extras.loras, controls["prompt"], events)
+    wire_loras(extras.loras, controls["prompt"])
     wire_tabs(tabs, examples, events)
     wire_examples(examples, tabs, controls, events)
     wire_lists(extras.refresh, controls, extras.loras.picker, inputs)
     settable = [*everything, *tabs.restorable, model_line_box, extras.motion_line_box, extras.loras.picker]
     wire_restore(restore, restored_files, results, gallery, settable, events)
     wire_found_again(jobs, job_id, page.load, restore, [*restored_files[:2], *settable], events)
-    events.after(results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET))
+    results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
 

@@ -160,7 +160,7 @@ def test_an_upload_is_stored_once_and_the_page_holds_its_hash(at_first, uploads,
 def test_an_upload_that_can_not_be_used_is_refused_once(uploads):
     (uploads / "notes.png").write_text("no picture")
     page, chosen = build_page(FakeEngine().make_clip), {"first_frame": {"path": str(uploads / "notes.png")}}
-    with pytest.raises(gr.Error, match="First frame"):
+    with pytest.raises(gr.Error, match="first_frame must be a picture"):
         answer(page, "first_frame", "input", **chosen)
     assert "estimate" in answer(page, "width", "input", **chosen)
 

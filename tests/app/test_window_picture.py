@@ -105,6 +105,6 @@ def test_the_picture_follows_every_control_that_decides_the_windows():
 
 
 def test_a_length_of_nothing_is_drawn_as_a_window_s():
-    assert picture_of({"seed": 0, "num_frames": 0, "context_length": 16}) == windows_html(
+    assert picture_of({"seed": 0, "num_frames": 0, "context_length": 16}) == picture_of(
         {"seed": 0, "num_frames": 16, "context_length": 16}
     )

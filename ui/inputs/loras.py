@@ -15,7 +15,6 @@ from pipelines.plan.prompt.travel import has_keys
 from studio.dropped_loras import can_keep, keep_dropped
 from studio.faults import faults_in_words
 from ui.parts.events import QUIET
-from ui.parts.page_events import PageEvents
 from ui.parts.updates import Choices, Update
 from ui.words.refusals import page_words
 from ui.words.speech import word
@@ -57,12 +56,12 @@ def place_loras(base_model: str) -> LoraPlace:
     return LoraPlace(picker, drop)
 
 
-def wire_loras(place: LoraPlace, prompt: Component, events: PageEvents) -> None:
+def wire_loras(place: LoraPlace, prompt: Component) -> None:
     """Write the tag of what is picked or dropped into the prompt."""
     picker, drop = place
-    events.after(picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET))
+    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
     if drop:
-        events.after(drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private"))
+        drop.upload(_add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
 
 
 def lora_tags(base_model: str) -> Choices:

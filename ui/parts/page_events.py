@@ -17,6 +17,17 @@ Handler = Callable[[PageValues], UpdatesById]
 """Computes what else a change sets, by `elem_id`."""
 
 
+_ONCE = """(...values) => {
+  const own = JSON.stringify(PLACES.map((place) => values[place]));
+  if (own !== "[]" && window.sent?.[0] === EVENT && window.sent[1] === own) throw new Error("Nothing changed.");
+  window.sent = [EVENT, own];
+  return values;
+}"""
+"""Ends an event whose own controls are as when it was last sent: a list tells of a choice, and again as it is left."""
+
+_ANEW = "(...values) => { window.sent = null; return values; }"
+
+
 def redraw(page: PageValues) -> UpdatesById:  # noqa: ARG001 - as every handler is called
     """Change nothing: the drawing is all that follows."""
     return {}
@@ -46,16 +57,21 @@ class PageEvents:
         A call on its way is waited for, then the last values are sent.
 
         Args:
-            triggers: What a visitor does, as `Slider.input`. Not `change`: what one call sets would make the next.
+            triggers: What a visitor does, as `Slider.input`. Not `change` of what a call sets: it would make the next.
             handler: The change's consequences, before the drawing.
             outputs: What the handler sets.
             queue: As `gr.on` takes it; without it nothing waits, and a refusal is the only message.
         """
-        gr.on(list(triggers), trigger_mode="always_last", queue=queue, **self._arguments(handler, outputs))
+        triggers = list(triggers)
+        names = {str(trigger.__self__.elem_id) for trigger in triggers}
+        places = [place for place, name in enumerate(self.values) if name in names]
+        js = _ONCE.replace("PLACES", str(places)).replace("EVENT", f'"{min(names)}"')
+        arguments = self._arguments(handler, outputs)
+        gr.on(triggers, trigger_mode="always_last", queue=queue, js=js, **arguments)
 
     def after(self, event: Any, handler: Handler = redraw, outputs: Iterable[str] = ()) -> None:
         """Redraw after an event that sets several values itself."""
-        event.then(queue=False, **self._arguments(handler, outputs))
+        event.then(queue=False, js=_ANEW, **self._arguments(handler, outputs))
 
     def _arguments(self, handler: Handler, outputs: Iterable[str]) -> dict[str, Any]:
         names = list(dict.fromkeys([*outputs, *self.drawn]))
