@@ -16,6 +16,7 @@ from ui.inputs.control_units import PARTS, UNITS, part, unit_values
 from ui.inputs.vid2vid import source_at_hand
 from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
+from ui.parts.page_events import PageEvents
 from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.parts.updates import Update, UpdatesById
 from ui.tabs import ModeTabs
@@ -44,27 +45,22 @@ def place_examples() -> dict[Mode, gr.Gallery]:
     }
 
 
-def wire_examples(galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls: Mapping[str, Component]) -> None:
-    """Fill controls on a click; show the open tab's gallery.
+def wire_examples(
+    galleries: Mapping[Mode, gr.Gallery], tabs: ModeTabs, controls: Mapping[str, Component], events: PageEvents
+) -> None:
+    """Fill controls on a click.
 
     Args:
         galleries: By the tabs they belong to.
         tabs: What the tabs hold.
         controls: The control of every field that words alone need.
+        events: The page's.
     """
-    mode = tabs.inputs["mode"]
-    mode.change(
-        lambda opened: [gr.update(visible=kind.value == opened) for kind in galleries],
-        mode,
-        list(galleries.values()),
-        queue=False,
-        **QUIET,
-    )
     targets: dict[str, Block] = {str(component.elem_id): component for component in tabs.restorable}
     targets |= {**tabs.inputs, **{name: controls[name] for name in _SHARED}}
     for kind, gallery in galleries.items():
         outputs = [gallery, *(targets[name] for name in _touched(kind))]
-        gallery.select(_filler(kind), controls["base_model"], outputs, preprocess=False, **QUIET)
+        events.after(gallery.select(_filler(kind), controls["base_model"], outputs, preprocess=False, **QUIET))
 
 
 def _touched(mode: Mode) -> list[str]:
@@ -100,7 +96,6 @@ def _values(example: Example, base_model: str, folder: Path) -> UpdatesById:
     values[RESTORED_HASHES] = ""
     if example.mode is Mode.VID2VID:
         source = keep([example.files["source_video"]], field="source_video")
-        line, picture = source_at_hand(source)
         units, _, _ = unit_values(example.fields["controls"], base_model)
-        values |= units | {"source_told": line, "mask_painting": picture, "source_files": None}
+        values |= units | source_at_hand({"source_video": source}) | {"source_files": None}
     return values

@@ -1,5 +1,6 @@
 """Tabs for what a clip starts from, and their shared inputs."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,6 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from studio.modes import Mode
-from ui.charts.falloff_chart import follow_hold
 from ui.inputs.control_preview import UnitPreview, place_preview
 from ui.inputs.control_units import UNITS, build_unit, wire_units
 from ui.inputs.img2vid import build_img2vid, first_shape
@@ -17,8 +17,13 @@ from ui.inputs.source_size import wire_size_button
 from ui.inputs.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
+from ui.parts.page_events import PageEvents
 from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.words.speech import word
+
+_SHOW_TAB = f"""(mode) => [mode !== "{Mode.TXT2VID}", ...{json.dumps(list(Mode))}.map((kind) => kind === mode)].map(
+  (visible) => ({{__type__: "update", visible}})
+)"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,6 @@ class _PassiveWidgets:
     modes: gr.Tabs
     tabs: dict[Mode, gr.Tab]
     steering: gr.Column
-    hold: gr.HTML
     first_size: gr.Button
     source_line: gr.HTML
     source_size: gr.Button
@@ -73,7 +77,7 @@ def place_tabs(base_model: str) -> ModeTabs:
         with tab(Mode.TXT2VID):
             gr.Markdown(word("mode.txt2vid_note"), elem_classes="note")
         with tab(Mode.IMG2VID):
-            pictures, hold, first_size = build_img2vid()
+            pictures, first_size = build_img2vid()
         with tab(Mode.VID2VID):
             source, source_line, source_size, painter = build_vid2vid()
     inputs |= pictures | source
@@ -87,27 +91,25 @@ def place_tabs(base_model: str) -> ModeTabs:
                     inputs |= build_unit(number, base_model)
                     previews.append(place_preview(number))
     return ModeTabs(
-        inputs, previews, _PassiveWidgets(modes, tabs, steering, hold, first_size, source_line, source_size, painter)
+        inputs, previews, _PassiveWidgets(modes, tabs, steering, first_size, source_line, source_size, painter)
     )
 
 
-def wire_tabs(placed: ModeTabs, controls: Mapping[str, Component]) -> None:
-    """Connect the tabs with the controls they share.
+def wire_tabs(placed: ModeTabs, examples: Mapping[Mode, gr.Gallery], events: PageEvents) -> None:
+    """Connect the tabs and the inputs they hold.
 
     Args:
         placed: The tabs.
-        controls: The control of every field that words alone need.
+        examples: Each tab's gallery, shown while it is open.
+        events: The page's.
     """
-    plain = QUIET | {"queue": False}
-    parts = placed.passive
+    mode, parts = placed.inputs["mode"], placed.passive
     for kind, tab in parts.tabs.items():
         # Which tab is open is known in the browser, so that Generate can't come before the answer of a server.
-        tab.select(None, None, placed.inputs["mode"], js=f"() => '{kind.value}'", **plain)
-        tab.select(lambda visible=kind is not Mode.TXT2VID: gr.update(visible=visible), None, parts.steering, **plain)
-    num_frames = {"num_frames": controls["num_frames"]}
-    follow_hold(placed.inputs | num_frames, parts.hold)
-    wire_vid2vid(placed.inputs, parts.source_line, parts.painter, controls)
-    files = [placed.inputs[name] for name in ("source_video", "source_files")]
-    wire_size_button(parts.source_size, source_shape, files, controls)
-    wire_size_button(parts.first_size, first_shape, [placed.inputs["first_frame"]], controls)
-    wire_units(placed.inputs, controls["base_model"])
+        tab.select(None, None, mode, js=f"() => '{kind.value}'", **QUIET)
+    # Restored files open tabs, too.
+    mode.change(None, mode, [parts.steering, *(examples[kind] for kind in Mode)], js=_SHOW_TAB, **QUIET)
+    wire_vid2vid(placed.inputs, parts.painter, events)
+    wire_size_button(parts.source_size, source_shape, events)
+    wire_size_button(parts.first_size, first_shape, events)
+    wire_units(placed.inputs, events)

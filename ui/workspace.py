@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
@@ -17,30 +16,29 @@ from studio.engine import extend_request
 from studio.field_groups import GROUPS
 from studio.fields import FIELDS
 from studio.job_runs import clips_run
-from studio.modes import Mode
 from studio.studio import Studio
-from ui.charts.prompt_timeline import follow_timeline
-from ui.charts.window_chart import follow_windows, windows_html
+from ui.charts.window_chart import windows_html
+from ui.drawings import page_events, wire_drawings
 from ui.examples import place_examples, wire_examples
 from ui.inputs.control_preview import wire_previews
 from ui.inputs.control_units import switched_on
-from ui.inputs.image_prompts import build_image_prompt, wire_image_prompt
-from ui.inputs.loras import build_lora_picker
+from ui.inputs.image_prompts import build_image_prompt
+from ui.inputs.loras import LoraPlace, place_loras, wire_loras
 from ui.inputs.model_settings import model_line, motion_line, wire_lists, wire_models
 from ui.inputs.modes import request_fields
 from ui.inputs.presets import place_presets, wire_presets
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
+from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
 from ui.parts.restored_inputs import place_restored_files
-from ui.redraw_on_load import redraw_on_load
-from ui.results.estimate_line import follow_estimate, place_estimate
+from ui.results.estimate_line import place_estimate
 from ui.results.gallery_view import GalleryPlace, keeper, place_gallery, wire_gallery
 from ui.results.grid_form import GridPlace, grid_handler, place_grid
 from ui.results.job_events import Start, start_job, wire_jobs
 from ui.results.restore import place_restore, wire_found_again, wire_restore
 from ui.results.results import Results, place_results
-from ui.tabs import ModeTabs, place_tabs, wire_tabs
+from ui.tabs import place_tabs, wire_tabs
 from ui.words.refusals import renumber_unit
 from ui.words.speech import word
 from ui.words.tables import heading_key
@@ -73,10 +71,10 @@ def build_workspace(
             tabs = place_tabs(model.id)
             restored_files = place_restored_files()
             place("prompt")
-            timeline = gr.HTML(elem_id="timeline", visible=False, padding=False)
+            gr.HTML(elem_id="timeline", visible=False, padding=False)
             buttons = _place_buttons()
-            estimated = place_estimate(defaults)
-            advice = gr.HTML(elem_id="advice", visible=False, padding=False)
+            place_estimate(PageValues(defaults))
+            gr.HTML(elem_id="advice", visible=False, padding=False)
             examples = place_examples()
         with gr.Column(elem_id="result"):
             results = place_results(*buttons)
@@ -89,7 +87,7 @@ def build_workspace(
                 place("seed")
                 batch_count = _place_batch_count()
             image_prompt = build_image_prompt(model.id)
-            extras = _place_settings(place, components, defaults, studio.dropped_dir)
+            extras = _place_settings(place, defaults)
             grid = place_grid()
         gallery = place_gallery()
     controls, inputs = {name: components[name] for name in FIELDS}, tabs.inputs | image_prompt
@@ -98,20 +96,17 @@ def build_workspace(
     job_id = wire_jobs(studio, results, gallery, making, page.load)
     wire_gallery(gallery, studio.gallery, page)
     wire_previews(tabs.previews, studio.make_preview, queue, everything)
-    wire_models(controls, model_line_box, extras.motion_line_box, advice)
-    wire_presets(presets, controls, extras.motion_line_box)
-    beside = {"batch_count": batch_count, **inputs, **grid.inputs}
-    follow_estimate(controls, beside, (*estimated, grid.estimate), results)
-    follow_windows(controls, extras.windows)
-    follow_timeline(controls, timeline)
-    _wire_inputs(tabs, inputs, examples, controls)
-    redraw_on_load(
-        page, controls | inputs, [model_line_box, extras.motion_line_box, extras.windows, tabs.passive.hold, *estimated]
-    )
-    wire_lists(extras.refresh, controls, extras.picker, inputs)
-    settable = [*everything, *tabs.restorable, model_line_box, extras.motion_line_box, extras.picker]
-    wire_restore(restore, restored_files, results, gallery, settable)
-    wire_found_again(studio.jobs, job_id, page.load, restore, [restored_files.column, restored_files.line, *settable])
+    events = page_events(page)
+    wire_drawings(events)
+    wire_models(controls, events)
+    wire_presets(presets, events)
+    wire_loras(extras.loras, controls["prompt"], studio.dropped_dir)
+    wire_tabs(tabs, examples, events)
+    wire_examples(examples, tabs, controls, events)
+    wire_lists(extras.refresh, controls, extras.loras.picker, inputs)
+    settable = [*everything, *tabs.restorable, model_line_box, extras.motion_line_box, extras.loras.picker]
+    wire_restore(restore, restored_files, results, gallery, settable, events)
+    wire_found_again(studio.jobs, job_id, page.load, restore, [*restored_files[:2], *settable], events)
     results.reuse.click(None, results.used_seed, controls["seed"], js="(seed) => String(seed)", **QUIET)
     return controls, inputs
 
@@ -119,29 +114,23 @@ def build_workspace(
 class _MoreSettings(NamedTuple):
     """Widgets of the accordions beside the fields."""
 
-    windows: gr.HTML
     motion_line_box: gr.Markdown
-    picker: gr.Dropdown
+    loras: LoraPlace
     refresh: gr.Button
 
 
-def _place_settings(
-    place: Callable[[str], None],
-    components: Mapping[str, Component],
-    defaults: Mapping[str, object],
-    dropped_dir: Path,
-) -> _MoreSettings:
+def _place_settings(place: Callable[[str], None], defaults: Mapping[str, object]) -> _MoreSettings:
     for title, names in GROUPS.items():
         with gr.Accordion(word(heading_key(title)), open=False):
             for name in names:
                 place(name)
             if "context_length" in names:
-                windows = gr.HTML(windows_html(defaults), elem_id="windows", padding=False)
+                gr.HTML(windows_html(PageRequest.of(defaults)), elem_id="windows", padding=False)
             if "base_model" in names:
                 motion_line_box = gr.Markdown(motion_line(str(defaults["motion_module"])), elem_id="motion_line")
-                picker = build_lora_picker(components["prompt"], components["base_model"], dropped_dir)
+                loras = place_loras(str(defaults["base_model"]))
                 refresh = gr.Button(word("button.refresh"), elem_id="refresh", size="sm")
-    return _MoreSettings(windows, motion_line_box, picker, refresh)
+    return _MoreSettings(motion_line_box, loras, refresh)
 
 
 def _place_buttons() -> tuple[gr.Button, gr.Button, gr.Button]:
@@ -189,15 +178,6 @@ def _button_handlers(
         gallery.extend: (extend, [gallery.recipe, gallery.more_frames, visitor]),
         grid.make: (grid_handler(studio, [*names, *grid.inputs]), [*everything, *grid.inputs.values()]),
     }
-
-
-def _wire_inputs(
-    tabs: ModeTabs, inputs: dict[str, Component], examples: dict[Mode, gr.Gallery], controls: dict[str, Component]
-) -> None:
-    """Connect the inputs beside the prompt."""
-    wire_tabs(tabs, controls)
-    wire_examples(examples, tabs, controls)
-    wire_image_prompt(inputs, controls["base_model"])
 
 
 def _handler(studio: Studio, names: Sequence[str], *, drafts: bool = False) -> Start:

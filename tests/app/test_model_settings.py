@@ -5,6 +5,7 @@ import pytest
 from pipelines.plan import catalog
 from studio.fields import MODEL_FIELDS
 from ui.inputs.model_settings import changed_settings, motion_line
+from ui.parts.page_values import PageValues
 
 HOTSHOT = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
 LONG = "Lightricks/LongAnimateDiff/lt_long_mm_32_frames.ckpt"
@@ -14,9 +15,10 @@ XL, SD15 = catalog.STABLE_DIFFUSION_XL, catalog.STABLE_DIFFUSION
 
 def chosen(base: str, module: str, shown: tuple[object, object, object]) -> dict[str, object]:
     """New values of the fields that change."""
+    page = PageValues(dict(zip(("width", "height", "motion_scale"), shown, strict=True)))
     own = catalog.complete({"base_model": base, "motion_module": module})
     family = catalog.find_motion_module(module).known_family
-    changed = changed_settings(own, shown, decided=family.settings)
+    changed = changed_settings(own, page, decided=family.settings)
     assert tuple(changed) == MODEL_FIELDS
     return {name: value for name, value in changed.items() if not isinstance(value, dict)}
 

@@ -1,5 +1,6 @@
 """What the page's values become: the open tab's inputs count, the others' don't."""
 
+import json
 import zipfile
 from fractions import Fraction
 
@@ -19,12 +20,13 @@ from studio.engine import build_request, make_clip
 from studio.stored_inputs import input_store, keep, keep_source
 from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
-from tests.app.test_wiring import generate_event, on_the_page, updates
+from tests.app.test_wiring import answer, generate_event, on_the_page, updates
 from ui.charts.falloff_chart import hold_html
 from ui.inputs.control_units import MOST_OPTIONS, UNITS, control_fields, part, preprocessor_choices
 from ui.inputs.modes import preview_fields, request_fields
 from ui.inputs.source_size import size_like
-from ui.inputs.vid2vid import _describe_source
+from ui.inputs.vid2vid import describe_source
+from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
 
 
@@ -121,37 +123,67 @@ def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_f
 
 
 def test_a_source_tells_its_length_and_rate_to_the_shared_controls(uploads):
-    told, frames, fps, painted = _describe_source(clip(uploads), None, 1, 2)
-    assert "64 × 48 pixels, 10 frames, 12.5 frames per second, 0.8\N{NO-BREAK SPACE}s. 5 of them are used." in told
-    assert (frames, fps) == (5, 6.25)
-    assert painted["background"].shape == (48, 64, 3)
+    def described(**values) -> dict:
+        return describe_source(PageValues({"source_start": 0, "source_every": 1} | values))
+
+    source = described(source_video=clip(uploads), source_start=1, source_every=2)
+    told = "64 × 48 pixels, 10 frames, 12.5 frames per second, 0.8\N{NO-BREAK SPACE}s. 5 of them are used."
+    assert told in source["source_told"]
+    assert (source["num_frames"], source["fps"]) == (5, 6.25)
+    assert source["mask_painting"]["background"].shape == (48, 64, 3)
     assert GenerationRequest.build(fps=float(Fraction(30000, 1001))).fps == Fraction(30000, 1001)
-    refused, *others = _describe_source(clip(uploads), None, 99, 1)
-    assert "source_start must be below the length of the clip (10 frames), got 99." in refused
-    assert others == [gr.skip()] * 3
-    _, _, fast, _ = _describe_source(clip(uploads, 4, Fraction(240)), None, 0, 1)
-    assert fast == 120
+    refused = described(source_video=clip(uploads), source_start=99)
+    assert "source_start must be below the length of the clip (10 frames), got 99." in refused.pop("source_told")
+    assert refused == {}
+    assert described(source_video=clip(uploads, 4, Fraction(240)))["fps"] == 120
 
 
-def size_event(button: str):
+def test_an_upload_is_stored_once_and_the_page_holds_its_hash(at_first, uploads, monkeypatch):
+    page, chosen = (
+        page_of(FakeEngine().make_clip),
+        {"mask": [picture(uploads)], "first_frame": picture(uploads, 200)},
+    )
+    chosen |= {"source_video": clip(uploads)}
+    held = ""
+    for name, kind in (("mask", "upload"), ("first_frame", "input"), ("source_video", "upload")):
+        held = answer(page, name, kind, **chosen, kept_inputs=held)["kept_inputs"]
+    assert len(json.loads(held)) == 2  # the mask's file is the picture's, which is named as it
+    monkeypatch.setattr("studio.stored_inputs.InputStore.add", None)  # nothing is stored again
+    for mode in ("img2vid", "vid2vid"):
+        values = at_first(mode=mode, **chosen, kept_inputs=held)
+        request = build_request(**request_fields(PageValues(values)))
+        assert (len(request.first_frame), len(request.source_video)) == ((64, 0) if mode == "img2vid" else (0, 64))
+    gone = answer(page, "source_video", "clear", kept_inputs=held)["kept_inputs"]
+    assert json.loads(gone) == {}
+
+
+def test_an_upload_that_can_not_be_used_is_refused_once(uploads):
+    (uploads / "notes.png").write_text("no picture")
+    page, chosen = page_of(FakeEngine().make_clip), {"first_frame": {"path": str(uploads / "notes.png")}}
+    with pytest.raises(gr.Error, match="first_frame must be a picture"):
+        answer(page, "first_frame", "input", **chosen)
+    assert "estimate" in answer(page, "width", "input", **chosen)
+
+
+def test_the_size_of_the_source_or_the_first_frame_is_taken_with_the_area_there_was(uploads, monkeypatch):
+    monkeypatch.setattr(gr, "Info", lambda *_, **__: None)  # there is no visitor to be told
     page = page_of(FakeEngine().make_clip)
-    ids = {number: block.elem_id for number, block in page.blocks.items()}
-    return next(one for one in page.fns.values() if any(ids.get(number) == button for number, _ in one.targets))
 
+    def size(button: str, **values) -> tuple[int, int]:
+        told = answer(page, button, "click", **values)
+        return told["width"], told["height"]
 
-def test_the_size_of_the_source_or_the_first_frame_is_taken_with_the_area_there_was(uploads):
-    source, first = size_event("source_size"), size_event("first_frame_size")
-    assert [one.elem_id for one in source.outputs] == ["width", "height"]
-    assert source.fn(clip(uploads), None, 512, 512) == (592, 440)  # of 64 x 48
-    assert source.fn(None, [picture(uploads)], 256, 512) == (416, 312)
-    assert first.fn(picture(uploads), 64, 64) == (88, 64)
-    for event, given, words in (
-        (source, (None, None, 512, 512), "source_video must be given, got none."),
-        (first, (None, 512, 512), "first_frame must be given, got none."),
-        (first, (picture(uploads), 512, None), "height must be"),
+    source, first = clip(uploads), picture(uploads)
+    assert size("source_size", source_video=source, width=512, height=512) == (592, 440)  # of 64 x 48
+    assert size("source_size", source_files=[first], width=256, height=512) == (416, 312)
+    assert size("first_frame_size", first_frame=first, width=64, height=64) == (88, 64)
+    for button, given, words in (
+        ("source_size", {}, "source_video must be given, got none."),
+        ("first_frame_size", {}, "first_frame must be given, got none."),
+        ("first_frame_size", {"first_frame": first, "height": None}, "height must be"),
     ):
         with pytest.raises(gr.Error) as refused:
-            event.fn(*given)
+            answer(page, button, "click", **given)
         assert refused.value.message.startswith(words)
 
 
@@ -229,17 +261,8 @@ def test_the_page_shows_as_many_units_as_a_request_may_have():
 
 def test_another_base_model_brings_its_own_models_to_every_unit():
     page = page_of(FakeEngine().make_clip)
-    first, *others = [
-        event
-        for event in page.fns.values()
-        if [one.elem_id for one in event.inputs] == ["base_model"]
-        and part(1, "option_1") in [one.elem_id for one in event.outputs]
-        and "prompt" not in [one.elem_id for one in event.outputs]  # an example's
-    ]
-    assert others == []
-    made = first.fn(catalog.STABLE_DIFFUSION)
-    assert len(made) == len(first.outputs) == UNITS * (2 + MOST_OPTIONS)
-    by_name = dict(zip([one.elem_id for one in first.outputs], made, strict=True))
+    by_name = answer(page, "base_model", "input", base_model=catalog.STABLE_DIFFUSION)
+    assert {part(number, f"option_{MOST_OPTIONS}") for number in range(1, UNITS + 1)} <= by_name.keys()
     chosen = {by_name[part(number, "model")]["value"] for number in range(1, UNITS + 1)}
     assert len(chosen) == 1
     assert chosen != {"demo-canny"}
@@ -273,10 +296,10 @@ def test_a_preview_is_a_video_of_what_the_unit_follows(at_first, uploads, tmp_pa
 
 
 def test_the_hold_is_drawn_for_each_picture_and_says_what_breaks_a_rule():
-    one, both = (hold_html({"num_frames": 8}, has_last=has_last) for has_last in (False, True))
+    one, both = (hold_html(PageRequest.of({"num_frames": 8}), has_last=has_last) for has_last in (False, True))
     assert "Last frame" not in one
     assert one.count("<rect") == 8
     assert both.count("<rect") == 14
     assert "frame 7: first picture 0%, last picture 100%, noise 0%" in both
-    assert hold_html({"num_frames": 1000}, has_last=False).count("<rect") <= 128
-    assert "latent_scale must be" in hold_html({"latent_scale": 0}, has_last=False)
+    assert hold_html(PageRequest.of({"num_frames": 1000}), has_last=False).count("<rect") <= 128
+    assert "latent_scale must be" in hold_html(PageRequest.of({"latent_scale": 0}), has_last=False)

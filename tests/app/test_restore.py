@@ -18,8 +18,7 @@ from studio.stored_inputs import keep
 from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_page import wait_until
-from tests.app.test_wiring import generate_event, on_the_page
-from ui.charts.falloff_chart import HOLD_FIELDS
+from tests.app.test_wiring import answer, generate_event, on_the_page
 from ui.inputs.control_units import UNITS, part
 from ui.inputs.modes import request_fields
 from ui.parts.page_values import PageValues
@@ -218,10 +217,11 @@ def test_what_the_page_never_sends_is_refused(page, kept):
 
 
 def test_the_hold_is_drawn_for_a_kept_last_frame(page):
-    (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["hold"])
-    values = [GenerationRequest(seed=0).model_dump()[name] for name in HOLD_FIELDS]
-    assert event.fn(*values, None, '{"last_frame": "5eed"}') == event.fn(*values, {"path": "x"}, "")
-    assert event.fn(*values, None, "") != event.fn(*values, {"path": "x"}, "")
+    def hold(**values) -> str:
+        return answer(page, "latent_scale", "input", **values)["hold"]
+
+    assert hold(kept_inputs='{"last_frame": "5eed"}') == hold(last_frame={"path": "x"})
+    assert hold() != hold(last_frame={"path": "x"})
 
 
 def test_the_command_line_takes_an_infotext_and_says_what_it_left_out(tmp_path, capsys):

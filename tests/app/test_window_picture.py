@@ -9,7 +9,9 @@ from pipelines.plan.context import plan_windows
 from pipelines.plan.request import GenerationRequest
 from tests.app.conftest import page_of
 from tests.app.fake_engine import FakeEngine
+from tests.app.test_wiring import answer, event_of
 from ui.charts.window_chart import MOST_FRAMES, MOST_WINDOWS, WINDOW_FIELDS, windows_html
+from ui.parts.page_request import PageRequest
 
 RECTANGLE = re.compile(r'<rect x="(\d+)" y="([\d.]+)" width="(\d+)" height="[\d.]+" opacity="([\d.]+)"/>')
 
@@ -23,6 +25,10 @@ def shades(svg: str) -> dict[tuple[int, int], float]:
     }
 
 
+def picture_of(values: dict) -> str:
+    return windows_html(PageRequest.of(values))
+
+
 def steps(picture: str) -> list[str]:
     return picture.split("<svg")[1:]
 
@@ -32,7 +38,7 @@ def steps(picture: str) -> list[str]:
 def test_every_frame_of_every_window_is_drawn_at_its_weight(schedule, loop):
     values = {"num_frames": 40, "context_schedule": schedule, "context_stride": 2, "closed_loop": loop, "seed": 5}
     request = GenerationRequest.build(**values)
-    drawn = steps(windows_html(values))
+    drawn = steps(picture_of(values))
     assert len(drawn) == 3
     for step, svg in enumerate(drawn):
         expected = {
@@ -46,28 +52,28 @@ def test_every_frame_of_every_window_is_drawn_at_its_weight(schedule, loop):
 
 
 def test_a_frame_that_does_not_count_is_still_seen():
-    (svg,) = steps(windows_html({"num_frames": 24, "context_schedule": "static", "context_fuse": "last"}))
+    (svg,) = steps(picture_of({"num_frames": 24, "context_schedule": "static", "context_fuse": "last"}))
     found = shades(svg)
     assert (found[0, 7], found[0, 8], found[1, 8]) == (1, 0.12, 1)
 
 
 def test_steps_with_the_same_windows_are_drawn_once():
-    assert len(steps(windows_html({"num_frames": 40, "context_schedule": "static"}))) == 1
-    assert "Steps 1 to 3" in windows_html({"num_frames": 40, "context_schedule": "static"})
-    assert len(steps(windows_html({"num_frames": 40, "num_inference_steps": 2}))) == 2
+    assert len(steps(picture_of({"num_frames": 40, "context_schedule": "static"}))) == 1
+    assert "Steps 1 to 3" in picture_of({"num_frames": 40, "context_schedule": "static"})
+    assert len(steps(picture_of({"num_frames": 40, "num_inference_steps": 2}))) == 2
 
 
 def test_the_picture_says_in_words_what_it_shows():
-    picture = windows_html({"num_frames": 32, "closed_loop": "windows"})
+    picture = picture_of({"num_frames": 32, "closed_loop": "windows"})
     told = 'aria-label="Step 1, 3 windows: frames 0 to 15; frames 12 to 27; frames 24 to 7 over the end."'
     assert f'<svg role="img" {told}' in picture
-    assert "fits into one window" in windows_html({"num_frames": 16})
-    assert "played backwards" in windows_html({"num_frames": 16, "closed_loop": "full"})
+    assert "fits into one window" in picture_of({"num_frames": 16})
+    assert "played backwards" in picture_of({"num_frames": 16, "closed_loop": "full"})
 
 
 @pytest.mark.parametrize("schedule", ["uniform", "shuffle"])
 def test_of_a_long_clip_only_the_beginning_is_drawn(schedule):
-    picture = windows_html({"num_frames": 10_000, "context_schedule": schedule, "context_stride": 8, "seed": 1})
+    picture = picture_of({"num_frames": 10_000, "context_schedule": schedule, "context_stride": 8, "seed": 1})
     assert f"Of 10,000 frames the first {MOST_FRAMES} are drawn" in picture
     assert len(picture) < 60_000
     for svg in steps(picture):
@@ -85,25 +91,20 @@ def test_of_a_long_clip_only_the_beginning_is_drawn(schedule):
     ],
 )
 def test_values_that_break_a_rule_are_told_in_place_of_the_picture(values, words):
-    told = windows_html(values)
+    told = picture_of(values)
     assert words in told
     assert "<svg" not in told
 
 
 def test_the_picture_follows_every_control_that_decides_the_windows():
     page = page_of(FakeEngine().make_clip)
-    (event,) = [event for event in page.fns.values() if [block.elem_id for block in event.outputs] == ["windows"]]
-    assert tuple(control.elem_id for control in event.inputs) == WINDOW_FIELDS
-    assert {(page.blocks[block].elem_id, kind) for block, kind in event.targets} == {
-        (name, "change") for name in WINDOW_FIELDS
-    }
     (shown,) = [block for block in page.blocks.values() if isinstance(block, gr.HTML) and block.elem_id == "windows"]
     assert "fits into one window" in shown.value
-    values = {control.elem_id: control.value for control in event.inputs} | {"num_frames": 40}
-    assert event.fn(*values.values()).count("<svg") == 3
+    assert len({event_of(page, name, "input").fn for name in WINDOW_FIELDS}) == 1
+    assert answer(page, "num_frames", "input", num_frames=40)["windows"].count("<svg") == 3
 
 
 def test_a_length_of_nothing_is_drawn_as_a_window_s():
-    assert windows_html({"seed": 0, "num_frames": 0, "context_length": 16}) == windows_html(
+    assert picture_of({"seed": 0, "num_frames": 0, "context_length": 16}) == picture_of(
         {"seed": 0, "num_frames": 16, "context_length": 16}
     )

@@ -98,6 +98,21 @@ def on_the_page(event, **values) -> list:
     return list(sent.values())
 
 
+def answer(page: gr.Blocks, control: str, kind: str, **values) -> dict:
+    """What a visitor's change of a control sets, by the components' ids, without what stays as it is."""
+    event = event_of(page, control, kind)
+    told = zip([out.elem_id for out in event.outputs], event.fn(*on_the_page(event, **values)), strict=True)
+    return {name: value for name, value in told if value != gr.skip()}
+
+
+def event_of(page: gr.Blocks, control: str, kind: str):
+    """The one event that a control's change makes."""
+    block = next(block for block in page.blocks.values() if getattr(block, "elem_id", None) == control)
+    number, kind = block._id, "change" if isinstance(block, gr.Textbox) else kind
+    (found,) = (event for event in page.fns.values() if (number, kind) in event.targets and event.fn)
+    return found
+
+
 def test_handler_parameters_control_ids_and_request_fields_are_the_same_list(page):
     fields = [name for name in GenerationRequest.model_fields if name not in INPUT_FIELDS]
     assert [control.elem_id for control in extend_event(page).inputs] == ["recipe", "more_frames", "visitor"]
@@ -206,16 +221,14 @@ def test_every_part_of_a_unit_on_the_page_is_a_part_of_the_endpoints_units(page)
 
 
 def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
-    (event,) = (event for event in page.fns.values() if [out.elem_id for out in event.outputs] == ["timeline"])
-    names = [control.elem_id for control in event.inputs]
-    assert set(names) == {"prompt", "negative_prompt", "num_frames", "prompt_hold", "closed_loop", "context_length"}
-    assert len(event.targets) == len(names)
-    assert not event.queue
+    names = ("prompt", "negative_prompt", "num_frames", "prompt_hold", "closed_loop", "context_length")
+    assert len({event_of(page, name, "input").fn for name in names}) == 1
+    assert not event_of(page, "prompt", "input").queue
 
     def drawn(prompt, negative_prompt, num_frames, prompt_hold, closed_loop="off"):
         values = {"prompt": prompt, "negative_prompt": negative_prompt, "num_frames": num_frames}
         values |= {"prompt_hold": prompt_hold, "closed_loop": closed_loop, "context_length": 16}
-        return event.fn(*(values[name] for name in names))
+        return answer(page, "prompt", "input", **values)["timeline"]
 
     both = drawn("0: a\n8: b", "0: c", 16, 0.5)
     assert drawn("0: a\n8: b", "0: c", 17, 0.5, "prompts") != drawn("0: a\n8: b", "0: c", 17, 0.5)

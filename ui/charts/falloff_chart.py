@@ -1,22 +1,14 @@
 """Chart of how the first and last frame of a clip fade."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import gradio as gr
-from gradio.components import Component
-
-from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.image_falloff import hold_weights
-from pipelines.plan.request import GenerationRequest, fields_affecting
-from studio.faults import faults_in_words
-from studio.open_fields import is_open_length
-from ui.parts.events import QUIET
-from ui.parts.page_values import PageValues
+from pipelines.plan.request import fields_affecting
+from ui.parts.page_request import PageRequest
 from ui.parts.progress import message_html
-from ui.parts.restored_inputs import RESTORED_HASHES
 from ui.words.refusals import page_words
-from ui.words.speech import say, visitor_language
+from ui.words.speech import say
 from ui.words.tables import ENGLISH
 
 HOLD_FIELDS = fields_affecting("falloff")
@@ -27,49 +19,23 @@ MOST_COLUMNS = 128  # beyond it a column is narrower than 4 pixels; of a longer 
 _SOME_PICTURE = "0" * 64
 
 
-def follow_hold(controls: Mapping[str, Component], picture: gr.HTML) -> None:
-    """Redraw the chart when its fields or the last frame change."""
-    names = [*HOLD_FIELDS, "last_frame", RESTORED_HASHES]
-    inputs = [controls[name] for name in names]
-
-    def redraw(*values: object) -> str:
-        page = PageValues.of(names, values)
-        with faults_in_words(page_words()):
-            has_last = bool(page.value("last_frame") or page.restored_hash("last_frame"))
-        return hold_html(page.fields(HOLD_FIELDS), has_last=has_last, language=visitor_language())
-
-    gr.on(
-        [control.change for control in inputs],
-        redraw,
-        inputs,
-        picture,
-        queue=False,
-        trigger_mode="always_last",
-        preprocess=False,  # the request checks the values, and its words name the field
-        **QUIET,
-    )
-
-
-def hold_html(values: Mapping[str, object], *, has_last: bool, language: str = ENGLISH) -> str:
-    """Render the chart for control values, or the broken rule.
+def hold_html(parsed: PageRequest, *, has_last: bool, language: str = ENGLISH) -> str:
+    """Render the chart as if there were a first frame, or the broken rule.
 
     Args:
-        values: Some of `HOLD_FIELDS`; absent ones are the request's defaults.
+        parsed: The page.
         has_last: Whether there is a last frame.
+        language: The visitor's.
 
     Example:
-        >>> "frame 15" in hold_html({"num_frames": 16}, has_last=False)
+        >>> "frame 15" in hold_html(PageRequest.of({"num_frames": 16}), has_last=False)
         True
     """
-    pictures = {"first_frame": _SOME_PICTURE} | ({"last_frame": _SOME_PICTURE} if has_last else {})
-    try:
-        field_values = {
-            name: value for name, value in values.items() if name != "num_frames" or not is_open_length(value)
-        }
-        request = GenerationRequest.build(seed=0, **pictures, **field_values)
-    except InvalidRequestError as err:
+    if err := parsed.fault_in(HOLD_FIELDS):
         return message_html(err.in_words(page_words(language)), is_error=True)
-    return draw_hold(hold_weights(request), has_last=has_last, language=language)
+    pictures = {"first_frame": _SOME_PICTURE, "last_frame": _SOME_PICTURE if has_last else ""}
+    weights = hold_weights(parsed.request.model_copy(update=pictures))
+    return draw_hold(weights, has_last=has_last, language=language)
 
 
 def draw_hold(weights: Sequence[tuple[float, float]], *, has_last: bool, language: str = ENGLISH) -> str:

@@ -8,17 +8,12 @@ import html
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 
-import gradio as gr
-from gradio.components import Component
-
 from pipelines.plan.context import Window, plan_windows
-from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.request import GenerationRequest, fields_affecting
-from studio.open_fields import is_open_length
-from ui.parts.events import QUIET
+from ui.parts.page_request import PageRequest
 from ui.parts.progress import message_html
 from ui.words.refusals import page_words
-from ui.words.speech import say, visitor_language
+from ui.words.speech import say
 from ui.words.tables import ENGLISH
 
 WINDOW_FIELDS = fields_affecting("windows")
@@ -33,35 +28,11 @@ _BAR, _PITCH = 0.8, 1.0
 _FAINTEST = 0.12  # a frame that goes along without counting is seen all the same
 
 
-def follow_windows(controls: Mapping[str, Component], picture: gr.HTML) -> None:
-    """Redraw the chart when a field of `WINDOW_FIELDS` changes."""
-    inputs = [controls[name] for name in WINDOW_FIELDS]
-    gr.on(
-        [control.change for control in inputs],
-        lambda *values: windows_html(dict(zip(WINDOW_FIELDS, values, strict=True)), visitor_language()),
-        inputs,
-        picture,
-        trigger_mode="always_last",
-        preprocess=False,  # the request checks the values, and its words name the field
-        **QUIET,
-    )
-
-
-def windows_html(values: Mapping[str, object], language: str = ENGLISH) -> str:
-    """Render the chart for control values, or the broken rule.
-
-    Args:
-        values: Some of `WINDOW_FIELDS`; others are left out, absent ones are the request's defaults.
-        language: The visitor's.
-    """
-    try:
-        field_values = {name: values[name] for name in WINDOW_FIELDS if name in values}
-        if is_open_length(field_values.get("num_frames")):
-            field_values["num_frames"] = field_values.get("context_length")
-        request = GenerationRequest.build(**field_values)
-    except InvalidRequestError as err:
+def windows_html(parsed: PageRequest, language: str = ENGLISH) -> str:
+    """Render the chart, or the broken rule."""
+    if err := parsed.fault_in(WINDOW_FIELDS):
         return message_html(err.in_words(page_words(language)), is_error=True)
-    return draw_windows(request, language)
+    return draw_windows(parsed.request, language)
 
 
 def draw_windows(request: GenerationRequest, language: str = ENGLISH) -> str:

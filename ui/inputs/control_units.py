@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import gradio as gr
 from gradio.components import Component
@@ -14,14 +15,10 @@ from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault, Place
 from pipelines.plan.image_fit import ImageFit
 from pipelines.plan.request_fields.units import ControlUnit
-from studio.faults import faults_in_words
-from studio.stored_inputs import keep
-from studio.uploads import uploaded_paths
-from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, choice_key, control_model_choices, words_of
+from ui.parts.page_events import PageEvents
 from ui.parts.page_values import PageValues
 from ui.parts.updates import Choices, Update, UpdatesById
-from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import option_key
 
@@ -33,9 +30,8 @@ MOST_OPTIONS = 3
 
 _NAME_LETTERS = 60
 _CONTROLS = TypeAdapter(list[ControlUnit])
-
-# With preprocessing, choices would be compared with the lists the page was built with.
-_PLAIN = QUIET | {"preprocess": False, "queue": False}
+CHAIN = ("model", "preprocessor", *(f"option_{slot}" for slot in range(1, MOST_OPTIONS + 1)))
+"""The parts of which each decides the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +120,24 @@ def build_unit(number: int, base_model: str) -> dict[str, Component]:
     return {part(number, name): components[name] for name in PARTS}
 
 
-def wire_units(components: Mapping[str, Component], base_model: Component) -> None:
-    """Update models, preprocessors and options when the one before changes."""
-    outputs: list[Component] = []
+def wire_units(components: Mapping[str, Component], events: PageEvents) -> None:
+    """Update preprocessors and options when the one before changes."""
     for number in range(1, UNITS + 1):
-        model, preprocessor = components[part(number, "model")], components[part(number, "preprocessor")]
-        sliders = [components[part(number, f"option_{slot}")] for slot in range(1, MOST_OPTIONS + 1)]
-        model.input(_for_model, model, [preprocessor, *sliders], **_PLAIN)
-        preprocessor.input(_for_preprocessor, preprocessor, sliders, **_PLAIN)
-        outputs += [model, preprocessor, *sliders]
-    base_model.input(lambda base: _for_base_model(base) * UNITS, base_model, outputs, **_PLAIN)
+        model, preprocessor, *options = names = [part(number, name) for name in CHAIN]
+        events.on([components[model].input], partial(_model_updates, number), names, queue=False)
+        events.on([components[preprocessor].input], partial(_option_updates, number), options, queue=False)
+
+
+def units_for(base_model: str) -> UpdatesById:
+    """Limit the units' models to those for a base model, and choose the first, with all that follows."""
+    models = control_model_choices("controls", base_model)
+    model = models[0][1] if models else None
+    chosen = gr.update(choices=models, value=model, **_model_help(models))
+    return {
+        part(number, name): update
+        for number in range(1, UNITS + 1)
+        for name, update in zip(CHAIN, [chosen, *_for_model(model)], strict=True)
+    }
 
 
 def fitting_control_models(base_model: str) -> Update:
@@ -206,6 +210,11 @@ def unit_values(units_json: object, base_model: str) -> tuple[UpdatesById, dict[
     return components, files, notes
 
 
+def unit_field(number: int) -> str:
+    """Return what refusals of a unit's clip call it."""
+    return f"Unit {number}"
+
+
 def _default_unit(models: Choices) -> ControlUnit:
     model = models[0][1] if models else ""
     preprocessor = preprocessor_choices(model)[0][1]
@@ -239,7 +248,7 @@ def _unit_updates(unit: ControlUnit, models: Choices) -> tuple[UpdatesById, list
 
 
 def _unit_fields(page: PageValues, number: int) -> dict[str, object]:
-    unit, field = UnitValues.of(page, number), f"Unit {number}"
+    unit = UnitValues.of(page, number)
     if not unit.model:
         fix = "Choose one, or switch the unit off"
         raise InvalidRequestError(Fault("unit.no_model", "Unit", "have a model", "none", fix, place=(number,)))
@@ -249,7 +258,7 @@ def _unit_fields(page: PageValues, number: int) -> dict[str, object]:
         "model": unit.model,
         "preprocessor": unit.preprocessor or "",
         "options": {option.name: value for option, value in zip(options, unit.options, strict=False)},
-        "clip": keep(uploaded_paths(unit.clip, field), field=field) or page.restored_hash(part(number, "clip")),
+        "clip": page.input_hash(part(number, "clip"), field=unit_field(number)),
         "weight": unit.weight,
         "start": unit.start,
         "end": unit.end,
@@ -305,19 +314,18 @@ def _option_settings(preprocessor: str) -> list[dict[str, object]]:
     return sliders + [unused | {"visible": False}] * (MOST_OPTIONS - len(sliders))
 
 
-def _for_preprocessor(preprocessor: str) -> list[Update]:
-    return [gr.update(**slider) for slider in _option_settings(preprocessor)]
-
-
 def _for_model(model: str | None) -> list[Update]:
-    with faults_in_words(page_words()):
-        choices = preprocessor_choices(model or "")
+    choices = preprocessor_choices(model or "")
     preprocessor = choices[0][1]
-    return [gr.update(choices=choices, value=preprocessor), *_for_preprocessor(preprocessor)]
+    sliders = [gr.update(**slider) for slider in _option_settings(preprocessor)]
+    return [gr.update(choices=choices, value=preprocessor), *sliders]
 
 
-def _for_base_model(base_model: str) -> list[Update]:
-    with faults_in_words(page_words()):
-        models = control_model_choices("controls", base_model)
-    model = models[0][1] if models else None
-    return [gr.update(choices=models, value=model, **_model_help(models)), *_for_model(model)]
+def _model_updates(number: int, page: PageValues) -> UpdatesById:
+    model = page.text(part(number, "model"))
+    return {part(number, name): update for name, update in zip(CHAIN[1:], _for_model(model), strict=True)}
+
+
+def _option_updates(number: int, page: PageValues) -> UpdatesById:
+    sliders = _option_settings(page.text(part(number, "preprocessor")))
+    return {part(number, name): gr.update(**slider) for name, slider in zip(CHAIN[2:], sliders, strict=True)}

@@ -1,7 +1,6 @@
 """IP-Adapter image prompts on the page, with one or two pictures."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import gradio as gr
@@ -11,15 +10,10 @@ from pydantic import TypeAdapter
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request_fields.units import ImagePrompt
-from studio.faults import faults_in_words
-from studio.stored_inputs import keep
-from studio.uploads import uploaded_path
 from ui.inputs.img2vid import build_picture
-from ui.parts.events import QUIET
 from ui.parts.fields import allows_any, control_model_choices, words_of
 from ui.parts.page_values import PageValues
 from ui.parts.updates import Update, UpdatesById
-from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 
 FIELD = "image_prompts"
@@ -92,18 +86,6 @@ def build_image_prompt(base_model: str) -> dict[str, Component]:
         return {f"image_prompt_{name}": components[name] for name in PARTS}
 
 
-def wire_image_prompt(components: Mapping[str, Component], base_model: Component) -> None:
-    """Limit the list of models to those for the base model."""
-    base_model.input(
-        _for_base_model,
-        base_model,
-        components["image_prompt_model"],
-        queue=False,
-        preprocess=False,
-        **QUIET,
-    )
-
-
 def fitting_adapters(base_model: str) -> Update:
     """Look up the list of models again, keeping the choice."""
     models = control_model_choices(FIELD, base_model)
@@ -121,8 +103,7 @@ def image_prompt_fields(page: PageValues, *, num_frames: object) -> list[dict[st
         InvalidRequestError: A picture is none, or the first or the model is missing.
     """
     unit = ImagePromptValues.of(page)
-    first = _picture_hash(page, "picture", unit.picture)
-    last = _picture_hash(page, "last_picture", unit.last_picture)
+    first, last = (page.input_hash(f"image_prompt_{name}", field=FIELD) for name in ("picture", "last_picture"))
     if not first and not last:
         return []
     if not first:
@@ -175,16 +156,6 @@ def image_prompt_values(
     return {f"image_prompt_{name}": value for name, value in parts.items()}, files, notes
 
 
-def _picture_hash(page: PageValues, name: str, picture: object) -> str:
-    """Store the chosen picture, or look up a restored one.
-
-    Returns its hash; empty if there is neither.
-    """
-    if picture:
-        return keep([uploaded_path(picture, FIELD)], field=FIELD)
-    return page.restored_hash(f"image_prompt_{name}")
-
-
 def _last_frame(num_frames: object) -> int:
     """Compute the place of the last picture, at least 1.
 
@@ -193,9 +164,9 @@ def _last_frame(num_frames: object) -> int:
     return max(1, int(num_frames) - 1) if isinstance(num_frames, (int, float)) and math.isfinite(num_frames) else 1
 
 
-def _for_base_model(base_model: str) -> Update:
-    with faults_in_words(page_words()):
-        models = control_model_choices(FIELD, base_model)
+def adapters_for(base_model: str) -> Update:
+    """Limit the list of models to those for a base model, and choose the first."""
+    models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, value=models[0][1] if models else None, info=_model_help(models))
 
 

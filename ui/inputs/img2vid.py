@@ -8,11 +8,10 @@ from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from pipelines.plan.request import GenerationRequest
 from studio.request_inputs import source_facts
-from studio.stored_inputs import keep
-from studio.uploads import uploaded_paths
 from ui.charts.falloff_chart import hold_html
 from ui.inputs.source_size import place_size_button
 from ui.parts.fields import build_control, words_of
+from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
 from ui.words.speech import word
 
@@ -22,12 +21,11 @@ FADING = ("latent_scale", "latent_power", "latent_scale_last", "latent_power_las
 _PICTURE_HEIGHT = 190
 
 
-def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
+def build_img2vid() -> tuple[dict[str, Component], gr.Button]:
     """Lay out what the tab adds.
 
     Returns:
-        Its components by their `elem_id`, which are fields of the request, the place where the hold is drawn, and the
-        button that takes the first picture's size.
+        Its components by their `elem_id`, and the button that takes the first picture's size.
     """
     components: dict[str, Component] = {}
     with gr.Row():
@@ -36,10 +34,10 @@ def build_img2vid() -> tuple[dict[str, Component], gr.HTML, gr.Button]:
     take_size = place_size_button("first_frame_size", word("button.take_first_size"))
     gr.Markdown(words_of(GenerationRequest, "last_frame")["info"], elem_classes="note")
     with gr.Accordion(word("section.hold"), open=False):
-        picture = gr.HTML(hold_html({}, has_last=False), elem_id="hold", padding=False)
+        gr.HTML(hold_html(PageRequest.of({}), has_last=False), elem_id="hold", padding=False)
         for name in FADING:
             components[name] = build_control(name)
-    return components, picture, take_size
+    return components, take_size
 
 
 def build_picture(name: str, label: str) -> gr.Image:
@@ -56,16 +54,16 @@ def build_picture(name: str, label: str) -> gr.Image:
     )
 
 
-def first_shape(first_frame: object) -> InputFacts:
-    """Read the facts of the first frame from its component's value.
+def first_shape(page: PageValues) -> InputFacts:
+    """Read the facts of the first frame.
 
     Raises:
         InvalidRequestError: There is none, or it can't be read.
     """
-    if not first_frame:
+    if not page.value("first_frame"):
         fix = "Choose a {field:label}"
         raise InvalidRequestError(Fault("inputs.not_given", "first_frame", "be given", "none", fix))
-    return source_facts(keep(uploaded_paths(first_frame, "first_frame"), field="first_frame"), field="first_frame")
+    return source_facts(page.input_hash("first_frame"), field="first_frame")
 
 
 def img2vid_fields(page: PageValues) -> dict[str, object]:
@@ -74,8 +72,5 @@ def img2vid_fields(page: PageValues) -> dict[str, object]:
     Raises:
         InvalidRequestError: A picture is none.
     """
-    pictures = {
-        name: keep(uploaded_paths(page.value(name), name), field=name) or page.restored_hash(name)
-        for name in ("first_frame", "last_frame")
-    }
+    pictures = {name: page.input_hash(name) for name in ("first_frame", "last_frame")}
     return {name: sha256 for name, sha256 in pictures.items() if sha256} | page.fields(FADING)

@@ -4,8 +4,10 @@ The prompt is the only place a LoRA is asked for, so page, endpoint, command lin
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
 from pipelines.plan import catalog
 from pipelines.plan.model_files.models_folder import WEIGHTS_FILES
@@ -24,17 +26,16 @@ _APPEND = r"""(tag, prompt) => {
 }"""
 
 
-def build_lora_picker(
-    prompt: gr.components.Component, base_model: gr.components.Component, dropped_dir: Path
-) -> gr.Dropdown:
-    """Lay out and wire list and drop zone; return the list.
+class LoraPlace(NamedTuple):
+    """List of LoRAs, and their drop zone."""
 
-    Args:
-        prompt: The control the tags go into.
-        base_model: The control that says which LoRAs fit.
-        dropped_dir: The folder of dropped files.
-    """
-    tags = lora_tags(base_model.value)
+    picker: gr.Dropdown
+    drop: gr.File
+
+
+def place_loras(base_model: str) -> LoraPlace:
+    """Lay out list and drop zone; the list holds what fits a base model."""
+    tags = lora_tags(base_model)
     picker = gr.Dropdown(
         label=word("label.lora"),
         info=word("label.lora_help"),
@@ -44,9 +45,17 @@ def build_lora_picker(
         visible=bool(tags),
         interactive=True,
     )
-    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
-    base_model.input(fitting_loras, base_model, picker, preprocess=False, **QUIET)
     drop = gr.File(label=word("label.lora_file"), file_types=list(WEIGHTS_FILES), elem_id="lora_file", height=120)
+    return LoraPlace(picker, drop)
+
+
+def wire_loras(place: LoraPlace, prompt: Component, dropped_dir: Path) -> None:
+    """Write the tag of what is picked or dropped into the prompt.
+
+    Args:
+        dropped_dir: The folder of dropped files.
+    """
+    picker, drop = place
 
     def add_dropped(path: str, prompt: str) -> tuple[None, str]:
         with faults_in_words(page_words()):
@@ -54,8 +63,8 @@ def build_lora_picker(
         joint = "\n" if has_keys(prompt) else " "
         return None, f"{prompt.rstrip()}{joint}{tag}".lstrip()
 
+    picker.input(None, [picker, prompt], [picker, prompt], js=_APPEND, **QUIET)
     drop.upload(add_dropped, [drop, prompt], [drop, prompt], api_visibility="private")
-    return picker
 
 
 def lora_tags(base_model: str) -> Choices:
@@ -70,6 +79,5 @@ def lora_tags(base_model: str) -> Choices:
 
 def fitting_loras(base_model: str) -> Update:
     """Build the update of the list for a base model."""
-    with faults_in_words(page_words()):
-        tags = lora_tags(base_model)
+    tags = lora_tags(base_model)
     return gr.update(choices=tags, value=None, visible=bool(tags))

@@ -1,6 +1,6 @@
 """Updates of the page when models are chosen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import gradio as gr
@@ -11,55 +11,52 @@ from pipelines.plan.catalog_entries import BaseModel
 from pipelines.plan.motion_families import ADVISED_ON, FAMILIES, advise
 from studio.faults import faults_in_words
 from studio.fields import MODEL_FIELDS, plain_default
-from ui.inputs.control_units import UNITS, fitting_control_models, part
-from ui.inputs.image_prompts import fitting_adapters
+from ui.inputs.control_units import CHAIN, UNITS, fitting_control_models, part, units_for
+from ui.inputs.image_prompts import adapters_for, fitting_adapters
 from ui.inputs.loras import fitting_loras
 from ui.parts.events import QUIET
 from ui.parts.fields import model_choices, shown_value
+from ui.parts.page_events import PageEvents
+from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html
 from ui.parts.updates import Update, UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, say_note, say_or, visitor_language
 from ui.words.tables import ENGLISH
 
-_ON_PURPOSE = ("width", "height", "motion_scale")
+MODEL_LINES = ("model_line", "motion_line")
+"""What says what the chosen models are, by `elem_id`."""
 
 
-def wire_models(
-    controls: dict[str, Component], model_line_box: gr.Markdown, motion_line_box: gr.Markdown, advice: gr.HTML
-) -> None:
-    """Apply settings when a model is chosen, with live advice."""
-    # Without preprocessing: it would compare with the lists the page was built with, and they change.
-    plain = QUIET | {"preprocess": False}
-    settings = [controls[name] for name in MODEL_FIELDS]
-    base, motion = controls["base_model"], controls["motion_module"]
-    adjustable = [controls[name] for name in _ON_PURPOSE]
-    base.input(
-        _base_settings, [base, *adjustable], [model_line_box, motion_line_box, controls["vae"], *settings], **plain
-    )
-    motion.input(_motion_settings, [base, motion, *adjustable], [motion_line_box, *settings], **plain)
-    judged = [controls[name] for name in ("motion_module", *ADVISED_ON)]
-    for control in judged:
-        control.change(_advice, judged, advice, **plain)
+def wire_models(controls: Mapping[str, Component], events: PageEvents) -> None:
+    """Apply settings when a model is chosen."""
+    units = [part(number, name) for number in range(1, UNITS + 1) for name in CHAIN]
+    follow_base = (*MODEL_LINES, "vae", *MODEL_FIELDS, "lora_picker", *units, "image_prompt_model")
+    events.on([controls["base_model"].input], _base_settings, follow_base)
+    events.on([controls["motion_module"].input], _motion_settings, ("motion_line", *MODEL_FIELDS))
 
 
-def _base_settings(base_model: str, *current: object) -> list[Update]:
+def model_lines(page: PageValues) -> UpdatesById:
+    """Describe the models in the visitor's language."""
+    model, language = catalog.find_base_model(page.text("base_model")), visitor_language()
+    return {"model_line": model_line(model, language), "motion_line": motion_line(page.text("motion_module"), language)}
+
+
+def _base_settings(page: PageValues) -> UpdatesById:
     """Build the updates for a newly chosen base model."""
-    with faults_in_words(page_words()):
-        defaults = catalog.complete({"base_model": base_model})
-        model = catalog.find_base_model(base_model)
+    base_model = page.text("base_model")
+    defaults = catalog.complete({"base_model": base_model})
     modules = gr.update(value=defaults["motion_module"], choices=model_choices("motion_module", base_model))
-    changed = (
-        changed_settings(defaults, current)
-        | {name: defaults[name] for name in ("width", "height")}
-        | {"motion_module": modules}
-    )
-    return [
-        model_line(model, visitor_language()),
-        motion_line(str(defaults["motion_module"]), visitor_language()),
-        gr.update(value="", choices=model_choices("vae", base_model)),
-        *(changed[name] for name in MODEL_FIELDS),
-    ]
+    return {
+        **changed_settings(defaults, page),
+        **{name: defaults[name] for name in ("width", "height")},
+        **model_lines(page.updated({"motion_module": defaults["motion_module"]})),
+        "motion_module": modules,
+        "vae": gr.update(value="", choices=model_choices("vae", base_model)),
+        "lora_picker": fitting_loras(base_model),
+        "image_prompt_model": adapters_for(base_model),
+        **units_for(base_model),
+    }
 
 
 def model_values(values: Mapping[str, object]) -> UpdatesById:
@@ -68,14 +65,12 @@ def model_values(values: Mapping[str, object]) -> UpdatesById:
     Args:
         values: Fields of the request, with models that are here.
     """
-    base_model, module = str(values["base_model"]), str(values["motion_module"])
+    base_model = str(values["base_model"])
     lists = {
         name: gr.update(choices=model_choices(name, base_model), value=values[name])
         for name in ("base_model", "motion_module", "vae")
     }
-    model, language = catalog.find_base_model(base_model), visitor_language()
-    lines = {"model_line": model_line(model, language), "motion_line": motion_line(module, language)}
-    return lists | lines | {"lora_picker": fitting_loras(base_model)}
+    return lists | model_lines(PageValues(values)) | {"lora_picker": fitting_loras(base_model)}
 
 
 def wire_lists(
@@ -108,17 +103,17 @@ def _lists(base_model: str) -> list[Update]:
     ]
 
 
-def _motion_settings(base_model: str, motion_module: str, *current: object) -> list[Update]:
+def _motion_settings(page: PageValues) -> UpdatesById:
     """Build the updates for a newly chosen motion module."""
-    with faults_in_words(page_words()):
-        defaults = catalog.complete({"base_model": base_model, "motion_module": motion_module})
-        family = catalog.find_motion_module(motion_module).known_family
-    changed = changed_settings(defaults, current, decided=family.settings if family else {})
-    return [motion_line(motion_module, visitor_language()), *(changed[name] for name in MODEL_FIELDS)]
+    motion_module = page.text("motion_module")
+    defaults = catalog.complete({"base_model": page.text("base_model"), "motion_module": motion_module})
+    family = catalog.find_motion_module(motion_module).known_family
+    changed = changed_settings(defaults, page, decided=family.settings if family else {})
+    return changed | {"motion_line": motion_line(motion_module, visitor_language())}
 
 
 def changed_settings(
-    defaults: Mapping[str, object], current: Sequence[object], decided: Mapping[str, object] = MappingProxyType({})
+    defaults: Mapping[str, object], page: PageValues, decided: Mapping[str, object] = MappingProxyType({})
 ) -> UpdatesById:
     """Compute new values of the models' fields.
 
@@ -126,14 +121,13 @@ def changed_settings(
 
     Args:
         defaults: Settings of the models.
-        current: Values of the controls of `_ON_PURPOSE`.
+        page: Its values by now.
         decided: Settings that the motion module decides.
     """
     values: UpdatesById = {name: _setting(defaults, name) for name in MODEL_FIELDS}
-    now = dict(zip(_ON_PURPOSE, map(str, current), strict=True))
     for names in (("width", "height"), ("motion_scale",)):
         advised = [[str(family.settings.get(name)) for name in names] for family in FAMILIES.values()]
-        if not decided.keys() & set(names) and [now[name] for name in names] not in advised:
+        if not decided.keys() & set(names) and [str(page.value(name)) for name in names] not in advised:
             values |= dict.fromkeys(names, gr.skip())
     return values
 
@@ -142,11 +136,10 @@ def _setting(defaults: Mapping[str, object], name: str) -> Update:
     return shown_value(name, defaults.get(name, plain_default(name)))
 
 
-def _advice(motion_module: str, *settings: object) -> Update:
+def settings_advice(page: PageValues) -> Update:
     """Render advice about failing settings, hidden if there is none."""
-    with faults_in_words(page_words()):
-        family = catalog.find_motion_module(motion_module).known_family
-    sentences = advise(family, dict(zip(ADVISED_ON, settings, strict=True))) if family else []
+    family = catalog.find_motion_module(page.text("motion_module")).known_family
+    sentences = advise(family, {name: page.value(name) for name in ADVISED_ON}) if family else []
     return gr.update(value=message_html(" ".join(sentences), is_error=True), visible=bool(sentences))
 
 

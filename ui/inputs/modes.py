@@ -1,22 +1,42 @@
 """Request fields of the tabs; only the open one counts."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
+from pipelines.plan.request import fields_affecting
+from pipelines.plan.request_fields.knobs import Effect
 from studio.fields import FIELDS
 from studio.modes import Mode
 from studio.open_fields import fill_open_fields, is_open_length
-from ui.inputs.control_units import control_fields
-from ui.inputs.image_prompts import image_prompt_fields
+from ui.inputs.control_units import UNITS, UnitValues, control_fields, part, switched_on, unit_field
+from ui.inputs.image_prompts import FIELD as IMAGE_PROMPTS
+from ui.inputs.image_prompts import ImagePromptValues, image_prompt_fields
 from ui.inputs.img2vid import img2vid_fields
 from ui.inputs.vid2vid import vid2vid_fields
+from ui.parts.page_events import Handler
+from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
+from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.updates import UpdatesById
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
 
 SHARED = ("strength", "image_fit")
 """Fields of both tabs with pictures or clips."""
+
+EFFECTIVE_FIELDS = tuple(dict.fromkeys(name for effect in get_args(Effect) for name in fields_affecting(effect)))
+"""Fields that decide what is estimated or drawn."""
+
+_SOME_FILE = "0" * 64
+
+UPLOADS: dict[str, str] = {
+    **{name: name for name in ("first_frame", "last_frame", "mask")},
+    **{f"image_prompt_{name}": IMAGE_PROMPTS for name in ("picture", "last_picture")},
+    **{part(number, "clip"): unit_field(number) for number in range(1, UNITS + 1)},
+}
+"""The components beside the source that files are chosen in, with what refusals call them."""
 
 PREVIEWED = ("width", "height", "num_frames", "fps", "seed")
 """The fields of every tab that decide what a control unit follows."""
@@ -37,6 +57,44 @@ def request_fields(page: PageValues) -> dict[str, object]:
     if mode is not Mode.TXT2VID:
         _check_start(mode, field_values)
     return field_values
+
+
+def parse_page(page: PageValues) -> PageRequest:
+    """Parse all that decides estimate and charts; files are taken for granted."""
+    fields, image_prompt = page.fields(EFFECTIVE_FIELDS), ImagePromptValues.of(page)
+    if image_prompt.picture and image_prompt.model:
+        fields["image_prompts"] = [{"model": image_prompt.model, "pictures": [(0, _SOME_FILE)]}]
+    try:
+        mode = page.mode
+    except InvalidRequestError as err:
+        return PageRequest(PageRequest.of(fields).request, {"mode": err})
+    if mode is Mode.IMG2VID:
+        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if page.value(name)}
+    if mode is Mode.VID2VID:
+        fields |= {"source_video": _SOME_FILE, "mask": _SOME_FILE if page.value("mask") else ""}
+    if mode is not Mode.TXT2VID:
+        fields["controls"] = [_unit_outline(UnitValues.of(page, number)) for number in switched_on(page)]
+        fields["strength"] = page.value("strength")
+    return PageRequest.of(fields)
+
+
+def upload_storing(name: str, field: str) -> Handler:
+    """Build the handler that stores what is chosen in a component, or refuses it at once.
+
+    Args:
+        name: The component.
+        field: What a refusal calls it.
+    """
+
+    def store_upload(page: PageValues) -> UpdatesById:
+        return {RESTORED_HASHES: page.with_stored(page.value(name), page.upload_hash(name, field=field))}
+
+    return store_upload
+
+
+def _unit_outline(unit: UnitValues) -> dict[str, object]:
+    preprocessor = unit.preprocessor or "none"
+    return {"model": unit.model, "preprocessor": preprocessor, "start": unit.start, "end": unit.end}
 
 
 def preview_fields(page: PageValues, number: int) -> dict[str, object]:

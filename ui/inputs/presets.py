@@ -6,19 +6,16 @@ from functools import partial
 from typing import NamedTuple
 
 import gradio as gr
-from gradio.blocks import Block
-from gradio.components import Component
 
 from pipelines.plan import catalog
 from pipelines.plan.presets import PRESETS, preset_values, presets_for, required_lora
 from pipelines.plan.request import GenerationRequest
-from studio.faults import faults_in_words
 from ui.inputs.model_settings import motion_line
-from ui.parts.events import QUIET
 from ui.parts.fields import choice_label, shown_value
+from ui.parts.page_events import PageEvents
+from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html
-from ui.parts.updates import Update
-from ui.words.refusals import page_words
+from ui.parts.updates import UpdatesById
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH, written_number
 
@@ -47,21 +44,11 @@ def place_presets(base_model: str) -> PresetPlace:
     return PresetPlace(buttons, gr.HTML(elem_id="preset_told", visible=False, padding=False))
 
 
-def wire_presets(place: PresetPlace, controls: Mapping[str, Component], motion_line_box: gr.Markdown) -> None:
-    """Connect the buttons with the controls they set.
-
-    Args:
-        place: The buttons.
-        controls: The control of every field by its name.
-        motion_line_box: The line about the motion module.
-    """
-    plain = QUIET | {"preprocess": False}
-    base, module = controls["base_model"], controls["motion_module"]
+def wire_presets(place: PresetPlace, events: PageEvents) -> None:
+    """Connect the buttons with the controls they set."""
     for preset in PRESETS:
-        changed: list[Block] = [place.line, motion_line_box, *(controls[name] for name in preset.sets)]
-        place.buttons[preset.id].click(partial(_apply_preset, preset.id), [base, module], changed, **plain)
-    # Not only when it is chosen by hand: restored files change it, too.
-    base.change(_button_updates, base, list(place.buttons.values()), **plain)
+        changed = ("preset_told", "motion_line", *preset.sets)
+        events.on([place.buttons[preset.id].click], partial(_apply_preset, preset.id), changed)
 
 
 def preset_in_words(values: Mapping[str, object], defaults: Mapping[str, object], language: str = ENGLISH) -> str:
@@ -99,24 +86,22 @@ def _value_in_words(name: str, value: object, language: str) -> str:
     return written_number(language, f"{value:g}") if isinstance(value, float) else str(value)
 
 
-def _apply_preset(preset_id: str, base_model: str, motion_module: str | None) -> list[Update]:
-    language = visitor_language()
-    with faults_in_words(page_words()):
-        values = preset_values(preset_id, base_model, motion_module)
-        defaults = catalog.complete({"base_model": base_model})
-        tag = required_lora(str(values["motion_module"])) if "motion_module" in values else ""
+def _apply_preset(preset_id: str, page: PageValues) -> UpdatesById:
+    language, base_model = visitor_language(), page.text("base_model")
+    values = preset_values(preset_id, base_model, page.text("motion_module"))
+    defaults = catalog.complete({"base_model": base_model})
+    tag = required_lora(str(values["motion_module"])) if "motion_module" in values else ""
     sentences = [
         preset_in_words(values, defaults, language),
         *([say(language, "told.preset.wants", tag=tag)] if tag else []),
     ]
-    return [
-        gr.update(value=message_html(" ".join(sentences)), visible=True),
-        motion_line(str(values["motion_module"]), language) if "motion_module" in values else gr.skip(),
-        *(shown_value(name, value) for name, value in values.items()),
-    ]
+    updates: UpdatesById = {name: shown_value(name, value) for name, value in values.items()}
+    if "motion_module" in values:
+        updates["motion_line"] = motion_line(str(values["motion_module"]), language)
+    return updates | {"preset_told": gr.update(value=message_html(" ".join(sentences)), visible=True)}
 
 
-def _button_updates(base_model: str) -> list[Update]:
-    with faults_in_words(page_words()):
-        fitting = presets_for(base_model)
-    return [gr.update(visible=preset in fitting) for preset in PRESETS]
+def fitting_presets(base_model: str) -> UpdatesById:
+    """Show the buttons of the presets for a base model, and hide the others."""
+    fitting = presets_for(base_model)
+    return {f"preset_{preset.id}": gr.update(visible=preset in fitting) for preset in PRESETS}

@@ -1,20 +1,20 @@
 """Button that copies the shape of the source or first frame."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from math import sqrt
 
 import gradio as gr
-from gradio.components import Component
 
 from media.input_facts import InputFacts
 from pipelines.plan.request import GenerationRequest, field_bounds
-from studio.faults import faults_in_words
-from ui.parts.events import QUIET
-from ui.words.refusals import page_words
+from ui.parts.page_events import PageEvents
+from ui.parts.page_values import PageValues
+from ui.parts.updates import UpdatesById
 from ui.words.speech import say, visitor_language, word
 
-ReadFacts = Callable[..., InputFacts]
+ReadFacts = Callable[[PageValues], InputFacts]
 
+_SIZE = ("width", "height")
 _MULTIPLE = 8
 _MESSAGE_S = 4
 
@@ -24,30 +24,24 @@ def place_size_button(elem_id: str, text: str = "") -> gr.Button:
     return gr.Button(text or word("button.take_size"), elem_id=elem_id, size="sm")
 
 
-def wire_size_button(
-    button: gr.Button, read_facts: ReadFacts, files: Sequence[Component], shared: Mapping[str, Component]
-) -> None:
+def wire_size_button(button: gr.Button, read_facts: ReadFacts, events: PageEvents) -> None:
     """Set width and height on a press of the button.
 
     Args:
         button: The button.
-        read_facts: Reads facts of the files from the values of their components; may refuse them.
-        files: Those components.
-        shared: The controls of `width` and `height`.
+        read_facts: Reads facts of the files that the page holds; may refuse them.
+        events: The page's.
     """
-    size = [shared["width"], shared["height"]]
 
-    def take_size(*values: object) -> tuple[int, int]:
-        *file_values, width, height = values
-        with faults_in_words(page_words()):
-            facts = read_facts(*file_values)
-            now = GenerationRequest.build(seed=0, width=width, height=height)
-        size_taken = size_like(facts.width, facts.height, area=now.width * now.height)
-        message = say(visitor_language(), "told.size_taken", width=size_taken[0], height=size_taken[1])
+    def take_size(page: PageValues) -> UpdatesById:
+        facts = read_facts(page)
+        now = GenerationRequest.build(seed=0, **page.fields(_SIZE))
+        width, height = size_like(facts.width, facts.height, area=now.width * now.height)
+        message = say(visitor_language(), "told.size_taken", width=width, height=height)
         gr.Info(message, duration=_MESSAGE_S)  # it names the accordion, which may be closed
-        return size_taken
+        return {"width": width, "height": height}
 
-    button.click(take_size, [*files, *size], size, preprocess=False, **QUIET)
+    events.on([button.click], take_size, _SIZE)
 
 
 def size_like(width: int, height: int, *, area: int) -> tuple[int, int]:

@@ -17,16 +17,17 @@ from studio.engine import run_folder
 from studio.faults import faults_in_words
 from studio.limits import allowed_bounds
 from studio.request_inputs import first_picture, source_facts
-from studio.stored_inputs import keep, keep_source
+from studio.stored_inputs import keep_source
 from studio.uploads import uploaded_paths
 from ui.inputs.mask_drawing import Painting, mask_of_strokes
 from ui.inputs.source_size import place_size_button
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control, shown_value, words_of
+from ui.parts.page_events import PageEvents
 from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html, word_html
-from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash
-from ui.parts.updates import Update
+from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.updates import UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
 from ui.words.tables import ENGLISH
@@ -34,6 +35,7 @@ from ui.words.tables import ENGLISH
 SOURCE = ("source_video", "source_files", "source_start", "source_every")
 """The components that decide which frames the source has."""
 
+_DESCRIBED = ("source_told", "mask_painting")
 _MAX_FPS = int(field_bounds("fps")[1] or 0)
 _PAINTED_SIDE = 768  # the picture to paint on is no larger, whatever the clip is
 
@@ -93,35 +95,20 @@ class MaskPainter:
         gr.Markdown(word("note.paint"), elem_classes="note")
         self.use = gr.Button(word("button.use_painting"), elem_id="use_painting", size="sm")
 
-    def wire(self, mask: Component) -> None:
-        """Fill the mask's field, its only source, on a press."""
-        self.use.click(_mask_file, self.editor, mask, **QUIET)
 
-
-def wire_vid2vid(
-    components: Mapping[str, Component], line: gr.HTML, painter: MaskPainter, shared: Mapping[str, Component]
-) -> None:
+def wire_vid2vid(components: Mapping[str, Component], painter: MaskPainter, events: PageEvents) -> None:
     """Describe a changed source, and take its length and rate.
 
     Args:
         components: The tab's components.
-        line: The line about the source.
         painter: Where a mask is painted.
-        shared: The controls of `num_frames` and `fps`.
+        events: The page's.
     """
-    inputs = [components[name] for name in (*SOURCE, RESTORED_HASHES)]
-    video, files, start, every, _ = inputs
+    video, files, start, every = (components[name] for name in SOURCE)
     # What a person does, not every change: a restored request has a length and rate of its own.
-    gr.on(
-        [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input],
-        _describe_source,
-        inputs,
-        [line, shared["num_frames"], shared["fps"], painter.editor],
-        trigger_mode="always_last",
-        preprocess=False,
-        **QUIET,
-    )
-    painter.wire(components["mask"])
+    triggers = [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input]
+    events.on(triggers, describe_source, (*_DESCRIBED, "num_frames", "fps", RESTORED_HASHES))
+    events.after(painter.use.click(_mask_file, painter.editor, components["mask"], **QUIET))
 
 
 def vid2vid_fields(page: PageValues) -> dict[str, object]:
@@ -130,19 +117,19 @@ def vid2vid_fields(page: PageValues) -> dict[str, object]:
     Raises:
         InvalidRequestError: A file is none that can be read, or there are two sources.
     """
-    source, zip_mask = _store_source(page.value("source_video"), page.value("source_files"))
-    mask = keep(uploaded_paths(page.value("mask"), "mask"), field="mask") or zip_mask or page.restored_hash("mask")
+    source, zip_mask = _source_hashes(page)
+    mask = page.upload_hash("mask") or zip_mask or page.restored_hash("mask")
     names = ("source_start", "source_every", "keep_audio", "mask_feather")
     return {"source_video": source or page.restored_hash("source_video"), "mask": mask} | page.fields(names)
 
 
-def source_shape(video: object, files: object) -> InputFacts:
-    """Read the facts of the source from its components' values.
+def source_shape(page: PageValues) -> InputFacts:
+    """Read the facts of the source.
 
     Raises:
         InvalidRequestError: There is none, or it can't be read.
     """
-    source, _ = _store_source(video, files)
+    source, _ = _source_hashes(page)
     if not source:
         fix = "Choose a {field:label}"
         raise InvalidRequestError(Fault("inputs.not_given", "source_video", "be given", "none", fix))
@@ -170,46 +157,56 @@ def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> s
     return f"{', '.join(parts)}.{used}"
 
 
-def _store_source(video: object, files: object) -> tuple[str, str]:
+def _source_hashes(page: PageValues) -> tuple[str, str]:
+    """Return the hash of the uploaded source, and of the mask that came in its zip."""
+    video, files = page.value("source_video"), page.value("source_files")
     if video and files:
         got, fix = "a clip and other files", "Remove one of them"
         raise InvalidRequestError(Fault("inputs.clip_and_files", "source_video", "be one clip", got, fix))
-    return keep_source(uploaded_paths(video or files, "source_video"))
+    source, _, mask = page.stored_hash(video or files).partition(" ")
+    return (source, mask) if source else keep_source(uploaded_paths(video or files, "source_video"))
 
 
-def _describe_source(
-    video: object, files: object, start: object, every: object, restored_hashes: object = ""
-) -> tuple[str, Update, Update, Update]:
+def describe_source(page: PageValues) -> UpdatesById:
     """Describe the source or its refusal, with frames, rate and picture."""
-    unchanged, language = gr.skip(), visitor_language()
+    language = visitor_language()
     try:
         with faults_in_words(page_words()):
-            source = _store_source(video, files)[0] or restored_hash(restored_hashes, "source_video")
+            uploaded, mask = _source_hashes(page)
+            source = uploaded or page.restored_hash("source_video")
+            chosen = page.value("source_video") or page.value("source_files")
+            stored: UpdatesById = {RESTORED_HASHES: page.with_stored(chosen, f"{uploaded} {mask}".strip())}
             if not source:
-                return word_html("note.no_source"), unchanged, unchanged, None
-            request = GenerationRequest.build(seed=0, source_video=source, source_start=start, source_every=every)
+                return stored | {"source_told": word_html("note.no_source"), "mask_painting": None}
+            fields = page.fields(("source_start", "source_every"))
+            request = GenerationRequest.build(seed=0, source_video=source, **fields)
             cut = Cut(start=request.source_start, every=request.source_every)
             facts = source_facts(source)
             frames = len(facts.places(cut))
             picture = _to_paint_on(source, cut.start)
     except gr.Error as err:
-        return message_html(err.message, is_error=True), unchanged, unchanged, unchanged
+        return {"source_told": message_html(err.message, is_error=True)}
     text, rate = facts_in_words(facts, frames, language), facts.fps_of(cut)
     if rate and rate > _MAX_FPS:
         text += f" {say(language, 'told.source.slower', fps=_MAX_FPS)}"
     longest = int(allowed_bounds("num_frames")[1] or frames)
-    length = min(frames, longest) if frames > 1 else unchanged  # a single picture says nothing about the result
-    return message_html(text), length, shown_value("fps", min(rate, Fraction(_MAX_FPS))) if rate else unchanged, picture
+    updates = stored | {"source_told": message_html(text), "mask_painting": picture}
+    if frames > 1:  # a single picture says nothing about the result
+        updates["num_frames"] = min(frames, longest)
+    if rate:
+        updates["fps"] = shown_value("fps", min(rate, Fraction(_MAX_FPS)))
+    return updates
 
 
-def source_at_hand(source: object, *, start: object = 0, every: object = 1) -> tuple[str, Update]:
+def source_at_hand(values: Mapping[str, object]) -> UpdatesById:
     """Describe a restored request's source, with a picture to paint on.
 
     Args:
-        source, start, every: The request's `source_video`, `source_start` and `source_every`.
+        values: The request's `source_video`, `source_start` and `source_every`.
     """
-    line, _, _, picture = _describe_source(None, None, start, every, json.dumps({"source_video": source}))
-    return line, picture
+    cut = {name: values[name] for name in ("source_start", "source_every") if name in values}
+    updates = describe_source(PageValues(cut | {RESTORED_HASHES: json.dumps({"source_video": values["source_video"]})}))
+    return {name: updates.get(name, gr.skip()) for name in _DESCRIBED}
 
 
 def _to_paint_on(source: str, start: int) -> Painting:

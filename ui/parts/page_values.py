@@ -7,7 +7,10 @@ from typing import Self
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
 from studio.modes import Mode
-from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash
+from studio.stored_inputs import keep
+from studio.uploads import uploaded_paths
+from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash, stored_hash, with_stored_hash
+from ui.parts.updates import is_update
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,38 @@ class PageValues:
         """
         return restored_hash(self.by_id.get(RESTORED_HASHES), name)
 
-    def replaced(self, values: Mapping[str, object]) -> Self:
-        """Return the page with some values replaced."""
+    def input_hash(self, name: str, *, field: str = "") -> str:
+        """Return the hash of a component's files, else of its restored one; empty without.
+
+        Raises:
+            InvalidRequestError: As `upload_hash`.
+        """
+        return self.upload_hash(name, field=field) or self.restored_hash(name)
+
+    def upload_hash(self, name: str, *, field: str = "") -> str:
+        """Return the hash of a component's files; empty without.
+
+        They are stored when they are uploaded, and here only if that call has not come back, or a day went by.
+
+        Raises:
+            InvalidRequestError: A file can't be used, or as `restored_hash`.
+        """
+        value, field = self.value(name), field or name
+        return self.stored_hash(value) or keep(uploaded_paths(value, field), field=field)
+
+    def stored_hash(self, value: object) -> str:
+        """Return the hash of uploaded files that are stored; empty for others."""
+        return stored_hash(self.by_id.get(RESTORED_HASHES), value)
+
+    def with_stored(self, value: object, sha256: str) -> str:
+        """Return the hidden component's value with the hash of uploaded files, without those of files that went."""
+        return with_stored_hash(self.by_id.get(RESTORED_HASHES), self.by_id.values(), value, sha256)
+
+    def updated(self, updates: Mapping[str, object]) -> Self:
+        """Return the page with what an event's updates set."""
+        values = {
+            name: update["value"] if is_update(update) else update
+            for name, update in updates.items()
+            if not is_update(update) or "value" in update
+        }
         return type(self)({**self.by_id, **values})

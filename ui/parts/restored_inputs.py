@@ -1,4 +1,4 @@
-"""Files of a restored request, used where none is chosen.
+"""Files of a restored request, used where none is chosen, and the hashes of uploads.
 
 Whoever has the hash may use the file, as with the endpoint; what the page shows of it is a small picture, never the
 file itself, which somebody else may have uploaded.
@@ -8,7 +8,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import gradio as gr
@@ -21,7 +21,7 @@ from studio.stored_inputs import is_here
 from ui.words.speech import say, visitor_language, word
 
 RESTORED_HASHES = "kept_inputs"
-"""The hidden component with the hashes, as JSON by the `elem_id`s of the components that a file is chosen in."""
+"""The hidden component with the hashes, as JSON: by `elem_id` of restored files, by their paths of uploads."""
 
 _SIDE = 96
 
@@ -60,6 +60,41 @@ def restored_hash(sent: object, name: str) -> str:
         >>> restored_hash('{"mask": "5eed"}', "mask"), restored_hash(None, "mask")
         ('5eed', '')
     """
+    return _hashes(sent).get(name, "")
+
+
+def stored_hash(sent: object, value: object) -> str:
+    """Read the hash of uploaded files; empty where they are not in the store, or not any more.
+
+    Args:
+        sent: The hidden component's value.
+        value: That of the component the files are chosen in.
+    """
+    known = _hashes(sent).get(_paths(value), "") if value else ""
+    return known if known and all(map(is_here, known.split())) else ""
+
+
+def with_stored_hash(sent: object, values: Iterable[object], value: object, sha256: str) -> str:
+    """Add the hash of uploaded files to the hidden component's value.
+
+    Args:
+        sent: The hidden component's value.
+        values: Those of all components: what none of them holds any more is left out.
+        value: That of the component the files are chosen in.
+        sha256: Their hash, or those of a source and its mask with a space between; empty for none.
+    """
+    here = {_paths(each) for each in values} | {_paths(value)}
+    hashes = {name: known for name, known in _hashes(sent).items() if "/" not in name or name in here}
+    return json.dumps(hashes | ({_paths(value): sha256} if sha256 else {}))
+
+
+def _paths(value: object) -> str:
+    """Join the paths that an upload has on the server, which Gradio names by its content."""
+    uploads = value if isinstance(value, list) else [value]
+    return "\n".join(str(upload.get("path")) for upload in uploads if isinstance(upload, Mapping))
+
+
+def _hashes(sent: object) -> dict[str, str]:
     try:
         hashes = json.loads(str(sent or "{}"))
     except (ValueError, RecursionError):
@@ -69,7 +104,7 @@ def restored_hash(sent: object, name: str) -> str:
         raise InvalidRequestError(
             Fault("inputs.not_restored", RESTORED_HASHES, rule, "something else", "Restore it again")
         )
-    return str(hashes.get(name) or "")
+    return {name: str(sha256 or "") for name, sha256 in hashes.items()}
 
 
 def restored_html(files: Mapping[str, tuple[str, str]]) -> str:

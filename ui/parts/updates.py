@@ -1,6 +1,7 @@
 """Types of what handlers give to Gradio, which has none."""
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 from gradio.blocks import Block
 
@@ -15,3 +16,8 @@ UpdatesById = dict[str, Update]
 
 Choices = Sequence[tuple[str, str]]
 """Labels and values of a list."""
+
+
+def is_update(update: Update) -> TypeGuard[dict[str, Any]]:
+    """Tell whether `gr.update` or `gr.skip` made it."""
+    return isinstance(update, dict) and update.get("__type__") == "update"

@@ -1,11 +1,9 @@
 """Live estimates for clips and grids, with a button to fit."""
 
-from collections.abc import Mapping
 from itertools import product
 from math import prod
 
 import gradio as gr
-from gradio.components import Component
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.planner.estimate import Budget, Estimate, advice, estimate, fit, this_budget
@@ -16,15 +14,14 @@ from studio.batch import count_clips
 from studio.grid import MAX_AXES, MAX_CELLS
 from studio.modes import Mode
 from studio.open_fields import is_open_length
-from ui.inputs.control_units import UNITS, UnitValues, part, switched_on
-from ui.inputs.image_prompts import ImagePromptValues
-from ui.parts.events import QUIET
+from ui.inputs.control_units import UNITS, part
+from ui.inputs.modes import parse_page
+from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
 from ui.parts.progress import duration_text, message_html
-from ui.parts.updates import Update
+from ui.parts.updates import UpdatesById
 from ui.results.grid_form import filled_axes
-from ui.results.results import Results
-from ui.words.speech import say, say_note, visitor_language, word
+from ui.words.speech import say, say_note, word
 from ui.words.tables import ENGLISH
 
 FIELDS_OF_COST = fields_affecting("cost")
@@ -56,60 +53,36 @@ FITTED = ("width", "height", "context_length", "hires_scale")
 QUOTAS = ((300, "free"), (120, "anonymous"))
 """What ZeroGPU lends a day, seconds, and to whom, the most first; those who pay have 40 min."""
 
-_SOME_FILE = "0" * 64
+_FREE = {*fields_affecting("windows"), *fields_affecting("falloff"), *fields_affecting("travel")} - {*FIELDS_OF_COST}
 
 
-def place_estimate(defaults: Mapping[str, object]) -> tuple[gr.HTML, gr.Button]:
+def place_estimate(page: PageValues) -> tuple[gr.HTML, gr.Button]:
     """Lay out the line and its button.
 
     Args:
-        defaults: Of the request's fields, as the page shows them at first.
+        page: What it shows at first.
     """
-    text, fits = estimate_html(PageValues(defaults))
+    text, fits = estimate_html(page, parse_page(page))
     line = gr.HTML(text, elem_id="estimate", visible=bool(text), padding=False)
     return line, gr.Button(word("button.fit"), elem_id="fit", size="sm", visible=not fits)
 
 
-def follow_estimate(
-    controls: Mapping[str, Component],
-    inputs: Mapping[str, Component],
-    widgets: tuple[gr.HTML, gr.Button, gr.HTML],
-    results: Results,
-) -> None:
-    """Redraw the lines when a value or the last clip changes.
-
-    Args:
-        controls: The controls of words alone by field.
-        inputs: All others by `elem_id`.
-        widgets: What `place_estimate` laid out, and the grid's line.
-        results: Where a finished clip shows up.
-    """
-    names = (*FIELDS_OF_COST, *STEERING, *COUNTED, *AXES)
-    sources = [controls[name] if name in controls else inputs[name] for name in names]
-    plain = QUIET | {"preprocess": False}
-    changes = [component.change for component in [*sources, results.recipe]]
-    line, button, grid_line = widgets
-
-    def draw(*values: object) -> list[Update]:
-        page, language = PageValues.of(names, values), visitor_language()
-        (text, fits), of_grid = estimate_html(page, language), grid_estimate_html(page, language)
-        lines = [gr.update(value=text_line, visible=bool(text_line)) for text_line in (text, of_grid)]
-        return [lines[0], gr.update(visible=not fits), lines[1]]
-
-    gr.on(changes, draw, sources, [line, button, grid_line], queue=False, trigger_mode="always_last", **plain)
-    button.click(
-        lambda *values: fitting(PageValues.of(names, values)),
-        sources,
-        [controls[name] for name in FITTED],
-        queue=False,
-        **plain,
-    )
+def estimate_updates(page: PageValues, parsed: PageRequest, language: str) -> UpdatesById:
+    """Draw the lines of clip and grid, and show the button if it doesn't fit."""
+    (text, fits), of_grid = estimate_html(page, parsed, language), grid_estimate_html(page, language)
+    return {
+        "estimate": gr.update(value=text, visible=bool(text)),
+        "fit": gr.update(visible=not fits),
+        "grid_estimate": gr.update(value=of_grid, visible=bool(of_grid)),
+    }
 
 
-def estimate_html(page: PageValues, language: str = ENGLISH) -> tuple[str, bool]:
+def estimate_html(page: PageValues, parsed: PageRequest, language: str = ENGLISH) -> tuple[str, bool]:
     """Render the estimate, and tell whether it fits; empty if invalid."""
+    request = _priced(page, parsed)
+    if request is None:
+        return "", True
     try:
-        request = _request(page)
         clips = count_clips(page.value("seed"), page.value("batch_count"), most=settings().max_clips)
         cost, budget = estimate(*[request] * clips), this_budget()
     except InvalidRequestError:
@@ -127,19 +100,17 @@ def grid_estimate_html(page: PageValues, language: str = ENGLISH) -> str:
             return ""
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
-        cost = estimate(*(_request(page.replaced(cell)) for cell in cells))
-        return message_html(in_words(cost, language))
+        requests = [_priced(each, parse_page(each)) for each in map(page.updated, cells)]
+        known = [request for request in requests if request]
+        return message_html(in_words(estimate(*known), language)) if len(known) == len(cells) else ""
     except InvalidRequestError:
         return ""  # the button will say so
 
 
-def fitting(page: PageValues) -> list[Update]:
+def fitting(page: PageValues) -> UpdatesById:
     """Compute values of `FITTED` with which the clip fits."""
-    try:
-        changes = fit(_request(page), this_budget())
-    except InvalidRequestError:
-        changes = {}
-    return [changes.get(name, gr.skip()) for name in FITTED]
+    request = _priced(page, parse_page(page))
+    return {**fit(request, this_budget())} if request else {}
 
 
 def in_words(cost: Estimate, language: str = ENGLISH) -> str:
@@ -178,31 +149,10 @@ def _refusal_in_words(cost: Estimate, budget: Budget, advised: str, language: st
     )
 
 
-def _request(page: PageValues) -> GenerationRequest:
-    """Build the request as far as it decides the cost.
-
-    Files are taken for granted.
-
-    Raises:
-        InvalidRequestError: A value breaks its field's rule.
-    """
-    fields = {name: value for name, value in page.fields(FIELDS_OF_COST).items() if value is not None}
-    mode, image_prompt = page.mode, ImagePromptValues.of(page)
-    if image_prompt.picture and image_prompt.model:
-        fields["image_prompts"] = [{"model": image_prompt.model, "pictures": [(0, _SOME_FILE)]}]
-    if is_open_length(fields.get("num_frames")) and mode != Mode.VID2VID:  # a source's length is not known here
-        fields["num_frames"] = fields.get("context_length")
-    if mode == Mode.IMG2VID:
-        fields |= {name: _SOME_FILE for name in ("first_frame", "last_frame") if page.value(name)}
-    if mode == Mode.VID2VID:
-        fields["source_video"] = _SOME_FILE
-        fields["mask"] = _SOME_FILE if page.value("mask") else ""
-    if mode != Mode.TXT2VID:
-        fields["controls"] = [_unit_fields(UnitValues.of(page, number)) for number in switched_on(page)]
-        fields["strength"] = page.value("strength")
-    return GenerationRequest.build(seed=0, **fields)
-
-
-def _unit_fields(unit: UnitValues) -> dict[str, object]:
-    preprocessor = unit.preprocessor or "none"
-    return {"model": unit.model, "preprocessor": preprocessor, "start": unit.start, "end": unit.end}
+def _priced(page: PageValues, parsed: PageRequest) -> GenerationRequest | None:
+    """Return the request if it is known as far as it decides the cost; a field left empty has its default."""
+    wrong = [name for name in parsed.faults if name not in _FREE]
+    if any(name not in page.by_id or page.value(name) is not None for name in wrong):
+        return None
+    # A source's length is not known here.
+    return None if is_open_length(page.value("num_frames")) and page.mode is Mode.VID2VID else parsed.request

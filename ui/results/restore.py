@@ -17,10 +17,11 @@ from studio.modes import Mode
 from studio.uploads import uploaded_path
 from ui.inputs.control_units import unit_values
 from ui.inputs.image_prompts import image_prompt_values
-from ui.inputs.model_settings import model_values
+from ui.inputs.model_settings import MODEL_LINES, model_lines, model_values
 from ui.inputs.vid2vid import source_at_hand
 from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
+from ui.parts.page_events import PageEvents
 from ui.parts.progress import message_html, word_html
 from ui.parts.restored_inputs import RESTORED_HASHES, RestoredFiles, restored_html
 from ui.parts.updates import Updates, UpdatesById
@@ -54,6 +55,7 @@ def wire_restore(
     results: Results,
     gallery: GalleryPlace,
     other_outputs: Iterable[Block],
+    events: PageEvents,
 ) -> None:
     """Connect the drop zone and the buttons to reuse and forget.
 
@@ -63,6 +65,7 @@ def wire_restore(
         results: Where the clip on show is.
         gallery: Where a chosen clip is.
         other_outputs: Everything else that is set.
+        events: The page's.
     """
     plain = QUIET | {"preprocess": False}
     outputs = [*place, restored_files.column, restored_files.line, *other_outputs]
@@ -86,14 +89,19 @@ def wire_restore(
         gone = {RESTORED_HASHES: "", "kept": gr.update(visible=False), "source_told": word_html("note.no_source")}
         return {components[name]: value for name, value in gone.items()}
 
-    place.file.upload(dropped, place.file, outputs, **plain)
-    results.restore.click(reused, results.recipe, outputs, **plain)
-    gallery.use.click(reused_from_gallery, gallery.recipe, outputs, **plain)
-    restored_files.forget.click(forgotten, None, outputs, queue=False, **plain)
+    events.after(place.file.upload(dropped, place.file, outputs, **plain))
+    events.after(results.restore.click(reused, results.recipe, outputs, **plain))
+    events.after(gallery.use.click(reused_from_gallery, gallery.recipe, outputs, **plain))
+    events.after(restored_files.forget.click(forgotten, None, outputs, queue=False, **plain))
 
 
 def wire_found_again(
-    jobs: Jobs, job_id: Component, on_load: Callable[..., object], place: RestorePlace, other_outputs: Iterable[Block]
+    jobs: Jobs,
+    job_id: Component,
+    on_load: Callable[..., object],
+    place: RestorePlace,
+    other_outputs: Iterable[Block],
+    events: PageEvents,
 ) -> None:
     """Restore the request of the job on a reloaded page.
 
@@ -105,6 +113,7 @@ def wire_found_again(
         on_load: As `wire_jobs` takes it.
         place: Where is said what came of it.
         other_outputs: Everything else that is set.
+        events: The page's, which draws for this visitor what was drawn when the page was built.
     """
     outputs = [*place, *other_outputs]
     components = {str(component.elem_id): component for component in outputs}
@@ -120,7 +129,8 @@ def wire_found_again(
         )
         return values | {components[name]: value for name, value in typed.items()}
 
-    on_load(found_again, job_id, outputs, js=OF_THIS_TAB, **QUIET | {"queue": False})
+    loaded = on_load(found_again, job_id, outputs, js=OF_THIS_TAB, **QUIET | {"queue": False})
+    events.after(loaded, model_lines, MODEL_LINES)
 
 
 def _updates_of(restored: Restored) -> tuple[UpdatesById, list[str]]:
@@ -136,9 +146,6 @@ def _updates_of(restored: Restored) -> tuple[UpdatesById, list[str]]:
     files = {name: (say(language, f"field.{name}.label"), str(values[name])) for name in FILE_FIELDS if values[name]}
     files |= unit_files | prompt_files
     strip = restored_html(files)
-    source_line, picture = source_at_hand(
-        values["source_video"], start=values["source_start"], every=values["source_every"]
-    )
     components |= {
         **units,
         **prompts,
@@ -149,8 +156,7 @@ def _updates_of(restored: Restored) -> tuple[UpdatesById, list[str]]:
         "modes": gr.Tabs(selected=restored.mode.value),
         "steering": gr.update(visible=restored.mode is not Mode.TXT2VID),
         "batch_count": 1,
-        "source_told": source_line,
-        "mask_painting": picture,
+        **source_at_hand(values),
     }
     return components, [*notes, *prompt_notes]
 

@@ -1,0 +1,94 @@
+"""Events of the page: one call a change, which also redraws what follows from it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+
+from studio.faults import faults_in_words
+from ui.parts.events import QUIET
+from ui.parts.page_values import PageValues
+from ui.parts.updates import UpdatesById
+from ui.words.refusals import page_words
+
+Handler = Callable[[PageValues], UpdatesById]
+"""Computes what else a change sets, by `elem_id`."""
+
+
+_ONCE = """(...values) => {
+  const own = JSON.stringify(PLACES.map((place) => values[place]));
+  if (own !== "[]" && window.sent?.[0] === EVENT && window.sent[1] === own) throw new Error("Nothing changed.");
+  window.sent = [EVENT, own];
+  return values;
+}"""
+"""Ends an event whose own controls are as when it was last sent: a list tells of a choice, and again as it is left."""
+
+_ANEW = "(...values) => { window.sent = null; return values; }"
+
+
+def redraw(page: PageValues) -> UpdatesById:  # noqa: ARG001 - as every handler is called
+    """Change nothing: the drawing is all that follows."""
+    return {}
+
+
+@dataclass(frozen=True)
+class PageEvents:
+    """Events that read the same values of the page and redraw the same parts.
+
+    Args:
+        components: All that is read, set or drawn, by `elem_id`.
+        values: What decides the drawings.
+        drawn: What is drawn.
+        draw: Draws it, of all values: of changes that come while a call is on its way only the last makes another.
+    """
+
+    components: Mapping[str, Block]
+    values: Sequence[str]
+    drawn: Sequence[str]
+    draw: Handler
+
+    def on(
+        self, triggers: Iterable[Any], handler: Handler = redraw, outputs: Iterable[str] = (), *, queue: bool = True
+    ) -> None:
+        """Answer a change in one call.
+
+        A call on its way is waited for, then the last values are sent.
+
+        Args:
+            triggers: What a visitor does, as `Slider.input`. Not `change` of what a call sets: it would make the next.
+            handler: The change's consequences, before the drawing.
+            outputs: What the handler sets.
+            queue: As `gr.on` takes it; without it nothing waits, and a refusal is the only message.
+        """
+        triggers = list(triggers)
+        names = {str(trigger.__self__.elem_id) for trigger in triggers}
+        places = [place for place, name in enumerate(self.values) if name in names]
+        js = _ONCE.replace("PLACES", str(places)).replace("EVENT", f'"{min(names)}"')
+        arguments = self._arguments(handler, outputs)
+        gr.on(triggers, trigger_mode="always_last", queue=queue, js=js, **arguments)
+
+    def after(self, event: Any, handler: Handler = redraw, outputs: Iterable[str] = ()) -> None:
+        """Redraw after an event that sets several values itself."""
+        event.then(queue=False, js=_ANEW, **self._arguments(handler, outputs))
+
+    def _arguments(self, handler: Handler, outputs: Iterable[str]) -> dict[str, Any]:
+        names = list(dict.fromkeys([*outputs, *self.drawn]))
+
+        def answer(*values: object) -> list[object]:
+            page = PageValues.of(self.values, values)
+            with faults_in_words(page_words()):
+                updates = handler(page)
+                updates = updates | self.draw(page.updated(updates))
+            return [updates.get(name, gr.skip()) for name in names]
+
+        answer.__name__ = getattr(handler, "__name__", "redraw")
+        # Without preprocessing: it would compare with the lists the page was built with; the request checks the values.
+        return {
+            "fn": answer,
+            "inputs": [self.components[name] for name in self.values],
+            "outputs": [self.components[name] for name in names],
+            "preprocess": False,
+            **QUIET,
+        }
