@@ -176,7 +176,7 @@ def test_layers_that_fit_nothing_are_counted_in_a_warning(models_dir, v2):
     assert warning.startswith("'odd.safetensors' has 2 parts that fit nothing in this model and were left out")
 
 
-def test_a_lora_of_which_nothing_fits_isrefusal_of(models_dir, v2):
+def test_a_lora_of_which_nothing_fits_is_refused(models_dir, v2):
     other = formats.kohya_lora({"stranger.7.to_q": (torch.ones(1, 4), torch.ones(4, 1))})
     save_file(other, models_dir / "loras" / "none.safetensors")
     message = refusal_of(v2, "<lora:none>")
@@ -190,7 +190,7 @@ def test_a_motion_lora_whose_only_layers_are_the_middle_block_s_is_refused_witho
     assert "none of whose 8 layers" in refusal_of(store.load("base", "v3.safetensors"), "<lora:mid>")
 
 
-def test_a_lora_of_another_size_isrefusal_of(models_dir, v2):
+def test_a_lora_of_another_size_is_refused(models_dir, v2):
     wide = {"down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": (torch.ones(4, 320), torch.ones(320, 4))}
     save_file(formats.kohya_lora(wide), models_dir / "loras" / "wide.safetensors")
     assert "whose layer down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q has another size" in refusal_of(

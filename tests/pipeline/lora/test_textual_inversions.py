@@ -51,7 +51,7 @@ def test_two_textual_inversions_keep_apart(models_dir, v2):
     assert torch.allclose(found.positive, encoded(v2, small("dog and x dog")).positive, atol=1e-6)
 
 
-def test_a_textual_inversion_for_another_text_encoder_isrefusal_of(models_dir, v2):
+def test_a_textual_inversion_for_another_text_encoder_is_refused(models_dir, v2):
     save_file({"emb_params": torch.ones(2, 1024)}, models_dir / "embeddings" / "sd2.safetensors")
     assert "got 'sd2.safetensors', with words of 1024 numbers" in refusal_of(v2, "<lora:sd2>")
     save_file({"clip_l": torch.ones(2, 32), "clip_g": torch.ones(2, 40)}, models_dir / "embeddings" / "xl.safetensors")
