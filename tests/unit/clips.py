@@ -25,12 +25,12 @@ def levels_of(frames: np.ndarray) -> list[int]:
     return [round(float(frame.mean())) for frame in frames]
 
 
-def video(path: Path, frames: np.ndarray, *output: str, fps: Fraction = FILM, inputs: Sequence[str] = ()) -> Path:
-    """Encode frames; `inputs` are ffmpeg's options for what goes beside them."""
+def video(path: Path, frames: np.ndarray, *output: str, fps: Fraction = FILM, more: Sequence[str] = ()) -> Path:
+    """Encode frames; `more` are inputs beside them."""
     raw = path.with_suffix(".raw")
     raw.write_bytes(np.ascontiguousarray(frames).data)
     source = raw_video("rgb24", frames.shape[2], frames.shape[1], fps)
-    run_ffmpeg("-y", *source, "-i", raw.name, *inputs, *(output or H264), path.name, folder=path.parent)
+    run_ffmpeg("-y", *source, "-i", raw.name, *more, *(output or H264), path.name, folder=path.parent)
     raw.unlink()
     return path
 

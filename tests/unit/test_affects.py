@@ -65,10 +65,10 @@ def changes_the_estimate(name: str) -> bool:
         seen = set()
         for value in values_of(name):
             try:
-                estimates = estimate_all([GenerationRequest.build(**CLIP | beside | {name: value})])
+                found = estimate_all([GenerationRequest.build(**CLIP | beside | {name: value})])
             except InvalidRequestError:
                 continue
-            seen.add((round(estimates.seconds, 6), estimates.peak_bytes_device, estimates.peak_bytes_ram))
+            seen.add((round(found.seconds, 6), found.peak_bytes_device, found.peak_bytes_ram))
         if len(seen) > 1:
             return True
     return False

@@ -11,7 +11,7 @@ import pytest
 
 from finishing.flow import draw_between
 from finishing.interpolate import BetweenStage, is_cut
-from finishing.stages import Named, Picture, Stage, staged
+from finishing.stages import Picture, Stage, StageOfTask, staged
 from pipelines.plan.request import GenerationRequest
 from scripts.measure_interpolation import METHODS, moving_scenes, psnr
 from scripts.train_demo.world import render, sample_scene
@@ -56,7 +56,7 @@ def mixed(before: Picture, after: Picture, count: int) -> Iterator[Picture]:
 def passed(frames: np.ndarray, *stages: Stage) -> list[int]:
     """The first value of every frame that arrives."""
     sink = Sink()
-    with staged(sink.opened(), [Named("between", stage) for stage in stages]) as opened:
+    with staged(sink.opened(), [StageOfTask("between", stage) for stage in stages]) as opened:
         for frame in frames:
             opened.write(frame[None])
     return [int(frame[0, 0, 0]) for frame in sink.frames]
@@ -116,7 +116,7 @@ def test_an_exception_aborts_the_sink_and_draws_nothing_more():
     sink = Sink()
 
     def write_one_and_fail() -> None:
-        with staged(sink.opened(), [Named("between", BetweenStage(mixed, 1, loops=True))]) as opened:
+        with staged(sink.opened(), [StageOfTask("between", BetweenStage(mixed, 1, loops=True))]) as opened:
             opened.write(grey(0, 20))
             raise KeyError("stopped")
 
@@ -132,7 +132,7 @@ def test_a_stage_that_fails_at_its_end_aborts_the_sink():
         yield before
 
     sink = Sink()
-    opened = staged(sink.opened(), [Named("between", BetweenStage(broken, 1, loops=True))])
+    opened = staged(sink.opened(), [StageOfTask("between", BetweenStage(broken, 1, loops=True))])
     with pytest.raises(ArithmeticError), opened as inner:
         inner.write(grey(0))
     assert (sink.left_by, sink.files) == ("ArithmeticError", ())

@@ -84,17 +84,17 @@ def test_the_demo_model_lies_in_the_assets():
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("wanted", "near"),
     [
         ("demmo", "'demo'"),
         ("stable-diffusion-v1-5", f"'{catalog.STABLE_DIFFUSION}'"),
         ("dreamshaper", "'Lykon/DreamShaper'"),
     ],
 )
-def test_an_unknown_id_is_refused_with_the_nearest_ones(name, near):
+def test_an_unknown_id_is_refused_with_the_nearest_ones(wanted, near):
     with pytest.raises(InvalidRequestError) as error:
-        catalog.find_base_model(name)
-    assert str(error.value).startswith(f"base_model must be one of the catalog, got '{name}'. Choose ")
+        catalog.find_base_model(wanted)
+    assert str(error.value).startswith(f"base_model must be one of the catalog, got '{wanted}'. Choose ")
     assert near in str(error.value)
 
 
@@ -159,11 +159,11 @@ def test_a_local_model_gets_the_settings_of_what_it_looks_like(models_dir):
     header = b'{"conditioner.embedders.0.x":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}'
     (bases / "file.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     (bases / "other.safetensors").write_bytes(header)  # no list of names at its start
-    by_id = {entry.id: entry for entry in catalog.base_models() if entry.source == "local"}
+    found = {entry.id: entry for entry in catalog.base_models() if entry.source == "local"}
     like = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
     for name in ("folder", "file.safetensors"):
-        assert (by_id[name].width, by_id[name].motion_module) == (like.width, like.motion_module)
-    assert by_id["other.safetensors"].width == 512
+        assert (found[name].width, found[name].motion_module) == (like.width, like.motion_module)
+    assert found["other.safetensors"].width == 512
 
 
 def test_a_local_namesake_does_not_replace_an_entry_of_the_catalog(models_dir):
@@ -208,14 +208,14 @@ FOREIGN = {
 def test_files_that_are_not_read_are_told_what_they_are_when_they_are_asked_for(models_dir, folder, find, field, name):
     (models_dir / folder / "more").mkdir(parents=True, exist_ok=True)
     (models_dir / folder / "more" / name).touch()
-    for path in (f"more/{name}", f"more\\{name}", name, name.rpartition(".")[0]):
+    for wanted in (f"more/{name}", f"more\\{name}", name, name.rpartition(".")[0]):
         with pytest.raises(InvalidRequestError) as error:
-            find(path)
-        text = str(error.value)
-        assert text.startswith(f"{field} must be a file of weights (.safetensors, .sft, .ckpt, .pth, .pt, .bin), got '")
-        assert name in text
-        assert FOREIGN[name] in text
-        assert str(models_dir) not in text
+            find(wanted)
+        said = str(error.value)
+        assert said.startswith(f"{field} must be a file of weights (.safetensors, .sft, .ckpt, .pth, .pt, .bin), got '")
+        assert name in said
+        assert FOREIGN[name] in said
+        assert str(models_dir) not in said
 
 
 def test_a_folder_may_be_written_as_on_windows(models_dir):
@@ -273,25 +273,21 @@ LIGHTNING = "ByteDance/AnimateDiff-Lightning/animatediff_lightning_4step_diffuse
 
 
 def test_a_motion_module_brings_its_window_and_a_distilled_one_its_sampling():
-    module_values = catalog.complete({"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING})
-    assert (module_values["scheduler"], module_values["num_inference_steps"], module_values["guidance_scale"]) == (
-        Scheduler.EULER,
-        4,
-        1.0,
-    )
-    assert module_values["motion_norm"] == "diffusers"
+    own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING})
+    assert (own["scheduler"], own["num_inference_steps"], own["guidance_scale"]) == (Scheduler.EULER, 4, 1.0)
+    assert own["motion_norm"] == "diffusers"
     hotshot = "hotshotco/Hotshot-XL/hsxl_temporal_layers.f16.safetensors"
-    module_values = catalog.complete({"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot})
-    assert module_values["scheduler"] == Scheduler.EULER_A
-    assert [module_values[name] for name in ("context_length", "num_inference_steps", "guidance_scale")] == [8, 30, 5]
-    assert (module_values["width"], module_values["height"]) == (672, 384)
-    values = {"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot, "width": 768}
-    assert (catalog.complete(values)["width"], catalog.complete(values)["height"]) == (768, 384)
+    own = catalog.complete({"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot})
+    assert own["scheduler"] == Scheduler.EULER_A
+    assert [own[name] for name in ("context_length", "num_inference_steps", "guidance_scale")] == [8, 30, 5]
+    assert (own["width"], own["height"]) == (672, 384)
+    given = {"base_model": catalog.STABLE_DIFFUSION_XL, "motion_module": hotshot, "width": 768}
+    assert (catalog.complete(given)["width"], catalog.complete(given)["height"]) == (768, 384)
 
 
 def test_what_people_set_wins_over_what_the_models_would():
-    values = {"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING, "guidance_scale": 5.0}
-    assert catalog.complete(values)["guidance_scale"] == 5.0
+    given = {"base_model": catalog.STABLE_DIFFUSION, "motion_module": LIGHTNING, "guidance_scale": 5.0}
+    assert catalog.complete(given)["guidance_scale"] == 5.0
 
 
 def test_the_models_folder_is_looked_through_to_its_bottom_and_headers_tell_families(models_dir):
@@ -301,18 +297,18 @@ def test_the_models_folder_is_looked_through_to_its_bottom_and_headers_tell_fami
     deep.mkdir(parents=True)
     (deep / "mine.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(768))
     (deep / "unknown.ckpt").write_bytes(b"")
-    module = catalog.find_motion_module("2023/old/mine.safetensors")
-    assert (module.label, module.motion_family) == ("mine", "v1")
+    found = catalog.find_motion_module("2023/old/mine.safetensors")
+    assert (found.label, found.motion_family) == ("mine", "v1")
     assert catalog.find_motion_module("2023/old/unknown.ckpt").motion_family is None
 
 
 def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(monkeypatch):
-    model_id = "someone/their-repo/sub/module.safetensors"
+    wanted = "someone/their-repo/sub/module.safetensors"
     with pytest.raises(InvalidRequestError):
-        catalog.find_motion_module(model_id)
+        catalog.find_motion_module(wanted)
     monkeypatch.setenv(HUB_MODELS, "any")
-    module = catalog.find_motion_module(model_id)
-    assert (module.source, module.repo, module.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
+    found = catalog.find_motion_module(wanted)
+    assert (found.source, found.repo, found.file) == ("hub", "someone/their-repo", "sub/module.safetensors")
     assert catalog.find_base_model("someone/their-base").file is None
     assert catalog.find_base_model("xl-lab/their-base").width == 512
     assert catalog.find_base_model("someone/TheirXL-v2").width == 1024
@@ -324,15 +320,15 @@ def test_a_repository_of_the_hub_can_be_named_only_where_the_operator_allows_it(
 def test_a_size_that_was_guessed_wrongly_is_told(monkeypatch):
     monkeypatch.setenv(HUB_MODELS, "any")
     base, small, large = catalog.find_base_model("someone/their-base"), {"width": 512}, {"width": 1024}
-    (message,) = catalog.advise_size(base, Architecture.SDXL, small | {"height": 512})
-    assert message == (
+    (told,) = catalog.advise_size(base, Architecture.SDXL, small | {"height": 512})
+    assert told == (
         "'their-base' turned out to be built like Stable Diffusion XL, which is best at 1024×1024; "
         "512×512 was a guess. Set Width and Height."
     )
     assert catalog.advise_size(base, Architecture.SD15, small | {"height": 512}) == []
     assert catalog.advise_size(base, Architecture.SDXL, large | {"height": 1024}) == []
-    xl = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
-    assert catalog.advise_size(xl, Architecture.SDXL, small | {"height": 512}) == []
+    known = catalog.find_base_model(catalog.STABLE_DIFFUSION_XL)
+    assert catalog.advise_size(known, Architecture.SDXL, small | {"height": 512}) == []
 
 
 def test_what_is_known_of_a_file_on_the_hub_is_found_by_its_repository_and_name():

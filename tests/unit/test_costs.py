@@ -39,10 +39,10 @@ def test_counted_operations_are_those_known_of_stable_diffusion():
 )
 def test_more_of_anything_costs_more(name, values):
     base = {"num_frames": 64, "context_schedule": "static"} if name == "context_overlap" else {}
-    costs = [cost(**base | {name: value}) for value in values]
-    total = [cost_of_value.denoise_flops + cost_of_value.attention_flops for cost_of_value in costs]
+    found = [cost(**base | {name: value}) for value in values]
+    total = [one.denoise_flops + one.attention_flops for one in found]
     assert total == sorted(set(total))
-    assert all(a.calls <= b.calls and a.drawing_flops <= b.drawing_flops for a, b in pairwise(costs))
+    assert all(a.calls <= b.calls and a.drawing_flops <= b.drawing_flops for a, b in pairwise(found))
 
 
 def test_calls_are_the_windows_of_the_plan():

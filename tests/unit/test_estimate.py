@@ -25,10 +25,10 @@ def request(**values) -> GenerationRequest:
 
 
 def test_before_any_clip_it_is_rough_and_its_parts_are_the_whole():
-    estimated = estimate(request(), machine=CARD)
-    assert estimated.is_rough
-    assert estimated.seconds == pytest.approx(sum(estimated.stages.values()))
-    assert (estimated.zero_gpu_seconds, estimated.turns, estimated.clips) == (None, 1, 1)
+    found = estimate(request(), machine=CARD)
+    assert found.is_rough
+    assert found.seconds == pytest.approx(sum(found.stages.values()))
+    assert (found.zero_gpu_seconds, found.turns, found.clips) == (None, 1, 1)
 
 
 def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_factor(monkeypatch):
@@ -37,9 +37,9 @@ def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_fac
     assert plain.zero_gpu_seconds == pytest.approx(1.5 * plain.device_seconds)
     assert 0 < plain.device_seconds < plain.seconds  # files are written without the device
     finished = request(interpolation="film", interpolation_frames=3, upscale_by=2, formats=("MP4", "GIF"))
-    with_finishing = estimate(finished, machine=LENT)
-    assert with_finishing.zero_gpu_seconds == pytest.approx(plain.zero_gpu_seconds)
-    assert with_finishing.seconds > plain.seconds + 10
+    more = estimate(finished, machine=LENT)
+    assert more.zero_gpu_seconds == pytest.approx(plain.zero_gpu_seconds)
+    assert more.seconds > plain.seconds + 10
     followed = request(
         source_video="0" * 64,
         strength=1,
@@ -51,33 +51,31 @@ def test_a_lent_device_is_held_while_it_computes_and_costs_by_the_platform_s_fac
 def test_a_clip_that_is_longer_than_a_turn_takes_several(monkeypatch):
     monkeypatch.setenv("MAX_GPU_SECONDS", "60")
     long = request(num_frames=256)
-    estimated = estimate(long, machine=LENT)
-    assert estimated.turns == -(-estimated.device_seconds // 54) > 1
-    assert estimate(long, clips=3, machine=LENT).turns >= 3 * (estimated.turns - 1)
+    found = estimate(long, machine=LENT)
+    assert found.turns == -(-found.device_seconds // 54) > 1
+    assert estimate(long, clips=3, machine=LENT).turns >= 3 * (found.turns - 1)
     assert estimate(long.extended_by(16), machine=LENT).turns == 1  # an extension is not kept between turns
     monkeypatch.setenv("MAX_GPU_SECONDS", "600")
     assert estimate(long, machine=LENT).turns == 1
 
 
 def test_several_clips_load_once_and_follow_what_is_kept():
-    clip_request = request(source_video="0" * 64, controls=[{"model": "a", "preprocessor": "depth_midas"}])
-    single, three = (estimate(clip_request, clips=clips, machine=CARD) for clips in (1, 3))
+    wanted = request(source_video="0" * 64, controls=[{"model": "a", "preprocessor": "depth_midas"}])
+    one, three = (estimate(wanted, clips=clips, machine=CARD) for clips in (1, 3))
     assert three.clips == 3
-    assert three.stages[Stage.DENOISE] == pytest.approx(3 * single.stages[Stage.DENOISE])
-    assert three.stages[Stage.WRITE] == pytest.approx(3 * single.stages[Stage.WRITE])
-    assert three.stages[Stage.LOAD] < 1.1 * single.stages[Stage.LOAD]
-    assert three.stages[Stage.PREPROCESS] < 2 * single.stages[Stage.PREPROCESS]
-    assert three.peak_bytes_device == single.peak_bytes_device
+    assert three.stages[Stage.DENOISE] == pytest.approx(3 * one.stages[Stage.DENOISE])
+    assert three.stages[Stage.WRITE] == pytest.approx(3 * one.stages[Stage.WRITE])
+    assert three.stages[Stage.LOAD] < 1.1 * one.stages[Stage.LOAD]
+    assert three.stages[Stage.PREPROCESS] < 2 * one.stages[Stage.PREPROCESS]
+    assert three.peak_bytes_device == one.peak_bytes_device
 
 
 def test_clips_that_differ_add_up():
     small, large = request(num_inference_steps=5), request(width=768, num_inference_steps=10)
     both = estimate_all([small, large], machine=CARD)
-    alone = [estimate(clip_request, machine=CARD) for clip_request in (small, large)]
-    assert both.stages[Stage.DENOISE] == pytest.approx(
-        sum(clip_request.stages[Stage.DENOISE] for clip_request in alone)
-    )
-    assert both.peak_bytes_device == max(clip_request.peak_bytes_device for clip_request in alone)
+    alone = [estimate(one, machine=CARD) for one in (small, large)]
+    assert both.stages[Stage.DENOISE] == pytest.approx(sum(one.stages[Stage.DENOISE] for one in alone))
+    assert both.peak_bytes_device == max(one.peak_bytes_device for one in alone)
 
 
 def test_memory_of_stable_diffusion_is_weights_and_what_lives_in_a_call():
@@ -109,23 +107,23 @@ def test_a_longer_clip_takes_no_more_of_the_device_and_its_latents_of_the_memory
 )
 def test_what_is_changed_lets_it_fit(large, gigabytes):
     budget = Budget(gigabytes * GB, None)
-    clip_request = request(**large)
-    if budget.holds(estimate(clip_request, machine=CARD)):
-        assert fit(clip_request, budget, machine=CARD) == {}
+    wanted = request(**large)
+    if budget.holds(estimate(wanted, machine=CARD)):
+        assert fit(wanted, budget, machine=CARD) == {}
         return
-    changes = fit(clip_request, budget, machine=CARD)
+    changes = fit(wanted, budget, machine=CARD)
     assert changes
-    fitting = GenerationRequest.build(**clip_request.model_dump() | changes)
+    fitting = GenerationRequest.build(**wanted.model_dump() | changes)
     assert budget.holds(estimate(fitting, machine=CARD))
     assert advice(changes).endswith(".")
     assert "machine" not in advice(changes)
 
 
 def test_the_second_pass_goes_before_the_window_and_the_window_before_the_size():
-    clip_request = request(hires_scale=1.5, num_frames=16)
+    wanted = request(hires_scale=1.5, num_frames=16)
     tight = peak_bytes(plan_of(request(num_frames=16)), CARD)[0] / 0.92
-    assert fit(clip_request, Budget(tight * 1.001, None), machine=CARD) == {"hires_scale": 1.0}
-    shorter = fit(clip_request, Budget(tight * 0.95, None), machine=CARD)
+    assert fit(wanted, Budget(tight * 1.001, None), machine=CARD) == {"hires_scale": 1.0}
+    shorter = fit(wanted, Budget(tight * 0.95, None), machine=CARD)
     assert shorter == {"hires_scale": 1.0, "context_length": 12}
     assert advice(shorter) == "Leave out the second pass and shorten the window to 12 frames."
 

@@ -33,9 +33,9 @@ FAULT = Fault(
 
 
 def german() -> dict[str, str]:
-    tables = [tomllib.loads(path.read_text(encoding="utf-8")).get("faults", {}) for path in TABLES]
-    assert sum(map(len, tables)) == len({code for table in tables for code in table}), "a code has two sentences"
-    return {code: text for table in tables for code, text in table.items()}
+    found = [tomllib.loads(path.read_text(encoding="utf-8")).get("faults", {}) for path in TABLES]
+    assert sum(map(len, found)) == len({code for table in found for code in table}), "a code has two sentences"
+    return {code: text for table in found for code, text in table.items()}
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -47,14 +47,14 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
 
 def codes() -> dict[str, str]:
     """The code of every fault that is made, and where."""
-    by_code = {}
+    found = {}
     for where, call in calls():
         if isinstance(call.func, ast.Name) and call.func.id in ("Fault", "Finding", "RuleError", "_broken"):
             first = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "code")][0]
             if isinstance(first, ast.Constant):
-                by_code[str(first.value)] = where
-    assert len(by_code) > 200
-    return by_code
+                found[str(first.value)] = where
+    assert len(found) > 200
+    return found
 
 
 def test_a_fault_is_told_by_each_face_in_its_own_words():
@@ -69,8 +69,8 @@ def test_a_fault_is_told_by_each_face_in_its_own_words():
 
 
 def test_a_fault_outlives_a_process():
-    copied = pickle.loads(pickle.dumps(InvalidRequestError(FAULT)))
-    assert (copied.fault, str(copied)) == (FAULT, str(InvalidRequestError(FAULT)))
+    found = pickle.loads(pickle.dumps(InvalidRequestError(FAULT)))
+    assert (found.fault, str(found)) == (FAULT, str(InvalidRequestError(FAULT)))
 
 
 def test_texts_of_users_are_never_templates():
@@ -117,25 +117,25 @@ def test_every_rule_that_visitors_may_break_has_a_german_sentence():
 
 def values_by_code() -> dict[str, set[str]]:
     """The names of the values that faults have, where they are written out."""
-    by_code: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for _, call in calls():
         if isinstance(call.func, ast.Name) and call.func.id == "Fault":
             keywords = {keyword.arg: keyword.value for keyword in call.keywords}
             code, values = keywords.get("code", call.args[0] if call.args else None), keywords.get("values")
             names = values.keys if isinstance(values, ast.Dict) else []
             if isinstance(code, ast.Constant) and (values is None or (names and all(names))):
-                by_code.setdefault(code.value, set()).update(name.value for name in names)
-    return by_code
+                found.setdefault(code.value, set()).update(name.value for name in names)
+    return found
 
 
 def test_german_sentences_fill_in_what_the_faults_have():
-    by_code = values_by_code()
-    assert len(by_code) > 150
+    known = values_by_code()
+    assert len(known) > 150
     for code, text in german().items():
-        placeholders = {name for _, name, spec, _ in Formatter().parse(text) if name and spec not in ("name", "label")}
-        if code in by_code:
+        named = {name for _, name, spec, _ in Formatter().parse(text) if name and spec not in ("name", "label")}
+        if code in known:
             place = {"line", "column"} if code.startswith("travel.") else set()
-            assert placeholders <= by_code[code] | {"subject", "got", "limit", "fix", "field"} | place, code
+            assert named <= known[code] | {"subject", "got", "limit", "fix", "field"} | place, code
 
 
 def test_a_value_that_a_fault_has_not_is_no_field():

@@ -64,16 +64,16 @@ def test_links_between_pages_lead_somewhere(page: Path):
 
 
 @cache
-def nodes_of(path: Path) -> tuple[ast.AST, ...]:
-    """All nodes of a file, read once for all rules."""
-    return tuple(ast.walk(ast.parse(path.read_text())))
+def tree_of(path: Path) -> ast.Module:
+    """A file's tree, parsed once for all rules."""
+    return ast.parse(path.read_text())
 
 
 @cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports anywhere, functions included; of `from a import b` both `a` and `a.b`."""
     names: set[str] = set()
-    for node in nodes_of(path):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -147,13 +147,13 @@ READ_BY_CALLERS = {"api/web/facts.py", "api/web/tools.py"}
 MOST_WORDS = 12
 
 
-def files_below(*folders: str) -> list[Path]:
-    return [path for top in sorted(folders) for path in sorted((ROOT / top).rglob("*.py"))]
+def product_files() -> list[Path]:
+    return [path for top in sorted(PRODUCT) for path in sorted((ROOT / top).rglob("*.py"))]
 
 
-def names_bound(path: Path) -> Iterator[str]:
+def names_bound(tree: ast.AST) -> Iterator[str]:
     """Variables, parameters, attributes of classes, and the words of classes' names."""
-    for node in nodes_of(path):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, ast.arg):
@@ -162,28 +162,13 @@ def names_bound(path: Path) -> Iterator[str]:
             yield node.name.strip("_").lower()
 
 
-def first_lines(path: Path) -> Iterator[str]:
-    """The first lines of all docstrings."""
-    for node in nodes_of(path):
+@pytest.mark.parametrize("path", product_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_names_say_things_and_docstrings_begin_shortly(path: Path):
+    tree, name = tree_of(path), path.relative_to(ROOT).as_posix()
+    roles = set(names_bound(tree)) & STORY
+    assert roles <= (IN_CHECKPOINTS if name == "pipelines/engine/denoise.py" else set())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield (ast.get_docstring(node) or "Nothing.").splitlines()[0]
-
-
-def roles_in(paths: list[Path]) -> dict[str, set[str]]:
-    """Names that tell roles, by file."""
-    by_file = {path.relative_to(ROOT).as_posix(): set(names_bound(path)) & STORY for path in paths}
-    return {name: roles for name, roles in by_file.items() if roles}
-
-
-def test_names_say_things():
-    roles = roles_in(files_below(*PRODUCT))
-    assert roles.pop("pipelines/engine/denoise.py") <= IN_CHECKPOINTS
-    assert roles == {}
-
-
-def test_docstrings_begin_shortly():
-    for path in files_below(*PRODUCT):
-        is_published = path.relative_to(ROOT).as_posix() in READ_BY_CALLERS
-        for line in first_lines(path):
-            assert not line.startswith("What "), (path, line)
-            assert is_published or len(line.split()) <= MOST_WORDS, (path, line)
+            first, *_ = (ast.get_docstring(node) or "Nothing.").splitlines()
+            assert not first.startswith("What "), first
+            assert name in READ_BY_CALLERS or len(first.split()) <= MOST_WORDS, first

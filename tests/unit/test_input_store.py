@@ -17,7 +17,7 @@ def store(tmp_path):
     return InputStore(tmp_path / "store")
 
 
-def stored_in(store_folder):
+def kept(store_folder):
     return sorted(path.name for path in store_folder.iterdir())
 
 
@@ -29,7 +29,7 @@ def test_a_file_is_found_by_its_hash_whatever_it_was_called(tmp_path, store):
     (tmp_path / "same.png").unlink()
     assert levels_of(store.open(sha256).frames([0])) == [70]
     assert store.probe(sha256).width == 48
-    assert stored_in(tmp_path / "store") == [sha256]
+    assert kept(tmp_path / "store") == [sha256]
 
 
 def test_what_is_there_already_is_not_copied_again_but_counts_as_used(tmp_path, store):
@@ -64,7 +64,7 @@ def test_a_refused_file_is_not_kept(tmp_path, store):
         store.add(tmp_path / "clip.mp4", field="source_video")
     with pytest.raises(InvalidRequestError, match="file must be a file, got a folder"):
         store.add(tmp_path)
-    assert stored_in(tmp_path / "store") == []
+    assert kept(tmp_path / "store") == []
 
 
 def test_those_not_used_for_longest_make_room(tmp_path):
@@ -76,7 +76,7 @@ def test_those_not_used_for_longest_make_room(tmp_path):
         os.utime(tmp_path / "store" / hashes[-1], (level, level))
         if level == 2:
             store.open(hashes[0])
-    assert stored_in(tmp_path / "store") == sorted([hashes[0], hashes[2], hashes[3]])
+    assert kept(tmp_path / "store") == sorted([hashes[0], hashes[2], hashes[3]])
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
@@ -85,7 +85,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         (tmp_path / "store" / name).mkdir()
         os.utime(tmp_path / "store" / name, (time.time() - age_s,) * 2)
     InputStore(tmp_path / "store")
-    assert stored_in(tmp_path / "store") == [".adding-now"]
+    assert kept(tmp_path / "store") == [".adding-now"]
 
 
 def test_single_pictures_become_one_sequence(tmp_path, store):
@@ -96,7 +96,7 @@ def test_single_pictures_become_one_sequence(tmp_path, store):
     for path in tmp_path.glob("*.png"):
         path.rename(path.with_name(f"other {path.name}"))
     assert store.add_frames(tmp_path.glob("*.png")) == sha256
-    assert stored_in(tmp_path / "store") == [sha256]
+    assert kept(tmp_path / "store") == [sha256]
 
 
 def test_a_sequence_of_anything_else_is_refused(tmp_path, store):
@@ -105,7 +105,7 @@ def test_a_sequence_of_anything_else_is_refused(tmp_path, store):
         store.add_frames([tmp_path / "1.png"])
     with pytest.raises(InvalidRequestError, match="file must be at least 1 picture, got none"):
         store.add_frames([])
-    assert stored_in(tmp_path / "store") == []
+    assert kept(tmp_path / "store") == []
 
 
 def test_pictures_and_masks_come_apart_by_order(tmp_path, store):
@@ -159,7 +159,7 @@ def test_a_folder_without_pictures_is_refused_with_what_it_has(tmp_path, store, 
         (folder / name).write_text("x")
     with pytest.raises(InvalidRequestError, match=f"^mask must be a folder with pictures, got {words}\\. Put PNGs"):
         store.add_folder(folder, field="mask")
-    assert stored_in(tmp_path / "store") == []
+    assert kept(tmp_path / "store") == []
 
 
 def test_pictures_and_masks_of_a_folder_come_apart_by_order(tmp_path, store):

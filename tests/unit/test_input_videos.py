@@ -60,7 +60,7 @@ def test_a_start_after_the_end_is_refused_in_words(tmp_path):
 
 def test_sound_that_begins_first_moves_no_frame(tmp_path):
     sound = ("-f", "lavfi", "-itsoffset", "-0.5", "-i", "sine=d=8")
-    path = video(tmp_path / "clip.mkv", greys([20 + n for n in range(150)]), *H264, "-c:a", "aac", inputs=sound)
+    path = video(tmp_path / "clip.mkv", greys([20 + n for n in range(150)]), *H264, "-c:a", "aac", more=sound)
     assert (probe_input(path).num_frames, probe_input(path).has_audio) == (150, True)
     assert np.allclose(
         levels_of(open_input(path, Cut(start=120, max_frames=3)).frames(range(3))), [140, 141, 142], atol=1
@@ -125,18 +125,18 @@ def test_fitting_in_ffmpeg_is_fitting_here(tmp_path, fit, size):
     frames = np.broadcast_to(np.stack([sweep, sweep[::-1], sweep // 2], -1), (2, 72, 128, 3))
     path = video(tmp_path / "clip.mp4", frames)
     width, height = size
-    frame = open_input(path, Cut(width=width, height=height, fit=fit)).frames([1])[0]
+    found = open_input(path, Cut(width=width, height=height, fit=fit)).frames([1])[0]
     expected = fitted(open_input(path).frames([1])[0], width=width, height=height, fit=fit)
-    assert np.abs(frame.astype(int) - expected).mean() < 2
+    assert np.abs(found.astype(int) - expected).mean() < 2
 
 
 def test_a_mask_is_read_as_brightness(tmp_path):
     colours = np.zeros((1, 32, 48, 3), np.uint8)
     colours[..., 1] = 255
-    brightness = open_input(video(tmp_path / "mask.mp4", colours), Cut(grey=True)).frames([0])
-    assert (brightness[..., 0] == brightness[..., 1]).all()
-    assert (brightness[..., 0] == brightness[..., 2]).all()
-    assert 140 < brightness.mean() < 160
+    found = open_input(video(tmp_path / "mask.mp4", colours), Cut(grey=True)).frames([0])
+    assert (found[..., 0] == found[..., 1]).all()
+    assert (found[..., 0] == found[..., 2]).all()
+    assert 140 < found.mean() < 160
 
 
 def test_a_clip_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path):
@@ -169,7 +169,7 @@ def test_a_long_clip_costs_no_memory_and_leaves_nothing_behind(tmp_path):
     num_frames, grown_mb = map(int, done.stdout.split())
     assert num_frames == 2_000  # 375 MiB of them
     assert grown_mb < 20
-    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
+    assert [one.name for one in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_a_refused_clip_leaves_no_process(tmp_path):

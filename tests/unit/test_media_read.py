@@ -72,10 +72,8 @@ def test_other_programs_find_the_recipe_too(tmp_path):
         comment = webp.getexif().get_ifd(Base.ExifOffset)[Base.UserComment]
         assert comment == b"UNICODE\0" + "é 😀\n".encode("utf-16-be")
     for kind in (OutputFormat.MP4, OutputFormat.WEBM):
-        listing = run_ffmpeg(
-            "-v", "info", *safe_input(written(tmp_path, kind, "é 😀")), "-f", "null", "-"
-        ).stderr.decode()
-        assert re.search("comment +: é 😀$", listing, re.MULTILINE | re.IGNORECASE)
+        told = run_ffmpeg("-v", "info", *safe_input(written(tmp_path, kind, "é 😀")), "-f", "null", "-").stderr.decode()
+        assert re.search("comment +: é 😀$", told, re.MULTILINE | re.IGNORECASE)
     with zipfile.ZipFile(written(tmp_path, OutputFormat.PNG, "é\n")) as file:
         assert file.read("recipe.json").decode() == "é\n"
         with Image.open(file.open("00000.png")) as first:

@@ -89,8 +89,8 @@ def test_odd_sizes_are_kept_and_only_mp4_gains_a_repeated_edge(tmp_path, width, 
     frames = np.full((3, height, width, 3), GREEN, np.uint8)
     sizes = {path.suffix: (probe(path).width, probe(path).height) for path in written(tmp_path, CLIPS, frames)}
     even = (width + width % 2, height + height % 2)
-    suffixes = (".gif", ".webp", ".webm", ".png", ".zip")
-    assert sizes == {".mp4": even} | dict.fromkeys(suffixes, (width, height))
+    others = (".gif", ".webp", ".webm", ".png", ".zip")
+    assert sizes == {".mp4": even} | dict.fromkeys(others, (width, height))
     assert np.abs(read_frames(tmp_path / "clip.mp4").astype(int) - GREEN).max() <= 2
 
 

@@ -22,7 +22,7 @@ SOURCE_FRAMES = 12
 
 
 @pytest.fixture
-def store(tmp_path):
+def kept(tmp_path):
     """Keeps a zip of grey pictures of these levels, or whatever file is given."""
 
     def keep_levels(*levels: int) -> str:
@@ -55,8 +55,8 @@ def facts(num_frames: int) -> InputFacts:
     ids=["one for all", "as the source", "as the cut source", "as the result"],
 )
 def test_what_goes_with_a_source_is_cut_to_stay_beside_it(frames, expected):
-    cuts = cut_beside(facts(24), Cut(start=4, every=2), facts(frames), num_frames=6, field="mask")
-    assert cuts == expected
+    found = cut_beside(facts(24), Cut(start=4, every=2), facts(frames), num_frames=6, field="mask")
+    assert found == expected
 
 
 @pytest.mark.parametrize("frames", [2, 5, 7, 23, 25])
@@ -78,16 +78,16 @@ def test_any_number_of_masks_goes_with_a_single_picture_if_the_result_has_it():
 @pytest.mark.parametrize(
     ("masks", "expected"), [(range(100, 112), [102, 105, 108]), ((7, 8, 9), [7, 8, 9]), ((5,), [5])]
 )
-def test_a_mask_keeps_to_the_frames_of_its_source(store, masks, expected):
-    source, mask = store(*range(SOURCE_FRAMES)), store(*masks)
+def test_a_mask_keeps_to_the_frames_of_its_source(kept, masks, expected):
+    source, mask = kept(*range(SOURCE_FRAMES)), kept(*masks)
     request = request_for(source_video=source, mask=mask, num_frames=3, source_start=2, source_every=3)
     _, opened = finished(open_inputs(request))
     assert levels_of(opened.source.frames(range(3))) == [2, 5, 8]
     assert levels_of(opened.mask.frames(range(opened.mask.num_frames))) == expected
 
 
-def test_a_mask_of_another_length_is_refused_before_anything_is_decoded(store):
-    request = request_for(source_video=store(*range(SOURCE_FRAMES)), mask=store(1, 2), num_frames=3)
+def test_a_mask_of_another_length_is_refused_before_anything_is_decoded(kept):
+    request = request_for(source_video=kept(*range(SOURCE_FRAMES)), mask=kept(1, 2), num_frames=3)
     work = open_inputs(request)
     assert next(work).note == "Reading pictures and clips"
     with pytest.raises(InvalidRequestError, match=r"^mask must have 1 frame, .*, got 2\."):
@@ -95,12 +95,12 @@ def test_a_mask_of_another_length_is_refused_before_anything_is_decoded(store):
 
 
 @pytest.mark.parametrize("fit", ImageFit)
-def test_a_mask_of_another_size_is_fitted_as_the_source_is(store, tmp_path, fit):
+def test_a_mask_of_another_size_is_fitted_as_the_source_is(kept, tmp_path, fit):
     shape = np.zeros((48, 96, 3), np.uint8)
     shape[:, 32:] = 255
     Image.fromarray(shape).save(tmp_path / "mask.png")
     mask = keep([tmp_path / "mask.png"], field="mask")
-    _, opened = finished(open_inputs(request_for(source_video=store(1), mask=mask, num_frames=2, image_fit=fit)))
+    _, opened = finished(open_inputs(request_for(source_video=kept(1), mask=mask, num_frames=2, image_fit=fit)))
     assert (opened.mask.frames([0])[0] == fitted(shape, width=64, height=64, fit=fit)).all()
 
 
@@ -116,12 +116,12 @@ def test_decoding_tells_how_far_it_is(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("is_mask", [False, True], ids=["source", "own clip"])
-def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, is_mask):
+@pytest.mark.parametrize("own", [False, True], ids=["source", "own clip"])
+def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, own):
     path = video(tmp_path / "clip.mp4", greys(list(range(20, 220)) * 10, width=256, height=256))
     sha256 = keep([path], field="source_video")
-    unit = {"model": "x", "preprocessor": "invert"} | ({"clip": sha256} if is_mask else {})
-    request = request_for(num_frames=2_000, controls=[unit], **({} if is_mask else {"source_video": sha256}))
+    unit = {"model": "x", "preprocessor": "invert"} | ({"clip": sha256} if own else {})
+    request = request_for(num_frames=2_000, controls=[unit], **({} if own else {"source_video": sha256}))
     before = psutil.Process().children()
     work = preview_control(request)
     assert (next(work).step, len(psutil.Process().children())) == (8, len(before) + 1)
@@ -129,8 +129,8 @@ def test_a_clip_that_is_being_decoded_can_be_cancelled(tmp_path, is_mask):
     assert psutil.Process().children() == before
 
 
-def test_no_frames_means_the_source_s_length_or_a_control_clip_s_or_the_window_s(store):
-    source, mask, control, picture = store(*range(12)), store(*range(9)), store(*range(7)), store(1)
+def test_no_frames_means_the_source_s_length_or_a_control_clip_s_or_the_window_s(kept):
+    source, mask, control, picture = kept(*range(12)), kept(*range(9)), kept(*range(7)), kept(1)
     unit = {"model": "demo-canny", "clip": control}
     cases = [
         ({"source_video": source}, 12),
@@ -151,9 +151,9 @@ def test_no_frames_means_the_source_s_length_or_a_control_clip_s_or_the_window_s
 
 
 @pytest.mark.parametrize("fields", [{"source_start": "x"}, {"source_every": -1}, {"source_start": [1]}])
-def test_a_cut_that_is_none_is_refused_by_its_name_where_the_length_is_open(store, fields):
+def test_a_cut_that_is_none_is_refused_by_its_name_where_the_length_is_open(kept, fields):
     (name,) = fields
     with pytest.raises(InvalidRequestError, match=f"^{name} must be "):
-        build_request(seed=0, base_model="demo", num_frames=0, source_video=store(1, 2), **fields)
+        build_request(seed=0, base_model="demo", num_frames=0, source_video=kept(1, 2), **fields)
     with pytest.raises(InvalidRequestError, match=r"^controls 1 must have known fields, got x\."):
         build_request(seed=0, base_model="demo", num_frames=0, controls=["x"])

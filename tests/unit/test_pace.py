@@ -22,27 +22,27 @@ def cache(monkeypatch, tmp_path):
     return tmp_path / "animatediff-studio" / "runs.json"
 
 
-def run(flops: float = 1e11, calls: int = 10, *, rates=(1e-11, 2e-10, 0.1), slower: float = 1.0, **changes) -> Run:
+def run(flops: float = 1e11, calls: int = 10, *, rates=(1e-11, 2e-10, 0.1), slower: float = 1.0, **more) -> Run:
     cost = Cost(flops, flops / 50, calls, calls, flops / 100, flops / 10)
     denoise = rates[0] * flops + rates[1] * flops / 50 + rates[2] * calls
-    values = {"models": "a", "process": 1, "loaded": False, "load_s": 0.5, "drawing_s": slower * 2e-12 * flops}
-    return Run(cost, denoise_s=slower * denoise, **values | changes)
+    told = {"models": "a", "process": 1, "loaded": False, "load_s": 0.5, "drawing_s": slower * 2e-12 * flops}
+    return Run(cost, denoise_s=slower * denoise, **told | more)
 
 
 def test_runs_come_back_as_they_were_and_only_the_last_are_kept():
     runs = [run(calls=number) for number in range(1, KEPT_RUNS + 4)]
-    for entry in runs:
-        record(CPU, "demo", entry)
+    for one in runs:
+        record(CPU, "demo", one)
     assert read_runs(CPU, "demo") == runs[-KEPT_RUNS:]
     assert read_runs(CPU, "sd15") == read_runs(Machine("cpu", "float32", 1), "demo") == []
 
 
 def test_one_run_is_met_exactly():
-    single_run = run(slower=3.7)
-    assert fitted(ASSUMED["cpu"], [single_run]).engine_seconds(single_run.cost, loaded=True)[
-        Stage.DENOISE
-    ] == pytest.approx(single_run.denoise_s)
-    assert not fitted(ASSUMED["cpu"], [single_run]).is_rough
+    one = run(slower=3.7)
+    assert fitted(ASSUMED["cpu"], [one]).engine_seconds(one.cost, loaded=True)[Stage.DENOISE] == pytest.approx(
+        one.denoise_s
+    )
+    assert not fitted(ASSUMED["cpu"], [one]).is_rough
 
 
 def test_several_runs_tell_the_parts_from_one_another():
@@ -56,8 +56,8 @@ def test_a_run_beside_a_busy_neighbour_is_left_out():
     rng = random.Random(0)
     usual = [run(rng.uniform(1e11, 9e11), rng.randint(5, 40)) for _ in range(8)]
     pace = fitted(ASSUMED["cpu"], [*usual, run(slower=30)])
-    for entry in usual:
-        assert pace.engine_seconds(entry.cost, loaded=True)[Stage.DENOISE] == pytest.approx(entry.denoise_s, rel=0.1)
+    for one in usual:
+        assert pace.engine_seconds(one.cost, loaded=True)[Stage.DENOISE] == pytest.approx(one.denoise_s, rel=0.1)
 
 
 def test_a_run_that_took_no_time_tells_nothing():
@@ -99,9 +99,9 @@ def test_garbage_is_as_good_as_nothing_and_can_be_written_over(cache, garbage):
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "3", None, True])
 def test_a_run_with_an_impossible_number_is_passed_over(cache, value):
     record(CPU, "demo", run())
-    document = json.loads(cache.read_text())
-    document["runs"]["cpu bfloat16 1 demo"][0]["denoise_s"] = value
-    cache.write_text(json.dumps(document))
+    told = json.loads(cache.read_text())
+    told["runs"]["cpu bfloat16 1 demo"][0]["denoise_s"] = value
+    cache.write_text(json.dumps(told))
     assert read_runs(CPU, "demo") == []
 
 
@@ -113,19 +113,19 @@ def test_a_folder_that_cannot_be_written_is_no_failure(monkeypatch, tmp_path):
 
 
 def test_models_are_in_memory_only_in_the_process_of_the_last_clip():
-    of_this_process = run(process=os.getpid())
-    assert in_memory([run(), of_this_process], "a")
-    assert not in_memory([of_this_process, run()], "a")
-    assert not in_memory([of_this_process], "b")
+    here = run(process=os.getpid())
+    assert in_memory([run(), here], "a")
+    assert not in_memory([here, run()], "a")
+    assert not in_memory([here], "b")
     assert not in_memory([], "a")
 
 
 @pytest.mark.parametrize("rates", [None, 7, [1], {"read": -1}, {"read": "x"}])
 def test_a_run_with_impossible_rates_is_passed_over(cache, rates):
     record(CPU, "demo", run())
-    document = json.loads(cache.read_text())
-    document["runs"]["cpu bfloat16 1 demo"][0]["rates"] = rates
-    cache.write_text(json.dumps(document))
+    told = json.loads(cache.read_text())
+    told["runs"]["cpu bfloat16 1 demo"][0]["rates"] = rates
+    cache.write_text(json.dumps(told))
     assert read_runs(CPU, "demo") == []
 
 
@@ -152,6 +152,6 @@ def test_one_clip_that_was_held_up_spoils_nothing_even_beside_a_single_other(usu
     runs = [run() for _ in range(usual)]
     runs.insert(place, run(slower=10))
     pace = fitted(ASSUMED["cpu"], runs)
-    seconds = pace.engine_seconds(run().cost, loaded=True)
-    assert seconds[Stage.DENOISE] == pytest.approx(run().denoise_s, rel=0.05)
-    assert seconds[Stage.ENCODE] + seconds[Stage.DECODE] == pytest.approx(run().drawing_s, rel=0.05)
+    found = pace.engine_seconds(run().cost, loaded=True)
+    assert found[Stage.DENOISE] == pytest.approx(run().denoise_s, rel=0.05)
+    assert found[Stage.ENCODE] + found[Stage.DECODE] == pytest.approx(run().drawing_s, rel=0.05)

@@ -39,12 +39,12 @@ def test_without_variables_and_with_empty_ones_the_defaults_hold():
 def test_every_setting_has_its_own_variable_a_help_and_a_default_that_is_allowed():
     assert len(set(variables())) == len(Settings.model_fields)
     assert all(field.description.endswith(".") for field in Settings.model_fields.values())
-    values = {name: value for name, value in Settings().model_dump().items() if value is not None}
-    assert Settings.model_validate(values) == Settings()
+    given = {name: value for name, value in Settings().model_dump().items() if value is not None}
+    assert Settings.model_validate(given) == Settings()
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "message"),
+    ("variable", "value", "told"),
     [
         ("MAX_FRAMES", "many", "MAX_FRAMES must be a valid integer, got 'many'. Change MAX_FRAMES, or leave it out."),
         ("MAX_FRAMES", "8", "MAX_FRAMES must be greater than or equal to 16, got '8'. Change MAX_FRAMES,"),
@@ -60,9 +60,9 @@ def test_every_setting_has_its_own_variable_a_help_and_a_default_that_is_allowed
         ("MAX_STEPS", "9" * 5000, "MAX_STEPS must be "),
     ],
 )
-def test_a_value_that_cannot_be_used_is_told_in_one_line(variable, value, message):
+def test_a_value_that_cannot_be_used_is_told_in_one_line(variable, value, told):
     (line,) = faults(**{variable: value})
-    assert line.startswith(message)
+    assert line.startswith(told)
     assert line.endswith(f"Change {variable}, or leave it out.")
     assert len(line) < 300
 
@@ -97,22 +97,19 @@ def test_every_setting_that_holds_a_secret_is_known_as_one():
 def test_no_setting_tells_a_login_or_a_token_that_stands_in_it(variable, monkeypatch, capsys):
     """Whatever it is for: in a refusal, at the start, or written out."""
     monkeypatch.setenv(variable, "https://ann:pa55word@example.org/x?token=hf_abcdefghijklmnop")
-    text = ""
+    found = ""
     with suppress(SystemExit):
-        text = repr(checked_settings())
-    output = "".join(capsys.readouterr()) + (text if variable in SECRETS else "")
-    assert variable in output or text
-    assert "pa55word" not in output
-    assert "hf_abc" not in output
+        found = repr(checked_settings())
+    said = "".join(capsys.readouterr()) + (found if variable in SECRETS else "")
+    assert variable in said or found
+    assert "pa55word" not in said
+    assert "hf_abc" not in said
 
 
 def test_a_password_may_hold_colons_and_is_never_written_out():
-    settings_read = Settings.from_environment({"STUDIO_AUTH": "ann:pa55:word"})
-    assert settings_read.login == ("ann", "pa55:word")
-    assert (
-        "pa55"
-        not in f"{settings_read} {settings_read!r} {settings_read.model_dump()} {settings_read.model_dump_json()}"
-    )
+    found = Settings.from_environment({"STUDIO_AUTH": "ann:pa55:word"})
+    assert found.login == ("ann", "pa55:word")
+    assert "pa55" not in f"{found} {found!r} {found.model_dump()} {found.model_dump_json()}"
 
 
 @pytest.mark.parametrize(
@@ -147,15 +144,15 @@ def test_the_default_model_is_the_operator_s(monkeypatch):
 
 
 def test_the_start_stops_at_folders_and_models_that_are_not_there(tmp_path, monkeypatch):
-    file = tmp_path / "taken"
-    file.write_text("a file")
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
     monkeypatch.setenv("DEFAULT_MODEL", "dreamshapr")
-    settings_read = Settings(models_dir=tmp_path / "none", inputs_dir=file / "in", gallery_dir=tmp_path / "new" / "one")
-    models, inputs, default = start_faults(settings_read)
+    found = Settings(models_dir=tmp_path / "none", inputs_dir=taken / "in", gallery_dir=tmp_path / "new" / "one")
+    models, inputs, default = start_faults(found)
     assert models == f"MODELS_DIR must be a folder, got '{tmp_path / 'none'}'. Make it, or leave MODELS_DIR out."
     assert inputs.startswith("INPUTS_DIR must be a folder that can be written to, got ")
     assert default.startswith("DEFAULT_MODEL must be one of the catalog, got 'dreamshapr'. Choose 'Lykon/DreamShaper'")
-    assert file.read_text() == "a file"
+    assert taken.read_text() == "a file"
     assert not (tmp_path / "new").exists()
 
 
@@ -173,10 +170,10 @@ def test_the_start_ends_with_code_2_and_a_line_for_each_fault(monkeypatch, capsy
     monkeypatch.setenv("STUDIO_THREAD", "2")
     with pytest.raises(SystemExit) as caught:
         checked_settings()
-    output = capsys.readouterr().err
+    told = capsys.readouterr().err
     assert caught.value.code == 2
-    assert [line.split()[0] for line in output.splitlines()] == ["STUDIO_THREAD", "MAX_FRAMES", "STUDIO_AUTH"]
-    assert "pa55word" not in output
+    assert [line.split()[0] for line in told.splitlines()] == ["STUDIO_THREAD", "MAX_FRAMES", "STUDIO_AUTH"]
+    assert "pa55word" not in told
 
 
 @pytest.mark.parametrize("program", [["app.py"], ["-m", "api", "x", "-o", "clip.mp4"]])
@@ -198,7 +195,7 @@ def request(**values) -> GenerationRequest:
 
 
 @pytest.mark.parametrize(
-    ("limits", "fields", "message"),
+    ("found", "given", "told"),
     [
         (
             {"max_frames": 32},
@@ -222,30 +219,28 @@ def request(**values) -> GenerationRequest:
         ),
     ],
 )
-def test_what_goes_beyond_a_limit_is_refused_before_the_engine_is_called(
-    limits, fields, message, monkeypatch, tmp_path
-):
+def test_what_goes_beyond_a_limit_is_refused_before_the_engine_is_called(found, given, told, monkeypatch, tmp_path):
     called = []
 
     def engine(request, folder):
         called.append(request)
         yield folder
 
-    (name, most), *_ = limits.items()
-    clip_request = request(**{"num_inference_steps": 5} | fields)
+    (name, most), *_ = found.items()
+    asked = request(**{"num_inference_steps": 5} | given)
     make = within_limits(engine)
-    assert list(make(clip_request, tmp_path)) == [tmp_path]
+    assert list(make(asked, tmp_path)) == [tmp_path]
     monkeypatch.setenv(name.upper(), str(most))
     with pytest.raises(InvalidRequestError) as caught:
-        list(make(clip_request, tmp_path))
-    assert str(caught.value).startswith(message)
+        list(make(asked, tmp_path))
+    assert str(caught.value).startswith(told)
     assert len(called) == 1
 
 
 def test_what_lies_at_the_limits_is_allowed():
-    limits = Settings(max_frames=32, max_side=128, max_steps=10)
-    clip_request = request(num_frames=32, hires_scale=2, num_inference_steps=5, free_init_iterations=2)
-    assert check_limits(clip_request, limits) is None
+    found = Settings(max_frames=32, max_side=128, max_steps=10)
+    asked = request(num_frames=32, hires_scale=2, num_inference_steps=5, free_init_iterations=2)
+    assert check_limits(asked, found) is None
 
 
 def test_controls_end_at_the_limits(monkeypatch):

@@ -52,17 +52,15 @@ def events(*, windows: int = 2, first: int = 1, load_total: int = 1):
 
 
 def test_each_stage_has_its_own_time_and_the_watcher_none():
-    events_out = []
+    told = []
     for event in timed(PLAN, events()):
-        events_out.append(event)
+        told.append(event)
         CLOCK.sleep(NAP)
-    assert [replace(entry, eta_s=None) if isinstance(entry, Progress) else entry for entry in events_out] == list(
-        events()
-    )
-    assert all(entry.eta_s is not None and entry.eta_s >= 0 for entry in events_out[:-1])
+    assert [replace(one, eta_s=None) if isinstance(one, Progress) else one for one in told] == list(events())
+    assert all(one.eta_s is not None and one.eta_s >= 0 for one in told[:-1])
     (run,) = read_runs(this_machine(), "demo")
-    durations = (run.load_s, run.denoise_s, run.drawing_s)
-    assert durations == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=1e-9)
+    found = (run.load_s, run.denoise_s, run.drawing_s)
+    assert found == pytest.approx((4 * NAP, 4 * NAP, NAP), abs=1e-9)
     assert (run.loaded, run.cost.calls) == (True, 2)
 
 

@@ -26,14 +26,14 @@ def test_every_format_counts_and_a_recipe_costs_nothing():
 
 def test_frames_are_finished_as_many_and_as_large_as_they_are_then():
     values = {"color_match": "first", "interpolation": "flow", "interpolation_frames": 3, "upscale_by": 2}
-    counts = tasks(**values, reverse="append")
-    num_shown = 16 + 3 * 15 + 3  # the last one is held
-    assert counts == {
+    found = tasks(**values, reverse="append")
+    shown = 16 + 3 * 15 + 3  # the last one is held
+    assert found == {
         "match colours": 16 * FRAME,
         "between flow": 3 * 15 * FRAME,
-        "enlarge lanczos": num_shown * 4 * FRAME,
-        "write MP4": num_shown * 4 * FRAME,
-        "finish MP4": START + num_shown * 4 * FRAME,
+        "enlarge lanczos": shown * 4 * FRAME,
+        "write MP4": shown * 4 * FRAME,
+        "finish MP4": START + shown * 4 * FRAME,
     }
 
 
@@ -51,9 +51,9 @@ def test_a_size_is_searched_for_only_where_the_file_is_likely_too_large():
 
 def test_clips_are_read_and_followed():
     edges = {"model": "a", "preprocessor": "canny"}
-    counts = tasks(source_video=CLIP, controls=[edges, edges | {"clip": "1" * 64}])
-    assert counts["preprocess canny"] == 2 * 8 * FRAME
-    assert counts["read"] == 2 * (START + 8 * FRAME)
+    found = tasks(source_video=CLIP, controls=[edges, edges | {"clip": "1" * 64}])
+    assert found["preprocess canny"] == 2 * 8 * FRAME
+    assert found["read"] == 2 * (START + 8 * FRAME)
     assert tasks(source_video=CLIP, color_match="source")["read"] == 2 * tasks(source_video=CLIP)["read"]
     assert all(
         task.stage is Stage.PREPROCESS
