@@ -187,9 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def refuse(self, refusal: Refusal) -> None:
         """Say no, as the Hub does."""
-        said = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
+        text = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
         body = json.dumps({"error": refusal.message}).encode()
-        headers = {name: value for name, value in said.items() if value} | refusal.headers
+        headers = {name: value for name, value in text.items() if value} | refusal.headers
         self.send(refusal.status, headers, body, with_body=self.command == "GET")
 
     def send_content(self, file: str, etag: str, headers: dict[str, str], *, with_body: bool) -> None:

@@ -84,25 +84,28 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/commit/main"):
             space = path.removeprefix("/api/spaces/").removesuffix("/commit/main")
             return self.commit(space, [json.loads(line) for line in body.splitlines()])
-        asked = json.loads(body)
+        document = json.loads(body)
         if path == "/api/repos/create":
-            name = f"{asked.get('organization') or 'ann'}/{asked['name']}"
+            name = f"{document.get('organization') or 'ann'}/{document['name']}"
             if not name.startswith("ann/"):
                 return self.say({"error": "You don't have the rights to create a Space there"}, status=403)
-            self.hub.made[name] = asked
+            self.hub.made[name] = document
             return self.say({"url": f"{self.hub.url}/spaces/{name}"})
         if path == "/api/validate-yaml":
-            return self.validate(asked["content"])
+            return self.validate(document["content"])
         if "/preupload/" in path:
             modes = [
-                {"path": one["path"], "uploadMode": self.mode(one), "shouldIgnore": False} for one in asked["files"]
+                {"path": line_entry["path"], "uploadMode": self.mode(line_entry), "shouldIgnore": False}
+                for line_entry in document["files"]
             ]
             return self.say({"files": modes})
         if path.endswith("/info/lfs/objects/batch"):
-            return self.say({"transfer": "basic", "objects": [self.action(one) for one in asked["objects"]]})
+            return self.say(
+                {"transfer": "basic", "objects": [self.action(line_entry) for line_entry in document["objects"]]}
+            )
         if path.endswith("/hardware"):
-            self.hub.hardware[path.removeprefix("/api/spaces/").removesuffix("/hardware")] = asked["flavor"]
-            return self.say(self.runtime(asked["flavor"]))
+            self.hub.hardware[path.removeprefix("/api/spaces/").removesuffix("/hardware")] = document["flavor"]
+            return self.say(self.runtime(document["flavor"]))
         return self.say({"error": f"POST {path}"}, status=404)
 
     def do_PUT(self) -> None:
@@ -125,25 +128,31 @@ class _Handler(BaseHTTPRequestHandler):
         """How the Hub wants to have a file."""
         return "lfs" if file["size"] > GIT_MOST_BYTES or _is_binary(base64.b64decode(file["sample"])) else "regular"
 
-    def action(self, wanted: dict[str, Any]) -> dict[str, Any]:
+    def action(self, expected: dict[str, Any]) -> dict[str, Any]:
         """Where a large file goes."""
-        upload = {"href": f"{self.hub.url}/upload/{wanted['oid']}", "header": {}}
-        return {**wanted, "authenticated": True, "actions": {"upload": upload}}
+        upload = {"href": f"{self.hub.url}/upload/{expected['oid']}", "header": {}}
+        return {**expected, "authenticated": True, "actions": {"upload": upload}}
 
     def validate(self, readme: str) -> None:
         """Judge front matter."""
         lines = dict(line.split(": ", 1) for line in readme.split("---")[1].splitlines() if ": " in line)
         errors = [f'"{key}" must be one of {COLORS}' for key in ("colorFrom", "colorTo") if lines[key] not in COLORS]
         errors += ['"short_description" length must be at most 60'] * (len(lines.get("short_description", "")) > 60)
-        told = {"errors": [{"message": one} for one in errors], "warnings": []}
-        self.say(told, status=400 if errors else 200)
+        answer = {"errors": [{"message": line_entry} for line_entry in errors], "warnings": []}
+        self.say(answer, status=400 if errors else 200)
 
     def commit(self, space: str, lines: list[dict[str, Any]]) -> None:
         """Take a commit, or refuse it whole."""
         inside = {
-            one["value"]["path"]: base64.b64decode(one["value"]["content"]) for one in lines if one["key"] == "file"
+            line_entry["value"]["path"]: base64.b64decode(line_entry["value"]["content"])
+            for line_entry in lines
+            if line_entry["key"] == "file"
         }
-        large = {one["value"]["path"]: one["value"]["oid"] for one in lines if one["key"] == "lfsFile"}
+        large = {
+            line_entry["value"]["path"]: line_entry["value"]["oid"]
+            for line_entry in lines
+            if line_entry["key"] == "lfsFile"
+        }
         for name, content in inside.items():
             if _is_binary(content) or len(content) > GIT_MOST_BYTES:
                 return self.say(
@@ -153,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say({"error": f"LFS pointer without its content: {missing}"}, status=400)
         self.hub.regular |= inside
         self.hub.large |= large
-        self.hub.removed += [one["value"]["path"] for one in lines if one["key"] == "deletedFile"]
+        self.hub.removed += [line_entry["value"]["path"] for line_entry in lines if line_entry["key"] == "deletedFile"]
         return self.say(
             {"success": True, "commitUrl": f"{self.hub.url}/spaces/{space}/commit/{'1' * 40}", "commitOid": "1" * 40}
         )
@@ -168,9 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             "gcTimeout": 1,
         }
 
-    def say(self, told: object, *, status: int = 200) -> None:
+    def say(self, answer: object, *, status: int = 200) -> None:
         """Answer."""
-        body = json.dumps(told).encode()
+        body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

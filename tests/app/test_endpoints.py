@@ -1,7 +1,5 @@
 """Clips from pictures and clips through the endpoints and the command line, with the real engine and model."""
 
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from api.command_line.main import main
 from media.inputs import probe_input
 from media.read import probe, read_frames, read_recipe
 from media.write import open_clip
@@ -21,7 +20,6 @@ from scripts.train_demo.world import Scene, render
 from studio.engine import make_clip
 from tests.app.conftest import served, studio_of
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"base_model": "demo", "num_inference_steps": 2, "width": 64, "height": 64, "formats": ["PNG"]}
 PROMPT = "a red star moving right on a cyan background"
 SCENE = Scene("star", "red", "cyan", "large", "right")
@@ -199,34 +197,32 @@ def test_a_unit_that_cannot_be_is_refused_by_name(client, files, unit, words):
         client.predict(prompt="x", source_video=source, controls=[unit], **SMALL, api_name="/vid2vid")
 
 
-def run_command(*words: str, output: Path) -> subprocess.CompletedProcess[str]:
+def run_command(*words: str, output: Path) -> int:
     small = ["--base-model", "demo", "--num-inference-steps", "2", "--width", "64", "--height", "64", "--seed", "3"]
-    command = [sys.executable, "-m", "api", *words, *small, "-o", str(output)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return main([*words, *small, "-o", str(output)])
 
 
-def test_the_command_line_takes_files_folders_and_units(files, tmp_path):
+def test_the_command_line_takes_files_folders_and_units(files, tmp_path, capsys):
     output = tmp_path / "clip.zip"
-    done = run_command(
+    code = run_command(
         PROMPT,
         *("--source-video", str(files / "frames"), "--strength", "1", "--num-frames", "0"),
         *("--control", "model=demo-canny preprocessor=canny weight='0: 1, 9: 0.5' options.low=80"),
         output=output,
     )
-    assert done.returncode == 0, done.stderr
+    assert code == 0, capsys.readouterr().err
     assert probe(output).num_frames == 10
-    refused = run_command("x", "--source-video", str(files / "none"), output=output)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("source_video must be a file or folder, got ")
+    capsys.readouterr()
+    assert run_command("x", "--source-video", str(files / "none"), output=output) == 2
+    assert capsys.readouterr().err.startswith("source_video must be a file or folder, got ")
 
 
-def test_a_recipe_that_is_made_again_asks_for_its_files(files, tmp_path):
+def test_a_recipe_that_is_made_again_asks_for_its_files(files, tmp_path, capsys):
     first, again = tmp_path / "first.zip", tmp_path / "again.zip"
     picture = ("--first-frame", str(files / "first.png"))
-    assert run_command(PROMPT, *picture, "--num-frames", "3", output=first).returncode == 0
-    missing = run_command("--recipe", str(first), output=again)
-    assert missing.returncode == 2
-    assert "first_frame must be a file that is here" in missing.stderr
-    given = run_command("--recipe", str(first), *picture, output=again)
-    assert given.returncode == 0, given.stderr
+    assert run_command(PROMPT, *picture, "--num-frames", "3", output=first) == 0
+    capsys.readouterr()
+    assert run_command("--recipe", str(first), output=again) == 2
+    assert "first_frame must be a file that is here" in capsys.readouterr().err
+    assert run_command("--recipe", str(first), *picture, output=again) == 0, capsys.readouterr().err
     assert np.array_equal(read_frames(first), read_frames(again))

@@ -20,6 +20,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from api.command_line.main import main
 from api.recipes.read import read_request
 from media.read import probe, read_frames, read_recipe
 from pipelines.plan.choices import OutputFormat
@@ -39,9 +40,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run_command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "api", *words, "-o", str(folder / "clip.mp4")]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def command_for(*words: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "api", *words, "-o", str(folder / "clip.mp4")]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,8 @@ def test_a_call_gives_a_playable_video_that_carries_its_recipe(made):
 
 def test_the_command_line_makes_the_same_frames_from_the_recipe(made, tmp_path):
     video, recipe = made
-    done = run_command("--recipe", json.dumps(recipe), folder=tmp_path)
+    command = command_for("--recipe", json.dumps(recipe), folder=tmp_path)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path / 'clip.mp4'}  seed 11\n"
     assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
@@ -89,17 +90,15 @@ def test_the_command_line_makes_the_same_frames_from_the_recipe(made, tmp_path):
 
 def test_a_clip_replays_from_the_recipe_inside_it(made, tmp_path):
     video, _ = made
-    assert run_command("--recipe", video, folder=tmp_path).returncode == 0
+    assert main(["--recipe", video, "-o", str(tmp_path / "clip.mp4")]) == 0
     assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(Path(video)))
 
 
-def test_a_clip_is_finished_on_its_way_into_the_file(made, tmp_path):
+def test_a_clip_is_finished_on_its_way_into_the_file(made, tmp_path, capsys):
     video, recipe = made
-    done = run_command(
-        *("--recipe", json.dumps(recipe | {"interpolation": "flow", "interpolation_frames": 2, "upscale_by": 1.5})),
-        folder=tmp_path,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    finished = recipe | {"interpolation": "flow", "interpolation_frames": 2, "upscale_by": 1.5}
+    assert main(["--recipe", json.dumps(finished), "-o", str(tmp_path / "clip.mp4")]) == 0
+    assert capsys.readouterr().err == ""
     info = probe(tmp_path / "clip.mp4")
     assert (info.num_frames, info.width, info.height, info.fps) == (12, 96, 96, 24)
     # What was made is still there, only larger.
@@ -134,19 +133,19 @@ def test_the_recipe_in_every_format_gives_the_same_files_byte_for_byte(tmp_path)
     assert [path.read_bytes() for path in second.files] == [path.read_bytes() for path in first.files]
 
 
-def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path):
+def test_a_command_that_was_killed_goes_on_when_it_is_given_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CHECKPOINT_DIR", "")  # the option sets it: put back afterwards
     options = SMALL | {"num_inference_steps": 40, "seed": 11}
     words = [PROMPT, "--checkpoints", str(tmp_path / "kept")]
     words += [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    command = [sys.executable, "-m", "api", *words, "-o", str(tmp_path / "clip.mp4")]
-    begun = subprocess.Popen(command, cwd=ROOT)
+    begun = subprocess.Popen(command_for(*words, folder=tmp_path), cwd=ROOT)
     while not list(tmp_path.glob("kept/*.checkpoint")) and begun.poll() is None:
         time.sleep(0.01)
     begun.kill()
     assert begun.wait() == -signal.SIGKILL
-    again = run_command(*words, folder=tmp_path)
-    assert again.returncode == 0
-    assert re.fullmatch(r"Going on from step [1-9]\d* of 40, where an earlier run ended\.\n", again.stderr)
+    assert main([*words, "-o", str(tmp_path / "clip.mp4")]) == 0
+    note = r"Going on from step [1-9]\d* of 40, where an earlier run ended\.\n"
+    assert re.fullmatch(note, capsys.readouterr().err)
     *_, clip = make_clip(build_request(prompt=PROMPT, **options), tmp_path / "whole")
     assert np.array_equal(read_frames(tmp_path / "clip.mp4"), read_frames(clip.files[0]))
     assert list((tmp_path / "kept").iterdir()) == []
@@ -250,29 +249,31 @@ def test_bad_input_is_refused_in_words_and_leaves_nothing(real, runs, values, fi
     assert list(runs.glob("run-*")) == []
 
 
-def test_a_field_that_does_not_exist_is_refused_on_the_command_line(tmp_path):
-    done = run_command(PROMPT, "--recipe", '{"size": 1}', folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("size must be a field of the request")
+def test_a_field_that_does_not_exist_is_refused_on_the_command_line(tmp_path, capsys):
+    assert main([PROMPT, "--recipe", '{"size": 1}', "-o", str(tmp_path / "clip.mp4")]) == 2
+    assert capsys.readouterr().err.startswith("size must be a field of the request")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_recipe_of_the_right_shape_is_refused_before_the_engine_is_loaded(tmp_path):
-    done = run_command(PROMPT, "--context-length", "8", "--context-overlap", "9", folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("context_overlap must be below context_length (8), got 9.")
+def test_a_bad_recipe_of_the_right_shape_is_refused_before_the_engine_is_asked(tmp_path, capsys):
+    words = [PROMPT, "--context-length", "8", "--context-overlap", "9", "-o", str(tmp_path / "clip.mp4")]
+    assert main(words, engine=lambda *_: pytest.fail("the engine is asked")) == 2
+    assert capsys.readouterr().err.startswith("context_overlap must be below context_length (8), got 9.")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_of_two_lines_makes_two_clips_and_started_again_none(tmp_path):
+def test_a_batch_of_two_lines_makes_two_clips_and_started_again_none(tmp_path, capsys):
     lines = [{"prompt": PROMPT, "seed": 3}, {"prompt": "a green star on a white background"}]
     (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, lines)))
     options = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     words = ["--batch", str(tmp_path / "clips.jsonl"), "-o", f"{tmp_path}/clips/", "--json", "--skip-done", *options]
-    command = [sys.executable, "-m", "api", *words]
-    first, again = (subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False) for _ in range(2))
-    assert (first.returncode, first.stderr) == (again.returncode, again.stderr) == (0, "")
-    made, there = ([json.loads(line) for line in done.stdout.splitlines()] for done in (first, again))
+    results = []
+    for _ in range(2):
+        assert main(words) == 0
+        output = capsys.readouterr()
+        assert output.err == ""
+        results.append([json.loads(line) for line in output.out.splitlines()])
+    made, there = results
     files = [tmp_path / "clips" / name for name in ("0001.mp4", "0002.mp4")]
     assert [(one["line"], one["output"]) for one in made] == [(1, str(files[0])), (2, str(files[1]))]
     assert [(one["seed"], one["skipped"]) for one in there] == [(one["seed"], True) for one in made]

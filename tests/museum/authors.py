@@ -34,32 +34,32 @@ def unet(
     """The UNet of 320 channels; `depths` are the transformers of each level, 0 for none, and of the middle."""
     *levels, middle = depths
     widths = [320 * factor for factor in (1, 2, 4, 4)[: len(levels)]]
-    found = layer("time_embed.0", 1280, 320) | layer("time_embed.2", 1280, 1280)
+    shapes = layer("time_embed.0", 1280, 320) | layer("time_embed.2", 1280, 1280)
     if label:
-        found |= layer("label_emb.0.0", 1280, label) | layer("label_emb.0.2", 1280, 1280)
-    found |= layer("input_blocks.0.0", 320, in_channels, 3, 3)
+        shapes |= layer("label_emb.0.0", 1280, label) | layer("label_emb.0.2", 1280, 1280)
+    shapes |= layer("input_blocks.0.0", 320, in_channels, 3, 3)
     seen, number, channels = [320], 1, 320
     for level, (width, depth) in enumerate(zip(widths, levels, strict=True)):
         for _ in range(2):
-            found |= _block(f"input_blocks.{number}", channels, width, text, depth, linear)
+            shapes |= _block(f"input_blocks.{number}", channels, width, text, depth, linear)
             channels, number = width, number + 1
             seen.append(channels)
         if level + 1 < len(widths):
-            found |= layer(f"input_blocks.{number}.0.op", channels, channels, 3, 3)
+            shapes |= layer(f"input_blocks.{number}.0.op", channels, channels, 3, 3)
             number += 1
             seen.append(channels)
-    found |= _resnet("middle_block.0", channels, channels)
-    found |= placed("middle_block.1.", _transformer(channels, text, middle, linear))
-    found |= _resnet("middle_block.2", channels, channels)
+    shapes |= _resnet("middle_block.0", channels, channels)
+    shapes |= placed("middle_block.1.", _transformer(channels, text, middle, linear))
+    shapes |= _resnet("middle_block.2", channels, channels)
     number = 0
     for level, width in reversed(list(enumerate(widths))):
         for i in range(3):
-            found |= _block(f"output_blocks.{number}", channels + seen.pop(), width, text, levels[level], linear)
+            shapes |= _block(f"output_blocks.{number}", channels + seen.pop(), width, text, levels[level], linear)
             channels = width
             if i == 2 and level:
-                found |= layer(f"output_blocks.{number}.{2 if levels[level] else 1}.conv", width, width, 3, 3)
+                shapes |= layer(f"output_blocks.{number}.{2 if levels[level] else 1}.conv", width, width, 3, 3)
             number += 1
-    return found | layer("out.0", 320) | layer("out.2", 4, 320, 3, 3)
+    return shapes | layer("out.0", 320) | layer("out.2", 4, 320, 3, 3)
 
 
 def _block(name: str, into: int, out: int, text: int, depth: int, linear: bool) -> Shapes:
@@ -68,15 +68,15 @@ def _block(name: str, into: int, out: int, text: int, depth: int, linear: bool) 
 
 
 def _resnet(name: str, into: int, out: int) -> Shapes:
-    found = layer(f"{name}.in_layers.0", into) | layer(f"{name}.in_layers.2", out, into, 3, 3)
-    found |= layer(f"{name}.emb_layers.1", out, 1280)
-    found |= layer(f"{name}.out_layers.0", out) | layer(f"{name}.out_layers.3", out, out, 3, 3)
-    return found | (layer(f"{name}.skip_connection", out, into, 1, 1) if into != out else {})
+    shapes = layer(f"{name}.in_layers.0", into) | layer(f"{name}.in_layers.2", out, into, 3, 3)
+    shapes |= layer(f"{name}.emb_layers.1", out, 1280)
+    shapes |= layer(f"{name}.out_layers.0", out) | layer(f"{name}.out_layers.3", out, out, 3, 3)
+    return shapes | (layer(f"{name}.skip_connection", out, into, 1, 1) if into != out else {})
 
 
 def _transformer(width: int, text: int, depth: int, linear: bool) -> Shapes:
     ends = (width, width) if linear else (width, width, 1, 1)
-    found = layer("norm", width) | layer("proj_in", *ends)
+    shapes = layer("norm", width) | layer("proj_in", *ends)
     for i in range(depth):
         block = {}
         for name, seen in (("attn1", width), ("attn2", text)):
@@ -86,108 +86,108 @@ def _transformer(width: int, text: int, depth: int, linear: bool) -> Shapes:
         block |= layer("ff.net.0.proj", 8 * width, width) | layer("ff.net.2", width, 4 * width)
         for norm in ("norm1", "norm2", "norm3"):
             block |= layer(norm, width)
-        found |= placed(f"transformer_blocks.{i}.", block)
-    return found | layer("proj_out", *ends)
+        shapes |= placed(f"transformer_blocks.{i}.", block)
+    return shapes | layer("proj_out", *ends)
 
 
 def vae() -> Shapes:
     """The VAE with four latent channels (kl-f8)."""
     widths = [128, 256, 512, 512]
-    found = layer("encoder.conv_in", 128, 3, 3, 3)
+    shapes = layer("encoder.conv_in", 128, 3, 3, 3)
     channels = 128
     for level, width in enumerate(widths):
         for i in range(2):
-            found |= _vae_resnet(f"encoder.down.{level}.block.{i}", channels, width)
+            shapes |= _vae_resnet(f"encoder.down.{level}.block.{i}", channels, width)
             channels = width
         if level < 3:
-            found |= layer(f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
-    found |= _vae_middle("encoder", 512) | layer("encoder.conv_out", 8, 512, 3, 3)
-    found |= layer("decoder.conv_in", 512, 4, 3, 3) | _vae_middle("decoder", 512, last=128)
+            shapes |= layer(f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
+    shapes |= _vae_middle("encoder", 512) | layer("encoder.conv_out", 8, 512, 3, 3)
+    shapes |= layer("decoder.conv_in", 512, 4, 3, 3) | _vae_middle("decoder", 512, last=128)
     for level, width in reversed(list(enumerate(widths))):
         for i in range(3):
-            found |= _vae_resnet(f"decoder.up.{level}.block.{i}", channels, width)
+            shapes |= _vae_resnet(f"decoder.up.{level}.block.{i}", channels, width)
             channels = width
         if level:
-            found |= layer(f"decoder.up.{level}.upsample.conv", width, width, 3, 3)
-    found |= layer("decoder.conv_out", 3, 128, 3, 3)
-    return found | layer("quant_conv", 8, 8, 1, 1) | layer("post_quant_conv", 4, 4, 1, 1)
+            shapes |= layer(f"decoder.up.{level}.upsample.conv", width, width, 3, 3)
+    shapes |= layer("decoder.conv_out", 3, 128, 3, 3)
+    return shapes | layer("quant_conv", 8, 8, 1, 1) | layer("post_quant_conv", 4, 4, 1, 1)
 
 
 def _vae_resnet(name: str, into: int, out: int) -> Shapes:
-    found = layer(f"{name}.norm1", into) | layer(f"{name}.conv1", out, into, 3, 3)
-    found |= layer(f"{name}.norm2", out) | layer(f"{name}.conv2", out, out, 3, 3)
-    return found | (layer(f"{name}.nin_shortcut", out, into, 1, 1) if into != out else {})
+    shapes = layer(f"{name}.norm1", into) | layer(f"{name}.conv1", out, into, 3, 3)
+    shapes |= layer(f"{name}.norm2", out) | layer(f"{name}.conv2", out, out, 3, 3)
+    return shapes | (layer(f"{name}.nin_shortcut", out, into, 1, 1) if into != out else {})
 
 
 def _vae_middle(side: str, width: int, last: int | None = None) -> Shapes:
-    found = _vae_resnet(f"{side}.mid.block_1", width, width) | layer(f"{side}.mid.attn_1.norm", width)
+    shapes = _vae_resnet(f"{side}.mid.block_1", width, width) | layer(f"{side}.mid.attn_1.norm", width)
     for name in ("q", "k", "v", "proj_out"):
-        found |= layer(f"{side}.mid.attn_1.{name}", width, width, 1, 1)
-    return found | _vae_resnet(f"{side}.mid.block_2", width, width) | layer(f"{side}.norm_out", last or width)
+        shapes |= layer(f"{side}.mid.attn_1.{name}", width, width, 1, 1)
+    return shapes | _vae_resnet(f"{side}.mid.block_2", width, width) | layer(f"{side}.norm_out", last or width)
 
 
 def vae_loss() -> Shapes:
     """What a VAE was trained against: VGG's features and a discriminator of patches."""
     slices = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
-    found: Shapes = {"logvar": ()}
-    found |= {f"perceptual_loss.scaling_layer.{name}": (1, 3, 1, 1) for name in ("shift", "scale")}
+    shapes: Shapes = {"logvar": ()}
+    shapes |= {f"perceptual_loss.scaling_layer.{name}": (1, 3, 1, 1) for name in ("shift", "scale")}
     channels = 3
     for number, width in zip(slices, (64, 128, 256, 512, 512), strict=True):
         for i in slices[number]:
-            found |= layer(f"perceptual_loss.net.slice{number}.{i}", width, channels, 3, 3)
+            shapes |= layer(f"perceptual_loss.net.slice{number}.{i}", width, channels, 3, 3)
             channels = width
-        found |= layer(f"perceptual_loss.lin{number - 1}.model.1", 1, width, 1, 1, bias=False)
-    found |= layer("discriminator.main.0", 64, 3, 4, 4)
+        shapes |= layer(f"perceptual_loss.lin{number - 1}.model.1", 1, width, 1, 1, bias=False)
+    shapes |= layer("discriminator.main.0", 64, 3, 4, 4)
     for i, width in ((2, 128), (5, 256), (8, 512)):
-        found |= layer(f"discriminator.main.{i}", width, width // 2, 4, 4, bias=False)
-        found |= layer(f"discriminator.main.{i + 1}", width)
-        found |= {f"discriminator.main.{i + 1}.running_{name}": (width,) for name in ("mean", "var")}
-        found[f"discriminator.main.{i + 1}.num_batches_tracked"] = ()
-    return found | layer("discriminator.main.11", 1, 512, 4, 4)
+        shapes |= layer(f"discriminator.main.{i}", width, width // 2, 4, 4, bias=False)
+        shapes |= layer(f"discriminator.main.{i + 1}", width)
+        shapes |= {f"discriminator.main.{i + 1}.running_{name}": (width,) for name in ("mean", "var")}
+        shapes[f"discriminator.main.{i + 1}.num_batches_tracked"] = ()
+    return shapes | layer("discriminator.main.11", 1, 512, 4, 4)
 
 
 def clip_text(width: int = 768, layers: int = 12) -> Shapes:
     """CLIP's text encoder as transformers 4 names it, with the numbers of positions it stored as a tensor."""
-    found: Shapes = {"embeddings.position_ids": (1, 77)}
-    found |= layer("embeddings.token_embedding", 49408, width, bias=False)
-    found |= layer("embeddings.position_embedding", 77, width, bias=False)
+    shapes: Shapes = {"embeddings.position_ids": (1, 77)}
+    shapes |= layer("embeddings.token_embedding", 49408, width, bias=False)
+    shapes |= layer("embeddings.position_embedding", 77, width, bias=False)
     for i in range(layers):
         block = {}
         for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
             block |= layer(f"self_attn.{name}", width, width)
         block |= layer("layer_norm1", width) | layer("mlp.fc1", 4 * width, width)
-        found |= placed(
+        shapes |= placed(
             f"encoder.layers.{i}.", block | layer("mlp.fc2", width, 4 * width) | layer("layer_norm2", width)
         )
-    return found | layer("final_layer_norm", width)
+    return shapes | layer("final_layer_norm", width)
 
 
 def open_clip_text(width: int = 1280, layers: int = 32) -> Shapes:
     """OpenCLIP's text encoder (ViT-bigG-14)."""
-    found: Shapes = {"positional_embedding": (77, width), "text_projection": (width, width), "logit_scale": ()}
-    found |= layer("token_embedding", 49408, width, bias=False)
+    shapes: Shapes = {"positional_embedding": (77, width), "text_projection": (width, width), "logit_scale": ()}
+    shapes |= layer("token_embedding", 49408, width, bias=False)
     for i in range(layers):
         block = layer("ln_1", width) | {"attn.in_proj_weight": (3 * width, width), "attn.in_proj_bias": (3 * width,)}
         block |= layer("attn.out_proj", width, width) | layer("ln_2", width)
-        found |= placed(f"transformer.resblocks.{i}.", block | layer("mlp.c_fc", 4 * width, width))
-        found |= layer(f"transformer.resblocks.{i}.mlp.c_proj", width, 4 * width)
-    return found | layer("ln_final", width)
+        shapes |= placed(f"transformer.resblocks.{i}.", block | layer("mlp.c_fc", 4 * width, width))
+        shapes |= layer(f"transformer.resblocks.{i}.mlp.c_proj", width, 4 * width)
+    return shapes | layer("ln_final", width)
 
 
 def stable_diffusion(*, in_channels: int = 4) -> Shapes:
     """A whole model of the 1.x line: the noise schedule, the UNet, the VAE, the text encoder."""
-    found: Shapes = dict.fromkeys(SCHEDULE, (1000,))
-    found |= placed("model.diffusion_model.", unet(text=768, depths=(1, 1, 1, 0, 1), in_channels=in_channels))
-    found |= placed("first_stage_model.", vae())
-    return found | placed("cond_stage_model.transformer.text_model.", clip_text())
+    shapes: Shapes = dict.fromkeys(SCHEDULE, (1000,))
+    shapes |= placed("model.diffusion_model.", unet(text=768, depths=(1, 1, 1, 0, 1), in_channels=in_channels))
+    shapes |= placed("first_stage_model.", vae())
+    return shapes | placed("cond_stage_model.transformer.text_model.", clip_text())
 
 
 def stable_diffusion_xl() -> Shapes:
     """A whole Stable Diffusion XL base model: the UNet, both text encoders, the VAE."""
-    found = placed("model.diffusion_model.", unet(text=2048, depths=(0, 2, 10, 10), linear=True, label=2816))
-    found |= placed("conditioner.embedders.0.transformer.text_model.", clip_text())
-    found |= placed("conditioner.embedders.1.model.", open_clip_text())
-    return found | placed("first_stage_model.", vae())
+    shapes = placed("model.diffusion_model.", unet(text=2048, depths=(0, 2, 10, 10), linear=True, label=2816))
+    shapes |= placed("conditioner.embedders.0.transformer.text_model.", clip_text())
+    shapes |= placed("conditioner.embedders.1.model.", open_clip_text())
+    return shapes | placed("first_stage_model.", vae())
 
 
 def averaged(shapes: Mapping[str, Shape]) -> Shapes:

@@ -82,5 +82,5 @@ def trained_vae() -> TensorList:
 def text_encoder() -> TensorList:
     """`text_encoder/model.safetensors` of Stable Diffusion 1.5, as transformers 4 wrote it."""
     prefix = "cond_stage_model.transformer."
-    found = v1_5_pruned().only(prefix.replace(".", r"\.")).renamed(f"^{prefix}", "")
-    return TensorList({"bytes": "492265879"}, found.tensors)
+    listed = v1_5_pruned().only(prefix.replace(".", r"\.")).renamed(f"^{prefix}", "")
+    return TensorList({"bytes": "492265879"}, listed.tensors)

@@ -46,5 +46,5 @@ def write_tokenizer(folder: Path, repo: str, name: str = "tokenizer") -> Path:
 def _letters() -> list[str]:
     """CLIP's letters for the 256 bytes, in its order: those that print, then the others under higher numbers."""
     printing = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printing]
-    return [*map(chr, printing), *(chr(256 + number) for number in range(len(others)))]
+    remaining = [byte for byte in range(256) if byte not in printing]
+    return [*map(chr, printing), *(chr(256 + number) for number in range(len(remaining)))]

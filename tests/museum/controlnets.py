@@ -52,10 +52,10 @@ def first_release() -> TensorList:
 
 def _own() -> Mapping[str, tuple[int, ...]]:
     """What a ControlNet has beside its copy of the UNet."""
-    found: Shapes = {}
+    shapes: Shapes = {}
     widths = (3, 16, 16, 32, 32, 96, 96, 256, 320)  # of the hint, from the picture's colours on
     for i, (into, out) in enumerate(pairwise(widths)):
-        found |= layer(f"input_hint_block.{2 * i}", out, into, 3, 3)
+        shapes |= layer(f"input_hint_block.{2 * i}", out, into, 3, 3)
     for i, width in enumerate([320] * 4 + [640] * 3 + [1280] * 5):
-        found |= layer(f"zero_convs.{i}.0", width, width, 1, 1)
-    return found | layer("middle_block_out.0", 1280, 1280, 1, 1)
+        shapes |= layer(f"zero_convs.{i}.0", width, width, 1, 1)
+    return shapes | layer("middle_block_out.0", 1280, 1280, 1, 1)

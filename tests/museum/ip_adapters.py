@@ -47,12 +47,12 @@ def _vector(text: int) -> Shapes:
 
 
 def _patches(text: int, inner: int) -> Shapes:
-    found: Shapes = {"latents": (1, 16, inner)} | layer("proj_in", inner, _PATCH)
-    found |= layer("proj_out", text, inner) | layer("norm_out", text)
+    shapes: Shapes = {"latents": (1, 16, inner)} | layer("proj_in", inner, _PATCH)
+    shapes |= layer("proj_out", text, inner) | layer("norm_out", text)
     for i in range(4):
         block = layer("0.norm1", inner) | layer("0.norm2", inner) | layer("1.0", inner)
         sizes = {"0.to_q": (inner, inner), "0.to_kv": (2 * inner, inner), "0.to_out": (inner, inner)}
         for name, size in (sizes | {"1.1": (4 * inner, inner), "1.3": (inner, 4 * inner)}).items():
             block |= layer(name, *size, bias=False)
-        found |= placed(f"layers.{i}.", block)
-    return found
+        shapes |= placed(f"layers.{i}.", block)
+    return shapes

@@ -58,8 +58,8 @@ class TensorList:
     def typed(self, dtype: str) -> "TensorList":
         """The same tensors with another type of floating-point numbers."""
         tensors = {
-            name: (dtype if found.startswith(("F", "BF")) else found, shape)
-            for name, (found, shape) in self.tensors.items()
+            name: (dtype if number_type.startswith(("F", "BF")) else number_type, shape)
+            for name, (number_type, shape) in self.tensors.items()
         }
         return replace(self, tensors=tensors)
 

@@ -52,12 +52,12 @@ def main(folder: Path, kills: int) -> dict[str, Any]:
     store = ModelStore("cpu", torch.float32)
     store.load("demo", "demo")
     dice = random.Random(7)
-    kept = folder / "checkpoints"
+    runs = folder / "checkpoints"
     result_file = folder / "result.json"
-    attempt = partial(_attempt, store, kept, result_file)
-    begun = time.monotonic()
+    attempt = partial(_attempt, store, runs, result_file)
+    start = time.monotonic()
     whole = attempt()
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - start
     attempts: list[dict[str, Any]] = []
     while sum("killed" in each for each in attempts) < kills:
         how = AT_ANY_TIME if dice.random() < 0.5 else dice.choice(WHILE_WRITING)
@@ -65,14 +65,14 @@ def main(folder: Path, kills: int) -> dict[str, Any]:
             result = attempt(kill_after_s=dice.uniform(0, 0.5 * seconds))
         else:
             result = attempt(partial(_die_writing, how, dice.randint(1, 3), dice.random()))
-        attempts.append(result or {"killed": how, "delivered": result_file.exists(), **_look(kept)})
+        attempts.append(result or {"killed": how, "delivered": result_file.exists(), **_look(runs)})
     attempts.append(attempt())
-    return {"whole": whole, "attempts": attempts, "left": [path.name for path in kept.iterdir()]}
+    return {"whole": whole, "attempts": attempts, "left": [path.name for path in runs.iterdir()]}
 
 
 def _attempt(
     store: ModelStore,
-    kept: Path,
+    runs: Path,
     result: Path,
     prepare: Callable[[], None] = lambda: None,
     *,
@@ -82,7 +82,7 @@ def _attempt(
     result.unlink(missing_ok=True)
     child = os.fork()
     if not child:
-        _work(store, kept, result, prepare)
+        _work(store, runs, result, prepare)
     if kill_after_s is not None:
         time.sleep(kill_after_s)
         os.kill(child, signal.SIGKILL)
@@ -94,15 +94,15 @@ def _attempt(
     return json.loads(result.read_text())
 
 
-def _work(store: ModelStore, kept: Path, result: Path, prepare: Callable[[], None]) -> NoReturn:
+def _work(store: ModelStore, runs: Path, result: Path, prepare: Callable[[], None]) -> NoReturn:
     code = 1
     try:
         prepare()
         sink = KeptFrames()
-        for event in generate(REQUEST, open_writer=sink.opener(), store=store, checkpoints=kept):
+        for event in generate(REQUEST, open_writer=sink.opener(), store=store, checkpoints=runs):
             if isinstance(event, Clip):  # the clip is there; its checkpoint goes when more is asked for
-                told = {"frames": hashlib.sha256(sink.frames.tobytes()).hexdigest(), "warnings": event.warnings}
-                result.with_suffix(".part").write_text(json.dumps(told))
+                outcome = {"frames": hashlib.sha256(sink.frames.tobytes()).hexdigest(), "warnings": event.warnings}
+                result.with_suffix(".part").write_text(json.dumps(outcome))
                 result.with_suffix(".part").rename(result)
         code = 0
     finally:
@@ -137,15 +137,15 @@ def _die_writing(how: str, count: int, share: float) -> None:
     setattr(os, name, deadly)
 
 
-def _look(kept: Path) -> dict[str, Any]:
+def _look(runs: Path) -> dict[str, Any]:
     """The step that the next attempt will go on from, and what is wrong with the file, if anything."""
-    files = list(kept.glob("*.checkpoint")) if kept.is_dir() else []
+    files = list(runs.glob("*.checkpoint")) if runs.is_dir() else []
     if not files:
         return {"step": 0, "warnings": []}
     (file,) = files
-    found = Checkpoint(kept, file.stem)
-    state = found.load()
-    return {"step": state.step if state else 0, "warnings": found.warnings}
+    checkpoint = Checkpoint(runs, file.stem)
+    state = checkpoint.load()
+    return {"step": state.step if state else 0, "warnings": checkpoint.warnings}
 
 
 if __name__ == "__main__":

@@ -88,13 +88,13 @@ _OPEN_CLIP = {
 def open_clip(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A text encoder under OpenCLIP's names: queries, keys and values in one, the projection the other way round."""
     renamed = {replaced(name, _OPEN_CLIP): tensor for name, tensor in weights.items()}
-    named = {name: tensor for name, tensor in renamed.items() if ".self_attn." not in name}
-    named["text_projection"] = named["text_projection"].T
+    by_name = {name: tensor for name, tensor in renamed.items() if ".self_attn." not in name}
+    by_name["text_projection"] = by_name["text_projection"].T
     for name in weights:
         if match := re.match(r"text_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(\w+)", name):
             parts = [weights[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
-            named[f"transformer.resblocks.{match[1]}.attn.in_proj_{match[2]}"] = torch.cat(parts)
-    return named
+            by_name[f"transformer.resblocks.{match[1]}.attn.in_proj_{match[2]}"] = torch.cat(parts)
+    return by_name
 
 
 _VAE = {

@@ -53,7 +53,7 @@ def test_the_limit_is_that_of_cuda_s_grids():
 
 def test_a_middle_block_that_a_module_does_not_have_takes_no_memory():
     unet = ModelStore("cpu", torch.float32).load("demo", "demo-v3").unet
-    idle = [one for name, one in unet.named_parameters() if name.startswith("mid_block.motion_modules.")]
+    idle = [parameter for name, parameter in unet.named_parameters() if name.startswith("mid_block.motion_modules.")]
     assert idle
-    assert {one.untyped_storage().nbytes() for one in idle} == {4}
+    assert {parameter.untyped_storage().nbytes() for parameter in idle} == {4}
     assert called(unet).isfinite().all()

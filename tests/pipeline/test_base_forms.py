@@ -38,8 +38,8 @@ def test_the_text_encoder_of_novelai_s_line_is_read_under_its_older_names(store,
     weights = {k.replace("transformer.text_model.", "transformer."): v for k, v in bases[SD15].checkpoint().items()}
     assert weights.keys() <= names
     saved(folder / "any.safetensors", weights)
-    found = store.load("any.safetensors", V3).text_encoders[0]
-    assert_same(found.state_dict(), bases[SD15].text_encoder.state_dict())
+    encoder = store.load("any.safetensors", V3).text_encoders[0]
+    assert_same(encoder.state_dict(), bases[SD15].text_encoder.state_dict())
 
 
 @pytest.mark.usefixtures("hub")
@@ -64,8 +64,8 @@ def test_a_file_without_a_vae_draws_with_that_of_its_line_and_says_so(store, fol
     values = {"num_frames": 1, "num_inference_steps": 1, "width": 64, "height": 64}
     request = GenerationRequest.build(prompt="a", seed=1, base_model="noVae.safetensors", motion_module=V3, **values)
     events = run(request, store=store)[1]
-    told = "'noVae.safetensors' has no VAE; that of Stable Diffusion 1.5 draws in its place."
-    assert told in next(event for event in events if isinstance(event, Clip)).warnings
+    message = "'noVae.safetensors' has no VAE; that of Stable Diffusion 1.5 draws in its place."
+    assert message in next(event for event in events if isinstance(event, Clip)).warnings
     assert_same(store.load("noVae.safetensors", V3).vae.state_dict(), bases[SD15].vae.state_dict())
     assert store.load("noVae.safetensors", V3).weights.keys() == {"checkpoint", "vae", "motion_module"}
 
@@ -158,10 +158,10 @@ def test_a_folder_in_shards_is_read_and_each_is_named_by_its_content(store, fold
     saved_folder = bases[SD15].save_folder(folder / "shards")
     in_shards(saved_folder / "unet", _NETWORK)
     in_shards(saved_folder / "text_encoder", "model")
-    found = store.load("shards", V3)
-    assert torch.equal(found.unet.conv_in.weight, bases[SD15].unet.conv_in.weight)
-    assert_same(found.text_encoders[0].state_dict(), bases[SD15].text_encoder.state_dict())
-    assert {"unet_1", "unet_2", "text_encoder_1", "text_encoder_2", "vae"} <= found.weights.keys()
+    components = store.load("shards", V3)
+    assert torch.equal(components.unet.conv_in.weight, bases[SD15].unet.conv_in.weight)
+    assert_same(components.text_encoders[0].state_dict(), bases[SD15].text_encoder.state_dict())
+    assert {"unet_1", "unet_2", "text_encoder_1", "text_encoder_2", "vae"} <= components.weights.keys()
 
 
 @pytest.mark.usefixtures("hub")
@@ -231,9 +231,9 @@ def test_a_model_in_float8_is_read_as_what_it_was(dtype, scaled, store, folder, 
     if scaled:
         weights |= {"model.diffusion_model.out.2.scale_weight": factor, "scaled_fp8": torch.tensor([]).to(dtype)}
     saved(folder / "small.safetensors", weights)
-    found = store.load("small.safetensors", V3).unet.conv_out.weight
-    assert torch.allclose(found, weights[name].float() * factor, rtol=1e-6)
-    assert (found - whole).abs().max() < 0.15 * whole.abs().max()
+    weight = store.load("small.safetensors", V3).unet.conv_out.weight
+    assert torch.allclose(weight, weights[name].float() * factor, rtol=1e-6)
+    assert (weight - whole).abs().max() < 0.15 * whole.abs().max()
 
 
 def test_numbers_of_unknown_types_are_refused_by_name(tmp_path):

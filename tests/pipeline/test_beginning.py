@@ -109,18 +109,20 @@ def test_a_source_clip_is_remade_as_stock_does(components, clip, scheduler):
 def test_the_noised_source_is_what_the_sampler_makes_of_it(components, clip):
     request = request_for(source_video=SOURCE, strength=0.6)
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = run_to_end(prepare_latents(request, ClipInputs(source=clip), components.vae, scheduler)).state
+    latents = run_to_end(prepare_latents(request, ClipInputs(source=clip), components.vae, scheduler)).state
     clean = encode_frames(components.vae, request, clip, range(8))
     noise = initial_noise(seeded_generator(5), num_frames=8, height=SIDE, width=SIDE)
-    assert torch.equal(found.latents, scheduler.add_noise(clean, noise, scheduler.timesteps[2:3]))
+    assert torch.equal(latents.latents, scheduler.add_noise(clean, noise, scheduler.timesteps[2:3]))
 
 
 def test_reading_a_source_tells_how_far_it_is_and_can_be_stopped(store, clip, monkeypatch):
     monkeypatch.setattr("pipelines.engine.encode.CELLS_A_CHUNK", 2 * 64)  # two frames at a time
     request = request_for(source_video=SOURCE)
     _, events = run(request, inputs=ClipInputs(source=clip), store=store)
-    told = [event for event in events if isinstance(event, Progress) and event.note == "Reading the source clip"]
-    assert [(event.step, event.total) for event in told] == [(2, 8), (4, 8), (6, 8), (8, 8)]
+    events_of_reading = [
+        event for event in events if isinstance(event, Progress) and event.note == "Reading the source clip"
+    ]
+    assert [(event.step, event.total) for event in events_of_reading] == [(2, 8), (4, 8), (6, 8), (8, 8)]
     clip.reads.clear()
     stopped = generate(request, open_writer=KeptFrames().opener(), inputs=ClipInputs(source=clip), store=store)
     for event in stopped:
@@ -142,14 +144,16 @@ def test_the_blend_is_the_seed_programs(components, ends):
         first_frame=FIRST, last_frame=LAST, noise_floor=0, exact_ends=False, strength=1, num_frames=48
     )
     scheduler = build_scheduler(request, components.scheduler_config)
-    found = run_to_end(prepare_latents(request, ends, components.vae, scheduler)).state.latents
-    first, last = (encode_frames(components.vae, request, one, [0]) for one in (ends.first_frame, ends.last_frame))
+    latents = run_to_end(prepare_latents(request, ends, components.vae, scheduler)).state.latents
+    first, last = (
+        encode_frames(components.vae, request, picture, [0]) for picture in (ends.first_frame, ends.last_frame)
+    )
     generator = seeded_generator(5)
     noise, noising = (initial_noise(generator, num_frames=48, height=SIDE, width=SIDE) for _ in range(2))
     a, b = 1 - 20 / 32, 1 - 27 / 32  # of frame 20 of 48: together below 1, so the rest is noise
     blended = first[:, :, 0] * a + last[:, :, 0] * b + noise[:, :, 20] * (1 - a - b)
     expected = scheduler.add_noise(blended, noising[:, :, 20], scheduler.timesteps[:1])
-    assert torch.allclose(found[:, :, 20], expected, atol=1e-6)
+    assert torch.allclose(latents[:, :, 20], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
@@ -157,7 +161,9 @@ def test_exact_ends_are_the_pictures(components, store, ends, scheduler):
     request = request_for(first_frame=FIRST, last_frame=LAST, scheduler=scheduler)
     states = []
     frames, _ = run(request, inputs=ends, store=store, on_state=states.append)
-    held = [encode_frames(components.vae, request, one, [0])[:, :, 0] for one in (ends.first_frame, ends.last_frame)]
+    held = [
+        encode_frames(components.vae, request, picture, [0])[:, :, 0] for picture in (ends.first_frame, ends.last_frame)
+    ]
     assert torch.equal(states[-1].latents[:, :, 0], held[0])
     assert torch.equal(states[-1].latents[:, :, -1], held[1])
     assert len(frames) == 8
@@ -175,16 +181,18 @@ def test_longer_clips_than_a_window_keep_their_ends(components, store, ends):
 
 def test_at_full_strength_nothing_of_the_source_is_read(store, clip):
     request = request_for(source_video=SOURCE, strength=1)
-    made, _ = run(request, inputs=ClipInputs(source=clip), store=store)
+    frames, _ = run(request, inputs=ClipInputs(source=clip), store=store)
     plain, _ = run(request_for(), store=store)
-    assert np.array_equal(made, plain)
+    assert np.array_equal(frames, plain)
     assert clip.reads == []
 
 
 def test_less_strength_stays_closer_to_the_source(store, clip):
     def distance(strength: float) -> float:
-        made, _ = run(request_for(source_video=SOURCE, strength=strength), inputs=ClipInputs(source=clip), store=store)
-        return float(np.abs(made.astype(float) - clip.array[:8]).mean())
+        frames, _ = run(
+            request_for(source_video=SOURCE, strength=strength), inputs=ClipInputs(source=clip), store=store
+        )
+        return float(np.abs(frames.astype(float) - clip.array[:8]).mean())
 
     near, far = distance(0.2), distance(0.99)
     assert near < far / 2
@@ -197,17 +205,17 @@ def test_outside_a_mask_every_pixel_stays(store, clip, strength):
     request = request_for(
         source_video=SOURCE, mask=MASK, strength=strength, prompt="a blue circle on a yellow background"
     )
-    made, _ = run(request, inputs=ClipInputs(source=clip, mask=ArrayClip(mask)), store=store)
-    assert np.array_equal(made[:, :, : SIDE // 2], clip.array[:8, :, : SIDE // 2])
-    inside = np.abs(made[:, :, SIDE // 2 + 8 :].astype(float) - clip.array[:8, :, SIDE // 2 + 8 :]).mean()
+    frames, _ = run(request, inputs=ClipInputs(source=clip, mask=ArrayClip(mask)), store=store)
+    assert np.array_equal(frames[:, :, : SIDE // 2], clip.array[:8, :, : SIDE // 2])
+    inside = np.abs(frames[:, :, SIDE // 2 + 8 :].astype(float) - clip.array[:8, :, SIDE // 2 + 8 :]).mean()
     assert inside > 10
 
 
 def test_a_black_mask_gives_the_source_back(store, clip):
     nothing = ArrayClip(np.zeros((8, SIDE, SIDE, 3), np.uint8))
     request = request_for(source_video=SOURCE, mask=MASK)
-    made, _ = run(request, inputs=ClipInputs(source=clip, mask=nothing), store=store)
-    assert np.array_equal(made, clip.array[:8])
+    frames, _ = run(request, inputs=ClipInputs(source=clip, mask=nothing), store=store)
+    assert np.array_equal(frames, clip.array[:8])
 
 
 def test_a_run_that_was_cut_goes_on_to_the_same_clip(store, ends):

@@ -47,10 +47,10 @@ def test_what_is_unrecorded_is_named_and_nothing_else():
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 def test_lengths_and_digests_are_those_of_the_museum(entry):
-    known = repositories().get(entry.repo, {})
+    published = repositories().get(entry.repo, {})
     for file in entry.files:
-        assert (file.bytes, file.sha256) == (known[file.name].bytes, known[file.name].sha256)
-    if entry.file and (known_file := known.get(entry.file)) and (known_file.bytes or known_file.sha256):
+        assert (file.bytes, file.sha256) == (published[file.name].bytes, published[file.name].sha256)
+    if entry.file and (known_file := published.get(entry.file)) and (known_file.bytes or known_file.sha256):
         assert [file.name for file in entry.files] == [entry.file]
         assert known_file.bytes is None or abs(known_file.bytes / 1e6 - entry.size_mb) <= 0.5
 
@@ -72,6 +72,6 @@ def test_motion_modules_are_of_the_family_that_their_tensors_tell(entry):
 
 
 def test_every_published_module_is_in_the_catalog_or_is_known_not_to_be():
-    others = {"hsxl_temporal_layers.safetensors", "mm_sd_v15_v2.fp16.safetensors"}  # in another number type
-    others |= {name for name in MOTION_FILES if name.endswith("_comfyui.safetensors")}  # under other names
-    assert {entry.file for entry in MODULES if entry.file} == MOTION_FILES.keys() - others
+    left_out = {"hsxl_temporal_layers.safetensors", "mm_sd_v15_v2.fp16.safetensors"}  # in another number type
+    left_out |= {name for name in MOTION_FILES if name.endswith("_comfyui.safetensors")}  # under other names
+    assert {entry.file for entry in MODULES if entry.file} == MOTION_FILES.keys() - left_out

@@ -99,17 +99,17 @@ def test_a_damaged_one_is_left_aside_in_words(tmp_path, damage):
     Checkpoint(tmp_path, KEY).save(some_state())
     path = tmp_path / f"{KEY}.checkpoint"
     path.write_bytes(damage(path.read_bytes()))
-    kept = Checkpoint(tmp_path, KEY)
-    assert kept.load() is None
-    assert kept.warnings == [DAMAGED]
+    checkpoint = Checkpoint(tmp_path, KEY)
+    assert checkpoint.load() is None
+    assert checkpoint.warnings == [DAMAGED]
 
 
 def test_another_runs_file_under_this_runs_name_is_left_aside(tmp_path):
     Checkpoint(tmp_path, OTHER_KEY).save(some_state())
     (tmp_path / f"{OTHER_KEY}.checkpoint").rename(tmp_path / f"{KEY}.checkpoint")
-    kept = Checkpoint(tmp_path, KEY)
-    assert kept.load() is None
-    assert kept.warnings == [DAMAGED]
+    checkpoint = Checkpoint(tmp_path, KEY)
+    assert checkpoint.load() is None
+    assert checkpoint.warnings == [DAMAGED]
 
 
 class _Code:
@@ -127,9 +127,9 @@ def test_one_that_asks_to_run_code_is_left_aside_unrun(tmp_path):
 
     state = some_state()
     Checkpoint(tmp_path, KEY).save(Asking(state.step, state.latents, state.generator_state))
-    kept = Checkpoint(tmp_path, KEY)
-    assert kept.load() is None
-    assert kept.warnings == [DAMAGED]
+    checkpoint = Checkpoint(tmp_path, KEY)
+    assert checkpoint.load() is None
+    assert checkpoint.warnings == [DAMAGED]
     assert not (tmp_path / "canary").exists()
 
 
@@ -157,9 +157,9 @@ def test_leftovers_go_when_old_or_too_many_but_nothing_else_does(tmp_path):
 
 def test_saving_takes_no_more_than_its_share(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SAVE_SHARE", 0.02)
-    kept = Checkpoint(tmp_path, KEY)
+    stored = Checkpoint(tmp_path, KEY)
     for step in range(1, 6):  # as fast as they come: a second one would be half of the time
-        kept.save(some_state(step))
+        stored.save(some_state(step))
     assert Checkpoint(tmp_path, KEY).load().step == 1
 
 
@@ -167,7 +167,7 @@ def test_the_key_tells_apart_all_that_decides_the_frames():
     def key(request=None, weights=(("unet", "1"),), device="cpu", dtype=torch.float32):
         return run_key(request or small(), weights=dict(weights), device=torch.device(device), dtype=dtype)
 
-    others = [
+    variants = [
         key(small(seed=4)),
         key(small(prompt="a star")),
         key(weights=[("unet", "2")]),
@@ -176,7 +176,7 @@ def test_the_key_tells_apart_all_that_decides_the_frames():
         key(dtype=torch.bfloat16),
     ]
     assert key() == key(GenerationRequest.from_json(small().to_json()))
-    assert len({key(), *others}) == 1 + len(others)
+    assert len({key(), *variants}) == 1 + len(variants)
 
 
 @pytest.mark.parametrize("after", [1, 3, 4])
@@ -185,10 +185,10 @@ def test_an_interrupted_run_goes_on_where_it_was_and_says_so(store, tmp_path, af
     interrupt(small(), tmp_path, store, after=after)
     assert len(list(tmp_path.iterdir())) == 1
     frames, events = run(small(), store=store, checkpoints=tmp_path)
-    told = f"Going on from step {after} of 4, where an earlier run ended."
+    note = f"Going on from step {after} of 4, where an earlier run ended."
     assert np.array_equal(frames, whole)
-    assert events[-1].warnings == (told,)
-    assert any(event.note == told for event in events[:-1])
+    assert events[-1].warnings == (note,)
+    assert any(event.note == note for event in events[:-1])
     assert sum(event.stage is Stage.DENOISE for event in events[:-1]) == 4 - after
     assert list(tmp_path.iterdir()) == []
 

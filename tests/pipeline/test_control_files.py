@@ -38,19 +38,21 @@ def test_it_is_the_same_from_every_format(net, tmp_path):
     bare = {name.removeprefix("control_model."): tensor for name, tensor in tiny.published_control(net).items()}
     save_file(bare, tmp_path / "b.safetensors")
     for name in ("folder", "a.safetensors", "a.pth", "b.safetensors"):
-        found = load(tmp_path / name)
-        assert_same(found.state_dict(), net.state_dict())
-        assert not found.training
-        assert not any(parameter.requires_grad for parameter in found.parameters())
+        actual = load(tmp_path / name)
+        assert_same(actual.state_dict(), net.state_dict())
+        assert not actual.training
+        assert not any(parameter.requires_grad for parameter in actual.parameters())
 
 
 @torch.no_grad()
 def test_a_single_file_computes_what_the_folder_does(net, tmp_path):
     torch.save(tiny.published_control(net), tmp_path / "a.pth")
     inputs = (torch.randn(2, 4, 8, 8), torch.tensor(500), torch.randn(2, 7, 32), torch.rand(2, 3, 64, 64))
-    (down, middle), (ours, our_middle) = (one(*inputs, return_dict=False) for one in (net, load(tmp_path / "a.pth")))
+    (down, middle), (ours, our_middle) = (
+        network(*inputs, return_dict=False) for network in (net, load(tmp_path / "a.pth"))
+    )
     assert torch.equal(middle, our_middle)
-    assert all(torch.equal(one, other) for one, other in zip(down, ours, strict=True))
+    assert all(torch.equal(network, other) for network, other in zip(down, ours, strict=True))
 
 
 def test_it_is_of_the_wanted_number_type(net, tmp_path):

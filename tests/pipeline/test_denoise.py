@@ -71,18 +71,18 @@ def test_a_step_in_stretches_is_the_schedulers_own_bit_for_bit(sampler: Schedule
 
 @pytest.mark.parametrize("sampler", [Scheduler.DDIM, Scheduler.DPMPP_2M])
 def test_a_state_once_told_is_never_changed(store: ModelStore, sampler: Scheduler):
-    told: list[tuple[DenoiseState, list[torch.Tensor]]] = []
+    states: list[tuple[DenoiseState, list[torch.Tensor]]] = []
 
     def tensors(state: DenoiseState) -> list[torch.Tensor]:
         outputs = state.scheduler_memory.get("model_outputs", [])
         return [state.latents, *(output for output in outputs if output is not None)]
 
     def keep(state: DenoiseState) -> None:
-        told.append((state, [tensor.clone() for tensor in tensors(state)]))
+        states.append((state, [tensor.clone() for tensor in tensors(state)]))
 
     run(request_for(scheduler=sampler, num_inference_steps=4), store=store, on_state=keep)
-    assert len({state.latents.data_ptr() for state, _ in told}) == 4
-    for state, copies in told:
+    assert len({state.latents.data_ptr() for state, _ in states}) == 4
+    for state, copies in states:
         assert all(torch.equal(*pair) for pair in zip(tensors(state), copies, strict=True))
 
 
@@ -92,8 +92,12 @@ def test_a_clip_is_held_twice_at_most(store: ModelStore):
     held: list[int] = []
 
     def count(*_: object) -> None:
-        alive = [one for one in gc.get_objects() if isinstance(one, torch.Tensor) and one.numel() == size]
-        held.append(len({one.untyped_storage().data_ptr() for one in alive}))
+        alive = [
+            candidate
+            for candidate in gc.get_objects()
+            if isinstance(candidate, torch.Tensor) and candidate.numel() == size
+        ]
+        held.append(len({candidate.untyped_storage().data_ptr() for candidate in alive}))
 
     unet = store.load("demo", "demo").unet
     hook = unet.register_forward_hook(count)
@@ -140,8 +144,8 @@ def test_progress_counts_every_window_of_a_call(store: ModelStore, monkeypatch):
     monkeypatch.setattr(store, "windows_a_call", 3)
     request = request_for()
     _, events = run(request, store=store)
-    told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
-    assert [event.total for event in told] == [sum(count_windows(request, 2))] * len(told)
-    assert told[-1].step == told[-1].total
-    assert 1 < len(told) < told[-1].total
-    assert np.all(np.diff([event.step for event in told]) <= 3)
+    events_of_steps = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    assert [event.total for event in events_of_steps] == [sum(count_windows(request, 2))] * len(events_of_steps)
+    assert events_of_steps[-1].step == events_of_steps[-1].total
+    assert 1 < len(events_of_steps) < events_of_steps[-1].total
+    assert np.all(np.diff([event.step for event in events_of_steps]) <= 3)

@@ -67,18 +67,18 @@ def test_one_command_sends_the_folder_as_it_is(hub: StandInSpaces, capsys, optio
 
 
 @pytest.mark.parametrize(
-    ("space", "token", "told"),
+    ("space", "token", "expected"),
     [
         ("ann/studio", "hf_other_token", "Log in with `hf auth login`"),
         ("bob/studio", "", "The token may not do this."),
     ],
 )
-def test_what_the_hub_refuses_is_said_with_what_to_do(hub: StandInSpaces, monkeypatch, capsys, space, token, told):
+def test_what_the_hub_refuses_is_said_with_what_to_do(hub: StandInSpaces, monkeypatch, capsys, space, token, expected):
     monkeypatch.setenv("HF_TOKEN", token or hub.token)
     assert main([space]) == 1
-    said = capsys.readouterr()
-    assert told in said.err
-    assert hub.token not in said.err + said.out
+    output = capsys.readouterr()
+    assert expected in output.err
+    assert hub.token not in output.err + output.out
     assert not hub.regular
 
 
@@ -95,7 +95,7 @@ def test_the_address_of_a_space_is_its_name_too(hub: StandInSpaces, folder):
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "token", "told"),
+    ("endpoint", "token", "expected"),
     [
         (
             "http://me:hunter2@127.0.0.1:9",
@@ -107,15 +107,15 @@ def test_the_address_of_a_space_is_its_name_too(hub: StandInSpaces, folder):
     ],
 )
 def test_a_hub_that_cannot_be_asked_is_one_line_without_secrets(
-    hub, monkeypatch, capsys, folder, endpoint, token, told
+    hub, monkeypatch, capsys, folder, endpoint, token, expected
 ):
     monkeypatch.setattr(constants, "ENDPOINT", endpoint or hub.url)
     monkeypatch.setenv("HF_TOKEN", token)
     assert main(["ann/studio"], root=folder) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(told)
-    assert said.count("\n") == 1
-    assert "hunter2" not in said
+    output = capsys.readouterr().err
+    assert output.startswith(expected)
+    assert output.count("\n") == 1
+    assert "hunter2" not in output
 
 
 def test_a_dry_run_sends_nothing(hub: StandInSpaces, capsys):
@@ -138,7 +138,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "expected"),
     [
         ("README.md", "colorFrom: indigo", "colorFrom: mauve", "a 'colorFrom' that the Hub takes, got 'mauve'"),
         ("README.md", "title: AnimateDiff Studio\n", "", "must say 'title' at its top"),
@@ -160,11 +160,11 @@ def change(path: Path, old: str, new: str) -> None:
         ("requirements.txt", "numpy==2.4.6", "numpy 2.4.6", "requirements that pip reads, got 'numpy 2.4.6'"),
     ],
 )
-def test_what_breaks_a_rule_is_told_and_nothing_is_sent(hub: StandInSpaces, folder, capsys, file, old, new, told):
+def test_what_breaks_a_rule_is_told_and_nothing_is_sent(hub: StandInSpaces, folder, capsys, file, old, new, expected):
     assert folder_faults(folder, zero_gpu=True) == []
     change(folder / file, old, new)
     assert main(["ann/studio", "--zero-gpu"], root=folder) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
     assert not hub.made
 
 

@@ -48,13 +48,13 @@ def get() -> Path:
 
 def followed(work: Callable[[], Path]) -> tuple[list[Progress], Path]:
     """What was told, and what came of it."""
-    told: list[Progress] = []
+    message: list[Progress] = []
     events = track_downloads(work)
     while True:
         try:
-            told.append(next(events))
+            message.append(next(events))
         except StopIteration as end:
-            return told, end.value
+            return message, end.value
 
 
 def cached(tmp_path: Path) -> list[Path]:
@@ -64,8 +64,8 @@ def cached(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.usefixtures("hub")
 def test_a_download_is_told_of_until_it_is_whole():
-    told, path = followed(get)
-    *downloading, reading = told
+    events, path = followed(get)
+    *downloading, reading = events
     assert path.read_bytes() == CONTENT
     assert {(event.stage, event.total) for event in downloading} == {(Stage.LOAD, len(CONTENT))}
     steps = [event.step for event in downloading]
@@ -133,11 +133,11 @@ def _without_ranges(handler, file: str, etag: str, headers: dict, *, with_body: 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(hub: StandInHub):
     hub.breaking.add(FILE)
-    told, path = followed(get)
+    events, path = followed(get)
     assert path.read_bytes() == CONTENT
     ((file, start),) = hub.resumed
     assert (file, 0 < start <= len(CONTENT) // 2) == (FILE, True)
-    assert max(event.step for event in told) == len(CONTENT)
+    assert max(event.step for event in events) == len(CONTENT)
 
 
 def test_a_file_with_another_sha256_is_removed_and_refused(hub: StandInHub, tmp_path):
@@ -227,9 +227,9 @@ def test_what_the_hub_refuses_is_told_as_it_is_with_what_helps(hub: StandInHub, 
     assert words in str(error.value)
     assert f"got '{FILE}'" in str(error.value)
     assert "connect to the internet" not in str(error.value)
-    asked = hub.questions.count(refusal.at[0])
+    num_questions = hub.questions.count(refusal.at[0])
     waits = answer in PASSING and not refusal.headers
-    assert asked == (1 + len(downloads.PAUSES_S) if waits else 1)
+    assert num_questions == (1 + len(downloads.PAUSES_S) if waits else 1)
 
 
 @pytest.mark.parametrize("refusal", [refusal for refusal, *_ in ANSWERS])
@@ -252,10 +252,10 @@ def test_a_hiccup_of_the_hub_ends_nothing(hub: StandInHub, at, status):
 def test_the_hub_s_own_pause_is_kept_and_told(hub: StandInHub):
     hub.refusal = Refusal(429, headers={"Retry-After": "1"}, times=1)
     start = time.monotonic()
-    told, path = followed(get)
+    events, path = followed(get)
     assert path.read_bytes() == CONTENT
     assert time.monotonic() - start >= 1
-    assert told[0].note == "The Hub is busy: asking again in 1 s"
+    assert events[0].note == "The Hub is busy: asking again in 1 s"
 
 
 def test_waiting_for_the_hub_can_be_cancelled(hub: StandInHub):
@@ -304,8 +304,8 @@ def test_a_proxy_that_can_not_be_asked_is_told_without_its_password(monkeypatch,
         fetch(REPO, NAME, "main", field="motion_module")
     close_session()
     assert error.value.answer is HubAnswer.PROXY
-    told = f"{error.value}{error.value.__cause__}{caplog.text}{''.join(traceback.format_exception(error.value))}"
-    assert "s3cret" not in told
+    text = f"{error.value}{error.value.__cause__}{caplog.text}{''.join(traceback.format_exception(error.value))}"
+    assert "s3cret" not in text
 
 
 def test_without_downloads_allowed_that_is_what_is_said(hub: StandInHub, monkeypatch):
@@ -345,8 +345,10 @@ def test_names_from_the_hub_stay_in_their_folder(name, is_safe):
 
 def publish(monkeypatch, sha256: str) -> None:
     """Have the catalog know a file's sha256."""
-    known = PublishedFile(NAME, sha256=sha256)
-    monkeypatch.setattr(catalog, "published_file", lambda repo, name: known if (repo, name) == (REPO, NAME) else None)
+    published = PublishedFile(NAME, sha256=sha256)
+    monkeypatch.setattr(
+        catalog, "published_file", lambda repo, name: published if (repo, name) == (REPO, NAME) else None
+    )
 
 
 def test_a_file_that_the_catalog_knows_is_taken_or_refused_by_its_sha256(hub: StandInHub, tmp_path, monkeypatch):
@@ -379,5 +381,5 @@ def test_two_who_want_a_file_at_once_fetch_it_once(hub: StandInHub):
         while not hub.downloads:
             time.sleep(0.01)
         hub.go_on.set()
-        assert [one.result().read_bytes() for one in both] == [CONTENT, CONTENT]
+        assert [future.result().read_bytes() for future in both] == [CONTENT, CONTENT]
     assert hub.downloads == [FILE]

@@ -40,7 +40,7 @@ def clip(**settings) -> GenerationRequest:
     return GenerationRequest.build(**CLIP | settings)
 
 
-def made(request: GenerationRequest, store: ModelStore) -> tuple[np.ndarray, list[DenoiseState]]:
+def make_clip(request: GenerationRequest, store: ModelStore) -> tuple[np.ndarray, list[DenoiseState]]:
     """Frames, and the state after every step."""
     states: list[DenoiseState] = []
     frames, _ = run(request, store=store, on_state=states.append)
@@ -73,27 +73,27 @@ VARIETY = {
 
 @pytest.mark.parametrize("settings", VARIETY.values(), ids=VARIETY)
 def test_the_frames_that_were_there_stay_bit_for_bit_and_the_same_recipe_gives_the_same_clip(store, settings):
-    before, states = made(clip(**settings), store)
-    longer, longer_states = made(clip(**settings).extended_by(5), store)
+    before, states = make_clip(clip(**settings), store)
+    longer, longer_states = make_clip(clip(**settings).extended_by(5), store)
     assert len(longer) == len(before) + 5
     assert np.array_equal(longer[: len(before)], before)
     assert torch.equal(longer_states[-1].latents[:, :, : len(before)], states[-1].latents)
     assert longer_states[-1].latents[:, :, len(before) :].std() > 0.1
-    again, _ = made(clip(**settings).extended_by(5), store)
+    again, _ = make_clip(clip(**settings).extended_by(5), store)
     assert np.array_equal(again, longer)
 
 
 def test_at_every_step_the_window_shows_the_known_frames_as_they_were_at_that_step(store):
     old = clip(num_frames=8)
     noise = clip_noise(old, seeded_generator(old.seed))
-    _, states = made(old, store)
+    _, states = make_clip(old, store)
     way = [noise, *(state.latents for state in states)]  # DDIM's noise has the scale 1
     with seen_by_the_unet(store) as calls:
-        _, longer = made(old.extended_by(4), store)
+        _, longer = make_clip(old.extended_by(4), store)
     first, second, third = calls[:3], calls[3:6], calls[6:]
     assert len(third) == 3
-    for step, (one, two, three) in enumerate(zip(first, second, third, strict=True)):
-        assert torch.equal(one, way[step])
+    for step, (entry, two, three) in enumerate(zip(first, second, third, strict=True)):
+        assert torch.equal(entry, way[step])
         assert torch.equal(two[:, :, :6], way[step][:, :, 2:])
         assert torch.equal(three[:, :, :6], two[:, :, 2:])
     for step in (0, 1):  # and the new ones go on from where they were
@@ -104,29 +104,29 @@ def test_an_extension_of_an_extension_changes_nothing_before_it(store):
     once = clip().extended_by(3)
     twice = once.extended_by(4)
     assert twice.extended_from == (11, 14)
-    frames, _ = made(twice, store)
-    assert np.array_equal(frames[:14], made(once, store)[0])
+    frames, _ = make_clip(twice, store)
+    assert np.array_equal(frames[:14], make_clip(once, store)[0])
     assert GenerationRequest.from_json(twice.to_json()) == twice
 
 
 def test_extending_by_whole_blocks_twice_is_extending_once(store):
-    at_once, _ = made(clip().extended_by(4), store)
-    in_two, _ = made(clip().extended_by(2).extended_by(2), store)
-    fewer, _ = made(clip().extended_by(3), store)
+    at_once, _ = make_clip(clip().extended_by(4), store)
+    in_two, _ = make_clip(clip().extended_by(2).extended_by(2), store)
+    fewer, _ = make_clip(clip().extended_by(3), store)
     assert np.array_equal(at_once, in_two)
     assert np.array_equal(at_once[:14], fewer)
 
 
 def test_new_frames_depend_on_the_known_ones_and_on_the_seed(store):
-    frames, _ = made(clip(num_frames=8).extended_by(2), store)
-    other_seed, _ = made(clip(num_frames=8, seed=6).extended_by(2), store)
-    at_once, _ = made(clip(num_frames=10), store)
+    frames, _ = make_clip(clip(num_frames=8).extended_by(2), store)
+    other_seed, _ = make_clip(clip(num_frames=8, seed=6).extended_by(2), store)
+    at_once, _ = make_clip(clip(num_frames=10), store)
     assert not np.array_equal(frames[8:], other_seed[8:])
     assert not np.array_equal(frames[8:], at_once[8:])
     assert not np.array_equal(frames[8], frames[9])
 
 
-@pytest.mark.parametrize("layout", [one for one in NoiseLayout if one is not NoiseLayout.ONE_DRAW])
+@pytest.mark.parametrize("layout", [entry for entry in NoiseLayout if entry is not NoiseLayout.ONE_DRAW])
 def test_later_noise_is_that_of_a_longer_clip_in_the_same_layout(layout: NoiseLayout):
     request = clip(noise_layout=layout, num_frames=13)
     whole = clip_noise(clip(noise_layout=layout, num_frames=29), seeded_generator(request.seed))
@@ -147,11 +147,11 @@ def test_noise_drawn_at_once_is_new_behind_the_clip():
 def test_progress_counts_the_extensions_too(store):
     request = clip(num_frames=8).extended_by(5)
     _, events = run(request, store=store)
-    told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
-    assert [event.step for event in told] == list(range(1, told[-1].total + 1))
-    assert told[-1].total == 3 + 3 * 3
-    assert told[2].note == "Step 3 of 3"
-    assert told[-1].note == "Extension 3 of 3, step 3 of 3"
+    events_of_steps = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    assert [event.step for event in events_of_steps] == list(range(1, events_of_steps[-1].total + 1))
+    assert events_of_steps[-1].total == 3 + 3 * 3
+    assert events_of_steps[2].note == "Step 3 of 3"
+    assert events_of_steps[-1].note == "Extension 3 of 3, step 3 of 3"
     decoded = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DECODE]
     assert (decoded[-1].step, decoded[-1].total) == (13, 13)
 
@@ -164,14 +164,14 @@ def test_what_is_kept_does_not_grow_with_the_clip():
 @pytest.mark.parametrize("sampler", Scheduler)
 def test_an_extension_goes_on_from_every_step_to_the_same_clip(store, sampler):
     request = clip(num_frames=8, scheduler=sampler, guidance_scale=1.0).extended_by(5)
-    whole, states = made(request, store)
+    whole, states = make_clip(request, store)
     assert [(state.block, state.step) for state in states] == [(b, s) for b in range(4) for s in (1, 2, 3)]
     for done in (2, 3, 4, 6, 8, 12):
         back = DenoiseState.from_dict(states[done - 1].to_dict())
         frames, events = run(request, store=store, resume_from=back)
-        told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+        events_of_steps = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
         assert np.array_equal(frames, whole)
-        assert [event.step for event in told] == list(range(1, 12 - done + 1))
+        assert [event.step for event in events_of_steps] == list(range(1, 12 - done + 1))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_an_extension_goes_on_from_every_step_to_the_same_clip(store, sampler):
 def test_an_interrupted_extension_goes_on_where_it_was_and_says_so(store, tmp_path, monkeypatch, after, place):
     monkeypatch.setattr(checkpoint, "SAVE_SHARE", float("inf"))
     request = clip().extended_by(5)
-    whole, _ = made(request, store)
+    whole, _ = make_clip(request, store)
     states: list[DenoiseState] = []
     opened = {"open_writer": KeptFrames().opener(), "checkpoints": tmp_path}
     with closing(generate(request, store=store, on_state=states.append, **opened)) as events:
         while len(states) < after:
             next(events)
-    frames, told = run(request, store=store, checkpoints=tmp_path)
-    assert told[-1].warnings == (f"Going on from {place}, where an earlier run ended.",)
+    frames, events_after = run(request, store=store, checkpoints=tmp_path)
+    assert events_after[-1].warnings == (f"Going on from {place}, where an earlier run ended.",)
     assert np.array_equal(frames, whole)
     assert list(tmp_path.iterdir()) == []
 
@@ -209,8 +209,8 @@ def test_the_seam_changes_no_more_than_the_clip_itself(store: ModelStore, prompt
     in the middle. The largest was 8.2 against 5.4, of a growing shape whose old last frame was off itself; of shapes
     at rest it stayed below 1.2.
     """
-    chosen = {"prompt": prompt, "seed": 1, "base_model": "demo", "num_inference_steps": 10}
-    frames, _ = run(GenerationRequest.build(**complete(chosen)).extended_by(8), store=store)
+    settings = {"prompt": prompt, "seed": 1, "base_model": "demo", "num_inference_steps": 10}
+    frames, _ = run(GenerationRequest.build(**complete(settings)).extended_by(8), store=store)
     changes = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean(axis=(1, 2, 3))
-    own, seams = changes[:15], changes[[15, 19]]
-    assert seams.max() <= max(own.max(), UNSEEN)
+    within, seams = changes[:15], changes[[15, 19]]
+    assert seams.max() <= max(within.max(), UNSEEN)

@@ -54,21 +54,21 @@ def whole(half: torch.Tensor, width: int) -> np.ndarray:
 def published(name: str, shape: tuple[int, int, int], spatial: float, temporal: float, order: int) -> np.ndarray:
     """The formulas as they are written, one frequency after the other."""
     frames, height, width = shape
-    found = np.zeros(shape)
+    noise = np.zeros(shape)
     for t, y, x in np.ndindex(shape):
         d = (spatial / temporal * (2 * t / frames - 1)) ** 2 + (2 * y / height - 1) ** 2 + (2 * x / width - 1) ** 2
-        found[t, y, x] = {
+        noise[t, y, x] = {
             "butterworth": 1 / (1 + (d / spatial**2) ** order),
             "gaussian": np.exp(-d / (2 * spatial**2)),
             "ideal": d <= 2 * spatial,
         }[name]
-    return found
+    return noise
 
 
 @pytest.mark.parametrize("name", SMOOTH_AND_IDEAL)
 @pytest.mark.parametrize(("spatial", "temporal", "order"), [(0.25, 0.25, 4), (0.5, 0.125, 1), (0.9, 1.0, 7)])
 def test_filters_of_even_sizes_are_the_published_ones(name: str, spatial: float, temporal: float, order: int):
-    asked = request(
+    clip_request = request(
         free_init_filter=name,
         free_init_spatial_stop=spatial,
         free_init_temporal_stop=temporal,
@@ -76,48 +76,48 @@ def test_filters_of_even_sizes_are_the_published_ones(name: str, spatial: float,
     )
     expected = published(name, (16, 8, 12), spatial, temporal, order)
     assert 0 < expected.mean() < 1
-    np.testing.assert_allclose(whole(low_pass(asked, 16, 8, 12), 12), expected, atol=1e-6)
+    np.testing.assert_allclose(whole(low_pass(clip_request, 16, 8, 12), 12), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FreeInitFilter)
 @pytest.mark.parametrize("shape", [(16, 8, 12), (7, 9, 5), (1, 8, 8), (10, 8, 9)])
 def test_filters_are_symmetric_so_that_noise_stays_real(name: str, shape: tuple[int, int, int]):
-    kept = low_pass(request(free_init_filter=name, free_init_spatial_stop=0.5), *shape)
-    full = np.fft.ifftshift(whole(kept, shape[2]))
+    stored = low_pass(request(free_init_filter=name, free_init_spatial_stop=0.5), *shape)
+    full = np.fft.ifftshift(whole(stored, shape[2]))
     for axis in range(3):
         np.testing.assert_allclose(full, np.roll(np.flip(full, axis), 1, axis), atol=1e-6)
     real = np.random.default_rng(0).normal(size=shape)
     back = np.fft.ifftn(np.fft.fftn(real) * full)
     assert abs(back.imag).max() < 1e-6
-    spectrum = torch.fft.rfftn(torch.from_numpy(real)) * kept
+    spectrum = torch.fft.rfftn(torch.from_numpy(real)) * stored
     np.testing.assert_allclose(torch.fft.irfftn(spectrum, s=shape), back.real, atol=1e-6)
-    assert kept[0, 0, 0] == 1
+    assert stored[0, 0, 0] == 1
 
 
 def test_a_box_keeps_time_height_and_width_each_by_itself():
-    kept = low_pass(request(free_init_filter="box", free_init_temporal_stop=0.5), 16, 8, 24)
-    assert kept.sum(dim=(1, 2)).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 12, 13, 14, 15]
-    assert kept.sum(dim=(0, 2)).nonzero().flatten().tolist() == [0, 1, 7]
-    assert kept.sum(dim=(0, 1)).nonzero().flatten().tolist() == [0, 1, 2, 3]
-    assert kept.sum() == 9 * 3 * 4
+    stored = low_pass(request(free_init_filter="box", free_init_temporal_stop=0.5), 16, 8, 24)
+    assert stored.sum(dim=(1, 2)).nonzero().flatten().tolist() == [0, 1, 2, 3, 4, 12, 13, 14, 15]
+    assert stored.sum(dim=(0, 2)).nonzero().flatten().tolist() == [0, 1, 7]
+    assert stored.sum(dim=(0, 1)).nonzero().flatten().tolist() == [0, 1, 2, 3]
+    assert stored.sum() == 9 * 3 * 4
 
 
 @pytest.mark.parametrize("name", FreeInitFilter)
 @pytest.mark.parametrize("stop", ["free_init_spatial_stop", "free_init_temporal_stop"])
 def test_a_stop_of_zero_leaves_pure_noise(name: str, stop: str):
-    asked = request(free_init_filter=name, **{stop: 0})
-    assert not low_pass(asked, 6, 8, 8).any()
+    clip_request = request(free_init_filter=name, **{stop: 0})
+    assert not low_pass(clip_request, 6, 8, 8).any()
     clean = torch.ones(1, 4, 6, 8, 8)
-    found = renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
-    assert torch.equal(found, clip_noise(asked, seeded_generator(9), iteration=1))
+    noise = renew_noise(clip_request, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+    assert torch.equal(noise, clip_noise(clip_request, seeded_generator(9), iteration=1))
 
 
 @pytest.mark.parametrize("name", FreeInitFilter)
 def test_what_never_changes_in_a_clip_is_in_the_next_noise(name: str):
-    asked = request(free_init_filter=name)
+    clip_request = request(free_init_filter=name)
     still = torch.full((1, 4, 6, 8, 8), 3.0)
     with_clip, without = (
-        renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+        renew_noise(clip_request, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
         for clean in (still, torch.zeros_like(still))
     )
     torch.testing.assert_close(with_clip - without, ALPHAS[-1] ** 0.5 * still)
@@ -126,42 +126,44 @@ def test_what_never_changes_in_a_clip_is_in_the_next_noise(name: str):
 
 @pytest.mark.parametrize("name", SMOOTH_AND_IDEAL)
 def test_noise_is_mixed_as_in_diffusers(name: str):
-    asked = request(free_init_filter=name, num_frames=8)
+    clip_request = request(free_init_filter=name, num_frames=8)
     clean = torch.randn(1, 4, 8, 8, 8, generator=seeded_generator(1))
-    first = clip_noise(asked, seeded_generator(asked.seed))
+    first = clip_noise(clip_request, seeded_generator(clip_request.seed))
     noised = ALPHAS[-1] ** 0.5 * clean + (1 - ALPHAS[-1]) ** 0.5 * first
-    fresh = clip_noise(asked, seeded_generator(9), iteration=1)
+    fresh = clip_noise(clip_request, seeded_generator(9), iteration=1)
     stock = FreeInitMixin()
     expected = stock._apply_freq_filter(
         noised, fresh, stock._get_free_init_freq_filter(clean.shape, "cpu", name, 4, 0.25, 0.25)
     )
-    found = renew_noise(asked, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    noise = renew_noise(clip_request, clean, seeded_generator(9), iteration=1, alphas_cumprod=ALPHAS)
+    torch.testing.assert_close(noise, expected, atol=1e-5, rtol=0)
 
 
 def test_a_clip_of_three_rounds_is_that_of_diffusers(store: ModelStore):
     components = store.load("demo", "demo")
-    asked = request_for(Scheduler.DDIM, free_init_iterations=3, num_inference_steps=2)
-    pipe = stock_pipe(components, asked)
+    clip_request = request_for(Scheduler.DDIM, free_init_iterations=3, num_inference_steps=2)
+    pipe = stock_pipe(components, clip_request)
     pipe.enable_free_init(num_iters=3)
-    theirs = stock_run(pipe, components, asked, "latent")
-    ours = our_latents(components, asked)
-    assert not torch.allclose(ours, our_latents(components, asked.model_copy(update={"free_init_iterations": 0})))
+    theirs = stock_run(pipe, components, clip_request, "latent")
+    ours = our_latents(components, clip_request)
+    assert not torch.allclose(
+        ours, our_latents(components, clip_request.model_copy(update={"free_init_iterations": 0}))
+    )
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
 
 def test_one_round_is_none(store: ModelStore):
     off, _ = run(clip(free_init_iterations=0), store=store)
-    one, _ = run(clip(free_init_iterations=1), store=store)
+    entry, _ = run(clip(free_init_iterations=1), store=store)
     two, _ = run(clip(), store=store)
-    assert np.array_equal(off, one)
-    assert not np.array_equal(two, one)
+    assert np.array_equal(off, entry)
+    assert not np.array_equal(two, entry)
 
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
 def test_any_state_of_any_round_resumes_to_the_identical_clip(store: ModelStore, scheduler: Scheduler):
     values = {"scheduler": scheduler, "guidance_scale": 1.0, "num_frames": 10, "context_length": 8}
-    asked = clip(**values, free_init_iterations=3)
+    clip_request = clip(**values, free_init_iterations=3)
     saved: list[bytes] = []
 
     def save(state: DenoiseState) -> None:
@@ -169,12 +171,12 @@ def test_any_state_of_any_round_resumes_to_the_identical_clip(store: ModelStore,
         torch.save(state.to_dict(), file)
         saved.append(file.getvalue())
 
-    whole_clip, events = run(asked, store=store, on_state=save)
+    whole_clip, events = run(clip_request, store=store, on_state=save)
     states = [DenoiseState.from_dict(torch.load(io.BytesIO(data), weights_only=True)) for data in saved]
     assert [(state.iteration, state.step) for state in states] == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
     assert all(state.latents.isfinite().all() for state in states)
     for state in states[1:4]:
-        resumed, left = run(asked, store=store, resume_from=state)
+        resumed, left = run(clip_request, store=store, resume_from=state)
         assert np.array_equal(resumed, whole_clip), f"differs after {state.iteration}, {state.step}"
         assert len(denoising(left)) < len(denoising(events))
         assert [event.step for event in denoising(left)] == list(range(1, denoising(left)[0].total + 1))
@@ -182,9 +184,9 @@ def test_any_state_of_any_round_resumes_to_the_identical_clip(store: ModelStore,
 
 def test_rounds_are_counted_in_progress_and_told(store: ModelStore):
     _, events = run(clip(num_frames=12, context_length=8), store=store)
-    told = denoising(events)
-    assert [event.step for event in told] == list(range(1, told[-1].total + 1))
-    assert (told[0].note, told[-1].note) == ("Round 1 of 2, step 1 of 2", "Round 2 of 2, step 2 of 2")
+    steps = denoising(events)
+    assert [event.step for event in steps] == list(range(1, steps[-1].total + 1))
+    assert (steps[0].note, steps[-1].note) == ("Round 1 of 2, step 1 of 2", "Round 2 of 2, step 2 of 2")
 
 
 @pytest.mark.parametrize("layout", NoiseLayout)

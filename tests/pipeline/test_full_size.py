@@ -236,10 +236,10 @@ def load(kind: str, path: Path, dtype: torch.dtype) -> None:
     elif kind == "lora":
         assert read_lora(path)
     elif kind == "control":
-        control = locate_control(next(one for one in catalog.controlnets() if one.id == name))
+        control = locate_control(next(candidate for candidate in catalog.controlnets() if candidate.id == name))
         assert load_control_net(control, published(SD15, "unet/config.json"), device="cpu", dtype=dtype)
     else:
-        adapter = locate_adapter(next(one for one in catalog.ip_adapters() if one.id == name))
+        adapter = locate_adapter(next(candidate for candidate in catalog.ip_adapters() if candidate.id == name))
         assert read_adapter(adapter, device="cpu", dtype=dtype)
         assert read_encoder(adapter, device="cpu", dtype=dtype)
 

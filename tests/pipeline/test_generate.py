@@ -99,12 +99,12 @@ def test_same_seed_same_frames_and_another_seed_others(store: ModelStore):
 
 def test_one_key_is_the_prompt_and_a_second_changes_the_clip(store: ModelStore):
     plain, _ = run(small(), store=store)
-    one, _ = run(small(prompt=f"0: {SMALL['prompt']}"), store=store)
+    single, _ = run(small(prompt=f"0: {SMALL['prompt']}"), store=store)
     two, _ = run(small(prompt=f"0: {SMALL['prompt']}\n-1: a green star on a white background"), store=store)
     held, _ = run(
         small(prompt=f"0: {SMALL['prompt']}\n-1: a green star on a white background", prompt_hold=1), store=store
     )
-    assert np.array_equal(one, plain)
+    assert np.array_equal(single, plain)
     assert not np.array_equal(two, plain)
     assert not np.array_equal(two, held)
 
@@ -243,5 +243,5 @@ def test_syntax_of_other_programs_is_told_with_the_clip_and_before_its_steps(sto
     assert first.startswith("prompt has '[red:blue:0.5]' (line 1, column 3), which changes words between steps")
     assert second.startswith("negative_prompt has 'BREAK'")
     steps = [event.stage for event in events if isinstance(event, Progress)]
-    (told,) = (event for event in events if isinstance(event, Progress) and first in event.note)
-    assert events.index(told) < steps.index(Stage.DENOISE)
+    (message,) = (event for event in events if isinstance(event, Progress) and first in event.note)
+    assert events.index(message) < steps.index(Stage.DENOISE)

@@ -115,8 +115,8 @@ def edited(content: bytes, rng: random.Random) -> bytes:
     header, body = json.loads(content[8 : 8 + length]), content[8 + length :]
     rng.choice(EDITS)(header, rng.choice([name for name in header if name != "__metadata__"]), rng)
     text = rng.choice(TEXTS) if rng.random() < 0.2 else json.dumps(header).encode("utf-8", "replace")
-    said = rng.choice([len(text)] * 6 + [0, 1, 1 << 24, 1 << 40, (1 << 64) - 1])
-    return struct.pack("<Q", said) + text + body
+    number = rng.choice([len(text)] * 6 + [0, 1, 1 << 24, 1 << 40, (1 << 64) - 1])
+    return struct.pack("<Q", number) + text + body
 
 
 def damaged(content: bytes, rng: random.Random, *, mapped: bool) -> bytes:
@@ -138,17 +138,17 @@ def require_words(load: Callable[[Path], object], path: Path) -> str | None:
     before = psutil.Process().memory_info().rss
     try:
         load(path)
-        said = None
+        text = None
     except UserError as refused:
-        said = str(refused)
+        text = str(refused)
     assert psutil.Process().memory_info().rss - before < _MEMORY, path.name
-    if said is not None:
-        assert path.name in said, said
-        assert str(path.parent) not in said, said
-        assert not [word for word in _WORDS_OF_LIBRARIES if word in said], said
-        assert " must " in said, said
-        assert said.endswith("."), said
-    return said
+    if text is not None:
+        assert path.name in text, text
+        assert str(path.parent) not in text, text
+        assert not [word for word in _WORDS_OF_LIBRARIES if word in text], text
+        assert " must " in text, text
+        assert text.endswith("."), text
+    return text
 
 
 @pytest.mark.usefixtures("hub")
@@ -173,7 +173,7 @@ def test_damaged_files_are_read_or_refused_in_words(kind, mapped, weights, model
         refused += require_words(LOADERS[kind], spoiled) is not None
         spoiled.unlink()
     assert refused > _EACH // 3
-    assert {one.name for one in folder.iterdir()} <= {path.name, "image_encoder"}
+    assert {path_left.name for path_left in folder.iterdir()} <= {path.name, "image_encoder"}
 
 
 @pytest.mark.usefixtures("hub")
@@ -184,9 +184,9 @@ def test_every_kind_in_every_other_folder_is_told_what_it_is(kind, weights, mode
     for other in weights.keys() - {kind}:
         path = folder / f"{other}.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in weights[other].items()}, path)
-        said = require_words(LOADERS[kind], path)
-        assert said is not None, other
-        assert f"'{other}'" in said, said  # the folder where it belongs
+        text = require_words(LOADERS[kind], path)
+        assert text is not None, other
+        assert f"'{other}'" in text, text  # the folder where it belongs
 
 
 #: What may stand in the place of a tensor in a file that is well-formed all the same.
@@ -214,11 +214,11 @@ def test_odd_tensors_in_well_formed_files_are_read_or_refused_in_words(kind, wei
     for change in ODD:
         for name in rng.sample(layers, _ODD_EACH):
             odd = change(tensors[name])
-            kept = {other: tensor for other, tensor in tensors.items() if other != name}
-            changed = kept if odd is None else kept | {name: odd}
+            remaining = {other: tensor for other, tensor in tensors.items() if other != name}
+            changed = remaining if odd is None else remaining | {name: odd}
             save_file({name: tensor.contiguous() for name, tensor in changed.items()}, path)
             require_words(load, path)
-            assert path.name in [one.id for one in LISTS[folder.name]()], name
+            assert path.name in [listed.id for listed in LISTS[folder.name]()], name
 
 
 NOTES_OF_MOTION = [
@@ -234,9 +234,9 @@ NOTES_OF_MOTION = [
 def test_a_motion_module_s_notes_that_make_no_module_are_refused_in_words(notes, weights, models_dir):
     path = folder_for("motion_modules", models_dir) / "noted.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in weights["motion_modules"].items()}, path, notes)
-    said = require_words(LOADERS["motion_modules"], path)
-    assert said is not None
-    assert "must be a whole motion module" in said
+    text = require_words(LOADERS["motion_modules"], path)
+    assert text is not None
+    assert "must be a whole motion module" in text
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_one_damaged_header_leaves_the_lists_as_they_are(changed, models_dir):
     header = json.dumps({name: entry, "__metadata__": {"motion_family": changed.get("note", "")}}).encode()
     path = folder_for("motion_modules", models_dir) / "damaged.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    assert path.name in [one.id for one in catalog.motion_modules()]
+    assert path.name in [listed.id for listed in catalog.motion_modules()]
 
 
 NO_WEIGHTS = {
@@ -274,9 +274,9 @@ def test_files_that_hold_no_weights_are_told_what_they_are(kind, ending, models_
     for name, (content, words) in NO_WEIGHTS.items():
         path = folder / f"{name}{ending}"
         path.write_bytes(content)
-        said = require_words(LOADERS[kind], path)
-        assert said is not None, name
-        assert words is None or words in said, said
+        text = require_words(LOADERS[kind], path)
+        assert text is not None, name
+        assert words is None or words in text, text
 
 
 def each_matrix(
@@ -324,10 +324,10 @@ def test_quantised_files_of_every_kind_are_told_so(kind, ending, weights, models
     for name, change in QUANTISED.items():
         path, tensors = folder / f"{name}{ending}", each_matrix(weights[kind], change)
         save_file(tensors, path) if ending == ".safetensors" else torch.save({"state_dict": tensors}, path)
-        said = require_words(LOADERS[kind], path)
-        assert said is not None, name
-        assert "quantised" in said, said
-        assert "Choose the same model in float16." in said, said
+        text = require_words(LOADERS[kind], path)
+        assert text is not None, name
+        assert "quantised" in text, text
+        assert "Choose the same model in float16." in text, text
 
 
 @pytest.mark.usefixtures("hub")

@@ -22,10 +22,10 @@ def one_draw(num_frames: int, seed: int = 5) -> torch.Tensor:
     return initial_noise(seeded_generator(seed), num_frames=num_frames, height=72, width=64)
 
 
-def numbers(found: torch.Tensor, length: int = 8) -> list[int]:
+def numbers(noise: torch.Tensor, length: int = 8) -> list[int]:
     """For each frame, which frame of the first window has the same noise."""
     first = one_draw(length)
-    same = (found[:, :, :, None] == first[:, :, None]).all(dim=(0, 1, 4, 5))
+    same = (noise[:, :, :, None] == first[:, :, None]).all(dim=(0, 1, 4, 5))
     assert same.sum(dim=1).eq(1).all()
     return same.int().argmax(dim=1).tolist()
 
@@ -35,12 +35,12 @@ def numbers(found: torch.Tensor, length: int = 8) -> list[int]:
 def test_noise_has_the_clips_shape_and_the_seed_alone_decides(layout: str, num_frames: int):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    found = noise(num_frames, layout)
-    assert found.shape == (1, 4, num_frames, 9, 8)
-    assert found.dtype == torch.float32
+    drawn_noise = noise(num_frames, layout)
+    assert drawn_noise.shape == (1, 4, num_frames, 9, 8)
+    assert drawn_noise.dtype == torch.float32
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(noise(num_frames, layout), found)
-    assert not torch.equal(noise(num_frames, layout, seed=6), found)
+    assert torch.equal(noise(num_frames, layout), drawn_noise)
+    assert not torch.equal(noise(num_frames, layout, seed=6), drawn_noise)
 
 
 def test_one_draw_is_the_default_and_the_draw_of_diffusers():
@@ -62,16 +62,16 @@ def test_a_longer_clip_begins_with_the_noise_of_a_shorter_one(layout: str, short
 
 
 def test_frame_seeds_are_the_noise_of_stills_with_ascending_seeds():
-    found = noise(6, "frame_seeds")
+    drawn_noise = noise(6, "frame_seeds")
     for frame in range(6):
-        assert torch.equal(found[:, :, frame : frame + 1], one_draw(1, seed=5 + frame))
+        assert torch.equal(drawn_noise[:, :, frame : frame + 1], one_draw(1, seed=5 + frame))
 
 
 def test_the_steps_do_not_draw_the_first_frames_noise_again():
     generator = seeded_generator(5)
-    found = clip_noise(clip(6, "frame_seeds"), generator)
-    step = torch.randn(found.shape, generator=generator)
-    assert not torch.equal(step.flatten()[:64], found[:, :, 0].flatten()[:64])
+    drawn_noise = clip_noise(clip(6, "frame_seeds"), generator)
+    step = torch.randn(drawn_noise.shape, generator=generator)
+    assert not torch.equal(step.flatten()[:64], drawn_noise[:, :, 0].flatten()[:64])
 
 
 def test_another_iteration_draws_noise_that_no_frame_had():
@@ -110,7 +110,7 @@ def test_a_shuffled_clip_is_not_a_repeated_one_if_a_stretch_has_frames_to_shuffl
 def test_the_noise_of_a_draft_is_the_larger_clips_made_small(layout, factor):
     full = GenerationRequest.build(seed=3, num_frames=20, width=256, height=256, noise_layout=layout)
     small = full.model_copy(update={"width": 256 // factor, "height": 256 // factor, "draft": factor})
-    noise, large = (clip_noise(one, seeded_generator(3)) for one in (small, full))
+    noise, large = (clip_noise(clip_request, seeded_generator(3)) for clip_request in (small, full))
     pooled = torch.nn.functional.interpolate(large[0], scale_factor=1 / factor, mode="area") * factor
     torch.testing.assert_close(noise[0], pooled)
 

@@ -34,7 +34,9 @@ LORAS = [entry for entry in catalog.loras() if entry.source == "hub"]
 VAES = [entry for entry in catalog.vaes() if entry.source == "hub"]
 CONTROLS = [entry for entry in catalog.controlnets() if entry.source == "hub"]
 ADAPTERS = [entry for entry in catalog.ip_adapters() if entry.source == "hub"]
-FETCHED = [one for one in PREPROCESSORS.values() if one.weights and not one.unavailable]
+FETCHED = [
+    preprocessor for preprocessor in PREPROCESSORS.values() if preprocessor.weights and not preprocessor.unavailable
+]
 FILES = {
     "lllyasviel/Annotators": {
         *("ControlNetHED.pth", "table5_pidinet.pth", "sk_model.pth", "sk_model2.pth", "netG.pth"),
@@ -148,25 +150,27 @@ def test_every_control_model_fits_its_base_model_and_steers_the_clip(entry: Cont
 def test_every_image_prompt_fits_its_base_model_and_changes_the_clip(entry: IPAdapter, store, plain):
     settings = {"base_model": BASE_OF[entry.family]}
     unit = {"model": entry.id, "pictures": [(0, "1" * 64)]}
-    shown = clip(store, ClipInputs(image_prompts=((noise_clip(1),),)), image_prompts=[unit], **settings)
-    assert (plain(**settings) != shown).any()
+    frames = clip(store, ClipInputs(image_prompts=((noise_clip(1),),)), image_prompts=[unit], **settings)
+    assert (plain(**settings) != frames).any()
 
 
 @pytest.mark.parametrize("record", FETCHED, ids=by_id)
 def test_every_preprocessor_s_files_are_found_and_looked_at_before_they_are_used(record, hub):
-    options = {option.name: option.default for option in record.options} | {one.wanted_by: 1 for one in record.weights}
+    options = {option.name: option.default for option in record.options} | {
+        weights.wanted_by: 1 for weights in record.weights
+    }
     with pytest.raises(WeightsError, match=r"^controls must "):
         built_with_weights(record, Setting(options, 64, 64))
-    fetched = {name for name in hub.downloads if name.startswith(tuple(one.repo for one in record.weights))}
-    assert {f"{one.repo}/{one.name}" for one in record.weights if one.name} <= fetched
+    fetched = {name for name in hub.downloads if name.startswith(tuple(weights.repo for weights in record.weights))}
+    assert {f"{weights.repo}/{weights.name}" for weights in record.weights if weights.name} <= fetched
     assert fetched
 
 
 def test_preprocessors_need_no_other_files_than_these():
-    wanted = {(one.repo, one.name) for record in FETCHED for one in record.weights}
-    assert {repo for repo, _ in wanted} == FILES.keys()
+    expected = {(weights.repo, weights.name) for record in FETCHED for weights in record.weights}
+    assert {repo for repo, _ in expected} == FILES.keys()
     for repo, names in FILES.items():
-        assert {name for where, name in wanted if where == repo} in (names, {""})
+        assert {name for where, name in expected if where == repo} in (names, {""})
 
 
 def clip(store: ModelStore, inputs: ClipInputs = NO_INPUTS, **settings) -> np.ndarray:

@@ -44,12 +44,12 @@ def test_grey_changes_in_part():
 
 
 def test_a_latent_cell_changes_if_any_of_its_pixels_may():
-    found = latent_masks(request_for(mask_feather=0), box(23, 25))
-    assert found.shape == (1, 1, 3, 8, 8)
-    assert found[0, 0, 0].nonzero().tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+    masks = latent_masks(request_for(mask_feather=0), box(23, 25))
+    assert masks.shape == (1, 1, 3, 8, 8)
+    assert masks[0, 0, 0].nonzero().tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
 
 
 def test_a_moving_mask_is_read_frame_by_frame():
     moving = ArrayClip(np.concatenate([box(0, 8).array, box(8, 16).array, box(16, 24).array]))
-    found = latent_masks(request_for(mask_feather=0), moving)
-    assert [found[0, 0, i].nonzero().tolist() for i in range(3)] == [[[0, 0]], [[1, 1]], [[2, 2]]]
+    masks = latent_masks(request_for(mask_feather=0), moving)
+    assert [masks[0, 0, i].nonzero().tolist() for i in range(3)] == [[[0, 0]], [[1, 1]], [[2, 2]]]

@@ -35,12 +35,12 @@ def store() -> ModelStore:
 
 @pytest.fixture(scope="module")
 def readings(store: ModelStore) -> list[Reading]:
-    found = []
+    scenes = []
     for seed, (prompt, *_) in enumerate(CASES):
         request = GenerationRequest.build(**complete({"prompt": prompt, "seed": seed, "base_model": "demo"}))
         frames, _ = run(request, store=store)
-        found.append(read_clip(frames))
-    return found
+        scenes.append(read_clip(frames))
+    return scenes
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_the_ground_stays_still(readings: list[Reading]):
 
 def edges_followed(store: ModelStore, unit: dict[str, object]) -> float:
     """Share of edges that a clip has in common with those of a moving shape, which a unit is given."""
-    scene, shown = moving_shape(np.random.default_rng((7, 0)))
-    edges = [canny_hint(frame) for frame in shown]
-    drawn = np.random.default_rng((8, 0))
-    hints = [scribble_hint(frame, drawn) for frame in shown] if unit["model"] == "demo-scribble" else edges
+    scene, frames_shown = moving_shape(np.random.default_rng((7, 0)))
+    edges = [canny_hint(frame) for frame in frames_shown]
+    generator = np.random.default_rng((8, 0))
+    hints = [scribble_hint(frame, generator) for frame in frames_shown] if unit["model"] == "demo-scribble" else edges
     prompt = f"a {scene.colour} {scene.shape} on a {scene.background} background"
     values = complete({"prompt": prompt, "seed": 0, "base_model": "demo", "controls": [unit]})
     clip = ArrayClip(np.repeat(np.stack(hints)[..., None], 3, axis=3))
-    made, _ = run(GenerationRequest.build(**values), store=store, inputs=ClipInputs(controls=(clip,)))
-    return float(np.mean([edge_overlap(*pair) for pair in zip(edges, made, strict=True)]))
+    frames, _ = run(GenerationRequest.build(**values), store=store, inputs=ClipInputs(controls=(clip,)))
+    return float(np.mean([edge_overlap(*pair) for pair in zip(edges, frames, strict=True)]))
 
 
 @pytest.mark.parametrize("model", ["demo-canny", "demo-scribble"])

@@ -103,12 +103,12 @@ def test_files_are_fetched_ahead_but_not_of_what_is_in_memory(hub: StandInHub, s
 def test_a_space_has_the_files_of_its_first_model_before_it_starts(hub: StandInHub, monkeypatch):
     """`preload_from_hub` names them all, and no others."""
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    chosen = catalog.complete({"base_model": catalog.default_base_model().id})
-    ModelStore("cpu", torch.bfloat16).load(chosen["base_model"], chosen["motion_module"])  # as its card computes
+    values = catalog.complete({"base_model": catalog.default_base_model().id})
+    ModelStore("cpu", torch.bfloat16).load(values["base_model"], values["motion_module"])  # as its card computes
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     lines = re.search(r"^preload_from_hub:\n(.*?)^\S", readme, re.M | re.S)[1].split("  - ")[1:]
-    named = [words.replace(">-", "").split() for words in lines]
-    files = {f"{repo}/{name}" for repo, names in named for name in names.split(",")}
+    patterns = [words.replace(">-", "").split() for words in lines]
+    files = {f"{repo}/{name}" for repo, names in patterns for name in names.split(",")}
     assert set(hub.downloads) == files
 
 

@@ -71,10 +71,10 @@ def test_every_format_loads_as_it_was_published(store, models_dir, base, adapter
         components = store.load(name, BETA)
         assert_joined(components.unet, base.unet, adapter)
         assert_same(components.vae.state_dict(), base.vae.state_dict())
-        for found, part in zip(components.text_encoders, (base.text_encoder, base.text_encoder_2), strict=True):
-            assert_same(found.state_dict(), part.state_dict())
-        for found, part in zip(components.tokenizers, (base.tokenizer, base.tokenizer_2), strict=True):
-            assert (found(words).input_ids, found.pad_token_id) == (part(words).input_ids, part.pad_token_id)
+        for encoder, part in zip(components.text_encoders, (base.text_encoder, base.text_encoder_2), strict=True):
+            assert_same(encoder.state_dict(), part.state_dict())
+        for encoder, part in zip(components.tokenizers, (base.tokenizer, base.tokenizer_2), strict=True):
+            assert (encoder(words).input_ids, encoder.pad_token_id) == (part(words).input_ids, part.pad_token_id)
         assert components.zero_empty_negative
         assert components.vae.config.scaling_factor == 0.13025
 
@@ -144,7 +144,7 @@ def test_modules_of_the_other_model_are_refused_before_any_download(base_model, 
 def test_files_of_the_other_model_are_refused_before_anything_is_read(store, models_dir):
     tiny.TinyBase().save_folder(models_dir / "base_models" / "sd15")
     tiny.motion_adapter(mid_block=False).save_pretrained(models_dir / "motion_modules" / "v3")
-    kept = store.load(XL, BETA)
+    components = store.load(XL, BETA)
     for base_model, motion_module, sizes in (
         (XL, "v3", "(blocks of 16, 32, 64 channels), got 'v3' (16, 32, 64, 64 channels)"),
         ("sd15", BETA, f"(blocks of 16, 32, 64, 64 channels), got '{BETA}' (16, 32, 64 channels)"),
@@ -152,7 +152,7 @@ def test_files_of_the_other_model_are_refused_before_anything_is_read(store, mod
         with pytest.raises(WeightsError) as error:
             store.load(base_model, motion_module)
         assert str(error.value).startswith(f"motion_module must fit the base model '{base_model}' {sizes}")
-        assert store.load(XL, BETA) is kept  # nothing gave way for the pair that was refused
+        assert store.load(XL, BETA) is components  # nothing gave way for the pair that was refused
 
 
 _UNET = "model.diffusion_model."

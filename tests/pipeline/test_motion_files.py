@@ -94,9 +94,9 @@ def test_every_family_is_told_and_loads_bit_for_bit_from_every_format(case, suff
     adapter = tiny.motion_adapter(3, **options)
     loaded = load_motion_module(write(tmp_path / f"{name}{suffix}", written(adapter)))
     assert (loaded.family.id, loaded.family.max_positions) == (family, positions)
-    found, expected = loaded.adapter.state_dict(), adapter.state_dict()
-    assert found.keys() - {"conv_in.weight", "conv_in.bias"} == expected.keys()
-    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+    weights, expected = loaded.adapter.state_dict(), adapter.state_dict()
+    assert weights.keys() - {"conv_in.weight", "conv_in.bias"} == expected.keys()
+    assert all(torch.equal(weights[key], tensor) for key, tensor in expected.items())
 
 
 @pytest.mark.parametrize("case", FAMILIES)
@@ -150,13 +150,13 @@ def test_without_effect_every_frame_is_the_still_model_s_own_and_scale_one_chang
 def test_swapping_modules_builds_nothing_and_leaves_nothing_behind(tmp_path):
     base = tiny.TinyBase().unet
     loaded = {
-        case: load_motion_module(write(tmp_path / f"{case}.safetensors", FAMILIES[case][1](made)))
+        case: load_motion_module(write(tmp_path / f"{case}.safetensors", FAMILIES[case][1](adapter)))
         for case in ("v1", "v2", "v3", "AnimateLCM", "PIA")
-        for made in [tiny.motion_adapter(3, **FAMILIES[case][0])]
+        for adapter in [tiny.motion_adapter(3, **FAMILIES[case][0])]
     }
     sample, t, text = inputs()
     with torch.no_grad():
-        alone = {case: build_motion_unet(base, one)(sample, t, text).sample for case, one in loaded.items()}
+        alone = {case: build_motion_unet(base, entry)(sample, t, text).sample for case, entry in loaded.items()}
         shared = build_motion_unet(base, loaded["v2"])
         layers = [id(module) for module in shared.mid_block.modules()]
         for case in ("PIA", "v1", "v3", "AnimateLCM", "v2"):
@@ -247,8 +247,8 @@ def test_a_folder_of_another_diffusers_and_a_file_of_a_whole_pipeline_are_read(t
     config.pop("conv_in_channels")  # as before PIA
     path.write_text(json.dumps(config | {"something_newer": 1}))
     weights = {f"unet.{name}": tensor for name, tensor in tiny.original_names(adapter).items()}
-    for found in (tmp_path / "folder", write(tmp_path / "whole.ckpt", weights)):
-        loaded = load_motion_module(found)
+    for actual in (tmp_path / "folder", write(tmp_path / "whole.ckpt", weights)):
+        loaded = load_motion_module(actual)
         assert loaded.family.id == "v2"
         assert all(torch.equal(loaded.adapter.state_dict()[key], w) for key, w in adapter.state_dict().items())
 

@@ -77,8 +77,8 @@ def test_the_whole_unet_computes_what_the_authors_do(both):
 def test_with_guidance_each_half_is_computed_as_if_alone(both):
     ours, theirs = both
     halves = ours_on(ours, clip(1), clip(2))
-    for found, seed in zip(halves, (1, 2), strict=True):
-        assert original.relative_error(found, theirs_on(theirs, clip(seed))) <= LIMIT
+    for half, seed in zip(halves, (1, 2), strict=True):
+        assert original.relative_error(half, theirs_on(theirs, clip(seed))) <= LIMIT
 
 
 def test_one_motion_module_computes_what_the_authors_do(both):
@@ -88,15 +88,15 @@ def test_one_motion_module_computes_what_the_authors_do(both):
     start = "down_blocks.1.motion_modules.0.temporal_transformer."
     weights = {name.removeprefix(start): w for name, w in theirs.motion.items() if name.startswith(start)}
     with torch.no_grad():
-        found = ours.down_blocks[1].motion_modules[0](frames, num_frames=FRAMES)
+        output = ours.down_blocks[1].motion_modules[0](frames, num_frames=FRAMES)
     expected = torch.cat([original.motion_module(clip, weights) for clip in frames.split(FRAMES)])
-    assert original.relative_error(found, expected) <= LIMIT
+    assert original.relative_error(output, expected) <= LIMIT
 
 
 def test_any_other_norm_would_be_seen(both, monkeypatch):
     ours, theirs = both
-    found = ours_on(ours, clip(1))[0]
+    output = ours_on(ours, clip(1))[0]
     for change in ({"groups": UNET_GROUPS}, {"has_window_norms": not theirs.has_window_norms}):
-        assert original.relative_error(found, theirs_on(replace(theirs, **change), clip(1))) > OTHER, change
+        assert original.relative_error(output, theirs_on(replace(theirs, **change), clip(1))) > OTHER, change
     monkeypatch.setattr(ours.motion_state, "norm", MotionNorm.DIFFUSERS)
     assert original.relative_error(ours_on(ours, clip(1))[0], theirs_on(theirs, clip(1))) > OTHER

@@ -27,10 +27,8 @@ def network(kind, repo: str, name: str) -> dict[str, torch.Tensor]:
     """The tensors of a network at its published configuration, without memory."""
     config = published(repo, f"{name}/config.json")
     with torch.device("meta"):
-        made = (
-            kind(CLIPTextConfig(**config)) if kind.__module__.startswith("transformers") else kind.from_config(config)
-        )
-    return made.state_dict()
+        net = kind(CLIPTextConfig(**config)) if kind.__module__.startswith("transformers") else kind.from_config(config)
+    return net.state_dict()
 
 
 def unet_names(repo: str, first_upsampler: int) -> dict[str, tuple[int, ...]]:
@@ -53,10 +51,10 @@ def listed(tensors: TensorList) -> dict[str, tuple[int, ...]]:
 
 
 def test_the_single_file_of_stable_diffusion_1_5_is_what_diffusers_networks_hold():
-    found = listed(base_models.v1_5_pruned().without(r"model_ema\."))
+    listed_tensors = listed(base_models.v1_5_pruned().without(r"model_ema\."))
     schedule = dict.fromkeys(authors.SCHEDULE, (1000,))
     parts = unet_names(SD15, 1) | vae_names(SD15) | clip_names(SD15, "cond_stage_model.transformer.")
-    assert found == schedule | parts
+    assert listed_tensors == schedule | parts
 
 
 def test_its_averages_are_those_of_the_unet():
@@ -87,11 +85,11 @@ def test_the_single_file_of_stable_diffusion_xl_is_what_diffusers_networks_hold(
 )
 def test_the_lists_make_files_of_the_published_size(listed, metadata, exactly):
     """To the byte where the writer's padding is known; else to a tenth of one tensor's line in the header."""
-    found = listed()
-    size = int(found.facts["bytes"])
-    plain, padded = _file_bytes(found, metadata)
+    listed_tensors = listed()
+    size = int(listed_tensors.facts["bytes"])
+    plain, padded = _file_bytes(listed_tensors, metadata)
     if exactly is None:
-        assert padded < size < padded + 100 * len(found.tensors)
+        assert padded < size < padded + 100 * len(listed_tensors.tensors)
     elif exactly:
         assert size in (plain, padded)
     else:
@@ -107,8 +105,8 @@ def test_tiny_stand_ins_are_the_published_files_but_for_their_widths(tmp_path, s
     for name in ("model_index.json", "scheduler/scheduler_config.json"):
         assert json.loads((folder / name).read_text()) == published(SD15, name)
     for name in ("unet", "vae", "text_encoder"):
-        said = json.loads((folder / name / "config.json").read_text())
-        assert said.keys() - {"_name_or_path"} == published(SD15, f"{name}/config.json").keys() - {"_name_or_path"}
+        config = json.loads((folder / name / "config.json").read_text())
+        assert config.keys() - {"_name_or_path"} == published(SD15, f"{name}/config.json").keys() - {"_name_or_path"}
 
 
 @pytest.mark.parametrize("name", ["base_models/v1-5-pruned", "base_models/sd_xl_base_1.0", "vae/trained"])
@@ -124,12 +122,12 @@ def _kinds(names) -> set[str]:
     return {re.sub(r"(layers|resblocks|transformer_blocks)\.\d+", r"\1", name) for name in names}
 
 
-def _file_bytes(found: TensorList, metadata: dict[str, str] | None) -> tuple[int, int]:
+def _file_bytes(listed_tensors: TensorList, metadata: dict[str, str] | None) -> tuple[int, int]:
     """Bytes of the file as the safetensors library writes it: with its header as it is, and padded to 8 bytes."""
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     end = 0
-    for name in sorted(found.tensors, key=lambda key: (_ORDER.index(found.tensors[key][0]), key)):
-        dtype, shape = found.tensors[name]
+    for name in sorted(listed_tensors.tensors, key=lambda key: (_ORDER.index(listed_tensors.tensors[key][0]), key)):
+        dtype, shape = listed_tensors.tensors[name]
         begin, end = end, end + DTYPES[dtype].itemsize * prod(shape)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": (begin, end)}
     length = len(json.dumps(header, separators=(",", ":")))

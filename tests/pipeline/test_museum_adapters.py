@@ -72,7 +72,7 @@ def test_a_lora_is_told_and_every_layer_of_it_fits(listed: Callable, repo, layer
     assert tell_kind(tensors.tensors) is WeightsKind.SPATIAL_LORA
     lora = read_lora(tensors.write_zeros(tmp_path / "a.safetensors"))
     assert lora.kind is LoraKind.SPATIAL
-    assert {component: len(own) for component, own in lora.layers.items()} == layers
+    assert {component: len(layers_of_part) for component, layers_of_part in lora.layers.items()} == layers
     fit = fit_lora(lora, base_model(repo), repo, "none")
     assert not fit.warnings
     assert len({parameter for parameter, _ in fit.additions}) == sum(layers.values())

@@ -30,7 +30,7 @@ def overflowing() -> AnyVae:
     return vae.half().requires_grad_(False)
 
 
-def drawn(vae: AnyVae, latents: torch.Tensor = LATENTS) -> torch.Tensor:
+def decode(vae: AnyVae, latents: torch.Tensor = LATENTS) -> torch.Tensor:
     return torch.cat([torch.from_numpy(frames) for frames in decode_frames(vae, latents)])
 
 
@@ -39,15 +39,15 @@ def test_pictures_that_overflow_in_float16_are_drawn_in_float32():
     with torch.no_grad():
         plain = vae.decode((LATENTS[0].transpose(0, 1) / vae.config.scaling_factor).half()).sample
     assert not torch.isfinite(plain).all()  # a true overflow: every weight is finite
-    frames = drawn(vae)
-    assert torch.equal(frames, drawn(deepcopy(vae).float()))
+    frames = decode(vae)
+    assert torch.equal(frames, decode(deepcopy(vae).float()))
     assert frames.float().std() > 1
 
 
 def test_the_vae_is_what_it_was_and_other_pictures_stay_in_its_own_type():
     vae = overflowing()
     before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    drawn(vae)
+    decode(vae)
     assert all(
         torch.equal(tensor, before[name]) and tensor.dtype is torch.float16 for name, tensor in vae.state_dict().items()
     )
@@ -66,7 +66,7 @@ def test_a_vae_that_is_broken_in_float32_too_is_refused(dtype):
     vae = tiny.TinyBase(3).vae.to(dtype)
     vae.decoder.conv_in.weight.data[0, 0, 0, 0] = float("nan")
     with pytest.raises(GenerationError, match=r"^The VAE must give finite numbers, got NaN or infinity even in"):
-        drawn(vae)
+        decode(vae)
     assert vae.dtype is dtype
 
 
@@ -75,7 +75,7 @@ def test_latents_that_are_not_finite_are_refused(value):
     latents = LATENTS.clone()
     latents[0, 0, 2, 0, 0] = value
     with pytest.raises(GenerationError, match=r"^The clip must be finite numbers, got NaN or infinity where it was"):
-        drawn(tiny.TinyBase(3).vae, latents)
+        decode(tiny.TinyBase(3).vae, latents)
 
 
 def test_the_first_step_whose_numbers_are_not_finite_is_named(store):

@@ -85,10 +85,10 @@ def test_every_condition_of_the_unet_changes_the_clip(components):
     alone = plain.added_conditions(**frames | {"guided": False})
     assert torch.equal(alone["text_embeds"], added["text_embeds"][1:])
     sample, states = torch.ones(1, 4, 2, 8, 12), plain.for_frames((0, 1), guided=False)
-    others = ({}, {"text_embeds": added["text_embeds"][:1]}, {"time_ids": alone["time_ids"] * 2})
+    changes = ({}, {"text_embeds": added["text_embeds"][:1]}, {"time_ids": alone["time_ids"] * 2})
     with torch.no_grad():
         expected, *changed = (
-            components.unet(sample, 500, states, added_cond_kwargs=alone | other).sample for other in others
+            components.unet(sample, 500, states, added_cond_kwargs=alone | other).sample for other in changes
         )
     assert not any(torch.equal(prediction, expected) for prediction in changed)
 
@@ -105,11 +105,11 @@ def test_a_condition_for_every_frame_does_what_the_same_one_for_all_does(compone
     with torch.no_grad():
         expected = components.unet(sample, 500, states, added_cond_kwargs=added).sample
         with frame_conditions(components.unet, per_frame=True):
-            found = components.unet(sample, 500, states, added_cond_kwargs=rows).sample
+            sample_by_frame = components.unet(sample, 500, states, added_cond_kwargs=rows).sample
         with frame_conditions(components.unet, per_frame=True):
             other = components.unet(sample, 500, states, added_cond_kwargs=first).sample
         again = components.unet(sample, 500, states, added_cond_kwargs=added).sample
-    torch.testing.assert_close(found, expected)  # another number of rows rounds otherwise
+    torch.testing.assert_close(sample_by_frame, expected)  # another number of rows rounds otherwise
     assert torch.equal(again, expected)
     assert not torch.equal(other[0, :, 0], expected[0, :, 0])
 

@@ -50,7 +50,7 @@ def two_passes(**settings) -> GenerationRequest:
     return GenerationRequest.build(**SMALL | settings)
 
 
-def begun(request: GenerationRequest, components: Components) -> tuple[torch.Tensor, torch.Tensor, DenoiseState]:
+def prepared(request: GenerationRequest, components: Components) -> tuple[torch.Tensor, torch.Tensor, DenoiseState]:
     """Latents of a first pass, the noise of the second, and where it begins."""
     second = passes_of(request)[1]
     generator = torch.Generator().manual_seed(9)
@@ -69,7 +69,7 @@ def test_a_clip_of_one_pass_is_the_request_itself():
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
 def test_the_second_pass_begins_at_the_enlarged_clip_with_the_noise_of_its_step(components, strength):
     request = two_passes(hires_strength=strength)
-    latents, noise, state = begun(request, components)
+    latents, noise, state = prepared(request, components)
     scheduler = build_scheduler(request, components.scheduler_config)
     start = 4 - int(4 * strength)
     enlarged = interpolate(latents[0].transpose(0, 1), (12, 12), mode="bilinear").transpose(0, 1)[None]
@@ -78,8 +78,8 @@ def test_the_second_pass_begins_at_the_enlarged_clip_with_the_noise_of_its_step(
 
 
 def test_pixels_are_enlarged_instead_where_that_is_wished(components):
-    _, noise, as_latents = begun(two_passes(), components)
-    _, same_noise, as_pixels = begun(two_passes(hires_method="pixel"), components)
+    _, noise, as_latents = prepared(two_passes(), components)
+    _, same_noise, as_pixels = prepared(two_passes(hires_method="pixel"), components)
     assert torch.equal(noise, same_noise)
     assert not torch.allclose(as_latents.latents, as_pixels.latents, atol=0.1)
 
@@ -89,7 +89,7 @@ def test_the_frames_are_those_of_the_larger_size_and_show_the_same_clip(store):
     small, _ = run(request.model_copy(update={"hires_scale": 1.0}), store=store)
     large, events = run(request, store=store)
     assert large.shape == (6, 192, 192, 3)
-    shrunk = np.stack([fitted(one, width=128, height=128, fit=ImageFit.STRETCH) for one in large])
+    shrunk = np.stack([fitted(picture, width=128, height=128, fit=ImageFit.STRETCH) for picture in large])
     change = np.abs(small.astype(int) - shrunk).mean()
     assert change < 12, change
     assert change < np.abs(small.astype(int) - shrunk[:, :, ::-1]).mean() / 3
@@ -103,8 +103,8 @@ def test_the_frames_are_those_of_the_larger_size_and_show_the_same_clip(store):
 def test_what_control_units_follow_is_brought_to_the_size_of_each_pass():
     clip = noise_clip(6, width=96, height=96)
     sizes = []
-    for one in passes_of(two_passes()):
-        followed = resize_inputs(one, ClipInputs(controls=(clip,))).controls[0]
+    for pass_request in passes_of(two_passes()):
+        followed = resize_inputs(pass_request, ClipInputs(controls=(clip,))).controls[0]
         sizes.append((followed.width, followed.height, followed.frames([2, 0]).shape, followed.num_frames))
     assert sizes == [(64, 64, (2, 64, 64, 3), 6), (96, 96, (2, 96, 96, 3), 6)]
 
@@ -138,8 +138,8 @@ def test_an_interrupted_run_goes_on_in_the_pass_it_was_in(store, tmp_path, monke
         if event.stage is Stage.DENOISE and event.step == after:
             break
     events.close()
-    again, told = run(request, store=store, checkpoints=tmp_path)
+    again, message = run(request, store=store, checkpoints=tmp_path)
     assert np.array_equal(again, whole)
     place = "pass 1 of 2, step 2 of 4" if after == 2 else f"pass {1 if after == 4 else 2} of 2, step "
-    assert told[-1].warnings[0].startswith(f"Going on from {place}")
+    assert message[-1].warnings[0].startswith(f"Going on from {place}")
     assert not list(tmp_path.glob("*.checkpoint"))

@@ -66,10 +66,10 @@ def build(monkeypatch) -> Iterator[Callable[..., Filter]]:
     return around
 
 
-def close(found: Frames, expected: Frames) -> bool:
+def close(frames: Frames, expected: Frames) -> bool:
     """Whether maps are the same but for rounding; a flat one says nothing."""
     assert expected.std() > 5
-    return bool(np.abs(found.astype(int) - expected.astype(int)).max() <= 1)
+    return bool(np.abs(frames.astype(int) - expected.astype(int)).max() <= 1)
 
 
 def random_network(make: Callable[[], nn.Module]) -> nn.Module:
@@ -153,8 +153,8 @@ def test_openpose(frame, build, monkeypatch):
         monkeypatch.setattr(pose_networks, "_load_estimator", lambda *_, place: estimator if place == 0 else None)
         build("openpose", network)(frame[None])
     assert len(theirs) == len(network.seen) >= 1
-    for found, expected in zip(network.seen, theirs, strict=True):
-        torch.testing.assert_close(found, expected)
+    for layer_input, expected in zip(network.seen, theirs, strict=True):
+        torch.testing.assert_close(layer_input, expected)
 
 
 class Answer:

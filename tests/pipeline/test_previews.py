@@ -37,8 +37,8 @@ def test_previews_are_small_whatever_the_size(vae: AutoencoderKL, side: int, cou
     frames = preview_frames(vae, torch.randn(1, 4, count, side, side))
     assert frames.shape == (count, pixels, pixels, 3)
     assert frames.size / 3 <= PREVIEW_CELLS * 64
-    told = pickle.loads(pickle.dumps(Progress(Stage.DENOISE, 1, 2, preview=frames)))
-    assert (told.preview == frames).all()
+    event = pickle.loads(pickle.dumps(Progress(Stage.DENOISE, 1, 2, preview=frames)))
+    assert (event.preview == frames).all()
 
 
 def test_a_preview_that_does_not_move_is_the_middle_frame(vae: AutoencoderKL):

@@ -113,8 +113,8 @@ def test_key_frames_get_the_states_of_their_own_text(components: Components):
     assert len(states.positive) == 2  # each text once
     rows = states.for_frames(range(9), guided=False)
     red, blue = (encode(components, f"big, a {colour} star, moving up").positive[0] for colour in ("red", "blue"))
-    for frame, own in ((0, red), (4, blue), (8, red)):
-        assert torch.equal(rows[frame], own)
+    for frame, separate in ((0, red), (4, blue), (8, red)):
+        assert torch.equal(rows[frame], separate)
 
 
 @pytest.mark.parametrize("blend", PromptBlend)

@@ -81,8 +81,8 @@ def expected(published: Published, seed: int) -> list[torch.Tensor]:
     return original.sparse_ctrl(published.encoder, published.control, picture, mask, timestep=STEP, text=text)
 
 
-def errors(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> list[float]:
-    return [original.relative_error(one, other) for one, other in zip(found, wanted, strict=True)]
+def errors(tensors: list[torch.Tensor], expected_tensors: list[torch.Tensor]) -> list[float]:
+    return [original.relative_error(tensor, other) for tensor, other in zip(tensors, expected_tensors, strict=True)]
 
 
 def test_every_output_is_what_the_authors_compute(published, loaded):
@@ -90,8 +90,8 @@ def test_every_output_is_what_the_authors_compute(published, loaded):
 
 
 def test_with_guidance_each_half_is_computed_as_if_alone(published, loaded):
-    wanted = [torch.cat(halves) for halves in zip(expected(published, 1), expected(published, 2), strict=True)]
-    assert max(errors(outputs(loaded, 1, 2), wanted)) <= LIMIT
+    expected_halves = [torch.cat(halves) for halves in zip(expected(published, 1), expected(published, 2), strict=True)]
+    assert max(errors(outputs(loaded, 1, 2), expected_halves)) <= LIMIT
 
 
 def test_the_norm_of_diffusers_would_be_seen(published, loaded, monkeypatch):

@@ -83,16 +83,16 @@ def test_a_corpus_gives_latents_and_what_is_said_of_them(tmp_path: Path):
     (tmp_path / "000.json").write_text(json.dumps([asdict(scene) for scene in scenes]))
     corpus = Corpus(tmp_path, load_shipped(SHIPPED))
     frames = torch.tensor([2, 5])
-    x, states, told = corpus.batch(np.random.default_rng(0), 40, frames)
+    x, states, labels = corpus.batch(np.random.default_rng(0), 40, frames)
     assert x.shape == (40, 4, 2, 2, 2)
     assert states.shape == (40, 77, 128)
     ways = {(int(first) // 100, int(last - first)) for first, last in x[:, 0, :, 0, 0]}
     assert ways >= {(0, 3), (0, -3), (3, 3)}, "forwards, and backwards where the world has it so"
     assert (3, -3) not in ways
-    for (first, last), (motion, camera) in zip(x[:, 0, :, 0, 0].tolist(), told.tolist(), strict=True):
+    for (first, last), (motion, camera) in zip(x[:, 0, :, 0, 0].tolist(), labels.tolist(), strict=True):
         scene = scenes[int(first) // 100]
-        shown = scene if last > first else reversed_scene(scene)
-        assert motion in (OPEN, MOTIONS.index(shown.motion))
+        shown_scene = scene if last > first else reversed_scene(scene)
+        assert motion in (OPEN, MOTIONS.index(shown_scene.motion))
         assert camera in (OPEN, 0)
 
 

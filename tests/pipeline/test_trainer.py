@@ -32,8 +32,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path):
     train(plan(tmp_path / "b.pt"), stop_after=3)
     resumed = train(plan(tmp_path / "b.pt", resume=True))
     assert resumed.step == unbroken.step == 6
-    for one, other in ((unbroken.model, resumed.model), (unbroken.ema, resumed.ema)):
-        for (name, ours), theirs in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+    for weights, other in ((unbroken.model, resumed.model), (unbroken.ema, resumed.ema)):
+        for (name, ours), theirs in zip(weights.state_dict().items(), other.state_dict().values(), strict=True):
             assert torch.equal(ours, theirs), name
 
 

@@ -52,9 +52,9 @@ def test_a_checkpoint_of_lightning_is_read(tmp_path, lightning, monkeypatch):
     torch.save(trained(lightning), path)
     for name in [name for name in sys.modules if name.startswith("pytorch_lightning")]:
         monkeypatch.delitem(sys.modules, name)
-    found = read_weights(path)
-    assert found.keys() == TENSORS.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+    weights = read_weights(path)
+    assert weights.keys() == TENSORS.keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in TENSORS.items())
     assert not any(name.startswith("pytorch_lightning") for name in sys.modules)
 
 

@@ -34,9 +34,9 @@ def test_the_same_vae_gives_the_same_frames_from_every_format(store, vaes_dir, b
     base.vae.save_pretrained(vaes_dir / "folder")
     save_file(tiny.vae_checkpoint(base), vaes_dir / "file.safetensors")
     torch.save({"state_dict": tiny.vae_checkpoint(base)}, vaes_dir / "file.ckpt")
-    own = frames(store, "")
+    own_frames = frames(store, "")
     for name in ("folder", "file.safetensors", "file.ckpt"):
-        assert (frames(store, name) == own).all(), name
+        assert (frames(store, name) == own_frames).all(), name
 
 
 @pytest.mark.usefixtures("hub")
@@ -63,17 +63,17 @@ def test_a_vae_has_the_type_that_draws_well_where_it_computes(device, dtype, ove
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize(("said", "expected"), [(None, False), (False, False), (True, True)])
-def test_a_vae_overflows_only_where_its_configuration_says_so(said, expected, vaes_dir, bases, monkeypatch):
+@pytest.mark.parametrize(("text", "expected"), [(None, False), (False, False), (True, True)])
+def test_a_vae_overflows_only_where_its_configuration_says_so(text, expected, vaes_dir, bases, monkeypatch):
     bases[SD15].vae.save_pretrained(vaes_dir / "folder")
     config = vaes_dir / "folder" / "config.json"
     values = json.loads(config.read_text())
     del values["force_upcast"]
-    config.write_text(json.dumps(values if said is None else values | {"force_upcast": said}))
-    asked = []
-    monkeypatch.setattr(vae_files, "vae_dtype", lambda *_, overflows: asked.append(overflows) or torch.float32)
+    config.write_text(json.dumps(values if text is None else values | {"force_upcast": text}))
+    calls = []
+    monkeypatch.setattr(vae_files, "vae_dtype", lambda *_, overflows: calls.append(overflows) or torch.float32)
     ModelStore("cpu", torch.float32).load(SD15, V3, "folder")
-    assert asked == [expected]
+    assert calls == [expected]
 
 
 @pytest.mark.usefixtures("hub")
@@ -85,8 +85,8 @@ def test_vae_files_of_every_naming_are_read(prefix, names, store, vaes_dir, base
     if names == "2022":
         weights = {tiny.replaced(name, tiny.OLD_VAE): tensor for name, tensor in weights.items()}
     beside = {"loss.logvar": torch.zeros(()), "model_ema.decay": torch.zeros(())}
-    named = {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
-    save_file(named | beside, vaes_dir / "one.safetensors")
+    by_name = {f"{prefix}{name}": tensor.contiguous() for name, tensor in weights.items()}
+    save_file(by_name | beside, vaes_dir / "one.safetensors")
     assert_same(store.load(SD15, V3, "one.safetensors").vae.state_dict(), vae.state_dict())
 
 

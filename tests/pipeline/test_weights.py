@@ -39,12 +39,12 @@ def test_a_clip_tells_of_its_downloads_and_the_next_one_of_none(store):
     values = {"prompt": "a", "seed": 1, "num_frames": 2, "num_inference_steps": 1, "width": 64, "height": 64}
     request = GenerationRequest.build(**values, base_model=SD15, motion_module=ORIGINALS[V3])
     first, second = (run(request, store=store)[1] for _ in range(2))
-    told = [event for event in first if isinstance(event, Progress) and "Downloading" in event.note]
-    assert {event.note.split(":")[0] for event in told} == {
+    downloads = [event for event in first if isinstance(event, Progress) and "Downloading" in event.note]
+    assert {event.note.split(":")[0] for event in downloads} == {
         "Downloading stable-diffusion-v1-5",
         "Downloading v3_sd15_mm.ckpt",
     }
-    assert (told[-1].stage, told[-1].step) == (Stage.LOAD, told[-1].total)
+    assert (downloads[-1].stage, downloads[-1].step) == (Stage.LOAD, downloads[-1].total)
     assert [event.note for event in second if isinstance(event, Progress) and event.stage is Stage.LOAD] == [
         "Stable Diffusion 1.5 with AnimateDiff v3, original file"
     ]
@@ -120,8 +120,8 @@ def test_damaged_files_are_refused_in_words(name, damage, words, store, models_d
     message = refusal_of(store, base_model, motion_module, secret=tmp_path)
     kind = "file of tensors" if name.endswith(".ckpt") else "safetensors file"
     field = "base_model" if name.startswith("base") else "motion_module"
-    said = "cut off or not one at all. " if name.endswith(".ckpt") and words.startswith("cut") else words
-    assert message.startswith(f"{field} must be a whole {kind}, got '{name}', which is {said}")
+    expected = "cut off or not one at all. " if name.endswith(".ckpt") and words.startswith("cut") else words
+    assert message.startswith(f"{field} must be a whole {kind}, got '{name}', which is {expected}")
     assert message.endswith("or choose another.")
 
 
@@ -167,9 +167,9 @@ def test_a_pickle_is_read_in_turns_and_stands_on_the_disk_once(tmp_path, monkeyp
     tensors = {"a": shared[:30], "b": shared[30:], "c": torch.ones(3, 7).t(), "d": torch.tensor(2.0)}
     for zipped in (True, False):  # as torch writes since 1.6, and before
         path = tmp_path / f"weights-{zipped}.ckpt"
-        content = {"state_dict": {f"module.{name}": one for name, one in tensors.items()}}
+        content = {"state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}}
         torch.save(content, path, _use_new_zipfile_serialization=zipped)
         read = read_weights(path)
         assert read.keys() == tensors.keys()
-        assert all(torch.equal(read[name], one) for name, one in tensors.items())
+        assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
     assert not list((tmp_path / "cache").rglob("*.safetensors"))

@@ -55,7 +55,7 @@ def publish(hub: StandInHub) -> Callable[[str, ModelProto | bytes], Path]:
 
 
 @pytest.fixture
-def drawn(tmp_path) -> Callable[..., Frames]:
+def draw_people(tmp_path) -> Callable[..., Frames]:
     """What dwpose draws of one frame."""
 
     def look(frame: Frames, **options: float) -> Frames:
@@ -96,12 +96,12 @@ def has(frame: Frames, colour: tuple[int, int, int], place: tuple[float, float],
     return bool(np.abs(middle - place).max() <= within)
 
 
-def test_points_are_drawn_where_they_are(hub, publish, drawn):
+def test_points_are_drawn_where_they_are(hub, publish, draw_people):
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     offsets = {0: (0, 0), LEFT_SHOULDER: (120, 80), RIGHT_SHOULDER: (-120, 80), LEFT_HAND + 8: (160, -160)}
     publish(ESTIMATOR, tiny_onnx.estimator(offsets | {FACE + 7: (-120, -120)}))
     frame = with_person(black(640, 480), cell=(9, 6), dot=(304, 208))
-    seen = drawn(frame)
+    seen = draw_people(frame)
     pixels = BOX[0] * 1.25 / tiny_onnx.CROP_WIDTH / 2  # of the frame, to half a pixel of the crop
     assert seen.shape == frame.shape
     assert has(seen, NOSE_COLOUR, (304, 208))
@@ -112,51 +112,51 @@ def test_points_are_drawn_where_they_are(hub, publish, drawn):
     assert sorted(hub.downloads) == [f"{REPO}/{ESTIMATOR}", f"{REPO}/{DETECTOR}"]
 
 
-def test_hands_and_faces_can_be_left_out(publish, drawn):
+def test_hands_and_faces_can_be_left_out(publish, draw_people):
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0), LEFT_HAND: (150, 0), FACE: (-150, 0)}))
     frame = with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16)
-    assert drawn(frame, hands=0)[..., 2].any(), "the face's white"
-    assert not (drawn(frame, hands=0) == FINGERTIP_COLOUR).all(axis=-1).any()
-    assert (drawn(frame, face=0) == FINGERTIP_COLOUR).all(axis=-1).any()
-    assert set(map(tuple, drawn(frame, hands=0, face=0).reshape(-1, 3).tolist())) == {(0, 0, 0), NOSE_COLOUR}
+    assert draw_people(frame, hands=0)[..., 2].any(), "the face's white"
+    assert not (draw_people(frame, hands=0) == FINGERTIP_COLOUR).all(axis=-1).any()
+    assert (draw_people(frame, face=0) == FINGERTIP_COLOUR).all(axis=-1).any()
+    assert set(map(tuple, draw_people(frame, hands=0, face=0).reshape(-1, 3).tolist())) == {(0, 0, 0), NOSE_COLOUR}
 
 
 @pytest.mark.parametrize(
     ("width", "height", "box"),
     [(213, 320, (96, 128)), (320, 117, (96, 128)), (213, 320, (160, 64)), (213, 320, (32, 160))],
 )
-def test_odd_shapes_of_pictures_and_boxes_keep_places(publish, drawn, width, height, box):
+def test_odd_shapes_of_pictures_and_boxes_keep_places(publish, draw_people, width, height, box):
     """A cell is 16 pixels of these; a box that is wide or tall is brought to the crop's shape by more around it."""
     publish(DETECTOR, tiny_onnx.detector(width=box[0], height=box[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0), LEFT_HIP: (40, 60)}))
     dot = (5 * 16 + 4, 3 * 16 + 12)
-    seen = drawn(with_person(black(width, height), cell=(5, 3), dot=dot, patch=16))
+    seen = draw_people(with_person(black(width, height), cell=(5, 3), dot=dot, patch=16))
     pixels = max(box[0] / tiny_onnx.CROP_WIDTH, box[1] / tiny_onnx.CROP_HEIGHT) * 1.25 / 2 / 2
     assert has(seen, LEFT_HIP_COLOUR, (dot[0] + 40 * pixels, dot[1] + 60 * pixels), within=1.5)
 
 
-def test_two_people_are_seen_each_by_itself(publish, drawn):
+def test_two_people_are_seen_each_by_itself(publish, draw_people):
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0)}))
     frame = with_person(black(640, 480), cell=(3, 4), dot=(112, 140))
-    left = drawn(frame)
-    both = drawn(with_person(frame, cell=(15, 9), dot=(500, 310)))
+    left = draw_people(frame)
+    both = draw_people(with_person(frame, cell=(15, 9), dot=(500, 310)))
     assert has(left, NOSE_COLOUR, (112, 140))
     assert np.array_equal(both[:, :320], left[:, :320])
     assert has(both[:, 320:], NOSE_COLOUR, (500 - 320, 310))
 
 
-def test_neighbouring_boxes_are_one_person_where_the_surer_is(publish, drawn):
+def test_neighbouring_boxes_are_one_person_where_the_surer_is(publish, draw_people):
     """The left box sees the dim dot alone, the right one would see the bright dot, too."""
     publish(DETECTOR, tiny_onnx.detector(width=160, height=160))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0)}))
     frame = with_person(black(640, 640), cell=(9, 9), dot=(420, 304))
     frame[304, 304] = (200, 0, 0)
     frame[288:320, 320:352] = (0, 0, 128)
-    assert has(drawn(frame), NOSE_COLOUR, (304, 304))
+    assert has(draw_people(frame), NOSE_COLOUR, (304, 304))
     frame[288:320, 288:320, 2] = 64  # now the right one is surer, and the left one isn't sure enough
-    assert has(drawn(frame), NOSE_COLOUR, (420, 304))
+    assert has(draw_people(frame), NOSE_COLOUR, (420, 304))
 
 
 def test_boxes_of_all_grids_and_sizes_are_told_apart():
@@ -177,34 +177,34 @@ def test_boxes_of_all_grids_and_sizes_are_told_apart():
     see(32, 15, 5, (160, 300), 0.95, kind=16)  # a dog
     see(32, 15, 15, (160, 300), 0.3)  # hardly anybody: 0.27 is below 0.3
     boxes = _people(lambda _: (seen,), black(640, 640))
-    found = sorted((round(x), round(y), round(wide), round(high)) for x, y, wide, high in boxes)
-    assert found == [(144, 176, 160, 300), (152, 104, 60, 60), (240, 176, 160, 300)]
+    rounded = sorted((round(x), round(y), round(wide), round(high)) for x, y, wide, high in boxes)
+    assert rounded == [(144, 176, 160, 300), (152, 104, 60, 60), (240, 176, 160, 300)]
 
 
 @pytest.mark.parametrize(("network", "colour"), [({}, (0, 0, 0)), ({}, RED), ({"person": False}, BLUE)])
-def test_nobody_leaves_a_frame_black(publish, drawn, network, colour):
+def test_nobody_leaves_a_frame_black(publish, draw_people, network, colour):
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1], **network))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0)}))
     frame = with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16)
     frame[(frame == BLUE).all(axis=-1)] = colour
-    assert not drawn(frame).any()
+    assert not draw_people(frame).any()
 
 
-def test_a_neck_needs_both_shoulders(publish, drawn):
+def test_a_neck_needs_both_shoulders(publish, draw_people):
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({LEFT_SHOULDER: (0, 0)}))
-    seen = drawn(with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16))
+    seen = draw_people(with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16))
     assert has(seen, LEFT_SHOULDER_COLOUR, (72, 72))
     assert not (seen == NECK_COLOUR).all(axis=-1).any()
 
 
-def refusal(publish: Any, drawn: Any, network: ModelProto | bytes, name: str = DETECTOR) -> str:
+def refusal(publish: Any, draw_people: Any, network: ModelProto | bytes, name: str = DETECTOR) -> str:
     """What is said where one of the two files is this."""
     publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0)}))
     publish(name, network)
     with pytest.raises(WeightsError) as error:
-        drawn(with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16))
+        draw_people(with_person(black(320, 320), cell=(4, 4), dot=(72, 72), patch=16))
     return str(error.value)
 
 
@@ -217,28 +217,28 @@ def refusal(publish: Any, drawn: Any, network: ModelProto | bytes, name: str = D
         lambda whole: whole.replace(b"Slice", b"Sl\xffce"),
     ],
 )
-def test_a_damaged_file_is_refused_in_words_and_nothing_is_printed(publish, drawn, damage, capfd):
+def test_a_damaged_file_is_refused_in_words_and_nothing_is_printed(publish, draw_people, damage, capfd):
     whole = tiny_onnx.estimator({0: (0, 0)}).SerializeToString()
-    assert refusal(publish, drawn, damage(whole), ESTIMATOR) == (
+    assert refusal(publish, draw_people, damage(whole), ESTIMATOR) == (
         "controls must be a whole ONNX network, got 'dw-ll_ucoco_384.onnx': it is damaged, or parts of it are in "
         "other files. Download it again or choose another."
     )
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_that_arrives_damaged_is_refused_by_its_sha256(hub, publish, drawn):
+def test_a_file_that_arrives_damaged_is_refused_by_its_sha256(hub, publish, draw_people):
     path = publish(DETECTOR, tiny_onnx.detector(width=BOX[0], height=BOX[1]))
     publish(ESTIMATOR, tiny_onnx.estimator({0: (0, 0)}))
     hub.spoiled[f"{REPO}/{DETECTOR}"] = bytes(path.stat().st_size)
     with pytest.raises(WeightsError, match=r"got 'yzd-v/DWPose/yolox_l\.onnx' with another sha256"):
-        drawn(black(64, 64))
+        draw_people(black(64, 64))
 
 
-def test_a_file_whose_tensors_are_in_another_reads_none_of_it(publish, drawn, tmp_path, monkeypatch):
+def test_a_file_whose_tensors_are_in_another_reads_none_of_it(publish, draw_people, tmp_path, monkeypatch):
     """Where a network is opened from memory, onnxruntime would take what has that name in the working directory."""
     monkeypatch.chdir(tmp_path)
     np.zeros((1, 85, 8000), np.float32).tofile(tmp_path / "tensors.bin")
-    assert "parts of it are in other files" in refusal(publish, drawn, tiny_onnx.elsewhere("tensors.bin"))
+    assert "parts of it are in other files" in refusal(publish, draw_people, tiny_onnx.elsewhere("tensors.bin"))
 
 
 @pytest.mark.parametrize(
@@ -249,14 +249,14 @@ def test_a_file_whose_tensors_are_in_another_reads_none_of_it(publish, drawn, tm
         (DETECTOR, tiny_onnx.detector(width=9, height=9, channels=84)),
     ],
 )
-def test_another_network_is_refused_with_both_shapes(publish, drawn, name, network):
-    text = refusal(publish, drawn, network, name)
+def test_another_network_is_refused_with_both_shapes(publish, draw_people, name, network):
+    text = refusal(publish, draw_people, network, name)
     assert text.startswith(f"controls must be a whole ONNX network, got '{name}': its pictures and maps are [")
     assert "where [(1, 3, " in text
 
 
-def test_numbers_that_are_none_are_refused(publish, drawn):
-    text = refusal(publish, drawn, tiny_onnx.detector(width=float("nan"), height=9))
+def test_numbers_that_are_none_are_refused(publish, draw_people):
+    text = refusal(publish, draw_people, tiny_onnx.detector(width=float("nan"), height=9))
     assert text.startswith("controls must have weights that give finite numbers, got 'yolox_l.onnx'")
 
 

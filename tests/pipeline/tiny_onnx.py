@@ -76,7 +76,7 @@ def estimator(offsets: Mapping[int, Sequence[int]]) -> ModelProto:
 def elsewhere(name: str) -> ModelProto:
     """A detector one of whose tensors lies in the file `name`."""
     model = detector(width=CELL, height=CELL)
-    tensor = next(one for one in model.graph.initializer if one.name == "finer")
+    tensor = next(initializer for initializer in model.graph.initializer if initializer.name == "finer")
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=name)

@@ -33,9 +33,9 @@ def test_clips_have_the_seeds_of_the_list_or_those_that_follow_the_first(seed, c
 def test_a_drawn_seed_is_followed_by_the_next_and_those_in_a_list_are_drawn_each():
     first, second = seeds(-1, 2)
     assert second == first + 1
-    one, seven, other = seeds("-1, 7, -1")
+    single, seven, other = seeds("-1, 7, -1")
     assert seven == 7
-    assert one != other
+    assert single != other
     assert seeds("") != seeds("")
     assert seeds("-1") != seeds(" -1 ")
 

@@ -11,7 +11,7 @@ import pytest
 
 from finishing.flow import draw_between
 from finishing.interpolate import BetweenStage, is_cut
-from finishing.stages import Named, Picture, Stage, staged
+from finishing.stages import Picture, Stage, StageOfTask, staged
 from pipelines.plan.request import GenerationRequest
 from scripts.measure_interpolation import METHODS, moving_scenes, psnr
 from scripts.train_demo.world import render, sample_scene
@@ -56,7 +56,7 @@ def mixed(before: Picture, after: Picture, count: int) -> Iterator[Picture]:
 def passed(frames: np.ndarray, *stages: Stage) -> list[int]:
     """The first value of every frame that arrives."""
     sink = Sink()
-    with staged(sink.opened(), [Named("between", stage) for stage in stages]) as opened:
+    with staged(sink.opened(), [StageOfTask("between", stage) for stage in stages]) as opened:
         for frame in frames:
             opened.write(frame[None])
     return [int(frame[0, 0, 0]) for frame in sink.frames]
@@ -94,9 +94,9 @@ def test_the_end_of_one_stage_passes_those_behind_it():
 )
 def test_there_are_as_many_as_the_request_says(settings: dict[str, object], count: int):
     request = GenerationRequest.build(seed=0, interpolation="flow", interpolation_frames=count, **settings)
-    made = request.num_frames + len(request.frames_played_back)
+    num_made = request.num_frames + len(request.frames_played_back)
     stage = BetweenStage(mixed, count, loops=request.loops, held=request.held_frames)
-    assert len(passed(grey(*range(made)), stage)) == request.output_frames
+    assert len(passed(grey(*range(num_made)), stage)) == request.output_frames
 
 
 def test_a_cut_is_not_drawn_over():
@@ -109,14 +109,14 @@ def test_no_movement_of_the_world_is_a_cut_and_most_other_scenes_are():
     rng = np.random.default_rng(3)
     clips = [render(sample_scene(rng), frames=range(0, 16, 2), height=64, width=64) for _ in range(40)]
     assert not any(is_cut(*pair) for clip in clips for pair in pairwise(clip))
-    assert sum(is_cut(one[-1], other[0]) for one, other in pairwise(clips)) > 30
+    assert sum(is_cut(first[-1], other[0]) for first, other in pairwise(clips)) > 30
 
 
 def test_an_exception_aborts_the_sink_and_draws_nothing_more():
     sink = Sink()
 
     def write_one_and_fail() -> None:
-        with staged(sink.opened(), [Named("between", BetweenStage(mixed, 1, loops=True))]) as opened:
+        with staged(sink.opened(), [StageOfTask("between", BetweenStage(mixed, 1, loops=True))]) as opened:
             opened.write(grey(0, 20))
             raise KeyError("stopped")
 
@@ -132,7 +132,7 @@ def test_a_stage_that_fails_at_its_end_aborts_the_sink():
         yield before
 
     sink = Sink()
-    opened = staged(sink.opened(), [Named("between", BetweenStage(broken, 1, loops=True))])
+    opened = staged(sink.opened(), [StageOfTask("between", BetweenStage(broken, 1, loops=True))])
     with pytest.raises(ArithmeticError), opened as inner:
         inner.write(grey(0))
     assert (sink.left_by, sink.files) == ("ArithmeticError", ())
@@ -148,11 +148,11 @@ def test_files_are_told_when_they_are_complete():
 
 def gains(clips: Sequence[np.ndarray]) -> tuple[float, float]:
     """dB that flow is nearer to the true frames than repetition and blend."""
-    found = {
+    by_frame = {
         name: np.mean([psnr(METHODS[name](clip[::2]), clip[1::2][: len(clip[::2]) - 1]) for clip in clips])
         for name in ("repetition", "blend", "flow")
     }
-    return found["flow"] - found["repetition"], found["flow"] - found["blend"]
+    return by_frame["flow"] - by_frame["repetition"], by_frame["flow"] - by_frame["blend"]
 
 
 def test_flow_comes_nearer_to_the_true_frames_than_repetition_and_blending():
@@ -172,28 +172,28 @@ def test_flow_sees_movement_between_colours_of_one_brightness():
 
 def test_flow_leaves_what_stands_still():
     frame = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
-    drawn = list(draw_between(frame, frame, 3))
-    assert len(drawn) == 3
-    assert all(np.abs(one.astype(int) - frame).max() <= 1 for one in drawn)
+    between = list(draw_between(frame, frame, 3))
+    assert len(between) == 3
+    assert all(np.abs(drawing.astype(int) - frame).max() <= 1 for drawing in between)
 
 
 def test_flow_draws_the_same_with_any_number_of_threads():
     pair = render(sample_scene(np.random.default_rng(5), ground="spotted"), frames=[3, 5])
     threads = cv2.getNumThreads()
-    drawn = []
+    drawings = []
     try:
         for number in (1, 2, 4):
             cv2.setNumThreads(number)
-            drawn.append(next(draw_between(*pair, 1)))
+            drawings.append(next(draw_between(*pair, 1)))
     finally:
         cv2.setNumThreads(threads)
-    assert (drawn[0] == drawn[1]).all()
-    assert (drawn[0] == drawn[2]).all()
+    assert (drawings[0] == drawings[1]).all()
+    assert (drawings[0] == drawings[2]).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 200), (33, 17)])
 def test_flow_takes_any_size_and_a_frame_of_one_colour(height: int, width: int):
     before, after = np.full((height, width, 3), 10, np.uint8), np.full((height, width, 3), 30, np.uint8)
-    (drawn,) = draw_between(before, after, 1)
-    assert drawn.shape == (height, width, 3)
-    assert np.abs(drawn.astype(int) - 20).max() <= 1
+    (between,) = draw_between(before, after, 1)
+    assert between.shape == (height, width, 3)
+    assert np.abs(between.astype(int) - 20).max() <= 1

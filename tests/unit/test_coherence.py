@@ -14,18 +14,18 @@ def scene(**changes: str) -> Scene:
 
 
 def test_a_rendered_clip_holds_together():
-    found = coherence(render(scene()), [7])
-    assert (found.same_shape, found.same_colour) == (1, 1)
-    assert found.speed_spread < 0.1
-    assert found.border_jump == pytest.approx(1, abs=0.2)
+    coherences = coherence(render(scene()), [7])
+    assert (coherences.same_shape, coherences.same_colour) == (1, 1)
+    assert coherences.speed_spread < 0.1
+    assert coherences.border_jump == pytest.approx(1, abs=0.2)
 
 
 def test_a_clip_that_changes_at_a_border_does_not():
     frames = np.concatenate([render(scene())[:10], render(scene(shape="circle", colour="green"))[10:]])
-    found = coherence(frames, [9])
-    assert 0.5 < found.same_shape < 0.8
-    assert 0.5 < found.same_colour < 0.8
-    assert found.border_jump > 2
+    coherences = coherence(frames, [9])
+    assert 0.5 < coherences.same_shape < 0.8
+    assert 0.5 < coherences.same_colour < 0.8
+    assert coherences.border_jump > 2
     assert coherence(frames, [3]).border_jump < 1.2
 
 

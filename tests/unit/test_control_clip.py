@@ -35,11 +35,11 @@ def files(cache: ControlCache) -> list[Path]:
 
 def test_frames_are_fitted_and_told_of_in_chunks(cache: ControlCache):
     clip = noise_clip(CHUNK + 1, width=80, height=48)
-    told, frames = made(prepare_control(unit("invert"), clip, **SIZE, seed=0, cache=cache))
-    expected = [255 - fitted(one, **SIZE, fit=ImageFit.CROP) for one in clip.pictures]
+    events, frames = made(prepare_control(unit("invert"), clip, **SIZE, seed=0, cache=cache))
+    expected = [255 - fitted(picture, **SIZE, fit=ImageFit.CROP) for picture in clip.pictures]
     assert np.array_equal(frames, expected)
-    assert {(event.stage, event.total, event.note) for event in told} == {(Stage.PREPROCESS, 10, "Invert")}
-    assert [event.step for event in told] == [4, 5, 9, 10]  # once to name it, once to do it
+    assert {(event.stage, event.total, event.note) for event in events} == {(Stage.PREPROCESS, 10, "Invert")}
+    assert [event.step for event in events] == [4, 5, 9, 10]  # once to name it, once to do it
 
 
 def test_a_clip_is_read_in_any_order_and_knows_its_size(cache: ControlCache):
@@ -49,18 +49,18 @@ def test_a_clip_is_read_in_any_order_and_knows_its_size(cache: ControlCache):
         try:
             next(events)
         except StopIteration as end:
-            found = end.value
+            actual = end.value
             break
-    assert (found.num_frames, found.width, found.height, found.fps) == (3, 64, 64, None)
-    assert np.array_equal(found.frames([2, 0, 2]), clip.pictures[[2, 0, 2]])
+    assert (actual.num_frames, actual.width, actual.height, actual.fps) == (3, 64, 64, None)
+    assert np.array_equal(actual.frames([2, 0, 2]), clip.pictures[[2, 0, 2]])
 
 
 def test_what_was_made_is_taken_without_work(cache: ControlCache):
     clip = noise_clip(6)
     _, first = made(prepare_control(unit(), clip, **SIZE, seed=0, cache=cache, digest="name"))
     again = noise_clip(6)
-    told, second = made(prepare_control(unit(), again, **SIZE, seed=9, cache=cache, digest="name"))
-    assert (told, again.reads) == ([], [])
+    events, second = made(prepare_control(unit(), again, **SIZE, seed=9, cache=cache, digest="name"))
+    assert (events, again.reads) == ([], [])
     assert np.array_equal(first, second)
     assert len(files(cache)) == 1
 
@@ -85,14 +85,14 @@ def test_a_clip_without_a_name_is_named_by_its_frames(cache: ControlCache):
 def test_all_that_decides_the_frames_decides_the_name(cache: ControlCache, changed: ControlUnit, arguments):
     usual = SIZE | {"seed": 0, "cache": cache, "digest": "name"}
     made(prepare_control(unit(), noise_clip(2), **usual))
-    told, _ = made(prepare_control(changed, noise_clip(2), **(usual | arguments)))
-    assert told
+    events, _ = made(prepare_control(changed, noise_clip(2), **(usual | arguments)))
+    assert events
     assert len(files(cache)) == 2
 
 
 def test_a_default_that_is_said_is_the_same_clip(cache: ControlCache):
-    for one in (unit(), unit(low=100)):
-        made(prepare_control(one, noise_clip(2), **SIZE, seed=0, cache=cache, digest="name"))
+    for same_unit in (unit(), unit(low=100)):
+        made(prepare_control(same_unit, noise_clip(2), **SIZE, seed=0, cache=cache, digest="name"))
     assert len(files(cache)) == 1
 
 
@@ -131,17 +131,17 @@ def test_line_art_has_one_range_for_the_clip(cache: ControlCache):
     pictures = np.full((8, 64, 64, 3), 200, np.uint8)
     pictures[:, :, 20:22] = 120
     pictures[4:, :, 40:46] = 0
-    told, frames = made(
+    events, frames = made(
         prepare_control(unit("lineart_standard"), ArrayClip(pictures), **SIZE, seed=0, cache=cache, digest="n")
     )
     assert frames[0, 32, 20, 0] > 60
     assert np.array_equal(frames[:, :, 20], np.repeat(frames[:1, :, 20], 8, axis=0))
-    assert (told[-1].step, told[-1].total) == (16, 16)
+    assert (events[-1].step, events[-1].total) == (16, 16)
 
 
 def test_past_the_limit_what_was_used_longest_ago_goes(tmp_path):
-    one = 64 * 64 * 3 * 2 + 128
-    cache = ControlCache(tmp_path, limit=2 * one)
+    clip_bytes = 64 * 64 * 3 * 2 + 128
+    cache = ControlCache(tmp_path, limit=2 * clip_bytes)
 
     def make(name: str) -> list:
         return made(prepare_control(unit("none"), noise_clip(2), **SIZE, seed=0, cache=cache, digest=name))[0]

@@ -13,15 +13,15 @@ def plan(pictures: int, unit: dict[str, object], **settings: object):
 
 
 def test_without_key_frames_every_frame_follows_its_own_picture():
-    found = plan(16, {"weight": "0: 1, 15: 0"})
-    assert [found.picture_at(frame) for frame in range(16)] == list(range(16))
-    assert found.weights_at([0, 15]) == [1, 0]
+    controls = plan(16, {"weight": "0: 1, 15: 0"})
+    assert [controls.picture_at(frame) for frame in range(16)] == list(range(16))
+    assert controls.weights_at([0, 15]) == [1, 0]
 
 
 def test_pictures_belong_to_key_frames_in_turn():
-    found = plan(2, {"key_frames": [-1, 0]})
-    assert found.keys == (15, 0)
-    assert [found.picture_at(frame) for frame in (0, 3, 12, 15)] == [1, 1, 0, 0]
+    controls = plan(2, {"key_frames": [-1, 0]})
+    assert controls.keys == (15, 0)
+    assert [controls.picture_at(frame) for frame in (0, 3, 12, 15)] == [1, 1, 0, 0]
 
 
 def test_the_end_that_key_frames_are_counted_from_stays_where_it_was_in_an_extension():
@@ -35,8 +35,8 @@ def test_with_a_picture_for_each_frame_neighbours_follow_their_own():
 
 
 def test_the_nearest_key_frame_counts_and_beyond_the_falloff_none():
-    found = plan(1, {"key_frames": [2, 5], "falloff": [0.5], "weight": 2})
-    assert found.weights_at(range(8)) == [0, 1, 2, 1, 1, 2, 1, 0]
+    controls = plan(1, {"key_frames": [2, 5], "falloff": [0.5], "weight": 2})
+    assert controls.weights_at(range(8)) == [0, 1, 2, 1, 1, 2, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_the_nearest_key_frame_counts_and_beyond_the_falloff_none():
     [({}, 0.0), ({"closed_loop": "windows"}, 0.5), ({"closed_loop": "windows", "context_length": 32}, 0.0)],
 )
 def test_falloff_runs_around_the_end_of_a_ring_only(settings, last):
-    found = plan(1, {"key_frames": [0], "falloff": [0.5]}, num_frames=32, **settings)
-    assert found.weights_at([31]) == [last]
+    controls = plan(1, {"key_frames": [0], "falloff": [0.5]}, num_frames=32, **settings)
+    assert controls.weights_at([31]) == [last]
 
 
 @pytest.mark.parametrize("unit", [{"key_frames": [16]}, {"key_frames": [-17]}, {"key_frames": [0, 0]}])

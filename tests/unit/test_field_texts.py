@@ -3,7 +3,6 @@
 import json
 import struct
 import zlib
-from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from studio.modes import Mode
 MUSEUM = Path(__file__).resolve().parents[1] / "museum"
 INFOTEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MUSEUM / "infotexts").glob("*.txt"))}
 FOREIGN = {path.stem: path.read_text(encoding="utf-8") for path in sorted((MUSEUM / "foreign").glob("*.json"))}
-CLIPS = json.loads((MUSEUM / "recipes" / "0.7.0.json").read_text(encoding="utf-8"))
+RECIPE = (MUSEUM / "recipes/0.7.0/words.txt").read_text(encoding="utf-8")
 DREAMSHAPER = "Lykon/DreamShaper"
 FOX = "a fox in tall grass"
 
@@ -115,10 +114,10 @@ NOTED = {
 def test_an_infotext_of_the_field_is_read(name):
     restored = restore(INFOTEXTS[name])
     request = GenerationRequest.build(**restored.values)
-    found = {field: getattr(request, field) for field in MEANT[name]}
-    assert found == MEANT[name]
-    told = " | ".join(restored.notes)
-    assert [words for words in NOTED[name] if words not in told] == []
+    values = {field: getattr(request, field) for field in MEANT[name]}
+    assert values == MEANT[name]
+    notes = " | ".join(restored.notes)
+    assert [words for words in NOTED[name] if words not in notes] == []
     if not NOTED[name]:
         assert restored.notes == ()
     is_from_picture = name in ("webui-img2img", "draw-things")
@@ -279,14 +278,14 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize(("name", "found"), [(name, found) for name, them in NAMED.items() for found in them])
-def test_settings_and_graphs_of_every_form_are_named(name, found):
+@pytest.mark.parametrize(("name", "expected"), [(name, expected) for name, them in NAMED.items() for expected in them])
+def test_settings_and_graphs_of_every_form_are_named(name, expected):
     with pytest.raises(UserError, match=f"got {name}"):
-        restore(json.dumps(found))
+        restore(json.dumps(expected))
 
 
 @pytest.mark.parametrize(
-    "found",
+    "prompt",
     [
         {"nodes": [{"id": 1, "type": "Note", "widgets_values": ["TEXT"]}], "links": []},
         {"3": {"class_type": "SaveText", "inputs": {"text": "TEXT"}}},
@@ -295,8 +294,8 @@ def test_settings_and_graphs_of_every_form_are_named(name, found):
     ],
 )
 @pytest.mark.parametrize("written", [json.dumps, str], ids=["json", "python"])
-def test_an_infotext_quoted_inside_of_a_graph_is_not_the_graphs_prompt(written, found):
-    text = written(json.loads(json.dumps(found).replace("TEXT", TEXT.replace("\n", "\\n"))))
+def test_an_infotext_quoted_inside_of_a_graph_is_not_the_graphs_prompt(written, prompt):
+    text = written(json.loads(json.dumps(prompt).replace("TEXT", TEXT.replace("\n", "\\n"))))
     with pytest.raises(UserError, match=r"^file must carry a recipe "):
         restore(text)
 
@@ -309,8 +308,8 @@ def test_the_infotext_in_an_answer_of_the_web_ui_is_read():
 
 
 def test_the_settings_in_fooocus_log_are_read():
-    told = {"Prompt": "a fox", "Negative Prompt": "blurry", "Performance": "Speed", "Resolution": "(896, 512)"}
-    restored = restore(json.dumps(told | {"Seed": "123", "Guidance Scale": 4, "Version": "Fooocus v2.5.0"}))
+    log = {"Prompt": "a fox", "Negative Prompt": "blurry", "Performance": "Speed", "Resolution": "(896, 512)"}
+    restored = restore(json.dumps(log | {"Seed": "123", "Guidance Scale": 4, "Version": "Fooocus v2.5.0"}))
     values = restored.values
     assert (values["prompt"], values["negative_prompt"], values["seed"]) == ("a fox", "blurry", 123)
     assert (values["width"], values["height"], values["guidance_scale"]) == (896, 512, 4)
@@ -319,15 +318,6 @@ def test_the_settings_in_fooocus_log_are_read():
 def test_every_foreign_piece_is_tried():
     assert {*READ, *CALLED} == set(FOREIGN)
     assert set(MEANT) == set(NOTED) == set(INFOTEXTS)
-
-
-@pytest.mark.parametrize("name", [name for name in CLIPS if name != "recipe"])
-def test_recipes_of_0_7_0_are_restored_to_the_identical_request(name, tmp_path):
-    path = tmp_path / "clip"
-    path.write_bytes(b64decode(CLIPS[name]))
-    restored = read_request(path)
-    assert restored.values == GenerationRequest.from_json(CLIPS["recipe"]).model_dump(mode="json")
-    assert restored.notes == ()
 
 
 TEXT = (
@@ -383,11 +373,11 @@ def assert_read(path: Path) -> None:
 def png(path: Path, *chunks: tuple[bytes, bytes], at_end: bool = False) -> Path:
     Image.new("RGB", (64, 48)).save(path)
     data = path.read_bytes()
-    made = b"".join(
+    clip = b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
     place = len(data) - 12 if at_end else 33
-    path.write_bytes(data[:place] + made + data[place:])
+    path.write_bytes(data[:place] + clip + data[place:])
     return path
 
 
@@ -527,8 +517,8 @@ def test_text_files_are_read_in_every_character_set(charset, tmp_path):
     path.write_bytes(TEXT.encode(charset))
     assert_read(path)
     assert read_request(path).notes == ()
-    path.write_bytes(CLIPS["recipe"].encode(charset))
-    assert read_request(path).values == GenerationRequest.from_json(CLIPS["recipe"]).model_dump(mode="json")
+    path.write_bytes(RECIPE.encode(charset))
+    assert read_request(path).values == GenerationRequest.from_json(RECIPE).model_dump(mode="json")
 
 
 def test_a_text_file_that_is_not_unicode_is_read_and_told(tmp_path):
@@ -556,16 +546,16 @@ def test_a_graph_in_a_file_is_named(kind, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "found",
+    "document",
     [
         {"app_id": "invoke-ai/InvokeAI", "image": {"prompt": [{"prompt": "a", "weight": 1}], "steps": 50}},
         {"Prompt": "a", "steps": 30, "software": "RuinedFooocus"},
         {},
     ],
 )
-def test_settings_of_an_unknown_version_are_not_half_read(found):
+def test_settings_of_an_unknown_version_are_not_half_read(document):
     with pytest.raises(UserError, match=r"^file must carry a recipe of this app or an infotext, got "):
-        restore(json.dumps(found))
+        restore(json.dumps(document))
 
 
 def test_a_size_that_is_no_multiple_of_8_becomes_one_and_is_told():

@@ -77,9 +77,9 @@ def test_links_are_neither_kept_nor_followed(gallery, visitor, tmp_path):
         gallery.add(visitor, [link], "{}")
     assert list((tmp_path / "gallery").iterdir()) == []
     gallery.add(visitor, [clip(tmp_path)], "{}")
-    (kept,) = gallery.entries(visitor)[0].files
-    kept.unlink()
-    kept.symlink_to(secret)
+    (stored,) = gallery.entries(visitor)[0].files
+    stored.unlink()
+    stored.symlink_to(secret)
     assert gallery.entries(visitor) == []
 
 
@@ -103,12 +103,12 @@ def test_half_written_entries_are_no_entries_and_go(gallery, visitor, tmp_path):
 
 def test_the_oldest_of_all_go_when_there_is_no_room(tmp_path):
     gallery = Gallery(tmp_path / "gallery", 2_500, DAY)
-    one, other = new_visitor(), new_visitor()
-    gallery.add(one, [clip(tmp_path, size=1000)], "{}")
-    kept = [gallery.add(who, [clip(tmp_path, size=1000)], "{}") for who in (other, one)]
-    assert [entry.id for entry in gallery.entries(other) + gallery.entries(one)] == kept
-    large = gallery.add(one, [clip(tmp_path, size=9000)], "{}")
-    assert [entry.id for entry in gallery.entries(one)] == [large]
+    visitor, other = new_visitor(), new_visitor()
+    gallery.add(visitor, [clip(tmp_path, size=1000)], "{}")
+    entries = [gallery.add(who, [clip(tmp_path, size=1000)], "{}") for who in (other, visitor)]
+    assert [entry.id for entry in gallery.entries(other) + gallery.entries(visitor)] == entries
+    large = gallery.add(visitor, [clip(tmp_path, size=9000)], "{}")
+    assert [entry.id for entry in gallery.entries(visitor)] == [large]
     assert gallery.entries(other) == []
 
 

@@ -83,7 +83,7 @@ def test_a_card_that_torch_has_code_for_is_computed_on(card, dtype):
 
 
 @pytest.mark.parametrize(
-    ("card", "codes", "note", "told"),
+    ("card", "codes", "note", "words"),
     [
         (("NVIDIA GeForce GTX 1080 Ti", (6, 1)), CU130, GpuNote.OLD_CARD, "6.1), only for 7.5, 8.0, 8.6, 9.0, 10.0"),
         (("Tesla V100-SXM2-16GB", (7, 0)), CU130, GpuNote.OLD_CARD, "(compute capability 7.0)"),
@@ -91,11 +91,11 @@ def test_a_card_that_torch_has_code_for_is_computed_on(card, dtype):
         (("Orin", (8, 7)), CU130, GpuNote.OLD_CARD, "no code for the Orin"),
     ],
 )
-def test_a_card_without_code_in_this_torch_leaves_the_cpu_and_says_why(card, codes, note, told):
-    found = ask_torch(machine(card=card, codes=codes))
-    assert (found.kind, found.note) == ("cpu", note)
-    assert told in found.text
-    assert card[0] in found.text
+def test_a_card_without_code_in_this_torch_leaves_the_cpu_and_says_why(card, codes, note, words):
+    gpu = ask_torch(machine(card=card, codes=codes))
+    assert (gpu.kind, gpu.note) == ("cpu", note)
+    assert words in gpu.text
+    assert card[0] in gpu.text
 
 
 def test_code_for_virtual_chips_serves_newer_cards():
@@ -120,9 +120,9 @@ def test_a_build_that_does_not_tell_is_trusted():
 
 @pytest.mark.parametrize(("chip", "kind"), [("gfx1100", "cuda"), ("gfx1030", "cuda"), ("gfx803", "cpu")])
 def test_amd_s_cards_are_told_by_their_chips(chip, kind):
-    found = ask_torch(machine(cuda=None, hip="6.4", card=("AMD Radeon", chip), codes=ROCM))
-    assert found.kind == kind
-    assert (chip in found.text) == (kind == "cpu")
+    gpu = ask_torch(machine(cuda=None, hip="6.4", card=("AMD Radeon", chip), codes=ROCM))
+    assert gpu.kind == kind
+    assert (chip in gpu.text) == (kind == "cpu")
 
 
 def test_a_generic_build_for_amd_serves_its_generation():
@@ -131,16 +131,16 @@ def test_a_generic_build_for_amd_serves_its_generation():
 
 
 @pytest.mark.parametrize(
-    ("torch", "found"),
+    ("torch", "expected"),
     [
         (machine(cuda=None, xpu="Intel(R) Arc(TM) A770"), ("xpu", "bfloat16", "Intel(R) Arc(TM) A770")),
         (machine(cuda=None, mps=True), ("mps", "float16", "Apple GPU")),
     ],
 )
-def test_intel_s_and_apple_s_gpus_are_computed_on_and_told_to_be_untried(torch, found):
-    chosen = ask_torch(torch)
-    assert (chosen.kind, chosen.dtype, chosen.name) == found
-    assert chosen.text.startswith(f"Clips are made on the {chosen.name}, a kind of GPU on which nobody has tried")
+def test_intel_s_and_apple_s_gpus_are_computed_on_and_told_to_be_untried(torch, expected):
+    gpu = ask_torch(torch)
+    assert (gpu.kind, gpu.dtype, gpu.name) == expected
+    assert gpu.text.startswith(f"Clips are made on the {gpu.name}, a kind of GPU on which nobody has tried")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_why_an_nvidia_card_is_not_used(monkeypatch, driver, build, hidden, note
     monkeypatch.setattr(gpu, "_nvidia_driver", lambda: driver)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    found = ask_torch(machine(cuda=build))
-    assert (found.kind, found.note) == ("cpu", note)
+    actual = ask_torch(machine(cuda=build))
+    assert (actual.kind, actual.note) == ("cpu", note)
     if note is GpuNote.OLD_DRIVER:
-        assert "knows CUDA 12.4, and this PyTorch is built for CUDA 13.0." in found.text
+        assert "knows CUDA 12.4, and this PyTorch is built for CUDA 13.0." in actual.text
 
 
 def test_page_catalog_planner_and_engine_get_the_same_answer(monkeypatch):
@@ -206,8 +206,8 @@ def test_where_torch_is_not_loaded_another_process_loads_it(monkeypatch):
 
 
 def test_what_the_other_process_says_is_read():
-    said = '{"kind": "cpu", "dtype": "", "name": "", "note": "no_card", "details": {}}'
-    assert gpu._ask_child((sys.executable, "-c", f"print('a warning'); print({said!r})")) == Gpu(note=GpuNote.NO_CARD)
+    answer = '{"kind": "cpu", "dtype": "", "name": "", "note": "no_card", "details": {}}'
+    assert gpu._ask_child((sys.executable, "-c", f"print('a warning'); print({answer!r})")) == Gpu(note=GpuNote.NO_CARD)
     assert gpu._ask_child((sys.executable, "-c", "raise SystemExit(1)")) == CPU
     assert gpu._ask_child((sys.executable, "-c", "print('nonsense')")) == CPU
 
@@ -257,8 +257,8 @@ def test_the_memory_of_other_gpus_is_asked_of_their_own_backends(monkeypatch):
     torch.xpu.is_initialized, torch.xpu.memory_reserved = lambda: True, lambda: 1_000
     torch.xpu.mem_get_info = lambda: (8_000_000_000, 16_000_000_000)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    found = this_machine()
-    assert (found.kind, device_bytes(found)) == ("mps", 11_453_246_122)
+    gpu = this_machine()
+    assert (gpu.kind, device_bytes(gpu)) == ("mps", 11_453_246_122)
     monkeypatch.setitem(sys.modules, "torch", torch)
     torch.backends.mps.is_available, torch.xpu.is_available = lambda: False, lambda: True
     assert device_bytes(this_machine()) == 8_000_001_000

@@ -40,7 +40,7 @@ def test_values_are_read_as_people_write_them(text, values):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("seed", "grid must be a field, a colon and values, got seed"),
         ("size: 3", "grid must name a field of the request or prompt_sr, got size"),
@@ -54,10 +54,10 @@ def test_values_are_read_as_people_write_them(text, values):
         ("seed: 3, 3", "grid must name each value of seed once, got 3 twice"),
     ],
 )
-def test_what_is_no_axis_is_refused_in_words(text, said):
-    with pytest.raises(InvalidRequestError) as told:
+def test_what_is_no_axis_is_refused_in_words(text, words):
+    with pytest.raises(InvalidRequestError) as error:
         parse_axis(text)
-    assert said in str(told.value)
+    assert words in str(error.value)
 
 
 def test_cells_are_planned_row_by_row_with_one_seed():
@@ -67,11 +67,11 @@ def test_cells_are_planned_row_by_row_with_one_seed():
         read_axis("num_frames", "4, 8"),
     ]
     plan = plan_grid({"prompt": "a red star", "seed": -1, "formats": ["MP4"]}, axes)
-    got = [(one.guidance_scale, one.prompt, one.num_frames) for one in plan.requests]
+    got = [(request.guidance_scale, request.prompt, request.num_frames) for request in plan.requests]
     assert got[:3] == [(3, "a red star", 4), (7.5, "a red star", 4), (3, "a blue star", 4)]
     assert got[4] == (3, "a red star", 8)
     assert len(got) == len(plan.columns) * len(plan.rows) == 8
-    assert len({one.seed for one in plan.requests}) == 1
+    assert len({request.seed for request in plan.requests}) == 1
     assert plan.columns == ("Guidance 3", "Guidance 7.5")
     assert plan.rows[1:3] == ("Frames 4 · blue", "Frames 8 · red")
 
@@ -79,12 +79,12 @@ def test_cells_are_planned_row_by_row_with_one_seed():
 def test_a_grid_of_one_axis_is_a_row_and_has_a_file_that_can_be_read():
     plan = plan_grid({"formats": ["TXT", "WEBP"]}, [read_axis("seed", "1-3")])
     assert plan.rows == ("",)
-    assert [one.seed for one in plan.requests] == [1, 2, 3]
+    assert [request.seed for request in plan.requests] == [1, 2, 3]
     assert plan.requests[0].formats[0] == OutputFormat.MP4
 
 
 @pytest.mark.parametrize(
-    ("axes", "said"),
+    ("axes", "words"),
     [
         ([], "got none"),
         (["seed: 1", "seed: 2"], "got seed, seed"),
@@ -93,18 +93,18 @@ def test_a_grid_of_one_axis_is_a_row_and_has_a_file_that_can_be_read():
         (["seed: 1-2", "guidance_scale: 7.5, 99"], "guidance_scale must be less than or equal to 30"),
     ],
 )
-def test_a_grid_that_cannot_be_is_refused_before_anything_is_made(axes, said):
-    with pytest.raises(InvalidRequestError) as told:
+def test_a_grid_that_cannot_be_is_refused_before_anything_is_made(axes, words):
+    with pytest.raises(InvalidRequestError) as error:
         plan_grid({"prompt": "a red star"}, [parse_axis(axis) for axis in axes])
-    assert said in str(told.value)
+    assert words in str(error.value)
     if "99" in str(axes):
-        assert "the grid's clip with seed 1, guidance_scale 99." in str(told.value)
+        assert "the grid's clip with seed 1, guidance_scale 99." in str(error.value)
 
 
 def test_replacing_works_on_the_cells_own_prompt():
     axes = [Axis(SEARCH_REPLACE, ("red", "blue")), Axis("prompt", ("a red cat", "a red dog"))]
     plan = plan_grid({"prompt": "green", "seed": 1}, axes)
-    assert [one.prompt for one in plan.requests] == ["a red cat", "a blue cat", "a red dog", "a blue dog"]
+    assert [request.prompt for request in plan.requests] == ["a red cat", "a blue cat", "a red dog", "a blue dog"]
 
 
 def written(folder: Path, name: str, values: list[int], *, size=(32, 16), fps=8, kind=OutputFormat.PNG) -> Path:
@@ -115,7 +115,7 @@ def written(folder: Path, name: str, values: list[int], *, size=(32, 16), fps=8,
     return clip.files[0]
 
 
-def drawn(generator) -> tuple[Path, ...]:
+def paths_from(generator) -> tuple[Path, ...]:
     while True:
         try:
             next(generator)
@@ -126,7 +126,7 @@ def drawn(generator) -> tuple[Path, ...]:
 def test_every_cell_is_in_its_place_to_the_pixel_and_short_clips_hold_their_last_frame(tmp_path):
     clips = [written(tmp_path, f"c{n}", [10 * n + 10, 10 * n + 11, 10 * n + 12][: 3 - n % 2]) for n in range(4)]
     out = {"stem": "grid", "formats": [OutputFormat.PNG], "recipe": '{"grid": []}'}
-    clip, picture = drawn(write_grid(clips, tmp_path / "out", **NO_WORDS, **out))
+    clip, picture = paths_from(write_grid(clips, tmp_path / "out", **NO_WORDS, **out))
     frames = read_frames(clip)
     assert frames.shape == (3, 2 * (16 + GAP), 2 * (32 + GAP), 3)
     for n, (x, y) in enumerate([(0, 0), (36, 0), (0, 20), (36, 20)]):
@@ -148,7 +148,7 @@ def test_clips_of_other_sizes_and_rates_are_fitted(tmp_path):
         written(tmp_path, "fast", [30, 40, 50, 60], fps=8, size=(16, 16)),
     ]
     grid = {"columns": ["", ""], "rows": [""], "stem": "grid", "formats": [OutputFormat.PNG], "recipe": ""}
-    clip, _ = drawn(write_grid(clips, tmp_path / "out", **grid))
+    clip, _ = paths_from(write_grid(clips, tmp_path / "out", **grid))
     frames = read_frames(clip)
     assert probe(clip).fps == 8
     assert frames[:, 5, 5, 0].tolist() == [10, 10, 20, 20]
@@ -195,6 +195,6 @@ def test_one_frame_of_each_clip_is_held_however_long_they_are(tmp_path, monkeypa
 
     original = sheets.iter_frames
     monkeypatch.setattr(sheets, "iter_frames", counted)
-    drawn(write_grid(clips, tmp_path / "out", **NO_WORDS, stem="grid", formats=[OutputFormat.PNG], recipe=""))
+    paths_from(write_grid(clips, tmp_path / "out", **NO_WORDS, stem="grid", formats=[OutputFormat.PNG], recipe=""))
     assert ahead == [30] * 4
     assert max(furthest) == 1

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,17 @@ def test_links_between_pages_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(path), target
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file's tree, parsed once for all rules."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports anywhere, functions included; of `from a import b` both `a` and `a.b`."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -197,7 +205,7 @@ def names_bound(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", product_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_names_say_things_and_docstrings_begin_shortly(path: Path):
-    tree, name = ast.parse(path.read_text()), path.relative_to(ROOT).as_posix()
+    tree, name = tree_of(path), path.relative_to(ROOT).as_posix()
     roles = set(names_bound(tree)) & STORY
     assert roles <= (IN_CHECKPOINTS if name == "pipelines/engine/denoise.py" else set())
     for node in ast.walk(tree):

@@ -20,23 +20,23 @@ def test_a_picture_of_the_right_size_is_left_alone():
 
 
 def test_crop_keeps_the_middle():
-    found = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.CROP)
-    assert found.shape == (60, 60, 3)
-    assert (found[:, 4:-4, 1] > 190).all()
+    picture = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.CROP)
+    assert picture.shape == (60, 60, 3)
+    assert (picture[:, 4:-4, 1] > 190).all()
 
 
 def test_pad_adds_black_bars_and_keeps_all():
-    found = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.PAD)
-    assert found.shape == (60, 60, 3)
-    assert not found[:20].any()
-    assert not found[40:].any()
-    assert [found[30, x].argmax() for x in (5, 30, 55)] == [0, 1, 2]
+    picture = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.PAD)
+    assert picture.shape == (60, 60, 3)
+    assert not picture[:20].any()
+    assert not picture[40:].any()
+    assert [picture[30, x].argmax() for x in (5, 30, 55)] == [0, 1, 2]
 
 
 def test_stretch_keeps_all_without_bars():
-    found = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.STRETCH)
-    assert [found[5, x].argmax() for x in (5, 30, 55)] == [0, 1, 2]
-    assert (found.max(axis=2) > 90).all()
+    picture = fitted(thirds(30, 90), width=60, height=60, fit=ImageFit.STRETCH)
+    assert [picture[5, x].argmax() for x in (5, 30, 55)] == [0, 1, 2]
+    assert (picture.max(axis=2) > 90).all()
 
 
 @pytest.mark.parametrize("fit", list(ImageFit))

@@ -68,8 +68,8 @@ def test_every_version_says_the_same(text):
 
 
 def test_the_txt_of_version_1_is_a_python_dict():
-    told = {"parameters": f"{HOST}, Version: v1.6.0", "motion_module": "mm_sd_v15_v2.ckpt", "video_length": 24}
-    fields, notes, _ = fields_of_infotext(str(told | {"fps": 6, "loop_number": 2}))
+    settings = {"parameters": f"{HOST}, Version: v1.6.0", "motion_module": "mm_sd_v15_v2.ckpt", "video_length": 24}
+    fields, notes, _ = fields_of_infotext(str(settings | {"fps": 6, "loop_number": 2}))
     assert fields["prompt"].endswith("8: summer")
     assert (fields["num_frames"], fields["fps"], fields["loop_count"], notes) == (24, 6, 2, [])
     assert fields["motion_module"] == "guoyww/animatediff/mm_sd_v15_v2.ckpt"
@@ -82,14 +82,14 @@ def test_what_has_no_counterpart_is_told_by_name():
         'model: mine.ckpt, fps: eight, request_id: a, b, new_key: 1, video_path: /home/me"'
     )
     fields, notes, mode = fields_of_infotext(text)
-    told = " ".join(notes)
+    message = " ".join(notes)
     for name in ("Sampler", "Schedule type (Karras)", "my mix", "ENSD (31337)", "own.pt", "Size", "ControlNet 0"):
-        assert name in told
+        assert name in message
     for name in ("mine.ckpt", "AnimateDiff fps must be a number above 0, got eight.", "request_id", "new_key"):
-        assert name in told
+        assert name in message
     assert "Choose again, since the files are not named by content: Source clip." in notes
     assert mode is Mode.IMG2VID
-    assert "Choose again: First frame" in told
+    assert "Choose again: First frame" in message
     assert fields == {"prompt": "x", "negative_prompt": "", "num_inference_steps": "20", "strength": "0.6"}
 
 
@@ -145,7 +145,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_nothing_breaks_the_reader_or_makes_it_slow(text):
-    begun = time.perf_counter()
+    start = time.perf_counter()
     if is_infotext(text):
         fields, notes, _ = fields_of_infotext(text)
         assert set(fields) <= {"prompt", "negative_prompt", "num_inference_steps"}
@@ -154,7 +154,7 @@ def test_nothing_breaks_the_reader_or_makes_it_slow(text):
         with pytest.raises(UserError) as refused:
             fields_of_infotext(text)
         assert len(str(refused.value)) < 400
-    assert time.perf_counter() - begun < 5  # quadratic time would be minutes
+    assert time.perf_counter() - start < 5  # quadratic time would be minutes
 
 
 def test_too_long_a_text_and_words_alone_are_refused():

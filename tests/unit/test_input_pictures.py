@@ -90,10 +90,14 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png_saying(width: int, height: int, *more: bytes) -> bytes:
+def png_saying(width: int, height: int, *chunks: bytes) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return (
-        b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(chunks)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -161,8 +165,8 @@ def test_an_animated_picture_is_a_clip(tmp_path, kind, options):
     path = animation(tmp_path / "clip", LEVELS, kind, duration=40, **options)
     facts = probe_input(path)
     assert (facts.kind, facts.num_frames, facts.fps, facts.even) == (InputKind.PICTURE, 5, 25, True)
-    found = open_input(path, Cut(start=1, every=2)).frames([0, 1])
-    assert found[:, 0, 0, 0].tolist() == [60, 180]
+    frames = open_input(path, Cut(start=1, every=2)).frames([0, 1])
+    assert frames[:, 0, 0, 0].tolist() == [60, 180]
 
 
 @pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
@@ -212,8 +216,8 @@ def test_an_endless_gif_ends_after_ten_thousand_frames(tmp_path):
 def test_a_gif_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), np.uint8)
     path = tmp_path / "clip.gif"
-    first, *more = [Image.fromarray(frame) for frame in noise]
-    path.write_bytes(picture_bytes(first, "GIF", save_all=True, append_images=more, duration=50)[:9_000])
+    first, *rest = [Image.fromarray(frame) for frame in noise]
+    path.write_bytes(picture_bytes(first, "GIF", save_all=True, append_images=rest, duration=50)[:9_000])
     clip = open_input(path)
     assert 1 <= clip.num_frames < 6
     assert clip.complaint.startswith("It is damaged or cut off; ")

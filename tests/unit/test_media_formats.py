@@ -65,13 +65,13 @@ def starts_s(path: Path, kind: OutputFormat) -> list[Fraction]:
     times = [Fraction(0)]
     if kind in PICTURES:
         with Image.open(path) as picture:
-            for shown in ImageSequence.Iterator(picture):
-                shown.load()
-                times.append(times[-1] + Fraction(shown.info["duration"]).limit_denominator(10**6) / 1000)
+            for frame in ImageSequence.Iterator(picture):
+                frame.load()
+                times.append(times[-1] + Fraction(frame.info["duration"]).limit_denominator(10**6) / 1000)
         return times
-    told = run_ffmpeg("-i", str(path), "-map", FIRST_VIDEO, "-c", "copy", "-f", "framecrc", "pipe:1").stdout.decode()
-    (tick,) = [Fraction(line.split()[-1]) for line in told.splitlines() if line.startswith("#tb")]
-    lines = [line.split(",") for line in told.splitlines() if not line.startswith("#")]
+    listing = run_ffmpeg("-i", str(path), "-map", FIRST_VIDEO, "-c", "copy", "-f", "framecrc", "pipe:1").stdout.decode()
+    (tick,) = [Fraction(line.split()[-1]) for line in listing.splitlines() if line.startswith("#tb")]
+    lines = [line.split(",") for line in listing.splitlines() if not line.startswith("#")]
     starts = sorted((int(line[2]), int(line[3])) for line in lines)
     return [*(tick * start for start, _ in starts), tick * sum(starts[-1])]
 
@@ -105,9 +105,9 @@ def test_one_frame_lasts_as_long_as_one_of_many(tmp_path, kind, fps):
 def test_a_picture_plays_as_often_as_wished(tmp_path, kind, plays, optimize):
     (path,) = written(tmp_path, kind, scene(3, 16), Encoding(loop_count=plays, gif_optimize=optimize)).files
     with Image.open(path) as picture:
-        told = picture.info.get("loop")
+        plays_again = picture.info.get("loop")
     # A GIF counts how often it is repeated, and one that says nothing plays once.
-    assert told == ({0: 0, 1: None}.get(plays, plays - 1) if kind is OutputFormat.GIF else plays)
+    assert plays_again == ({0: 0, 1: None}.get(plays, plays - 1) if kind is OutputFormat.GIF else plays)
 
 
 def see_through(num_frames: int, side: int) -> np.ndarray:
@@ -119,17 +119,17 @@ def see_through(num_frames: int, side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", [OutputFormat.GIF, OutputFormat.WEBP, OutputFormat.APNG, OutputFormat.PNG])
-@pytest.mark.parametrize("own", [True, False])
-def test_what_can_be_seen_through_stays_so_and_leaves_no_trail(tmp_path, kind, own):
+@pytest.mark.parametrize("palette", [True, False])
+def test_what_can_be_seen_through_stays_so_and_leaves_no_trail(tmp_path, kind, palette):
     frames = see_through(4, 33)
-    (path,) = written(tmp_path, kind, frames, Encoding(webp_lossless=True, gif_palette=own)).files
+    (path,) = written(tmp_path, kind, frames, Encoding(webp_lossless=True, gif_palette=palette)).files
     if kind is OutputFormat.PNG:
         unpack_frames(path, tmp_path / "frames")
-        shown = [np.asarray(Image.open(tmp_path / "frames" / f"0000{index}.png")) for index in range(4)]
+        pictures = [np.asarray(Image.open(tmp_path / "frames" / f"0000{index}.png")) for index in range(4)]
     else:
         with Image.open(path) as picture:
-            shown = [np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(picture)]
-    np.testing.assert_array_equal(np.stack(shown)[..., 3], frames[..., 3])
+            pictures = [np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(picture)]
+    np.testing.assert_array_equal(np.stack(pictures)[..., 3], frames[..., 3])
     if kind is not OutputFormat.GIF:  # whose colour of nothing is read as it is, white
         assert (read_frames(path) == frames[..., :3]).all()
 
@@ -139,8 +139,8 @@ def test_a_webm_keeps_what_can_be_seen_through_and_an_mp4_lays_it_over_black(tmp
     frames[..., :3] = 255
     (webm,) = written(tmp_path, OutputFormat.WEBM, frames, Encoding()).files
     raw = run_ffmpeg("-c:v", "libvpx-vp9", "-i", str(webm), "-f", "rawvideo", "-pix_fmt", "rgba", "pipe:1").stdout
-    shown = np.frombuffer(raw, np.uint8).reshape(frames.shape)
-    assert np.abs(shown[..., 3].astype(int) - frames[..., 3]).mean() < 3
+    pictures = np.frombuffer(raw, np.uint8).reshape(frames.shape)
+    assert np.abs(pictures[..., 3].astype(int) - frames[..., 3]).mean() < 3
     (mp4,) = written(tmp_path, OutputFormat.MP4, frames, Encoding()).files
     assert np.abs(read_frames(mp4).astype(int) - frames[..., 3:]).mean() < 3
 
@@ -186,17 +186,17 @@ def test_options_make_files_smaller(tmp_path, kind, larger, smaller):
 
 
 def test_every_tune_makes_another_file(tmp_path):
-    found = [
+    files = [
         written(tmp_path, OutputFormat.MP4, scene(8), Encoding(mp4_tune=tune)).files[0].read_bytes() for tune in Mp4Tune
     ]
-    assert len(set(found)) == len(Mp4Tune)
+    assert len(set(files)) == len(Mp4Tune)
 
 
 def test_a_palette_of_its_own_is_closer_to_the_clip(tmp_path):
     frames = scene(4, 96)
 
-    def error(own: bool) -> float:
-        (path,) = written(tmp_path, OutputFormat.GIF, frames, Encoding(gif_palette=own)).files
+    def error(with_palette: bool) -> float:
+        (path,) = written(tmp_path, OutputFormat.GIF, frames, Encoding(gif_palette=with_palette)).files
         return np.abs(read_frames(path).astype(int) - frames).mean()
 
     assert 1.5 * error(True) < error(False) < 30
@@ -208,13 +208,13 @@ def test_a_palette_of_its_own_is_closer_to_the_clip(tmp_path):
 @pytest.mark.parametrize("optimize", [GifOptimize.LOSSLESS, GifOptimize.LOSSY])
 def test_gifsicle_keeps_frames_times_and_recipe(tmp_path, optimize):
     frames = np.concatenate([scene(5, 48), scene(1, 48), scene(1, 48)])
-    kept = []
+    sizes = []
     for how in (GifOptimize.OFF, optimize):
         (path,) = written(tmp_path, OutputFormat.GIF, frames, Encoding(gif_optimize=how)).files
         assert read_recipe(path) == '{"é": 1}'
-        kept.append((probe(path).num_frames, starts_s(path, OutputFormat.GIF), read_frames(path).astype(int)))
-    assert kept[0][:2] == kept[1][:2]
-    assert np.abs(kept[0][2] - kept[1][2]).mean() < (12 if optimize is GifOptimize.LOSSY else 1e-9)
+        sizes.append((probe(path).num_frames, starts_s(path, OutputFormat.GIF), read_frames(path).astype(int)))
+    assert sizes[0][:2] == sizes[1][:2]
+    assert np.abs(sizes[0][2] - sizes[1][2]).mean() < (12 if optimize is GifOptimize.LOSSY else 1e-9)
 
 
 def test_optimising_is_refused_before_anything_starts_where_gifsicle_is_missing(monkeypatch):
@@ -251,7 +251,7 @@ def test_a_file_that_fits_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "words"),
     [
         (OutputFormat.WEBP, "even with quality 1. Make the clip smaller or shorter."),
         (OutputFormat.GIF, "even with lossiness 200, 32 colours, 25% of its size. Make the clip smaller or shorter."),
@@ -259,10 +259,10 @@ def test_a_file_that_fits_is_left_alone(tmp_path):
         (OutputFormat.PNG, "it loses nothing, so there is no quality to lower. Choose another of the 'Formats'."),
     ],
 )
-def test_a_limit_that_no_quality_keeps_is_told(tmp_path, kind, said):
+def test_a_limit_that_no_quality_keeps_is_told(tmp_path, kind, words):
     clip = written(tmp_path, kind, scene(4), Encoding(max_bytes=100))
     assert clip.warnings[0].startswith(f"The {kind} has 0.0")
-    assert clip.warnings[0].endswith(said)
+    assert clip.warnings[0].endswith(words)
     assert sum(1 for _ in iter_frames(clip.files[0])) == 4
 
 
@@ -276,12 +276,12 @@ def test_transparent_frames_are_made_to_fit_too(tmp_path):
 
 def drawn_out(work: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
     """What a generator yields and what it returns."""
-    told = []
+    events = []
     while True:
         try:
-            told.append(next(work))
+            events.append(next(work))
         except StopIteration as end:
-            return told, end.value
+            return events, end.value
 
 
 @pytest.mark.parametrize("kind", OutputFormat)
@@ -302,9 +302,9 @@ def test_a_search_takes_six_encodes_at_most_and_finds_the_best(tmp_path, kind, n
             return path
 
         if levels:
-            told, (found, path) = drawn_out(best_that_fits(levels, 1, encode))
-            assert told == list(range(1, len(tried) + 1))
-            assert found == levels[min(fitting, len(levels) - 1)]
+            numbers, (actual, path) = drawn_out(best_that_fits(levels, 1, encode))
+            assert numbers == list(range(1, len(tried) + 1))
+            assert actual == levels[min(fitting, len(levels) - 1)]
             assert len(tried) <= 6
             assert list(tmp_path.iterdir()) == [path]
             path.unlink()

@@ -128,8 +128,8 @@ def test_the_operator_s_own_file_comes_before_the_catalog(tmp_path: Path, config
         path.touch()
     for name in ("dreamshaper_8", "sd15/DreamShaper_8.safetensors [879db523c3]"):
         assert model_named("base_model", name) == "sd15/dreamshaper_8.safetensors"
-    found = model_named("controlnet", "control_v11p_sd15_canny_fp16 [b18e0966]")
-    assert found == "control_v11p_sd15_canny_fp16.safetensors"
+    model = model_named("controlnet", "control_v11p_sd15_canny_fp16 [b18e0966]")
+    assert model == "control_v11p_sd15_canny_fp16.safetensors"
     assert model_named("base_model", "toonyou_beta6") == "frankjoshua/toonyou_beta6"
 
 

@@ -11,9 +11,9 @@ from pipelines.plan.request import GenerationRequest
 def test_the_settings_of_every_family_make_a_request_and_are_not_advised_against(family):
     request = GenerationRequest.build(seed=1, **family.settings)
     assert request.context_length <= family.max_positions
-    told = advise(family, request.model_dump())
-    assert [line for line in told if "here it runs without" not in line] == []
-    assert bool(told) is bool(family.missing_input)
+    notes = advise(family, request.model_dump())
+    assert [line for line in notes if "here it runs without" not in line] == []
+    assert bool(notes) is bool(family.missing_input)
 
 
 #: What their authors' own programs and model cards set.
@@ -42,11 +42,11 @@ def test_a_family_sets_what_its_authors_do_and_nothing_else(family, expected):
 
 
 def test_the_noise_of_the_distilled_ones_is_their_authors():
-    found = {name: FAMILIES[name].scheduler_config(prediction_type="epsilon") for name in FAMILIES}
-    assert found["animate-lcm-i2v"]["beta_end"] == 0.014
-    steps = {name: config.get("original_inference_steps") for name, config in found.items()}
+    configs = {name: FAMILIES[name].scheduler_config(prediction_type="epsilon") for name in FAMILIES}
+    assert configs["animate-lcm-i2v"]["beta_end"] == 0.014
+    steps = {name: config.get("original_inference_steps") for name, config in configs.items()}
     assert {name: count for name, count in steps.items() if count} == {"animate-lcm": 100, "animate-lcm-i2v": 200}
-    assert {name for name in found if found[name]["timestep_spacing"] == "trailing"} == {
+    assert {name for name in configs if configs[name]["timestep_spacing"] == "trailing"} == {
         f"lightning-{steps}" for steps in (1, 2, 4, 8)
     }
 
@@ -54,15 +54,15 @@ def test_the_noise_of_the_distilled_ones_is_their_authors():
 def test_a_size_far_from_the_trained_one_is_told():
     settings = HOTSHOT_XL.settings
     assert advise(HOTSHOT_XL, settings | {"width": 512, "height": 512}) == []
-    (told,) = advise(HOTSHOT_XL, settings | {"width": 1024, "height": 1024})
-    assert told == (
+    (note,) = advise(HOTSHOT_XL, settings | {"width": 1024, "height": 1024})
+    assert note == (
         "HotShot-XL was trained on areas near 672×384 pixels; got 1024×1024. Set Width to 672 and Height to 384."
     )
 
 
 def test_what_a_family_should_see_and_does_not_is_told():
-    (told,) = advise(PIA, {"width": 512, "height": 512})
-    assert told == "PIA was trained to see the picture that it animates, and its mask; here it runs without."
+    (note,) = advise(PIA, {"width": 512, "height": 512})
+    assert note == "PIA was trained to see the picture that it animates, and its mask; here it runs without."
     assert PIA.in_words.endswith("; runs here without the picture that it animates, and its mask")
     assert "its authors take sampler euler_a, 30 steps, a guidance of 5, 672×384 pixels" in HOTSHOT_XL.in_words
 
@@ -78,8 +78,8 @@ def test_what_a_family_should_see_and_does_not_is_told():
     ],
 )
 def test_what_is_known_to_fail_is_told(family, change, words):
-    (told,) = advise(family, {**family.settings, **change})
-    assert words in told
+    (note,) = advise(family, {**family.settings, **change})
+    assert words in note
 
 
 def test_a_family_that_is_not_distilled_takes_any_settings():

@@ -25,6 +25,6 @@ def test_every_name_of_ours_is_a_field():
 
 
 def test_what_is_read_of_arguments_is_what_the_page_says():
-    given = {"fps": 12, "batch_size": 20, "stride": 2, "overlap": 5, "video_length": 40, "closed_loop": "A"}
-    fields, _ = fields_of_args(given)
-    assert set(fields) >= {ARGUMENT_FIELDS[key] for key in given}
+    arguments = {"fps": 12, "batch_size": 20, "stride": 2, "overlap": 5, "video_length": 40, "closed_loop": "A"}
+    fields, _ = fields_of_args(arguments)
+    assert set(fields) >= {ARGUMENT_FIELDS[key] for key in arguments}

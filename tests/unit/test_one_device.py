@@ -16,10 +16,10 @@ def two_steps(_request, _folder):
 
 def test_a_second_clip_waits_and_tells_so_until_the_first_is_finished():
     make = DeviceQueue().exclusive(two_steps)
-    one, other = make(REQUEST, Path()), make(REQUEST, Path())
-    assert next(one) == "first"
+    first, other = make(REQUEST, Path()), make(REQUEST, Path())
+    assert next(first) == "first"
     assert next(other) == Progress(Stage.WAIT, 0, 1, note="1 clip is ahead")
-    assert list(one) == ["second"]
+    assert list(first) == ["second"]
     assert list(other) == ["first", "second"]
 
 

@@ -36,8 +36,8 @@ def read(path):
     return [tuple(frame[4, 8 * place + 4].tolist()) for place in range(len(COLORS))]
 
 
-def distance(found, wanted):
-    return int(np.abs(np.array(found) - np.array(wanted)).max())
+def distance(colors, expected):
+    return int(np.abs(np.array(colors) - np.array(expected)).max())
 
 
 WRITERS = {
@@ -52,9 +52,9 @@ WRITERS = {
 def test_a_profile_says_what_the_colors_are(tmp_path, kind, profile):
     data = picture_bytes(patches(), kind, icc_profile=BY_NAME[profile], **WRITERS[kind])
     (tmp_path / "picture").write_bytes(data)
-    wanted = seen(patches(), BY_NAME[profile])
-    assert distance(wanted, COLORS) > 20
-    assert distance(read(tmp_path / "picture"), wanted) <= (3 if kind == "JPEG" else 1)
+    expected = seen(patches(), BY_NAME[profile])
+    assert distance(expected, COLORS) > 20
+    assert distance(read(tmp_path / "picture"), expected) <= (3 if kind == "JPEG" else 1)
 
 
 def test_a_profile_of_srgb_changes_nothing(tmp_path):
@@ -65,27 +65,27 @@ def test_a_profile_of_srgb_changes_nothing(tmp_path):
 def test_grey_of_another_gamma_is_converted_with_eight_bits_and_with_sixteen(tmp_path):
     eight = patches("L")
     sixteen = Image.fromarray(np.asarray(eight).astype(np.uint16) * 257)
-    wanted = seen(eight, GREY_GAMMA_1_8)
-    assert distance(wanted, np.asarray(eight)[4, 4::8, None]) > 10
+    expected = seen(eight, GREY_GAMMA_1_8)
+    assert distance(expected, np.asarray(eight)[4, 4::8, None]) > 10
     for name, picture in {"8.png": eight, "16.png": sixteen, "16.tif": sixteen, "8.jpg": eight}.items():
         kind = {"png": "PNG", "tif": "TIFF", "jpg": "JPEG"}[name[-3:]]
         (tmp_path / name).write_bytes(picture_bytes(picture, kind, icc_profile=GREY_GAMMA_1_8))
-        assert distance(read(tmp_path / name), wanted) <= 2, name
+        assert distance(read(tmp_path / name), expected) <= 2, name
 
 
 def test_grey_with_the_profile_of_a_colour_picture_is_converted(tmp_path):
     (tmp_path / "picture").write_bytes(picture_bytes(patches("L"), icc_profile=PROPHOTO))
-    wanted = seen(patches("L").convert("RGB"), PROPHOTO)
-    assert distance(read(tmp_path / "picture"), wanted) <= 1
+    expected = seen(patches("L").convert("RGB"), PROPHOTO)
+    assert distance(read(tmp_path / "picture"), expected) <= 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_inks_are_converted_by_the_printers_profile(tmp_path, kind):
     inks = patches("CMYK")
     (tmp_path / "picture").write_bytes(picture_bytes(inks, kind, icc_profile=PRINTER, **WRITERS[kind]))
-    wanted = seen(inks, PRINTER)
-    assert distance(wanted, seen(patches(), SRGB)) > 20
-    assert distance(read(tmp_path / "picture"), wanted) <= 4
+    expected = seen(inks, PRINTER)
+    assert distance(expected, seen(patches(), SRGB)) > 20
+    assert distance(read(tmp_path / "picture"), expected) <= 4
 
 
 def test_lab_is_read(tmp_path):
@@ -104,8 +104,8 @@ def test_what_can_be_seen_through_is_converted_and_lies_over_black(tmp_path):
     clear = patches().convert("RGBA")
     clear.putalpha(128)
     (tmp_path / "picture").write_bytes(picture_bytes(clear, icc_profile=DISPLAY_P3))
-    wanted = np.array(seen(patches(), DISPLAY_P3)) * 128 / 255
-    assert distance(read(tmp_path / "picture"), wanted.round()) <= 1
+    expected = np.array(seen(patches(), DISPLAY_P3)) * 128 / 255
+    assert distance(read(tmp_path / "picture"), expected.round()) <= 1
 
 
 @pytest.mark.parametrize("clear", [0x3C3C, 0x3C, 0xFFFF])
@@ -117,9 +117,9 @@ def test_of_sixteen_bits_only_the_level_that_is_said_to_be_clear_is(tmp_path, cl
     chunk = (2).to_bytes(4, "big") + note + zlib.crc32(note).to_bytes(4, "big")
     place = data.index(b"IDAT") - 4
     (tmp_path / "picture").write_bytes(data[:place] + chunk + data[place:])
-    found = open_input(tmp_path / "picture").frames([0])[0][4, 4::8, 0]
+    actual = open_input(tmp_path / "picture").frames([0])[0][4, 4::8, 0]
     expected = np.where(levels[0, ::8] == clear, 0, (levels[0, ::8].astype(int) + 128) // 257)
-    assert found.tolist() == expected.tolist()
+    assert actual.tolist() == expected.tolist()
 
 
 def test_a_palette_is_converted(tmp_path):
@@ -136,8 +136,8 @@ def test_every_frame_of_an_animation_is_converted(tmp_path, kind):
     )
     (tmp_path / "clip").write_bytes(data)
     clip = open_input(tmp_path / "clip")
-    found = clip.frames([clip.num_frames - 1])[0][4, 4::8]
-    assert distance(found, seen(frames[-1], DISPLAY_P3)) <= 1
+    colors = clip.frames([clip.num_frames - 1])[0][4, 4::8]
+    assert distance(colors, seen(frames[-1], DISPLAY_P3)) <= 1
 
 
 def test_pictures_of_a_zip_and_of_a_folder_are_converted(tmp_path):
@@ -146,8 +146,8 @@ def test_pictures_of_a_zip_and_of_a_folder_are_converted(tmp_path):
         for n, kind in enumerate(WRITERS)
     }
     archive = zipped(tmp_path / "pictures.zip", data)
-    for name, one in data.items():
-        (tmp_path / name).write_bytes(one)
+    for name, png in data.items():
+        (tmp_path / name).write_bytes(png)
     store = InputStore(tmp_path / "store")
     bundle = store.path(store.add_frames([tmp_path / name for name in data]))
     for path in (archive, bundle):

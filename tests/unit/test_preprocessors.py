@@ -148,13 +148,15 @@ def test_what_can_not_be_is_refused_by_name(unit: dict[str, object], text: str):
     assert str(error.value) == text
 
 
-@pytest.mark.parametrize("name", [one.id for one in PREPROCESSORS.values() if one.unavailable])
+@pytest.mark.parametrize(
+    "name", [preprocessor.id for preprocessor in PREPROCESSORS.values() if preprocessor.unavailable]
+)
 def test_what_is_unavailable_says_why_and_what_to_use(name: str):
     with pytest.raises(InvalidRequestError, match="must have a preprocessor that can be used") as error:
         get_preprocessor(name)
-    named = {one for one in PREPROCESSORS if f"'{one}'" in str(error.value)} - {name}
-    assert named, "it names nothing to use instead"
-    assert not any(PREPROCESSORS[one].unavailable for one in named)
+    alternatives = {preprocessor for preprocessor in PREPROCESSORS if f"'{preprocessor}'" in str(error.value)} - {name}
+    assert alternatives, "it names nothing to use instead"
+    assert not any(PREPROCESSORS[preprocessor].unavailable for preprocessor in alternatives)
 
 
 def test_all_options_come_out_and_the_unit_s_own_win():
@@ -165,8 +167,8 @@ def test_all_options_come_out_and_the_unit_s_own_win():
 def moving_depth() -> np.ndarray:
     """A ramp that a shape comes towards: frame by frame the range grows, the ground stays."""
     ground = np.tile(np.linspace(1, 2, 64, dtype=np.float32), (6, 64, 1))
-    for number, one in enumerate(ground):
-        one[20:30, 20:30] = 2 + number
+    for number, map_of_frame in enumerate(ground):
+        map_of_frame[20:30, 20:30] = 2 + number
     return ground
 
 
@@ -176,14 +178,16 @@ def test_one_range_for_a_clip_leaves_the_ground_as_bright_in_every_frame():
     grey = as_grey_frames(maps, *clip_range(maps, spread), is_inverted=False)[..., 0]
     ground = grey[:, 40:]
     assert np.array_equal(ground, np.repeat(ground[:1], 6, axis=0))
-    alone = [as_grey_frames(one[None], *clip_range(one[None], spread), is_inverted=False)[0, 40:, :, 0] for one in maps]
+    alone = [
+        as_grey_frames(depth[None], *clip_range(depth[None], spread), is_inverted=False)[0, 40:, :, 0] for depth in maps
+    ]
     assert np.abs(alone[0].astype(int) - alone[-1]).max() > 10, "the clip would not have flickered anyway"
 
 
 def test_percentiles_are_those_of_the_whole_clip():
     maps = np.random.default_rng(0).normal(5, 2, (20, 16, 16)).astype(np.float32)
-    found = clip_range(maps, Spread(low=2, high=85))
-    assert found == pytest.approx(np.percentile(maps, [2, 85]), abs=0.02)
+    limits = clip_range(maps, Spread(low=2, high=85))
+    assert limits == pytest.approx(np.percentile(maps, [2, 85]), abs=0.02)
     above = clip_range(maps, Spread(low=None, high=50, above=6))
     assert above == pytest.approx((0, np.median(maps[maps > 6])), abs=0.02)
 

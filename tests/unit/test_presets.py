@@ -15,10 +15,10 @@ OFFERED = [(model.id, preset.id) for model in catalog.base_models() for preset i
 @pytest.mark.parametrize(("base_model", "preset"), OFFERED)
 def test_every_preset_that_is_offered_makes_a_request(base_model, preset):
     values = preset_values(preset, base_model)
-    (found,) = (one for one in PRESETS if one.id == preset)
-    assert tuple(values) == found.sets
+    (preset_entry,) = (candidate for candidate in PRESETS if candidate.id == preset)
+    assert tuple(values) == preset_entry.sets
     request = GenerationRequest.build(**catalog.complete({"base_model": base_model, "seed": 0} | values))
-    assert {name: getattr(request, name) for name in found.values} == dict(found.values)
+    assert {name: getattr(request, name) for name in preset_entry.values} == dict(preset_entry.values)
 
 
 def test_only_models_with_a_distilled_module_are_offered_its_presets():

@@ -205,7 +205,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_what_other_programs_understand_is_told(text):
-    assert FOREIGN[text] in [(found.dialect, found.text) for found in find_foreign(text)]
+    assert FOREIGN[text] in [(foreign.dialect, foreign.text) for foreign in find_foreign(text)]
 
 
 @pytest.mark.parametrize(

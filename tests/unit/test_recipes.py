@@ -103,7 +103,7 @@ def test_an_older_recipe_takes_the_defaults_of_what_it_lacks():
 
 
 def test_what_cannot_be_used_is_told_and_the_rest_counts():
-    told = {
+    document = {
         "width": 130,
         "guidance_scale": float("inf"),
         "seed": "9" * 5_000,
@@ -114,7 +114,7 @@ def test_what_cannot_be_used_is_told_and_the_rest_counts():
         "context_overlap": 6,
         "num_inference_steps": 7,
     }
-    restored = restore(json.dumps(told))
+    restored = restore(json.dumps(document))
     starts = [note.split(" must ")[0] for note in restored.notes]
     assert starts[0] == "Unknown to this version: later."
     assert sorted(starts[1:]) == sorted(["width", "guidance_scale", "seed", "motion_module", "vae", "context_overlap"])
@@ -148,24 +148,24 @@ def test_one_broken_unit_does_not_take_the_others_with_it():
 
 def test_files_that_are_not_here_are_asked_for_by_what_they_are_called(tmp_path):
     Image.fromarray(PIXELS[0]).save(tmp_path / "here.png")
-    here, gone = keep([tmp_path / "here.png"], field="mask"), "ab" * 32
+    stored, gone = keep([tmp_path / "here.png"], field="mask"), "ab" * 32
     unit = {"model": "demo-canny", "clip": gone}
-    prompt = {"model": "h94/IP-Adapter/ip-adapter_sd15", "pictures": [[0, here], [7, gone]]}
-    told = {"source_video": here, "mask": gone, "controls": [unit], "image_prompts": [prompt]}
-    restored = restore(json.dumps(told))
+    prompt = {"model": "h94/IP-Adapter/ip-adapter_sd15", "pictures": [[0, stored], [7, gone]]}
+    document = {"source_video": stored, "mask": gone, "controls": [unit], "image_prompts": [prompt]}
+    restored = restore(json.dumps(document))
     assert restored.mode is Mode.VID2VID
-    (asked,) = (note for note in restored.notes if note.startswith("Choose again"))
-    assert asked == (
+    (question,) = (note for note in restored.notes if note.startswith("Choose again"))
+    assert question == (
         "Choose again: Mask (abababababab…), Control unit 1 (abababababab…), Image prompt 1, frame 7 (abababababab…)."
     )
-    assert dict(input_hashes(restored.request))["Source clip"] == here
+    assert dict(input_hashes(restored.request))["Source clip"] == stored
     (other,) = restore(json.dumps({"first_frame": gone})).notes
     assert other == "Choose again: First frame (abababababab…)."
 
 
 def test_loras_that_are_not_here_are_told():
-    (told,) = restore('{"prompt": "a <lora:demo-pan-left:1> <lora:none-such:1>"}').notes
-    assert told.startswith("lora must be one of the catalog, got 'none-such'.")
+    (note,) = restore('{"prompt": "a <lora:demo-pan-left:1> <lora:none-such:1>"}').notes
+    assert note.startswith("lora must be one of the catalog, got 'none-such'.")
 
 
 def damaged_png(path):

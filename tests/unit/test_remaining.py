@@ -20,7 +20,7 @@ EXPECTED = dict.fromkeys(Stage, 0.0) | {
 FRAMES = 16
 
 
-def told(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) -> list[tuple[float, float]]:
+def remaining_times(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) -> list[tuple[float, float]]:
     """Seconds left at every event of a clip, and those that it then really takes; stages are so much slower.
 
     Args:
@@ -37,7 +37,7 @@ def told(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) 
     events += [(Progress(Stage.DECODE, n, FRAMES), took[Stage.DECODE] / FRAMES) for n in range(1, FRAMES + 1)]
     events += [(Progress(Stage.WRITE, 0, 1), 0.0), (Progress(Stage.WRITE, 1, 1), took[Stage.WRITE])]
     remaining, spent = Remaining(plan_of(request), EXPECTED), dict.fromkeys(Stage, 0.0)
-    found, gone, total = [], 0.0, sum(seconds for _, seconds in events)
+    pairs, gone, total = [], 0.0, sum(seconds for _, seconds in events)
     before = Stage.PREPROCESS
     for event, seconds in events:
         loads = before in (Stage.PREPROCESS, Stage.LOAD)
@@ -46,30 +46,30 @@ def told(*, slower: dict[Stage, float] | None = None, first: int = 0, **values) 
         before = event.stage
         guess = remaining.seconds(event, spent)
         assert guess is not None
-        found.append((guess, total - gone))
-    return found
+        pairs.append((guess, total - gone))
+    return pairs
 
 
 def test_it_begins_at_the_estimate_and_ends_at_nothing():
-    found = told()
-    assert found[0][0] == pytest.approx(sum(EXPECTED.values()))
-    assert found[-1][0] == pytest.approx(0)
+    times = remaining_times()
+    assert times[0][0] == pytest.approx(sum(EXPECTED.values()))
+    assert times[-1][0] == pytest.approx(0)
 
 
 def test_where_all_goes_as_expected_it_is_the_truth_all_along():
     # What a prompt takes is told by the first step that follows.
-    assert all(guess == pytest.approx(truth, abs=1.5) for guess, truth in told())
+    assert all(guess == pytest.approx(truth, abs=1.5) for guess, truth in remaining_times())
 
 
 @pytest.mark.parametrize("stage", [Stage.DENOISE, Stage.DECODE])
 @pytest.mark.parametrize("factor", [0.2, 4.0])
 def test_a_stage_that_is_slower_or_faster_is_learned_within_it(stage, factor):
-    found = told(slower={stage: factor})
-    guesses = [guess for guess, _ in found]
+    times = remaining_times(slower={stage: factor})
+    guesses = [guess for guess, _ in times]
     leaps = [abs(after - before) for before, after in pairwise(guesses)]
     assert max(leaps) < 0.4 * sum(EXPECTED.values()) * max(1.0, factor / 2)
     assert all(guess >= 0 for guess in guesses)
-    late = found[3 + 8 : 3 + 10] if stage is Stage.DENOISE else found[-6:-2]
+    late = times[3 + 8 : 3 + 10] if stage is Stage.DENOISE else times[-6:-2]
     assert all(guess == pytest.approx(truth, rel=0.35, abs=1.0) for guess, truth in late)
 
 
@@ -82,14 +82,14 @@ def test_one_slow_step_changes_little():
 
 
 def test_steps_that_an_earlier_run_has_done_are_not_taken_for_fast_ones():
-    guesses = [guess for guess, _ in told(first=5)]
+    guesses = [guess for guess, _ in remaining_times(first=5)]
     step_s = EXPECTED[Stage.DENOISE] / 10
     assert guesses[3] == pytest.approx(4 * step_s + 30 + 4)
 
 
 def test_a_second_pass_counts_by_its_size():
-    found = told(hires_scale=2.0)
-    middle = found[3 + 10 - 1][0]  # after the first pass: few of the seconds, most of the steps
+    times = remaining_times(hires_scale=2.0)
+    middle = times[3 + 10 - 1][0]  # after the first pass: few of the seconds, most of the steps
     assert middle > 30 + 4 + 0.7 * EXPECTED[Stage.DENOISE]
 
 

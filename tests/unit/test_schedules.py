@@ -14,16 +14,16 @@ keys = st.dictionaries(st.integers(0, 9999), st.floats(0, 4).map(lambda x: round
 
 
 @given(keys)
-def test_what_is_written_is_read_back(drawn):
-    schedule = tuple(sorted(drawn.items()))
+def test_what_is_written_is_read_back(numbers):
+    schedule = tuple(sorted(numbers.items()))
     read = parse_schedule(schedule_text(schedule))
     assert values_at(read, range(0, 10_000, 97)) == values_at(schedule, range(0, 10_000, 97))
 
 
 @given(keys, st.integers(0, 9999))
-def test_a_number_lies_between_its_keys(drawn, frame):
-    (value,) = values_at(tuple(sorted(drawn.items())), [frame])
-    assert min(drawn.values()) - 1e-9 <= value <= max(drawn.values()) + 1e-9
+def test_a_number_lies_between_its_keys(numbers, frame):
+    (value,) = values_at(tuple(sorted(numbers.items())), [frame])
+    assert min(numbers.values()) - 1e-9 <= value <= max(numbers.values()) + 1e-9
 
 
 def test_keys_are_met_and_ends_are_held():

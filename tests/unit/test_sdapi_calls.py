@@ -13,7 +13,7 @@ REQUEST = GenerationRequest(seed=1)
 
 
 @pytest.mark.parametrize(
-    ("done", "told", "share"),
+    ("done", "progress", "share"),
     [
         (0, Progress(Stage.LOAD, 1, 1), 0.01),  # clients take 0 for nothing to do
         (0, Progress(Stage.DENOISE, 10, 20), 0.225),
@@ -24,9 +24,9 @@ REQUEST = GenerationRequest(seed=1)
         (2, Progress(Stage.DECODE, 2, 2), 1),
     ],
 )
-def test_progress_grows_over_the_stages_of_all_clips(done, told, share):
+def test_progress_grows_over_the_stages_of_all_clips(done, progress, share):
     call = OpenCall("txt2img", clips=2, done=done)
-    call.take(told)
+    call.take(progress)
     assert call.share == pytest.approx(share)
 
 
@@ -38,17 +38,17 @@ def test_a_call_that_waits_says_so():
 
 def test_a_full_line_takes_no_more_and_empties():
     may_end = threading.Event()
-    begun = threading.Event()
+    started = threading.Event()
 
     def make(_request, _folder):
-        begun.set()
+        started.set()
         may_end.wait(10)
         yield Clip((), "{}", 1, 0)
 
     calls = Calls(make, most=1)
     first = threading.Thread(target=lambda: calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: None))
     first.start()
-    begun.wait(10)
+    started.wait(10)
     with pytest.raises(TooManyCallsError):
         calls.run(OpenCall("txt2img", 1), [REQUEST], lambda *_: None)
     may_end.set()

@@ -35,7 +35,7 @@ def picture(color: str = "red", kind: str = "PNG") -> str:
     return b64encode(data.getvalue()).decode()
 
 
-def kept(color: str, folder) -> str:
+def stored_picture(color: str, folder) -> str:
     path = folder / f"{color}.png"
     Image.new("RGB", (64, 64), color).save(path)
     return keep([path], field="file")
@@ -134,7 +134,7 @@ def test_animatediff_is_off_unless_it_is_enabled(args):
 
 
 @pytest.mark.parametrize(
-    ("told", "formats", "with_frames"),
+    ("arguments", "formats", "with_frames"),
     [
         ("MP4", ["MP4"], False),
         (["MP4", "Frame"], ["MP4", "PNG"], True),
@@ -143,15 +143,15 @@ def test_animatediff_is_off_unless_it_is_enabled(args):
         (["Frame", "TXT"], ["PNG"], True),
     ],
 )
-def test_the_formats_that_are_answered_are_made_and_no_others(told, formats, with_frames):
-    call = txt2img(animatediff(format=told))
+def test_the_formats_that_are_answered_are_made_and_no_others(arguments, formats, with_frames):
+    call = txt2img(animatediff(format=arguments))
     assert list(call.requests[0].formats) == formats
     assert call.with_frames is with_frames
 
 
 def test_several_clips_have_the_next_seeds():
-    assert [one.seed for one in txt2img(animatediff(), seed=7, n_iter=3).requests] == [7, 8, 9]
-    assert [one.seed for one in txt2img(seed=7, n_iter=2, batch_size=2).requests] == [7, 8, 9, 10]
+    assert [request.seed for request in txt2img(animatediff(), seed=7, n_iter=3).requests] == [7, 8, 9]
+    assert [request.seed for request in txt2img(seed=7, n_iter=2, batch_size=2).requests] == [7, 8, 9, 10]
 
 
 def test_a_second_pass_and_settings_of_the_host_are_understood():
@@ -171,14 +171,17 @@ def test_a_picture_begins_a_clip_and_another_ends_it_as_the_seed_has_it(tmp_path
         resize_mode=2,
     )
     (request,) = call.requests
-    assert (request.first_frame, request.last_frame) == (kept("red", tmp_path), kept("blue", tmp_path))
+    assert (request.first_frame, request.last_frame) == (
+        stored_picture("red", tmp_path),
+        stored_picture("blue", tmp_path),
+    )
     assert (request.strength, request.image_fit, request.latent_power) == (0.6, ImageFit.PAD, 2)
     assert (request.exact_ends, request.noise_floor) == (False, 0)
 
 
 def test_a_picture_alone_is_made_anew_in_part_also_inside_a_mask(tmp_path):
     (request,) = img2img(init_images=[picture()], mask=picture("white"), mask_blur=7).requests
-    assert (request.source_video, request.mask) == (kept("red", tmp_path), kept("white", tmp_path))
+    assert (request.source_video, request.mask) == (stored_picture("red", tmp_path), stored_picture("white", tmp_path))
     assert (request.num_frames, request.strength, request.mask_feather) == (1, 0.75, 7)
 
 
@@ -196,11 +199,11 @@ def test_a_unit_keeps_everything_that_has_a_meaning_here(tmp_path):
     }
     off = {"enabled": False, "module": "none", "model": "None", "image": ""}
     call = txt2img({"controlnet": {"args": [off, unit]}, **animatediff()})
-    (found,) = call.requests[0].controls
-    assert (found.model, found.preprocessor) == ("lllyasviel/control_v11p_sd15_canny", "canny")
-    assert found.options == {"low": 64}  # 300 is out of range: its default counts
-    assert (found.weight, found.start, found.end) == (((0, 0.5),), 0.1, 0.6)
-    assert (found.fit, found.guess_mode, found.clip) == (ImageFit.STRETCH, True, kept("red", tmp_path))
+    (actual,) = call.requests[0].controls
+    assert (actual.model, actual.preprocessor) == ("lllyasviel/control_v11p_sd15_canny", "canny")
+    assert actual.options == {"low": 64}  # 300 is out of range: its default counts
+    assert (actual.weight, actual.start, actual.end) == (((0, 0.5),), 0.1, 0.6)
+    assert (actual.fit, actual.guess_mode, actual.clip) == (ImageFit.STRETCH, True, stored_picture("red", tmp_path))
     assert call.notes == ["ControlNet low_vram has no meaning here."]
 
 
@@ -228,7 +231,7 @@ def test_units_without_a_picture_follow_the_video_and_nothing_of_it_stays():
 def test_beside_a_first_picture_units_follow_the_video_by_themselves(files, tmp_path):
     scripts = {"ControlNet": {"args": [CANNY]}, **animatediff(video_source=str(files / "clip.gif"))}
     (request,) = img2img(scripts, init_images=[picture()]).requests
-    assert (request.first_frame, request.source_video) == (kept("red", tmp_path), "")
+    assert (request.first_frame, request.source_video) == (stored_picture("red", tmp_path), "")
     assert source_facts(request.controls[0].clip).num_frames == 4 == request.num_frames
 
 
@@ -366,14 +369,14 @@ def test_what_cannot_be_used_is_refused_by_its_key(call, body, place):
         call(**body)
     except ValidationError as err:
         errors = [error | {"loc": ("body", *error["loc"])} for error in err.errors()]
-        (told,) = details_of_body(errors)
+        (detail,) = details_of_body(errors)
     except InvalidRequestError as err:
-        told = detail_of(err)
+        detail = detail_of(err)
     else:
         pytest.fail("it was taken")
-    assert told["loc"] == ["body", *place]
-    assert " must " in told["msg"]
-    assert len(told["msg"]) < 1500
+    assert detail["loc"] == ["body", *place]
+    assert " must " in detail["msg"]
+    assert len(detail["msg"]) < 1500
 
 
 def test_the_infotext_of_an_answer_can_be_read_back():
@@ -397,8 +400,8 @@ def test_payloads_of_the_field_are_taken(name):
     (request,) = call.requests
     assert request.prompt == "a red circle"
     assert request.num_frames == (1 if name == "swagger-txt2img" else 24)
-    told = ["scheduler: the schedule Beta has no counterpart here; the sampler's own steps are used."]
-    assert call.notes == (told if name == "forge" else [])
+    notes = ["scheduler: the schedule Beta has no counterpart here; the sampler's own steps are used."]
+    assert call.notes == (notes if name == "forge" else [])
 
 
 @pytest.mark.parametrize(
@@ -533,7 +536,7 @@ def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
 
 
 @pytest.mark.parametrize(
-    ("body", "sampler", "told"),
+    ("body", "sampler", "notes"),
     [
         ({"sampler_name": "DPM++ 2M Karras"}, "dpmpp_2m", "sampler_name: the schedule Karras"),
         ({"sampler_name": "DPM++ 2M", "scheduler": "KARRAS"}, "dpmpp_2m", "scheduler: the schedule Karras"),
@@ -547,11 +550,11 @@ def test_sizes_that_are_no_multiple_of_8_are_made_so_and_told():
         ({"sampler_name": "Automatic"}, "ddim", ""),
     ],
 )
-def test_a_schedule_is_told_wherever_it_stands(body, sampler, told):
+def test_a_schedule_is_told_wherever_it_stands(body, sampler, notes):
     call = txt2img(**body)
     assert call.requests[0].scheduler == sampler
-    assert len(call.notes) == bool(told)
-    assert all(note.startswith(told) for note in call.notes)
+    assert len(call.notes) == bool(notes)
+    assert all(note.startswith(notes) for note in call.notes)
 
 
 @pytest.mark.usefixtures("files")
@@ -574,9 +577,12 @@ def test_an_ip_adapter_among_the_units_is_an_image_prompt(tmp_path):
     unit = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15_plus [836b5c2e]", "image": picture()}
     off = {"enabled": False}
     call = txt2img({"ControlNet": {"args": [off, unit | {"weight": "0.7", "guidance_end": 0.8}]}})
-    (found,) = call.requests[0].image_prompts
-    assert (found.model, found.pictures) == ("h94/IP-Adapter/ip-adapter-plus_sd15", ((0, kept("red", tmp_path)),))
-    assert (found.weight, found.end) == (((0, 0.7),), 0.8)
+    (actual,) = call.requests[0].image_prompts
+    assert (actual.model, actual.pictures) == (
+        "h94/IP-Adapter/ip-adapter-plus_sd15",
+        ((0, stored_picture("red", tmp_path)),),
+    )
+    assert (actual.weight, actual.end) == (((0, 0.7),), 0.8)
     with pytest.raises(KeyFaultError, match=r"^model must be the name of an IP-Adapter") as caught:
         txt2img({"ControlNet": {"args": [off, unit | {"model": "ip-adapter-faceid"}]}})
     assert caught.value.place == ("alwayson_scripts", "ControlNet", "args", 1, "model")
@@ -601,21 +607,21 @@ def unit_by_position(*behind_image: object, image: object) -> list[object]:
 )
 def test_units_by_position_are_read_in_both_orders(args, guess, tmp_path):
     call = txt2img({"ControlNet": {"args": args(picture())}}, width=256, height=256)
-    (found,) = call.requests[0].controls
-    assert (found.fit, found.weight, found.end, found.guess_mode) == (ImageFit.PAD, ((0, 0.5),), 0.6, guess)
-    assert (found.options["low"], found.clip) == (64, kept("red", tmp_path))
+    (unit,) = call.requests[0].controls
+    assert (unit.fit, unit.weight, unit.end, unit.guess_mode) == (ImageFit.PAD, ((0, 0.5),), 0.6, guess)
+    assert (unit.options["low"], unit.clip) == (64, stored_picture("red", tmp_path))
 
 
 def test_what_a_unit_says_of_nothing_is_no_fault():
     idle = {"batch_image_files": [], "batch_keyframe_idx": None, "rgbbgr_mode": False, "advanced_weighting": [1.0] * 13}
-    (found,) = (
+    (unit,) = (
         txt2img({"ControlNet": {"args": [CANNY | idle | {"image": {"background": picture()}}]}}).requests[0].controls
     )
-    assert found.clip
+    assert unit.clip
 
 
 @pytest.mark.parametrize(
-    ("body", "feather", "told"),
+    ("body", "feather", "notes"),
     [
         ({"mask_blur_x": 8, "mask_blur_y": 8}, 8, []),
         ({"mask_blur": "0", "mask_blur_x": 8}, 0, []),
@@ -623,9 +629,9 @@ def test_what_a_unit_says_of_nothing_is_no_fault():
         ({"inpainting_fill": "0", "inpaint_full_res": "true"}, 4, ["inpainting_fill:", "inpaint_full_res:"]),
     ],
 )
-def test_how_a_mask_is_filled_is_told_where_it_is_otherwise_here(body, feather, told):
+def test_how_a_mask_is_filled_is_told_where_it_is_otherwise_here(body, feather, notes):
     call = img2img(init_images=[picture()], mask=picture("white"), **body)
-    assert (call.requests[0].mask_feather, [note.split(" ")[0] for note in call.notes]) == (feather, told)
+    assert (call.requests[0].mask_feather, [note.split(" ")[0] for note in call.notes]) == (feather, notes)
 
 
 @pytest.mark.parametrize(
@@ -661,7 +667,7 @@ def test_pictures_are_read_in_every_shape(shape, spelling, tmp_path):
         "in lines": "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)),
     }[spelling]
     (request,) = img2img(init_images=[shape.format(text)]).requests
-    assert request.source_video == kept("red", tmp_path)
+    assert request.source_video == stored_picture("red", tmp_path)
 
 
 REFUSED = [
@@ -709,17 +715,17 @@ def test_refusals_speak_of_the_callers_keys_alone(call, body, words):
     with pytest.raises((ValidationError, InvalidRequestError)) as caught:
         call(**body)
     if isinstance(caught.value, ValidationError):
-        (told,) = details_of_body([error | {"loc": ("body", *error["loc"])} for error in caught.value.errors()])
+        (detail,) = details_of_body([error | {"loc": ("body", *error["loc"])} for error in caught.value.errors()])
     else:
-        told = detail_of(caught.value)
-    assert told["msg"].startswith(words)
+        detail = detail_of(caught.value)
+    assert detail["msg"].startswith(words)
     ours = [name for name in GenerationRequest.model_fields if "_" in name and name not in ("negative_prompt", *_RULES)]
     labels = [f"'{field_label(name)}'" for name in GenerationRequest.model_fields]
-    assert [one for one in (*ours, *labels, "(?i)", "validation") if one in told["msg"]] == []
-    assert not re.search(r"\bstart\b|Fraction|None|True|False", told["msg"])
+    assert [word for word in (*ours, *labels, "(?i)", "validation") if word in detail["msg"]] == []
+    assert not re.search(r"\bstart\b|Fraction|None|True|False", detail["msg"])
     scripts = body.get("scripts", {})
     if isinstance(scripts.get(next(iter(scripts), "")), dict):
-        assert told["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
+        assert detail["loc"][1:3] in (["alwayson_scripts", next(iter(scripts))], ["prompt"])
 
 
 def test_settings_for_all_calls_that_change_nothing_are_taken():

@@ -88,6 +88,6 @@ def test_an_infotext_restores_the_same_clip(body, hires, args):
     for request in call.requests:
         restored = restore(infotext_of(request, is_clip=call.is_clip))
         values = restored.values if call.is_clip else restored.values | {"num_frames": 1}
-        found = GenerationRequest.build(**values | {"formats": [OutputFormat.GIF]})
-        assert _effective(found) == _effective(request)
+        actual = GenerationRequest.build(**values | {"formats": [OutputFormat.GIF]})
+        assert _effective(actual) == _effective(request)
         assert [note for note in restored.notes if " has '" not in note] == []

@@ -90,9 +90,9 @@ def test_scenes_differ_from_one_another_and_from_colours():
     for ground in GROUNDS:
         picture = render(Scene("circle", "red", ground, "small", "static", x=0.5), Artwork({}), frames=[0])[0]
         rims[ground] = picture[:10].astype(int)
-    for one in GROUNDS:
+    for name in GROUNDS:
         for other in GROUNDS:
-            assert one == other or np.abs(rims[one] - rims[other]).mean() > 4, (one, other)
+            assert name == other or np.abs(rims[name] - rims[other]).mean() > 4, (name, other)
 
 
 def test_sampled_scenes_can_be_seen():
@@ -131,11 +131,11 @@ def test_a_caption_is_labelled_with_what_it_says():
     rng = np.random.default_rng(2)
     for _ in range(600):
         scene = sample_scene(rng)
-        text, said = caption(rng, scene)
+        text, labels = caption(rng, scene)
         for name, classes in ATTRIBUTES.items():
-            assert said[name] == OPEN or classes[said[name]] == getattr(scene, name)
-        named = any(f" {word} " in f" {text} ".replace(",", " ") for word in SUBJECTS[scene.subject].words)
-        assert named or said["subject"] == OPEN or text[-1:] in ".!"
+            assert labels[name] == OPEN or classes[labels[name]] == getattr(scene, name)
+        has_subject = any(f" {word} " in f" {text} ".replace(",", " ") for word in SUBJECTS[scene.subject].words)
+        assert has_subject or labels["subject"] == OPEN or text[-1:] in ".!"
 
 
 def test_a_caption_leaves_out_only_what_is_as_the_subject_has_it():
@@ -143,15 +143,15 @@ def test_a_caption_leaves_out_only_what_is_as_the_subject_has_it():
     left_out = dict.fromkeys(("subject", "ground", "motion", "colour"), 0)
     for _ in range(1500):
         scene = sample_scene(rng)
-        text, said = caption(rng, scene, empty=0)
+        text, labels = caption(rng, scene, empty=0)
         about = SUBJECTS[scene.subject]
         usual = {"subject": UNKNOWN, "ground": about.home, "motion": about.habit, "colour": about.colour}
         for name, value in usual.items():
-            if said[name] == OPEN:
+            if labels[name] == OPEN:
                 assert getattr(scene, name) == value, (text, scene)
                 left_out[name] += bool(value)
-        assert (scene.pattern == "spotted") == (said["pattern"] != OPEN)
-        assert scene.camera == "still" or said["camera"] != OPEN
+        assert (scene.pattern == "spotted") == (labels["pattern"] != OPEN)
+        assert scene.camera == "still" or labels["camera"] != OPEN
     assert min(left_out.values()) > 20
 
 

@@ -8,7 +8,7 @@ import pytest
 from ui.charts.timeline_chart import COLOURS, foreign_html, timeline_html
 
 
-def drawn(prompt: str, *, num_frames: int = 16, **options) -> ElementTree.Element:
+def timeline(prompt: str, *, num_frames: int = 16, **options) -> ElementTree.Element:
     picture = timeline_html(prompt, num_frames=num_frames, field="prompt", label="Prompt", **options)
     return ElementTree.fromstring(picture.replace("\N{NO-BREAK SPACE}", "_"))
 
@@ -29,13 +29,13 @@ def test_an_ordinary_prompt_has_no_picture(prompt: str):
 
 
 def test_colours_stay_at_keys_and_holds_and_change_between():
-    picture = drawn("0: a\n4:: b\n8-9: a")
+    picture = timeline("0: a\n4:: b\n8-9: a")
     assert stops(picture) == [(0, 0), (1, 0), (4, 1), (8, 1), (8, 0), (10, 0)]
     assert [item.find("b").text for item in picture.iter("li")] == ["0", "4, held", "8–9"]
 
 
 def test_a_loop_has_the_neighbours_beyond_its_ends():
-    assert stops(drawn("0: a\n8: b", closed=True)) == [
+    assert stops(timeline("0: a\n8: b", closed=True)) == [
         (-8, 1),
         (-7, 1),
         (0, 0),
@@ -48,37 +48,37 @@ def test_a_loop_has_the_neighbours_beyond_its_ends():
 
 
 def test_a_share_held_is_drawn():
-    assert (5.0, 0) in stops(drawn("0: a\n8: b", hold=0.5))
+    assert (5.0, 0) in stops(timeline("0: a\n8: b", hold=0.5))
 
 
 def test_the_picture_is_told_to_those_who_cannot_see_it():
-    label = drawn("0: spring & rain\n-1: summer").find("svg").get("aria-label")
+    label = timeline("0: spring & rain\n-1: summer").find("svg").get("aria-label")
     assert label == "Prompt over 16 frames: 0 spring & rain; 15 summer."
 
 
 def test_numbers_that_would_run_into_each_other_are_left_out():
-    picture = drawn("\n".join(f"{frame}: a" for frame in range(16)), num_frames=100)
+    picture = timeline("\n".join(f"{frame}: a" for frame in range(16)), num_frames=100)
     assert len(picture.findall("div/span")) == 3
 
 
 def test_wrong_lines_are_marked_and_the_others_drawn():
-    picture = drawn("0: a\n77: b\n8:")
-    told = picture.findall("ul/li")
-    assert [item.find("code/mark").text for item in told] == ["77", "_"]
-    assert "(line 2, column 1)" in told[0].find("code").tail
+    picture = timeline("0: a\n77: b\n8:")
+    items = picture.findall("ul/li")
+    assert [item.find("code/mark").text for item in items] == ["77", "_"]
+    assert "(line 2, column 1)" in items[0].find("code").tail
     assert len(picture.findall("ol/li")) == 1
 
 
 def test_only_wrong_lines_are_no_strip():
-    picture = drawn("77: b")
+    picture = timeline("77: b")
     assert picture.find("svg") is None
     assert picture.find("ul/li") is not None
 
 
 def test_many_wrong_lines_are_counted():
-    told = drawn("\n".join(f"{frame}: a" for frame in range(20, 40))).findall("ul/li")
-    assert len(told) == 6
-    assert told[-1].text == "and 15 more"
+    items = timeline("\n".join(f"{frame}: a" for frame in range(20, 40))).findall("ul/li")
+    assert len(items) == 6
+    assert items[-1].text == "and 15 more"
 
 
 def test_no_text_becomes_markup():
@@ -90,12 +90,12 @@ def test_no_text_becomes_markup():
 
 def test_syntax_of_other_programs_is_told_in_the_visitor_s_language():
     assert foreign_html("a [calm] cat", label="Prompt") == ""
-    told = ElementTree.fromstring(foreign_html("a <b>\nin a [wood:city:0.5]", label="Prompt", language="de"))
-    (item,) = told.findall("li")
+    element = ElementTree.fromstring(foreign_html("a <b>\nin a [wood:city:0.5]", label="Prompt", language="de"))
+    (item,) = element.findall("li")
     assert item.text == "Prompt, Zeile 2: "
     assert item.find("mark").text == "[wood:city:0.5]"
     assert item.find("mark").tail.startswith(", wechselt in anderen Programmen Wörter zwischen Schritten")
 
 
 def test_lines_are_marked_as_they_are_read():
-    assert drawn("\ufeff0： a\u202877： b").find("ul/li/code/mark").text == "77"
+    assert timeline("\ufeff0： a\u202877： b").find("ul/li/code/mark").text == "77"

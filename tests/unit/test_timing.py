@@ -20,9 +20,9 @@ def test_a_rate_is_found_again_through_any_clock(rate, num_frames, tick):
     starts = [round(place / rate / tick) for place in range(num_frames)]
     end = round(num_frames / rate / tick)
     hint = Fraction(f"{float(rate):.2f}")
-    found = timing_of(starts, end, tick, hint=hint)
-    assert (found.even, found.num_frames) == (True, num_frames)
-    assert abs(found.fps / rate - 1) * num_frames < Fraction(1, 4) or found.fps == rate
+    timing = timing_of(starts, end, tick, hint=hint)
+    assert (timing.even, timing.num_frames) == (True, num_frames)
+    assert abs(timing.fps / rate - 1) * num_frames < Fraction(1, 4) or timing.fps == rate
 
 
 def test_half_frames_stay_exact():
@@ -36,9 +36,9 @@ def test_uneven_times_keep_their_length(durations):
     timing = timing_of(starts, sum(durations), Fraction(1, 100))
     if not timing.even:
         assert abs(timing.num_frames / timing.fps - Fraction(sum(durations), 100)) <= 1 / timing.fps
-        shown = [frame_shown_at(starts, place, Fraction(1, 100), timing.fps) for place in range(timing.num_frames)]
-        assert shown == sorted(shown)
-        assert 0 <= shown[0] <= shown[-1] < len(starts)
+        places = [frame_shown_at(starts, place, Fraction(1, 100), timing.fps) for place in range(timing.num_frames)]
+        assert places == sorted(places)
+        assert 0 <= places[0] <= places[-1] < len(starts)
 
 
 @pytest.mark.parametrize("fps", [24, 30])

@@ -46,28 +46,28 @@ class Sink:
         self.left = "cleanly"
 
 
-def drawn(*numbers: int) -> DecodedFrames:
+def decoded(*numbers: int) -> DecodedFrames:
     return DecodedFrames(np.array(numbers, np.uint8).reshape(-1, 1, 1, 1).repeat(3, 3), "{}")
 
 
-def made(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple[list[Turn], list]:
+def run_turns(turns: list[list], sink: Sink, *, seconds: float | None = 5.0) -> tuple[list[Turn], list]:
     """Run these turns, each a list of events, at the end of which an error may stand; what was asked, what came."""
-    asked: list[Turn] = []
+    turns_taken: list[Turn] = []
 
     def take(turn: Turn) -> Iterator:
-        asked.append(turn)
-        for event in turns[len(asked) - 1]:
+        turns_taken.append(turn)
+        for event in turns[len(turns_taken) - 1]:
             if isinstance(event, Exception):
                 raise event
             yield event
 
-    told = []
+    events = []
     try:
         for event in make_in_turns(REQUEST, take=take, open_writer=sink.opened, checkpoints=None, seconds=seconds):
-            told.append(event)
+            events.append(event)
     except Exception as err:
-        told.append(err)
-    return asked, told
+        events.append(err)
+    return turns_taken, events
 
 
 STEP, FRAME = Progress(Stage.DENOISE, 1, 2), Progress(Stage.DECODE, 1, 2)
@@ -77,20 +77,22 @@ END = Progress(Stage.WRITE, 0, 1)
 
 def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
     sink = Sink()
-    asked, told = made([[STEP, Paused()], [drawn(0, 1), FRAME, Paused()], [drawn(2, 3), FRAME, CLIP]], sink)
-    assert [turn.frames_done for turn in asked] == [None, 0, 2]
+    turns_taken, events = run_turns(
+        [[STEP, Paused()], [decoded(0, 1), FRAME, Paused()], [decoded(2, 3), FRAME, CLIP]], sink
+    )
+    assert [turn.frames_done for turn in turns_taken] == [None, 0, 2]
     assert (sink.written, sink.left) == ([0, 1, 2, 3], "cleanly")
     written = [Progress(Stage.DECODE, number, 4) for number in range(1, 5)]
-    assert told[:-1] == [STEP, *written, END]  # as the sink counts them
-    assert (told[-1].num_frames, told[-1].recipe) == (4, "{}")
+    assert events[:-1] == [STEP, *written, END]  # as the sink counts them
+    assert (events[-1].num_frames, events[-1].recipe) == (4, "{}")
 
 
 def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
     sink = Sink()
-    asked, told = made([[STEP, drawn(0), FRAME, CutOffError("gone.")], [drawn(1), FRAME, CLIP]], sink)
-    assert [turn.frames_done for turn in asked] == [None, 1]
+    turns_taken, events = run_turns([[STEP, decoded(0), FRAME, CutOffError("gone.")], [decoded(1), FRAME, CLIP]], sink)
+    assert [turn.frames_done for turn in turns_taken] == [None, 1]
     assert (sink.written, sink.left) == ([0, 1], "cleanly")
-    assert isinstance(told[-1], Clip)
+    assert isinstance(events[-1], Clip)
 
 
 @pytest.mark.parametrize(
@@ -104,11 +106,11 @@ def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
 )
 def test_a_clip_that_going_on_does_not_help_ends_with_the_error(turn, seconds, tried):
     sink = Sink()
-    asked, told = made([[drawn(0), *turn] for _ in range(9)], sink, seconds=seconds)
-    assert len(asked) == tried
-    assert str(told[-1]).startswith(str(turn[-1]))
-    assert sink.left == type(told[-1]).__name__ == type(turn[-1]).__name__
-    assert ("with seed 1 and all else as it was" in str(told[-1])) == (tried > 1)
+    turns_taken, events = run_turns([[decoded(0), *turn] for _ in range(9)], sink, seconds=seconds)
+    assert len(turns_taken) == tried
+    assert str(events[-1]).startswith(str(turn[-1]))
+    assert sink.left == type(events[-1]).__name__ == type(turn[-1]).__name__
+    assert ("with seed 1 and all else as it was" in str(events[-1])) == (tried > 1)
 
 
 LONG, SHORT = 50.0, LEAST_S + 5
@@ -117,26 +119,30 @@ LONG, SHORT = 50.0, LEAST_S + 5
 def test_a_turn_that_is_refused_for_its_length_is_asked_for_again_with_what_may_be_had():
     sink = Sink()
     refused = RefusedError("too long.", may_ask_s=SHORT + TURN_MARGIN_S)
-    turns = [[STEP, drawn(0), FRAME, Paused()], [refused], [drawn(1), FRAME, CLIP]]
-    asked, told = made(turns, sink, seconds=LONG)
-    assert [(turn.seconds, turn.frames_done) for turn in asked] == [(LONG, None), (LONG, 1), (SHORT, 1)]
+    turns = [[STEP, decoded(0), FRAME, Paused()], [refused], [decoded(1), FRAME, CLIP]]
+    turns_taken, events = run_turns(turns, sink, seconds=LONG)
+    assert [(turn.seconds, turn.frames_done) for turn in turns_taken] == [(LONG, None), (LONG, 1), (SHORT, 1)]
     assert sink.written == [0, 1]
-    assert isinstance(told[-1], Clip)
+    assert isinstance(events[-1], Clip)
 
 
 @pytest.mark.parametrize("may_ask_s", [None, 0, LEAST_S + TURN_MARGIN_S - 1, LONG + TURN_MARGIN_S])
 def test_a_turn_that_no_shorter_one_can_replace_ends_the_clip_and_says_what_is_kept(may_ask_s):
     sink = Sink()
     refused = RefusedError("no quota.", may_ask_s=may_ask_s)
-    asked, told = made([[STEP, Paused()], [refused]], sink, seconds=LONG)
-    assert len(asked) == 2
-    assert str(told[-1]).startswith("no quota. What was made is kept for now: with seed 1 ")
-    asked, told = made([[refused]], sink, seconds=LONG)
-    assert str(told[-1]) == "no quota."
+    turns_taken, events = run_turns([[STEP, Paused()], [refused]], sink, seconds=LONG)
+    assert len(turns_taken) == 2
+    assert str(events[-1]).startswith("no quota. What was made is kept for now: with seed 1 ")
+    turns_taken, events = run_turns([[refused]], sink, seconds=LONG)
+    assert str(events[-1]) == "no quota."
 
 
 def test_what_may_be_had_shrinks_with_every_refusal_until_it_is_of_no_use():
     sizes = [LONG + TURN_MARGIN_S - 1, LEAST_S + TURN_MARGIN_S, LEAST_S + TURN_MARGIN_S]
-    asked, told = made([[RefusedError("no.", may_ask_s=size)] for size in sizes], Sink(), seconds=LONG)
-    assert [(turn.seconds, turn.frames_done) for turn in asked] == [(LONG, None), (LONG - 1, None), (LEAST_S, None)]
-    assert isinstance(told[-1], RefusedError)
+    turns_taken, events = run_turns([[RefusedError("no.", may_ask_s=size)] for size in sizes], Sink(), seconds=LONG)
+    assert [(turn.seconds, turn.frames_done) for turn in turns_taken] == [
+        (LONG, None),
+        (LONG - 1, None),
+        (LEAST_S, None),
+    ]
+    assert isinstance(events[-1], RefusedError)

@@ -98,10 +98,10 @@ def test_what_can_be_seen_through_lies_over_black(tmp_path, name):
     clip = open_input(tmp_path / name)
     assert clip.num_frames == 3
     half = [value * 128 // 255 for value in GREEN]
-    wanted = np.array([(0, 0, 0), half, BLUE, (30, 30, 30)])
-    found = patches(clip.frames([0, 1]))
-    assert np.abs(found[0] - wanted).max() <= 6
-    assert np.abs(found[1] - wanted[[1, 0, 3, 2]]).max() <= 6
+    expected = np.array([(0, 0, 0), half, BLUE, (30, 30, 30)])
+    colors = patches(clip.frames([0, 1]))
+    assert np.abs(colors[0] - expected).max() <= 6
+    assert np.abs(colors[1] - expected[[1, 0, 3, 2]]).max() <= 6
 
 
 def test_hidden_colours_are_not_mixed_into_what_is_seen_of_a_smaller_clip(tmp_path):
@@ -152,9 +152,9 @@ def test_white_and_grey_of_high_dynamic_range_stay_about_as_bright(tmp_path, tra
         f"setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}:range=tv"
     )
     color_clip(tmp_path / "clip.mp4", "-vf", to_hdr, *H265[:6], *H265[6:], "-pix_fmt", "yuv420p10le")
-    found, wanted = patches(open_input(tmp_path / "clip.mp4").frames([9]))[0], patches(color_frames()[9:10])[0]
-    assert np.abs(found - wanted).max() <= 40
-    assert (found.argmax(axis=1)[:3] == [0, 1, 2]).all()
+    colors, expected = patches(open_input(tmp_path / "clip.mp4").frames([9]))[0], patches(color_frames()[9:10])[0]
+    assert np.abs(colors - expected).max() <= 40
+    assert (colors.argmax(axis=1)[:3] == [0, 1, 2]).all()
 
 
 TURNS = {90: 1, -90: 3, 180: 2, 270: 3, 0: 0}
@@ -167,10 +167,10 @@ def test_a_clip_is_turned_and_mirrored_as_its_matrix_says(tmp_path, kind, turn, 
     frames = color_clip(tmp_path / f"flat.{kind}", *H264)
     turned = ("-display_rotation", str(turn), *((flip,) if flip else ()))
     run_ffmpeg(*turned, "-i", f"flat.{kind}", "-c", "copy", f"clip.{kind}", folder=tmp_path)
-    wanted = FLIPS[flip](np.rot90(frames, TURNS[turn], axes=(1, 2)))
+    expected = FLIPS[flip](np.rot90(frames, TURNS[turn], axes=(1, 2)))
     facts = probe_input(tmp_path / f"clip.{kind}")
-    assert (facts.height, facts.width) == wanted.shape[1:3]
-    assert np.abs(patches(open_input(tmp_path / f"clip.{kind}").frames([0, 9])) - patches(wanted[[0, 9]])).max() <= 4
+    assert (facts.height, facts.width) == expected.shape[1:3]
+    assert np.abs(patches(open_input(tmp_path / f"clip.{kind}").frames([0, 9])) - patches(expected[[0, 9]])).max() <= 4
 
 
 @pytest.mark.parametrize("name", ["odd.mp4", "odd.mkv", "odd.webm", "odd.mov"])
@@ -238,9 +238,9 @@ def test_an_edit_list_that_waits_before_the_first_frame_moves_none(tmp_path):
 def test_a_recorded_broadcast_may_begin_amid_a_packet_and_end_amid_a_frame(tmp_path, shift):
     color_clip(tmp_path / "whole.ts", *H264)
     (tmp_path / "part").write_bytes((tmp_path / "whole.ts").read_bytes()[shift:-300])
-    found = greys(open_input(tmp_path / "part"))
-    assert found[:12] == list(range(12))
-    assert len(found) >= 14
+    colors = greys(open_input(tmp_path / "part"))
+    assert colors[:12] == list(range(12))
+    assert len(colors) >= 14
 
 
 @pytest.mark.parametrize("name", ["camera.mp4", "broadcast.ts", "tape.mxf"])

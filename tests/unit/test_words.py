@@ -55,16 +55,16 @@ def test_there_is_german_and_english_is_the_request_s_own():
     assert "de" in OTHERS
     for record, room in ((GenerationRequest, "field"), (ControlUnit, "unit")):
         for name, field in record.model_fields.items():
-            said = [table(ENGLISH)[f"{room}.{name}.{part}"] for part in ("label", "help")]
-            assert said == [field.json_schema_extra["label"], field.description]
+            texts = [table(ENGLISH)[f"{room}.{name}.{part}"] for part in ("label", "help")]
+            assert texts == [field.json_schema_extra["label"], field.description]
 
 
 def test_options_that_share_their_words_say_the_same_everywhere():
-    for one in PREPROCESSORS.values():
-        for option in one.options:
-            key = option_key(one.id, option.name)
-            said = asdict(option)
-            assert [table(ENGLISH)[f"{key}.{part}"] for part in ("label", "help")] == [said["label"], said["help"]]
+    for preprocessor in PREPROCESSORS.values():
+        for option in preprocessor.options:
+            key = option_key(preprocessor.id, option.name)
+            texts = asdict(option)
+            assert [table(ENGLISH)[f"{key}.{part}"] for part in ("label", "help")] == [texts["label"], texts["help"]]
 
 
 def keys_in_the_code() -> Iterator[str]:
@@ -73,9 +73,9 @@ def keys_in_the_code() -> Iterator[str]:
 
 
 def test_every_key_that_the_page_names_is_there():
-    named = set(keys_in_the_code())
-    assert len(named) > 80
-    assert named <= table(ENGLISH).keys()
+    keys = set(keys_in_the_code())
+    assert len(keys) > 80
+    assert keys <= table(ENGLISH).keys()
     with pytest.raises(KeyError):
         word("button.unheard_of")
 
@@ -136,15 +136,15 @@ def test_every_note_has_a_german_sentence_of_its_values():
 
 def notes() -> dict[str, str]:
     """The code and template of every note, where both are written out."""
-    found = {}
+    codes = {}
     for room in ("api", "controlnet", "finishing", "media", "pipelines", "studio"):
         for path in (UI.parent / room).rglob("*.py"):
             for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Note":
                     code, template = call.args
                     if isinstance(code, ast.Constant) and isinstance(template, ast.Constant):
-                        found[code.value] = template.value
-    return found
+                        codes[code.value] = template.value
+    return codes
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,14 @@ def test_what_helps_a_clip_to_fit_is_told_again(changes: dict, german: str):
 
 
 def test_a_refusal_names_controls_as_the_page_does():
-    told = "context_overlap must be below context_length (8), got 8. Lower 'Shared frames' or raise 'Window length'."
+    sentence = (
+        "context_overlap must be below context_length (8), got 8. Lower 'Shared frames' or raise 'Window length'."
+    )
     german = "Lower 'Gemeinsame Bilder' or raise 'Fensterlänge'."
-    assert with_own_labels("de", told) == told.replace("Lower 'Shared frames' or raise 'Window length'.", german)
-    assert with_own_labels(ENGLISH, told) == told
+    assert with_own_labels("de", sentence) == sentence.replace(
+        "Lower 'Shared frames' or raise 'Window length'.", german
+    )
+    assert with_own_labels(ENGLISH, sentence) == sentence
     assert with_own_labels("de", "image_fit must be one of 'crop', got 'x'. Change 'Fit'.").endswith(
         "'x'. Change 'Einpassen'."
     )
@@ -181,6 +185,6 @@ def test_numbers_are_written_as_the_language_does():
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_what_is_known_of_every_motion_family_is_told_again_to_its_last_word(family):
-    told = say_note("de", family.in_words)
-    assert told.startswith("Fenster ")
-    assert not re.search(r"\b(window|frames|steps?|authors|takes?|runs|without|picture|guidance of)\b", told)
+    text = say_note("de", family.in_words)
+    assert text.startswith("Fenster ")
+    assert not re.search(r"\b(window|frames|steps?|authors|takes?|runs|without|picture|guidance of)\b", text)

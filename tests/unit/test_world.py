@@ -31,8 +31,8 @@ def test_detectors_read_rendered_truth(shape: str, motion: str):
     for ground in GROUNDS:
         scene = sample_scene(rng, shape=shape, motion=motion, ground=ground, camera="still")
         seen = read_clip(render(scene))
-        found = (seen.shape, seen.colour, seen.background, seen.motion, seen.ground)
-        assert found == (shape, scene.colour, scene.background, motion, ground)
+        labels = (seen.shape, seen.colour, seen.background, seen.motion, seen.ground)
+        assert labels == (shape, scene.colour, scene.background, motion, ground)
         assert seen.flicker == 0
 
 
@@ -89,10 +89,10 @@ def test_a_caption_is_labelled_with_what_it_says():
     rng = np.random.default_rng(1)
     scene = sample_scene(rng, shape="square", colour="green", background="black", size="small", motion="up")
     for _ in range(300):
-        text, said = caption(rng, scene, leave_out=0.3)
+        text, labels = caption(rng, scene, leave_out=0.3)
         for name, classes in ATTRIBUTES.items():
-            assert said[name] in (OPEN, classes.index(getattr(scene, name)))
-        if said["motion"] == OPEN:
+            assert labels[name] in (OPEN, classes.index(getattr(scene, name)))
+        if labels["motion"] == OPEN:
             assert not any(word in text for word in ("rising", "upwards", "climbing", "moves up"))
 
 

@@ -25,9 +25,11 @@ expect = playwright.expect
 expect.set_options(timeout=WAIT_MS)
 
 
-def open_tab(context, address: str):
-    """The page in a new tab, ready to be used."""
+def open_tab(context, address: str, *, size: dict[str, int] | None = None):
+    """The page in a new tab, ready to be used; `size` is the window's, in pixels."""
     page = context.new_page()
+    if size:
+        page.set_viewport_size(size)
     page.set_default_timeout(WAIT_MS)
     page.goto(address, wait_until="domcontentloaded")
     settle(page)

@@ -55,5 +55,7 @@ def first_release_lora(factors: LoraFactors) -> dict[str, torch.Tensor]:
 
 
 def _pairs(factors: LoraFactors, down: str, up: str) -> dict[str, torch.Tensor]:
-    named = {name + end: tensor for name, pair in factors.items() for end, tensor in zip((down, up), pair, strict=True)}
-    return {name: tensor.contiguous() for name, tensor in named.items()}
+    by_name = {
+        name + end: tensor for name, pair in factors.items() for end, tensor in zip((down, up), pair, strict=True)
+    }
+    return {name: tensor.contiguous() for name, tensor in by_name.items()}

@@ -146,13 +146,13 @@ def test_the_order_of_tags_changes_no_bit(models_dir, v2):
     for number, name in enumerate(names):
         factors = formats.lora_factors(v2.unet, SPATIAL, seed=number)
         save_file(formats.diffusers_lora(factors), models_dir / "loras" / f"{name}.safetensors")
-    found = []
+    weights = []
     for order in (names, names[::-1], [names[1], names[2], names[0]]):
         request = small("a fox " + "".join(f"<lora:{name}:0.7>" for name in order))
         with applied(v2, request, planned(v2, request)):
-            found.append({name: tensor.clone() for name, tensor in v2.unet.state_dict().items()})
-    for other in found[1:]:
-        assert all(torch.equal(tensor, found[0][name]) for name, tensor in other.items())
+            weights.append({name: tensor.clone() for name, tensor in v2.unet.state_dict().items()})
+    for other in weights[1:]:
+        assert all(torch.equal(tensor, weights[0][name]) for name, tensor in other.items())
 
 
 def test_weights_of_half_precision_are_rounded_once(models_dir):
@@ -169,14 +169,14 @@ def test_weights_of_half_precision_are_rounded_once(models_dir):
 
 
 def test_layers_that_fit_nothing_are_counted_in_a_warning(models_dir, v2):
-    known = formats.kohya_lora(formats.lora_factors(v2.unet, SPATIAL))
+    fitting = formats.kohya_lora(formats.lora_factors(v2.unet, SPATIAL))
     stranger = formats.kohya_lora({"down_blocks.7.attentions.0.proj": (torch.ones(1, 4), torch.ones(4, 1))})
-    save_file(known | stranger | {"extra.diff_b": torch.ones(2)}, models_dir / "loras" / "odd.safetensors")
+    save_file(fitting | stranger | {"extra.diff_b": torch.ones(2)}, models_dir / "loras" / "odd.safetensors")
     (warning,) = planned(v2, small("<lora:odd>")).warnings
     assert warning.startswith("'odd.safetensors' has 2 parts that fit nothing in this model and were left out")
 
 
-def test_a_lora_of_which_nothing_fits_isrefusal_of(models_dir, v2):
+def test_a_lora_of_which_nothing_fits_is_refused(models_dir, v2):
     other = formats.kohya_lora({"stranger.7.to_q": (torch.ones(1, 4), torch.ones(4, 1))})
     save_file(other, models_dir / "loras" / "none.safetensors")
     message = refusal_of(v2, "<lora:none>")
@@ -190,7 +190,7 @@ def test_a_motion_lora_whose_only_layers_are_the_middle_block_s_is_refused_witho
     assert "none of whose 8 layers" in refusal_of(store.load("base", "v3.safetensors"), "<lora:mid>")
 
 
-def test_a_lora_of_another_size_isrefusal_of(models_dir, v2):
+def test_a_lora_of_another_size_is_refused(models_dir, v2):
     wide = {"down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": (torch.ones(4, 320), torch.ones(320, 4))}
     save_file(formats.kohya_lora(wide), models_dir / "loras" / "wide.safetensors")
     assert "whose layer down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q has another size" in refusal_of(

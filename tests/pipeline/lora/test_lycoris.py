@@ -63,23 +63,23 @@ WRITERS = [loha, lokr, whole_lokr, whole, scaled_lora]
 
 
 def save(models_dir, tensors: dict[str, Tensors], name: str = "mine") -> None:
-    named = {
+    by_name = {
         f"lora_unet_{layer.replace('.', '_')}.{role}": tensor.contiguous()
         for layer, parts in tensors.items()
         for role, tensor in parts.items()
     }
-    save_file(named, models_dir / "loras" / f"{name}.safetensors")
+    save_file(by_name, models_dir / "loras" / f"{name}.safetensors")
 
 
 def assert_weights(components: Components, tag: str, expected: Tensors) -> None:
     """Inside these parameters and no others are as expected, and afterwards the very same ones as before."""
     before = states(components)
-    others = {name: tensor.clone() for name, tensor in before["unet"].items() if name not in expected}
+    rest = {name: tensor.clone() for name, tensor in before["unet"].items() if name not in expected}
     plan = planned(components, small(tag))
     assert plan.warnings == ()
     with applied(components, small(), plan):
         for name, tensor in components.unet.state_dict().items():
-            torch.testing.assert_close(tensor, expected.get(name, others.get(name)), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(tensor, expected.get(name, rest.get(name)), rtol=1e-5, atol=1e-6)
     assert_as_before(components, before)
 
 
@@ -186,18 +186,18 @@ def test_what_has_no_low_rank_travels_too(layer, models_dir, v2):
 @pytest.mark.parametrize("adapter", ["default", "default_0", "my style"])
 def test_peft_may_give_the_adapter_any_name(adapter, models_dir, v2):
     factors = formats.lora_factors(v2.unet, SPATIAL)
-    named = {
+    by_name = {
         name.replace(".weight", f".{adapter}.weight"): tensor
         for name, tensor in formats.diffusers_lora(factors, prefix="base_model.model.").items()
     }
-    save_file(named, models_dir / "loras" / "mine.safetensors")
+    save_file(by_name, models_dir / "loras" / "mine.safetensors")
     plan = planned(v2, small("<lora:mine>"))
     assert (len(plan.additions), plan.warnings) == (len(factors), ())
 
 
 def test_two_adapters_in_one_file_are_refused(models_dir):
     parts = {"lora_A": random(RANK, 4), "lora_B": random(4, RANK)}
-    both = {f"unet.mid.{part}.default_{i}.weight": one for part, one in parts.items() for i in (0, 1)}
+    both = {f"unet.mid.{part}.default_{i}.weight": entry for part, entry in parts.items() for i in (0, 1)}
     save_file({name: tensor.clone() for name, tensor in both.items()}, models_dir / "loras" / "mine.safetensors")
     with pytest.raises(WeightsError) as error:
         read_lora(models_dir / "loras" / "mine.safetensors")

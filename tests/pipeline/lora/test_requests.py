@@ -85,13 +85,13 @@ def test_a_motion_lora_on_a_module_without_a_middle_block_warns_with_the_reason(
 
 def test_a_middle_block_that_adds_nothing_counts_as_none(v2, two):
     projection = v2.unet.mid_block.motion_modules[0].proj_out
-    kept = [parameter.data for parameter in projection.parameters()]
+    originals = [parameter.data for parameter in projection.parameters()]
     try:
         for parameter in projection.parameters():
             parameter.data = torch.zeros_like(parameter)
         assert "has no middle block" in planned(v2, small(two[0])).warnings[0]
     finally:
-        for parameter, data in zip(projection.parameters(), kept, strict=True):
+        for parameter, data in zip(projection.parameters(), originals, strict=True):
             parameter.data = data
 
 

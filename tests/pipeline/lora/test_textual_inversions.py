@@ -31,10 +31,10 @@ def test_a_textual_inversion_of_a_word_s_own_vectors_is_that_word(write: Callabl
     for old in (models_dir / "embeddings").glob("cat.*"):
         old.unlink()
     write(_letters(v2, "cat"), models_dir / "embeddings")
-    found = encoded(v2, small("a (big <lora:cat:0.9>:1.2) here", negative_prompt="<lora:cat>, bad"))
+    embeds = encoded(v2, small("a (big <lora:cat:0.9>:1.2) here", negative_prompt="<lora:cat>, bad"))
     expected = encoded(v2, small("a (big (cat:0.9):1.2) here", negative_prompt="cat, bad"))
-    torch.testing.assert_close(found.positive, expected.positive)
-    torch.testing.assert_close(found.negative, expected.negative)
+    torch.testing.assert_close(embeds.positive, expected.positive)
+    torch.testing.assert_close(embeds.negative, expected.negative)
     assert encoded(v2, small("a <lora:cat:0> x")).positive.equal(encoded(v2, small("a  x")).positive)
 
 
@@ -47,11 +47,11 @@ def test_a_textual_inversion_may_stand_in_a_key(models_dir, v2):
 def test_two_textual_inversions_keep_apart(models_dir, v2):
     save_file({"emb_params": _letters(v2, "dog")}, models_dir / "embeddings" / "one.safetensors")
     save_file({"emb_params": _letters(v2, "x")[0]}, models_dir / "embeddings" / "other.safetensors")
-    found = encoded(v2, small("<lora:one> and <lora:other> <lora:one>"))
-    assert torch.allclose(found.positive, encoded(v2, small("dog and x dog")).positive, atol=1e-6)
+    embeds = encoded(v2, small("<lora:one> and <lora:other> <lora:one>"))
+    assert torch.allclose(embeds.positive, encoded(v2, small("dog and x dog")).positive, atol=1e-6)
 
 
-def test_a_textual_inversion_for_another_text_encoder_isrefusal_of(models_dir, v2):
+def test_a_textual_inversion_for_another_text_encoder_is_refused(models_dir, v2):
     save_file({"emb_params": torch.ones(2, 1024)}, models_dir / "embeddings" / "sd2.safetensors")
     assert "got 'sd2.safetensors', with words of 1024 numbers" in refusal_of(v2, "<lora:sd2>")
     save_file({"clip_l": torch.ones(2, 32), "clip_g": torch.ones(2, 40)}, models_dir / "embeddings" / "xl.safetensors")
@@ -72,9 +72,9 @@ NO_VECTORS = {
 def test_what_holds_no_vectors_is_refused_with_what_it_holds(name, models_dir, v2):
     tensors, words = NO_VECTORS[name]
     save_file(tensors, models_dir / "embeddings" / f"{name}.safetensors")
-    said = refusal_of(v2, f"<lora:{name}>")
-    assert f"got '{name}.safetensors'" in said
-    assert words in said
+    message = refusal_of(v2, f"<lora:{name}>")
+    assert f"got '{name}.safetensors'" in message
+    assert words in message
 
 
 def test_float8_is_the_vectors_it_stands_for(models_dir, v2):
@@ -88,6 +88,6 @@ def test_too_many_vectors_are_told_as_such(models_dir, v2):
     save_file({"emb_params": torch.ones(5000, 32)}, models_dir / "embeddings" / "many.safetensors")
     with pytest.raises(InvalidRequestError) as error:
         encoded(v2, small("a <lora:many> fox"))
-    said = str(error.value)
-    assert said.startswith("prompt must have at most 1,200 tokens, got 5,")
-    assert said.endswith(", 5,000 of them vectors of textual inversions. Leave those out.")
+    message = str(error.value)
+    assert message.startswith("prompt must have at most 1,200 tokens, got 5,")
+    assert message.endswith(", 5,000 of them vectors of textual inversions. Leave those out.")

@@ -161,14 +161,14 @@ def test_each_key_is_read_with_its_own_strength(models_dir, v2):
     factors = formats.lora_factors(v2.text_encoders[0], "self_attn")
     save_file(formats.kohya_lora(factors, prefix="lora_te_text_model_"), models_dir / "loras" / "mine.safetensors")
     plain = encoded(v2, small("a fox")).positive
-    found = encoded(v2, small("0: a fox <lora:mine:0.2>\n2: a fox <lora:mine:1>", negative_prompt="bad"))
+    embeds = encoded(v2, small("0: a fox <lora:mine:0.2>\n2: a fox <lora:mine:1>", negative_prompt="bad"))
     for number, strength in enumerate((0.2, 1)):
         merged = encoded(v2, small(f"a fox<lora:mine:{strength}>", negative_prompt="bad"))
-        for states_, expected in ((found.positive, merged.positive), (found.negative, merged.negative)):
+        for states_, expected in ((embeds.positive, merged.positive), (embeds.negative, merged.negative)):
             torch.testing.assert_close(states_[number], expected[0], rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(found.positive[0], found.positive[1], atol=1e-3)
+    assert not torch.allclose(embeds.positive[0], embeds.positive[1], atol=1e-3)
     assert encoded(v2, small("a fox")).positive.equal(plain)
-    rows = found.for_frames((0, 1, 2), guided=True)
+    rows = embeds.for_frames((0, 1, 2), guided=True)
     torch.testing.assert_close(rows[1], (rows[0] + rows[2]) / 2)
 
 
