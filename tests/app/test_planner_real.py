@@ -29,7 +29,11 @@ def test_a_clip_is_recorded_with_the_windows_it_had(more, tmp_path):
     assert estimate(request).is_rough
     events = list(make_clip(request, tmp_path))
     (run,) = read_runs(this_machine(), "demo")
-    told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    told = [
+        event
+        for event in events
+        if isinstance(event, Progress) and event.stage is Stage.DENOISE and event.share is None
+    ]
     assert run.cost == cost_of(plan_of(request))
     assert run.cost.calls == len(told) == told[-1].total
     assert isinstance(events[-1], Clip)

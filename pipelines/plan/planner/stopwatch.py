@@ -54,11 +54,11 @@ class Remaining:
     def _share(self, event: Progress) -> float:
         """Return how much of its stage is done."""
         before = 0.0
-        done = float(event.step)
+        done = event.units
         total = float(max(1, event.total))
         if event.stage is Stage.DENOISE:
             skipped = self._windows - event.total  # done by an earlier run, or another turn
-            before, done, total = map(self._work, (skipped, skipped + event.step, self._windows))
+            before, done, total = map(self._work, (skipped, skipped + done, self._windows))
         self._resumed.setdefault(event.stage, before / total)
         return min(1.0, done / total)
 
