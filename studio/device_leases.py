@@ -108,7 +108,9 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
                 continue  # the engine forgets the run now that the caller has the clip
             yield event
             over = turn.seconds is not None and time.monotonic() - started_at > turn.seconds
-            if over and (stepped or event.stage is Stage.DECODE):  # the next one goes on from here
+            if over and (
+                stepped or (event.stage is Stage.DECODE and event.share is None)
+            ):  # the next one goes on from here
                 yield Paused()
                 return
             stepped.clear()

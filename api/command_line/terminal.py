@@ -98,7 +98,7 @@ class Bar:
             self._bar = tqdm(total=progress.total, desc=name, disable=None, leave=False)
         self._bar.total = progress.total
         self._bar.set_postfix_str(progress.note, refresh=False)
-        self._bar.update(progress.step - self._bar.n)
+        self._bar.update(round(progress.units, 2) - self._bar.n)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -61,7 +61,7 @@ class OpenCall:
         if progress.stage is Stage.WRITE:
             within = 1.0
         elif progress.stage in (Stage.DENOISE, Stage.DECODE):
-            part = progress.step / max(progress.total, 1)
+            part = progress.fraction
             within = _DENOISED * part if progress.stage is Stage.DENOISE else _DENOISED + (1 - _DENOISED) * part
         return min(1.0, max(_BEGUN, (self.done + within) / self.clips))
 

@@ -98,7 +98,7 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, object] |
                     if isinstance(event, Clip):
                         yield gr.FileData(path=str(event.files[0])).model_dump()
                     else:
-                        progress((event.step, event.total), desc=str(event.stage))
+                        progress((event.units, event.total), desc=str(event.stage))
 
     make.__name__ = "make_clip"
     make.__annotations__["return"] = gr.FileData

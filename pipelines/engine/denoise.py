@@ -5,7 +5,7 @@ scheduler step on the whole clip. So any sampler works at any length, and device
 window alone: the clip's latents stay on the CPU, where a step holds them and the next ones, nothing more.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, pairwise
@@ -25,7 +25,8 @@ from diffusers import (
 from pipelines.engine.diffusers_internals import scheduler_memory, set_scheduler_memory
 from pipelines.engine.free_init import renew_noise
 from pipelines.engine.inpaint import KnownRegion
-from pipelines.engine.lora.travel import set_strengths_at_frames
+from pipelines.engine.interruptible import in_thread
+from pipelines.engine.lora.travel import has_travelling_loras, set_strengths_at_frames
 from pipelines.engine.motion.modules import set_motion
 from pipelines.engine.number_range import require_finite_latents
 from pipelines.engine.prompt_states import TextStates
@@ -92,16 +93,17 @@ class DenoiseState:
 
 @dataclass(frozen=True)
 class DenoiseStep:
-    """Event after each call of the UNet.
+    """Event after each call of the UNet, and a few times a second within it.
 
     Args:
         step: The step the call belongs to, from 0.
-        windows: Windows that went through in it.
+        windows: Windows that went through in it; 0 within a call.
         state: The clip after the step; None until its last window is through.
         estimate: What frames spread over the clip, at most `ESTIMATED_FRAMES`, would be if the noise left were taken
             away now, float32 [1, 4, n, h, w]; comes with `state`.
         iteration: The iteration of FreeInit that the step belongs to, from 0.
         block: The window of an extension that it belongs to, from 1; 0 for the clip itself.
+        share: How much of the call is done, where it is within one; None after it.
     """
 
     step: int
@@ -110,6 +112,7 @@ class DenoiseStep:
     estimate: torch.Tensor | None = None
     iteration: int = 0
     block: int = 0
+    share: float | None = None
 
 
 def build_scheduler(request: GenerationRequest, config: dict[str, object]) -> SchedulerMixin:
@@ -150,7 +153,7 @@ def denoise(
     windows_a_call: int = 1,
     known_region: KnownRegion | None = None,
     conditions: Conditions = NO_CONDITIONS,
-) -> Iterator[DenoiseStep]:
+) -> Generator[DenoiseStep, None, None]:
     """Run the remaining steps of all iterations, yielding after each UNet call.
 
     The caller may stop between any two yields; no gradient or global state is held across them. A state once yielded is
@@ -179,11 +182,15 @@ def denoise(
         part = (step - first_step) / (steps - first_step), (step + 1 - first_step) / (steps - first_step)
         predict = partial(_predict, unet, text, request, conditions, t, part)
         prediction = torch.zeros(latents.shape)
-        *calls, last = _calls(plan_windows(request, step), windows_a_call)
-        for windows in calls:
-            _add_windows(prediction, latents, windows, scheduler, t, predict)
-            yield DenoiseStep(step, len(windows), iteration=iteration)
-        _add_windows(prediction, latents, last, scheduler, t, predict)
+        calls = list(_calls(plan_windows(request, step), windows_a_call))
+        for number, windows in enumerate(calls, 1):
+            clips = [list(window.frame_indices) for window in windows]
+            sample = scheduler.scale_model_input(torch.cat([latents[:, :, frames] for frames in clips]), t)
+            sign = DenoiseStep(step, 0, iteration=iteration)
+            noises = yield from in_thread(partial(predict, sample, clips), unet.motion_state.pace, sign)
+            _add_windows(prediction, windows, noises)
+            if number < len(calls):
+                yield DenoiseStep(step, len(windows), iteration=iteration)
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
         require_finite_latents(latents, step=step + 1, steps=steps)
@@ -192,7 +199,7 @@ def denoise(
         state = DenoiseState(
             step + 1, latents, generator.get_state(), scheduler_memory(scheduler), iteration, first_step
         )
-        yield DenoiseStep(step, len(last), state, estimate, iteration)
+        yield DenoiseStep(step, len(windows), state, estimate, iteration)
 
 
 def denoise_behind(
@@ -205,7 +212,7 @@ def denoise_behind(
     text: TextStates,
     state: DenoiseState,
     conditions: Conditions = NO_CONDITIONS,
-) -> Iterator[DenoiseStep]:
+) -> Generator[DenoiseStep, None, None]:
     """Generate new frames after known ones in one window, yielding every step.
 
     At every step the known frames are what they were at that step when they were made, so the new ones see in
@@ -227,7 +234,8 @@ def denoise_behind(
         t, before = scheduler.timesteps[step], known_latents[step]
         sample = scheduler.scale_model_input(torch.cat([before, latents], dim=2), t)
         part = step / len(known_latents), (step + 1) / len(known_latents)
-        prediction = _predict(unet, text, request, conditions, t, part, sample, [list(window)])
+        predict = partial(_predict, unet, text, request, conditions, t, part, sample, [list(window)])
+        prediction = yield from in_thread(predict, unet.motion_state.pace, DenoiseStep(step, 0))
         prediction = prediction[:, :, before.shape[2] :].contiguous()
         estimate = _estimate(scheduler, prediction, t, latents)
         latents = _scheduler_step(scheduler, prediction, t, latents, generator)
@@ -255,20 +263,10 @@ def _calls(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
             yield alike[start : start + most]
 
 
-def _add_windows(
-    prediction: torch.Tensor,
-    latents: torch.Tensor,
-    windows: Sequence[Window],
-    scheduler: SchedulerMixin,
-    t: torch.Tensor,
-    predict: Callable[[torch.Tensor, Sequence[list[int]]], torch.Tensor],
-) -> None:
-    """Add the weighted predictions of windows to the clip's, in place."""
-    clips = [list(window.frame_indices) for window in windows]
-    sample = scheduler.scale_model_input(torch.cat([latents[:, :, frames] for frames in clips]), t)
-    out = predict(sample, clips).to(prediction.device, prediction.dtype)
-    for frames, window, noise in zip(clips, windows, out, strict=True):
-        prediction[:, :, frames] += noise * torch.tensor(window.weights)[:, None, None]
+def _add_windows(prediction: torch.Tensor, windows: Sequence[Window], noises: torch.Tensor) -> None:
+    """Add what was predicted for windows to the clip's prediction, by their weights."""
+    for window, noise in zip(windows, noises, strict=True):
+        prediction[:, :, list(window.frame_indices)] += noise * torch.tensor(window.weights)[:, None, None]
 
 
 @torch.no_grad()
@@ -290,7 +288,9 @@ def _predict(
     guided = request.guidance_scale > 1
     frames = [frame for clip in clips for frame in clip]
     sample = sample.to(unet.device, unet.dtype)
-    states = text.for_frames(frames, guided=guided).to(unet.device, unet.dtype)
+    states = rows = text.for_frames(frames, guided=guided).to(unet.device, unet.dtype)
+    if text.is_constant and not has_travelling_loras(unet):
+        rows = states[:: len(frames)]
     batch = [*clips, *clips] if guided else clips
     set_motion(unet, request, batch)
     set_strengths_at_frames(unet, batch)
@@ -301,7 +301,7 @@ def _predict(
     sample = torch.cat([sample, sample]) if guided else sample
     call = UNetCall(sample, t, part, clips, guided, states, added)
     with frame_conditions(unet, per_frame=not text.is_constant), conditions.applied(unet, call) as arguments:
-        out = unet(sample, t, encoder_hidden_states=states, added_cond_kwargs=added, **arguments).sample
+        out = unet(sample, t, encoder_hidden_states=rows, added_cond_kwargs=added, **arguments).sample
     out = out.to("cpu", torch.float32)
     if guided:
         negative, positive = out.chunk(2)

@@ -1,6 +1,7 @@
 """Encode pictures to latents, a few frames at a time."""
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -9,9 +10,11 @@ from diffusers import AutoencoderTiny
 
 from pipelines.engine.base_models.vae_files import AnyVae
 from pipelines.engine.decode import CELLS_A_CHUNK
+from pipelines.engine.interruptible import Pace, in_thread
 from pipelines.engine.latents import LATENT_CHANNELS, VAE_SCALE_FACTOR
 from pipelines.engine.number_range import in_range
 from pipelines.plan.clip_inputs import FrameClip
+from pipelines.plan.events import Progress, Stage
 from pipelines.plan.image_fit import Frames, fitted
 from pipelines.plan.request import GenerationRequest
 
@@ -24,8 +27,8 @@ def encode_frames(vae: AnyVae, request: GenerationRequest, clip: FrameClip, indi
 
 
 def encode_in_chunks(
-    vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int]
-) -> Generator[int, None, torch.Tensor]:
+    vae: AnyVae, request: GenerationRequest, clip: FrameClip, indices: Sequence[int], *, note: str = ""
+) -> Generator[Progress, None, torch.Tensor]:
     """Encode frames at the result's size, a few at a time.
 
     The mode of the encoder's distribution is taken, not a draw from it, so that the same picture is the same latents.
@@ -34,7 +37,7 @@ def encode_in_chunks(
         indices: Which frames, in this order; of a single picture it is always that one.
 
     Yields:
-        How many are encoded.
+        How many are encoded, with the note.
 
     Returns:
         float32 [1, 4, len(indices), h, w] on the CPU.
@@ -44,8 +47,11 @@ def encode_in_chunks(
     chunk = max(1, CELLS_A_CHUNK // (cells[0] * cells[1]))
     for start in range(0, len(indices), chunk):
         pictures = read_fitted(request, clip, indices[start : start + chunk])
-        latents[0, :, start : start + len(pictures)] = encode_pictures(vae, pictures).transpose(0, 1)
-        yield start + len(pictures)
+        encoded = yield from in_thread(
+            partial(encode_pictures, vae, pictures), Pace(), Progress(Stage.ENCODE, start, len(indices), note=note)
+        )
+        latents[0, :, start : start + len(pictures)] = encoded.transpose(0, 1)
+        yield Progress(Stage.ENCODE, start + len(pictures), len(indices), note=note)
     return latents
 
 

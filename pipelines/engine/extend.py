@@ -11,7 +11,8 @@ Source: the known part is put back at every step as in RePaint, arXiv:2201.09865
 the steps instead of noise added to the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TypedDict
 
@@ -46,7 +47,7 @@ def denoise_extended(
     windows_a_call: int = 1,
     known_region: KnownRegion | None = None,
     conditions: Conditions = NO_CONDITIONS,
-) -> Iterator[DenoiseStep]:
+) -> Generator[DenoiseStep, None, None]:
     """Denoise a clip and its extensions; without any this is `denoise`.
 
     Args:
@@ -68,29 +69,36 @@ def denoise_extended(
 
 def _denoise_on(
     request: GenerationRequest, models: _Models, state: DenoiseState, windows_a_call: int
-) -> Iterator[DenoiseStep]:
+) -> Generator[DenoiseStep, None, None]:
     first, blocks = request.first_clip, plan_extension(request)
     steps = len(models["scheduler"].timesteps)
     if not state.block:
         trajectory = state.made or (_tail(state.latents, request),)
-        for step in denoise(first, **models, state=state, windows_a_call=windows_a_call):
-            if step.state:
-                trajectory = (*trajectory, _tail(step.state.latents, request))
-                state = replace(step.state, made=trajectory)
-                step = replace(step, state=state)
-            yield step
+        with closing(denoise(first, **models, state=state, windows_a_call=windows_a_call)) as first_steps:
+            for step in first_steps:
+                if step.state:
+                    trajectory = (*trajectory, _tail(step.state.latents, request))
+                    state = replace(step.state, made=trajectory)
+                    step = replace(step, state=state)
+                yield step
     while (number := state.block + (state.step == steps)) <= len(blocks):
         block = blocks[number - 1]
         if number > state.block:
             state = _next_window_state(request, blocks, state, models["scheduler"])
         known_latents, trajectory, before = state.known, state.made, state.before
-        for step in denoise_behind(first, window=block.window, known_latents=known_latents[:-1], state=state, **models):
-            assert step.state
-            trajectory = (*trajectory, step.state.latents)
-            state = replace(step.state, block=number, known=known_latents, made=trajectory, before=before)
-            if (state.step, number) == (steps, len(blocks)):
-                state = replace(state, latents=_clip_so_far(state, block, request), known=(), made=(), before=None)
-            yield replace(step, state=state, block=number)
+        later_steps = denoise_behind(
+            first, window=block.window, known_latents=known_latents[:-1], state=state, **models
+        )
+        with closing(later_steps):
+            for step in later_steps:
+                if step.state:
+                    trajectory = (*trajectory, step.state.latents)
+                    state = replace(step.state, block=number, known=known_latents, made=trajectory, before=before)
+                    if (state.step, number) == (steps, len(blocks)):
+                        clip = _clip_so_far(state, block, request)
+                        state = replace(state, latents=clip, known=(), made=(), before=None)
+                    step = replace(step, state=state)
+                yield replace(step, block=number)
 
 
 def _next_window_state(

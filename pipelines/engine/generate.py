@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from pipelines.engine.device import choose_device
 from pipelines.engine.extend import denoise_extended
 from pipelines.engine.hires import resize_inputs
 from pipelines.engine.init_latents import check_inputs, prepare_hires_latents, prepare_latents
+from pipelines.engine.interruptible import Pace, in_thread
 from pipelines.engine.lora.merged import LoraPlan, find_loras, load_lora, plan_loras
 from pipelines.engine.masks import composite
 from pipelines.engine.models import Components, ModelStore, applied
@@ -205,7 +206,7 @@ class _PassRunner:
         else:
             state, known_region = yield from prepare_hires_latents(request, inputs, parts.vae, scheduler, before)
         state = saved_state or state
-        for step in denoise_extended(
+        steps = denoise_extended(
             request,
             unet=parts.unet,
             scheduler=scheduler,
@@ -214,18 +215,23 @@ class _PassRunner:
             windows_a_call=self.store.windows_a_call,
             known_region=known_region,
             conditions=conditions,
-        ):
-            self.work.windows_done += step.windows
-            preview = None
-            if step.state:
-                state = step.state
-                if self.on_state:
-                    self.on_state(state)
-                checkpoint.save(state)
-                preview = self.previews.next(step.estimate)
-            place = _place(planned, step.step + 1, iteration=step.iteration, block=step.block)
-            step_note = listed([*note, *place]).capitalized()
-            yield Progress(Stage.DENOISE, self.work.windows_done, self.work.windows_total, None, preview, step_note)
+        )
+        with closing(steps):  # a call that is going on ends before the models are put back
+            for step in steps:
+                self.work.windows_done += step.windows
+                place = _place(planned, step.step + 1, iteration=step.iteration, block=step.block)
+                step_note = listed([*note, *place]).capitalized()
+                progress = Progress(
+                    Stage.DENOISE, self.work.windows_done, self.work.windows_total, note=step_note, share=step.share
+                )
+                if step.state:
+                    state = step.state
+                    if self.on_state:
+                        self.on_state(state)
+                    checkpoint.save(state)
+                    preview = yield from in_thread(partial(self.previews.next, step.estimate), Pace(), progress)
+                    progress = replace(progress, preview=preview)
+                yield progress
         return state
 
 
@@ -302,8 +308,13 @@ def _write(
     total = request.num_frames + len(request.frames_played_back)
     one_by_one = request.inserted_frames > 0 or request.upscale_by > 1
     done = frames_done
+    pace = Pace()
     with opened as sink:
-        for frames in _decode_played(request, inputs, vae, latents, skipped=done):
+        for chunk in _chunks_played(request, latents, skipped=done):
+            decode = partial(decode_chunk, vae, chunk.latents, chunk.decoded)
+            decoded = yield from in_thread(decode, pace, Progress(Stage.DECODE, done, total))
+            frames = composite(request, decoded, inputs, chunk.start + chunk.decoded.start)
+            frames = frames[[frame - chunk.decoded.start for frame in chunk.played]]
             for piece in frames[:, None] if one_by_one else frames[None]:
                 sink.write(piece)
                 done += len(piece)
@@ -311,10 +322,24 @@ def _write(
     return sink
 
 
-def _decode_played(
-    request: GenerationRequest, inputs: ClipInputs, vae: AnyVae, latents: torch.Tensor, *, skipped: int
-) -> Iterator[np.ndarray]:
-    """Finished frames in the order they are played, chunk by chunk.
+class _Chunk(NamedTuple):
+    """Frames that are decoded together.
+
+    Args:
+        latents: Those of the clip or a part that an extension added.
+        start: The part's first frame in the clip.
+        decoded: Its frames that are decoded.
+        played: Those of them that are wanted, in the order they are played.
+    """
+
+    latents: torch.Tensor
+    start: int
+    decoded: range
+    played: Sequence[int]
+
+
+def _chunks_played(request: GenerationRequest, latents: torch.Tensor, *, skipped: int) -> Iterator[_Chunk]:
+    """Split a clip into chunks in the order they are played.
 
     Parts that an extension added are decoded by themselves, in the chunks that they were decoded in before: so their
     frames are the same bit for bit. What is played back is decoded once more, for to keep the frames would take memory
@@ -323,22 +348,21 @@ def _decode_played(
     Args:
         skipped: Frames at the beginning that are not wanted.
     """
-    chunks = []
+    forth = []
     for start, part in zip(
         (0, *request.extended_from), latents.tensor_split(request.extended_from, dim=2), strict=True
     ):
-        chunks += [(start, part, frames) for frames in split_chunks(part)]
-    back = set(request.frames_played_back)
-    order = [(chunk, list(chunk[2])) for chunk in chunks]
-    order += [
-        (chunk, [frame for frame in reversed(chunk[2]) if chunk[0] + frame in back]) for chunk in reversed(chunks)
+        forth += [_Chunk(part, start, frames, frames) for frames in split_chunks(part)]
+    played_back = set(request.frames_played_back)
+    back = [
+        chunk._replace(played=[frame for frame in reversed(chunk.decoded) if chunk.start + frame in played_back])
+        for chunk in reversed(forth)
     ]
-    for (start, part, chunk), frames in order:
-        selected = frames[skipped:]
-        skipped = max(0, skipped - len(frames))
-        if selected:
-            decoded = composite(request, decode_chunk(vae, part, chunk), inputs, start + chunk.start)
-            yield decoded[[frame - chunk.start for frame in selected]]
+    for chunk in (*forth, *back):
+        played = chunk.played[skipped:]
+        skipped = max(0, skipped - len(chunk.played))
+        if played:
+            yield chunk._replace(played=played)
 
 
 def _check_window(request: GenerationRequest, max_positions: int) -> None:

@@ -21,7 +21,7 @@ from pipelines.engine.latents import clip_noise, seeded_generator
 from pipelines.engine.masks import latent_masks
 from pipelines.plan.clip_inputs import ClipInputs, FrameClip
 from pipelines.plan.errors import InvalidRequestError
-from pipelines.plan.events import Progress, Stage
+from pipelines.plan.events import Progress
 from pipelines.plan.faults import Fault
 from pipelines.plan.image_falloff import hold_weights
 from pipelines.plan.notes import Note
@@ -147,13 +147,7 @@ def _encode_source(
     assert inputs.source is not None
     if inputs.source.num_frames == 1:
         return _picture(request, inputs.source, vae).expand(-1, -1, request.num_frames, -1, -1)
-    work = encode_in_chunks(vae, request, inputs.source, range(request.num_frames))
-    while True:
-        try:
-            yield Progress(Stage.ENCODE, next(work), request.num_frames, note=_READING)
-        except StopIteration as end:
-            latents: torch.Tensor = end.value
-            return latents
+    return (yield from encode_in_chunks(vae, request, inputs.source, range(request.num_frames), note=_READING))
 
 
 def _picture(request: GenerationRequest, picture: FrameClip, vae: AnyVae) -> torch.Tensor:

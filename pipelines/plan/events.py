@@ -30,6 +30,8 @@ class Progress:
             is nothing new to see.
         note: What is being done, in words for people; empty when stage and step say all.
         task: Of `planner/tasks.py`, what took the time since the event before; empty for the engine's own work.
+        share: How much of the unit after `step` is done, from 0 to 1, where a long one tells of itself while it is at
+            work; None between two units.
     """
 
     stage: Stage
@@ -39,6 +41,17 @@ class Progress:
     preview: np.ndarray | None = None
     note: str = ""
     task: str = ""
+    share: float | None = None
+
+    @property
+    def units(self) -> float:
+        """Units that are done, with what is done of the next."""
+        return self.step + (self.share or 0.0)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the stage is done, from 0 to 1."""
+        return min(max(self.units / self.total, 0.0), 1.0) if self.total > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

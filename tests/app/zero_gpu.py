@@ -140,7 +140,7 @@ class CountedTime:
         def counted(*given: Any, **options: Any) -> Iterator[Any]:
             with closing(generate(*given, **options)) as events:
                 for event in events:
-                    if isinstance(event, Progress) and event.stage is Stage.DENOISE:
+                    if isinstance(event, Progress) and event.stage is Stage.DENOISE and event.share is None:
                         self._now += self._seconds
                     yield event
 

@@ -189,7 +189,7 @@ def test_an_interrupted_run_goes_on_where_it_was_and_says_so(store, tmp_path, af
     assert np.array_equal(frames, whole)
     assert events[-1].warnings == (note,)
     assert any(event.note == note for event in events[:-1])
-    assert sum(event.stage is Stage.DENOISE for event in events[:-1]) == 4 - after
+    assert sum(event.stage is Stage.DENOISE and event.share is None for event in events[:-1]) == 4 - after
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,11 +15,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
+from pipelines.engine.cross_attention import cross_attentions
 from pipelines.engine.denoise import DenoiseState
 from pipelines.engine.encode import encode_frames
 from pipelines.engine.masks import latent_masks
 from pipelines.engine.models import ModelStore
-from pipelines.engine.steering.adapter_files import cross_attentions
 from pipelines.plan.choices import Scheduler
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError
@@ -163,7 +163,11 @@ class Studio:
 def make(request: GenerationRequest, store: ModelStore, **options: Any) -> Made:
     states: list[DenoiseState] = []
     frames, events = run(request, store=store, inputs=inputs_of(request), on_state=states.append, **options)
-    told = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    told = [
+        event
+        for event in events
+        if isinstance(event, Progress) and event.stage is Stage.DENOISE and event.share is None
+    ]
     return Made(frames, states, len(told))
 
 

@@ -2,6 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -22,6 +27,7 @@ def cache(tmp_path, monkeypatch, environment):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU needs no measurement")
 def test_the_choice_is_measured_once_and_kept(cache, monkeypatch):
+    monkeypatch.setattr(device, "_BUSY", float("inf"))
     monkeypatch.setattr(modeling_utils.logger, "warning", pytest.fail)  # it would be the first that a newcomer reads
     first = choose_device()
     assert first.kind == "cpu"
@@ -52,7 +58,8 @@ def test_the_operator_overrules_the_measurement(cache, environment):
 
 
 @pytest.mark.parametrize(
-    ("of_half", "dtype", "timed"), [(0.6, "bfloat16", 3), (0.9, "float32", 3), (2.0, "float32", 3), (6.0, "float32", 0)]
+    ("of_half", "dtype", "timed"),
+    [(0.6, "bfloat16", 3), (0.9, "float32", 3), (2.0, "float32", 3), (6.0, "float32", 0)],
 )
 def test_a_number_type_without_instructions_is_only_tried(cache, monkeypatch, of_half, dtype, timed):
     """A CPU of four cores on which two threads are best; a start must not wait half a minute for bf16 in emulation."""
@@ -68,5 +75,34 @@ def test_a_number_type_without_instructions_is_only_tried(cache, monkeypatch, of
     monkeypatch.setattr(device, "_seconds", passes)
     chosen = choose_device()
     assert (chosen.dtype, chosen.threads) == (dtype, 2)
-    assert len(halves) == timed
+    assert len(set(halves)) == timed
     assert json.loads(cache.read_text())["dtype"] == dtype
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(("others", "measurements"), [(0.0, 1), (1.5, 3)])
+def test_what_was_measured_beside_other_work_is_measured_again(monkeypatch, others: float, measurements: int):
+    """At a later start, and not for ever on a machine that is always busy."""
+    measured: list[Device] = []
+
+    def measure() -> Device:
+        measured.append(Device("cpu", "float32", len(measured) + 1))
+        return measured[-1]
+
+    @contextmanager
+    def others_cpu() -> Iterator[device._OthersCpu]:
+        yield device._OthersCpu(others)
+
+    monkeypatch.setattr(device, "_measure", measure)
+    monkeypatch.setattr(device, "_others_cpu", others_cpu)
+    chosen = [choose_device() for _ in range(5)]
+    assert len(measured) == measurements
+    assert chosen[-1] == measured[-1]
+
+
+def test_work_of_another_program_is_seen():
+    busy = "import time; end = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", busy]) as program, device._others_cpu() as others:
+        time.sleep(2.0)
+        program.kill()
+    assert others.cores > 0.2

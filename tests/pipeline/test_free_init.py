@@ -38,7 +38,11 @@ def clip(**settings) -> GenerationRequest:
 
 
 def denoising(events: list[Event]) -> list[Progress]:
-    return [event for event in events if isinstance(event, Progress) and event.stage is Stage.DENOISE]
+    return [
+        event
+        for event in events
+        if isinstance(event, Progress) and event.stage is Stage.DENOISE and event.share is None
+    ]
 
 
 def whole(half: torch.Tensor, width: int) -> np.ndarray:

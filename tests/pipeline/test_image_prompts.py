@@ -10,9 +10,9 @@ from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from pipelines.engine.cross_attention import cross_attentions
 from pipelines.engine.denoise import build_scheduler
 from pipelines.engine.models import Components, ModelStore
-from pipelines.engine.steering.adapter_files import cross_attentions
 from pipelines.engine.steering.build import build_conditions, weights_of
 from pipelines.engine.steering.conditions import Conditions
 from pipelines.engine.steering.image_prompts import PicturePrompt, TextAndPictures

@@ -10,9 +10,9 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor
 
+from pipelines.engine.cross_attention import cross_attentions
 from pipelines.engine.lora.merged import find_loras, load_lora, plan_loras
 from pipelines.engine.models import Components, ModelStore, applied
-from pipelines.engine.steering.adapter_files import cross_attentions
 from pipelines.engine.steering.build import build_conditions
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.settings import settings

@@ -32,7 +32,6 @@ def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH
         clip: Which clip of several it is, in words.
     """
     label = html.escape(say(language, f"told.stage.{progress.stage}"))
-    done = min(max(progress.step / progress.total, 0.0), 1.0) if progress.total > 0 else 0.0
     facts = [html.escape(say_note(language, text)) for text in (clip, progress.note) if text]
     if progress.total > 1 and not progress.note:
         facts.append(say(language, "told.of", step=progress.step, total=progress.total))
@@ -42,7 +41,7 @@ def progress_html(progress: Progress, *, clip: str = "", language: str = ENGLISH
         '<div class="told" role="status" aria-live="polite">'
         f"<p><strong>{label}</strong><span>{' · '.join(facts)}</span></p>"
         f'<div class="bar" role="progressbar" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{done * 100:.0f}"><div style="width:{done:.1%}"></div></div></div>'
+        f'aria-valuenow="{progress.fraction * 100:.0f}"><div style="width:{progress.fraction:.1%}"></div></div></div>'
     )
 
 

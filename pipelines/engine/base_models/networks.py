@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, PreTrainedModel
 
+from pipelines.engine.interruptible import watch
 from pipelines.engine.weights.reading import missing, not_whole, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.findings import Finding
@@ -82,6 +83,7 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], words: Words
         if buffer.is_meta:  # what is never stored: the numbers of CLIP's positions
             owner, _, name = path.rpartition(".")
             network.get_submodule(owner).register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
+    watch(network)
     return network.requires_grad_(False).eval()
 
 

@@ -104,6 +104,11 @@ def travelling(models: Iterable[nn.Module], loras: Sequence[TravellingLora]) -> 
         yield
 
 
+def has_travelling_loras(unet: nn.Module) -> bool:
+    """Tell whether LoRAs act on every frame by itself."""
+    return bool(_acting_in(unet))
+
+
 def set_strengths_at_frames(unet: nn.Module, clips: Sequence[Sequence[int]]) -> None:
     """Set LoRA strengths for the frames in the UNet's next call."""
     for lora in _acting_in(unet):

@@ -25,6 +25,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
+from pipelines.engine.cross_attention import TextAttention, cross_attentions
+from pipelines.engine.interruptible import Pace, watch
 from pipelines.engine.motion.files import FIELD, NORM_GROUPS, inspect_motion
 from pipelines.plan.choices import MotionNorm
 from pipelines.plan.context import Frames, Window, plan_inner_windows
@@ -116,11 +118,14 @@ def build_motion_unet(unet: UNet2DConditionModel, loaded: LoadedMotionModule) ->
                 limit=unet.config.layers_per_block,
             )
         ) from err
-    state = MotionState()
+    state = MotionState(pace=Pace.of(motion_unet))
+    watch(motion_unet)
     motion_unet.motion_state = state
     motion_unet.built_for = _architecture(unet, loaded)
     motion_unet.places = fixed["motion_max_seq_length"]
     replace_motion_layers(motion_unet, state)
+    for layer in cross_attentions(motion_unet):
+        layer.processor = TextAttention()
     for name, norm in _spatial_norms(motion_unet):
         motion_unet.set_submodule(name, WindowNorm(norm, state))
     motion_unet.register_forward_pre_hook(_before_call, with_kwargs=True)
@@ -216,6 +221,7 @@ class MotionState:
         inner_windows: What attention over time sees at once, if not all frames.
         seen: The frames it is looking at; the motion modules note it themselves.
         clips: The windows of the batch it is looking at; noted likewise.
+        pace: When its layers begin within a call.
     """
 
     num_frames: int = 1
@@ -226,6 +232,7 @@ class MotionState:
     inner_windows: Sequence[Window] = ()
     seen: slice = field(default_factory=lambda: slice(None))
     clips: slice = field(default_factory=lambda: slice(None))
+    pace: Pace = field(default_factory=Pace)
 
 
 def replace_motion_layers(network: nn.Module, state: MotionState) -> None:
@@ -274,7 +281,8 @@ class MotionModule(nn.Module):
         else:
             x = self.norm(hidden_states)
             x = x.view(batch, num_frames, channels, area).permute(0, 3, 1, 2)
-        x = self.proj_in(x.reshape(batch * area, num_frames, channels))
+        # Contiguous, for one clip too: of odd strides a linear layer of frozen weights copies them for every position.
+        x = self.proj_in(x.reshape(batch * area, num_frames, channels).contiguous())
         x = self._over_time(x, batch)
         # Contiguous, for one clip too: else its odd strides go on through every layer that follows.
         x = self.proj_out(x).view(batch, area, num_frames, channels).permute(0, 2, 3, 1).contiguous()

@@ -5,17 +5,17 @@ patches, sixteen tokens). Layers are numbered as the UNet's cross-attention is: 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import UNetMotionModel
-from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
+from pipelines.engine.cross_attention import cross_attentions
 from pipelines.engine.weights.downloads import fetch
 from pipelines.engine.weights.reading import (
     FOLDER_CONFIG,
@@ -154,14 +154,6 @@ def refuse_other_unet(files: AdapterFiles, unet: UNetMotionModel, base: str) -> 
                 values={"base": base, **_describe_layers("wanted_", expected), **_describe_layers("", layer_shapes)},
             )
         )
-
-
-def cross_attentions(unet: UNetMotionModel) -> Iterator[Attention]:
-    """Yield the cross-attention layers in the order files number them."""
-    for block in (*unet.down_blocks, *unet.up_blocks, unet.mid_block):
-        for transformer in getattr(block, "attentions", None) or ():
-            for layers in transformer.transformer_blocks:
-                yield layers.attn2
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from diffusers.models.attention_processor import Attention
 from torch.nn import functional
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from pipelines.engine.steering.adapter_files import AdapterFiles, AdapterLayers, cross_attentions
+from pipelines.engine.cross_attention import attend, cross_attentions, project_out
+from pipelines.engine.steering.adapter_files import AdapterFiles, AdapterLayers
 from pipelines.engine.steering.conditions import UNetCall
 from pipelines.plan.clip_inputs import FrameClip
 from pipelines.plan.prompt.travel import PromptTravel, Stay
@@ -149,16 +150,10 @@ class TextAndPictures:
     ) -> torch.Tensor:
         """Attend as diffusers' processors do, [N, h·w, C] in and out."""
         query = attn.to_q(hidden_states)
-
-        def attend(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-            q, k, v = (tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for tensor in (query, keys, values))
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            return mixed.transpose(1, 2).flatten(2).to(query.dtype)
-
-        out = attend(attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
+        out = attend(attn, query, attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
         for tokens, weight, key, value in self._prompts:
-            out = out + weight * attend(functional.linear(tokens, key), functional.linear(tokens, value))
-        return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
+            out = out + weight * attend(attn, query, functional.linear(tokens, key), functional.linear(tokens, value))
+        return project_out(attn, out)
 
 
 @torch.no_grad()

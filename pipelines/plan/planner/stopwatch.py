@@ -38,10 +38,10 @@ class Remaining:
         if event.stage is Stage.WAIT or (event.stage is Stage.LOAD and event.total > 1):
             return None
         if event.stage in (Stage.DENOISE, Stage.DECODE):
-            before, share = 0.0, event.step / max(1, event.total)
+            before, share = 0.0, event.fraction
             if event.stage is Stage.DENOISE:
                 skipped = self._plan.windows - event.total  # done by an earlier run, or another turn
-                before, share = self._work(skipped), self._work(skipped + event.step)
+                before, share = self._work(skipped), self._work(skipped + event.units)
             self._shares[event.stage] = (self._shares.get(event.stage, (before, 0.0))[0], min(1.0, share))
         if event.stage not in _LOADING:  # and not back to where a second pass or another turn reads
             self._place = max(self._place, _ORDER.index(event.stage))
@@ -51,7 +51,7 @@ class Remaining:
             left[stage] = (1 - share) * (spent[stage] + TRUST * self._expected[stage]) / (share - before + TRUST)
         return sum(left.values())
 
-    def _work(self, windows: int) -> float:
+    def _work(self, windows: float) -> float:
         """Return the share of the UNet's work in the first windows."""
         done = total = 0.0
         for planned in self._plan.passes:

@@ -15,6 +15,7 @@ import torch
 from diffusers import ControlNetModel, SparseControlNetModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
+from pipelines.engine.interruptible import watch
 from pipelines.engine.weights.config_values import block_channels, text_width
 from pipelines.engine.weights.downloads import fetch_entry
 from pipelines.engine.weights.reading import (
@@ -150,6 +151,7 @@ def load_control_net(
     weights = {new: tensors[old] for new, old in files.names.items()}  # beside it the first release holds a whole model
     refuse_whole_numbers(weights, field=FIELD, file=files.entry.id)
     net.load_state_dict(weights, assign=True)
+    watch(net)
     return net.requires_grad_(False).eval().to(device)
 
 

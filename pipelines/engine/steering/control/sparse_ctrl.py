@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from diffusers import SparseControlNetModel
 
+from pipelines.engine.interruptible import watch
 from pipelines.engine.motion.files import NORM_GROUPS, absent_positions, layout_of
 from pipelines.engine.motion.modules import MotionState, replace_motion_layers
 from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
@@ -54,6 +55,7 @@ def load_sparse_ctrl(path: str | Path, *, dtype: torch.dtype | None = None) -> S
     weights = {new: tensors[old] for old, new in names.items()}
     refuse_whole_numbers(weights, field=FIELD, file=path.name)
     encoder.load_state_dict(weights | absent_positions(encoder, weights), assign=True)
+    watch(encoder)
     return encoder.requires_grad_(False).eval()
 
 
