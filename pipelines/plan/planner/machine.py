@@ -73,9 +73,9 @@ def this_machine() -> Machine:
 
 
 def device_bytes(machine: Machine) -> float | None:
-    """Return the device memory this program has or may have; None if unknown.
+    """Return the device memory this program may have; None if unknown.
 
-    A card is asked by torch, if that has been loaded: to load it for this would cost seconds.
+    What it holds is included. A card is asked by torch, if that has been loaded: to load it would cost seconds.
     """
     if machine.kind in ("cpu", "zerogpu"):
         return ram_bytes() if machine.kind == "cpu" else ZERO_GPU_BYTES
