@@ -44,20 +44,13 @@ class Studio:
     temporary: "TemporaryDirectory[str]"
 
 
-def open_studio(
-    config: Settings,
-    device: DeviceQueue,
-    *,
-    make_clip: MakeClip | None = None,
-    make_preview: MakePreview | None = None,
-) -> Studio:
+def open_studio(config: Settings, device: DeviceQueue, *, make_clip: MakeClip | None = None) -> Studio:
     """Compose a studio.
 
     Args:
         config: The operator's settings.
         device: The line for the device.
         make_clip: The engine; this machine's own if not given.
-        make_preview: The same for previews.
     """
     temporary = TemporaryDirectory(prefix="studio-", ignore_cleanup_errors=True)
     names = ["inputs_dir", "gallery_dir", "dropped_dir"]
@@ -74,6 +67,6 @@ def open_studio(
         ),
         dropped_dir=folders["dropped_dir"],
         make_clip=within_limits(device.exclusive(make_clip or lent_engine(config)), config),
-        make_preview=within_limits(device.exclusive(make_preview or lent_preview(config)), config),
+        make_preview=within_limits(device.exclusive(lent_preview(config)), config),
         temporary=temporary,
     )

@@ -21,8 +21,7 @@ from pipelines.plan.planner.estimate import estimate
 from pipelines.plan.planner.machine import TURN_MARGIN_S, read_rates, this_machine
 from pipelines.plan.planner.tasks import input_tasks
 from pipelines.plan.request import GenerationRequest
-from pipelines.plan.settings import Settings
-from studio.bound_settings import bind_settings
+from pipelines.plan.settings import Settings, use_settings
 from studio.control_preview import MakePreview, preview_clip
 from studio.device_leases import LEAST_S, Turn, TurnEvent, take_turn
 from studio.engine import MakeClip, make_clip
@@ -51,12 +50,13 @@ def on_zero_gpu() -> bool:
 
 
 def lend(
-    engine: Callable[_Params, Generator[_Event, None, None]], *, duration: int | Callable[..., int]
+    engine: Callable[_Params, Generator[_Event, None, None]], config: Settings, *, duration: int | Callable[..., int]
 ) -> Callable[_Params, Generator[_Event, None, None]]:
     """Wrap a generator function to run where the device is.
 
     Args:
         engine: The function.
+        config: The page's settings, which hold in the worker, too.
         duration: For how many seconds at most; or a function that tells from what the engine is given.
 
     Returns:
@@ -67,7 +67,7 @@ def lend(
 
     def in_worker(*args: _Params.args, **kwargs: _Params.kwargs) -> Generator[_Event, None, None]:
         # What a worker raises arrives as the name of its class, but for errors of Gradio's.
-        with faults_in_words():
+        with faults_in_words(), use_settings(config):
             yield from engine(*args, **kwargs)
 
     lent = spaces.GPU(duration=duration, size=SIZE)(in_worker)
@@ -97,7 +97,7 @@ def lent_engine(config: Settings) -> MakeClip:
     def seconds(request: GenerationRequest) -> float:
         return turn_seconds(request, limit_s=limit_s)
 
-    lent = lend(bind_settings(take_turn, config), duration=duration)
+    lent = lend(take_turn, config, duration=duration)
 
     def take(turn: Turn) -> Generator[TurnEvent, None, None]:
         if turn.frames_done is None:
@@ -118,7 +118,7 @@ def lent_preview(config: Settings) -> MakePreview:
     if not on_zero_gpu():
         return preview_clip
     duration = partial(preview_seconds, limit_s=config.max_gpu_seconds)
-    lent = lend(bind_settings(preview_clip, config), duration=duration)
+    lent = lend(preview_clip, config, duration=duration)
 
     def preview(request: GenerationRequest, folder: Path) -> Generator[Progress | Path, None, None]:
         from controlnet.fetching import fetch_weights

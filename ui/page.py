@@ -1,13 +1,14 @@
 """The page: one Blocks that composes the studio and publishes the endpoints."""
 
+from typing import Any
+
 import gradio as gr
 
 from api.web.endpoint import clip_endpoint, preprocess_endpoint
 from api.web.facts import publish_facts
 from api.web.tools import publish_tools
 from api.web.visitor_limit import GPU_QUEUE
-from pipelines.plan.settings import use_settings
-from studio.bound_settings import bind_settings
+from pipelines.plan.settings import Settings, use_settings
 from studio.modes import Mode
 from studio.studio import Studio
 from ui.about import build_about
@@ -16,6 +17,18 @@ from ui.workspace import build_workspace
 
 _SWEEP_EVERY_S = 3600
 _KEEP_FILES_S = 24 * 3600
+
+
+class _Page(gr.Blocks):
+    """Blocks whose events, each step of a generator too, run with settings."""
+
+    settings: Settings
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Process an event, in threads that have this one's context."""
+        with use_settings(self.settings):
+            result: dict[str, Any] = await super().process_api(*args, **kwargs)
+            return result
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -27,8 +40,9 @@ def build_page(studio: Studio) -> gr.Blocks:
     make_clip = studio.make_clip
     with (
         use_settings(studio.settings),
-        gr.Blocks(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page,
+        _Page(title="AnimateDiff Studio", delete_cache=(_SWEEP_EVERY_S, _KEEP_FILES_S)) as page,
     ):
+        page.settings = studio.settings
         gr.Markdown("# AnimateDiff Studio", elem_id="masthead")
         place_gpu_line(page)
         build_workspace(studio, GPU_QUEUE, page)
@@ -38,6 +52,4 @@ def build_page(studio: Studio) -> gr.Blocks:
         gr.api(preprocess_endpoint(studio.make_preview), api_name="preprocess", **GPU_QUEUE)
         publish_facts()
         publish_tools(make_clip)
-    for event in page.fns.values():
-        event.fn = bind_settings(event.fn, studio.settings) if event.fn else None
     return page

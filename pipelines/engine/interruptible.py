@@ -7,6 +7,7 @@ a few times a second how far it is; closing the generator stops it before its ne
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -90,7 +91,7 @@ def in_thread(work: Callable[[], _Result], pace: Pace, sign: _Sign) -> Generator
 
     # A thread a call: a process that is forked, as on ZeroGPU, has none of its parent's threads.
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(run)
+        future = pool.submit(copy_context().run, run)  # with the settings of the page that asks
         try:
             while not wait([future], SIGN_S).done:
                 share = max(share, pace.share(len(call.begins)))

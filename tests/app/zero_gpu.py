@@ -217,10 +217,9 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
     """
     from pipelines.engine.generate import generate
     from pipelines.plan.events import Clip
-    from pipelines.plan.settings import Settings
+    from pipelines.plan.settings import Settings, use_settings
     from studio import device_leases as turns
     from studio import zero_gpu
-    from studio.bound_settings import bind_settings
     from studio.engine import build_request
 
     Scheduler.calls.clear()
@@ -229,15 +228,15 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
     result: dict[str, Any] = {}
     notes: list[str] = []
     turn_of_note: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
+    config = Settings(max_gpu_seconds=wished["limit_s"], checkpoint_dir=Path(wished["runs"]))
+    with pytest.MonkeyPatch.context() as patch, use_settings(config):
         patch.setattr(turns, "time", clock)  # all of it that is asked for
         patch.setattr("pipelines.engine.generate.generate", clock.counting(generate))
         patch.setattr(zero_gpu, "ROOM", wished["room"] or zero_gpu.ROOM)
         if wished["expected"]:
             expected = SimpleNamespace(device_seconds=wished["expected"])
             patch.setattr(zero_gpu, "estimate", lambda _: expected)
-        config = Settings(max_gpu_seconds=wished["limit_s"], checkpoint_dir=Path(wished["runs"]))
-        engine = bind_settings(zero_gpu.lent_engine(config), config)
+        engine = zero_gpu.lent_engine(config)
         try:
             for event in engine(build_request(**request), folder):
                 if isinstance(event, Clip):

@@ -45,6 +45,7 @@ def main() -> None:
     stay_on_cpu()
     from gradio.context import LocalContext
 
+    from pipelines.plan.settings import Settings
     from studio.zero_gpu import lend
 
     told = {}
@@ -55,7 +56,7 @@ def main() -> None:
         except Exception as err:
             told[name] = [type(err).__name__, str(getattr(err, "message", err)), getattr(err, "may_ask_s", None)]
 
-    lent = lend(tell, duration=ASKED_S)
+    lent = lend(tell, Settings(), duration=ASKED_S)
     come_as_visitor()
     for name in ("fine", "aborted", "visitor's fault", "our fault"):
         call(name)

@@ -1,12 +1,10 @@
 """The operator's settings: what is read, what is refused and how, and the limits they set. No torch."""
 
-import asyncio
-import inspect
 import os
 import re
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,6 @@ from pipelines.plan.settings import (
     use_settings,
     variables,
 )
-from studio.bound_settings import bind_settings
 from studio.limits import allowed_bounds, check_limits, within_limits
 from studio.start_checks import checked_settings, start_faults
 
@@ -60,46 +57,6 @@ def test_the_environment_is_read_once_and_a_page_s_settings_hold_where_they_are_
         assert settings() is page
         assert process_settings() is first
     assert settings() is first
-
-
-@pytest.mark.parametrize("between", [True, False])
-def test_a_bound_function_has_its_settings_at_every_step_and_its_caller_keeps_others(between):
-    page, caller = Settings(max_frames=48), Settings(max_frames=16)
-    seen = []
-
-    def plain() -> int | None:
-        return settings().max_frames
-
-    def steps():
-        try:
-            yield settings().max_frames
-            yield settings().max_frames
-            return settings().max_frames
-        finally:
-            seen.append(settings().max_frames)
-
-    async def stream():
-        try:
-            yield settings().max_frames
-            yield settings().max_frames
-        finally:
-            seen.append(settings().max_frames)
-
-    async def streamed() -> list:
-        return [(one, settings().max_frames) async for one in bind_settings(stream, page)()]
-
-    with use_settings(caller) if between else nullcontext():
-        outside = settings().max_frames
-        assert bind_settings(plain, page)() == 48
-        running = bind_settings(steps, page)()
-        assert next(running) == 48
-        assert settings().max_frames == outside
-        running.close()
-        assert [*bind_settings(steps, page)()] == [48, 48]
-        assert asyncio.run(streamed()) == [(48, outside)] * 2
-    assert seen == [48] * 3
-    assert inspect.isgeneratorfunction(bind_settings(steps, page))
-    assert inspect.isasyncgenfunction(bind_settings(stream, page))
 
 
 def test_every_setting_has_its_own_variable_a_help_and_a_default_that_is_allowed():

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
@@ -223,7 +223,7 @@ def track_downloads(work: Callable[[], _T]) -> Generator[Progress, None, _T]:
     """
     watch = _Watch()
     with ThreadPoolExecutor(1, thread_name_prefix="download") as thread:
-        future = thread.submit(watch.over, work)
+        future = thread.submit(copy_context().run, watch.over, work)  # with the settings of the page that asks
         future.add_done_callback(lambda _: watch.events.put(None))
         try:
             yield from iter(watch.events.get, None)
@@ -242,7 +242,7 @@ class _Watch:
         self._last_s = 0.0
 
     def over(self, work: Callable[[], _T]) -> _T:
-        _WATCH.set(self)  # the thread's own; it ends with the work
+        _WATCH.set(self)  # in a copy of the context, which ends with the work
         return work()
 
     def require_open(self) -> None:
