@@ -8,15 +8,16 @@ BIN := $(VENV)/bin
 run: $(VENV)/.runtime
 	$(BIN)/python app.py
 
-# The browser alone: beside other tests it was once seen to press a button before a number had arrived. The rest in two
-# processes of one thread each: on two cores half the time of one process, whose threads wait for each other;
+# The browser alone: beside other tests it was once seen to press a button before a number had arrived. Its first visitors
+# share a cache, which holds the page's scripts (tests/app/browser/conftest.py). The rest in two processes of one thread
+# each: on two cores half the time of one process, whose threads wait for each other;
 # tests/conftest.py sorts the files.
 test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest tests/app/browser -m "not slow"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser and not slow"
 
 check: lint
-	$(BIN)/python -m pytest tests/unit -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -q -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -18,7 +18,9 @@ def authors_names(dtype: str = "F32", prefix: str = "control_model.") -> TensorL
     """`control_v11p_sd15_canny.pth` and its siblings: half of the UNet, a network for the hint, zero convolutions."""
     unet = authors.unet(text=768, depths=(1, 1, 1, 0, 1)).items()
     shapes = {name: shape for name, shape in unet if name.startswith(("time_embed", "input_blocks", "middle_block"))}
-    return TensorList({}, {name: (dtype, shape) for name, shape in placed(prefix, shapes | _own()).items()})
+    return TensorList(
+        {}, {name: (dtype, shape) for name, shape in placed(prefix, shapes | _shapes_beside_unet()).items()}
+    )
 
 
 def half() -> TensorList:
@@ -50,7 +52,7 @@ def first_release() -> TensorList:
     return base_models.v1_5_emaonly().without(r"model_ema\.").with_tensors(authors_names().tensors)
 
 
-def _own() -> Mapping[str, tuple[int, ...]]:
+def _shapes_beside_unet() -> Mapping[str, tuple[int, ...]]:
     """What a ControlNet has beside its copy of the UNet."""
     shapes: Shapes = {}
     widths = (3, 16, 16, 32, 32, 96, 96, 256, 320)  # of the hint, from the picture's colours on

@@ -24,8 +24,8 @@ _CONVOLUTIONS = r"|.*(\.conv[12]|conv_shortcut|time_emb_proj|samplers\.0\.conv)$
 
 def kohya(rank: int = 32) -> TensorList:
     """A LoRA for Stable Diffusion 1.5: 192 layers of the UNet, 72 of the text encoder, each with its alpha."""
-    text = _chosen(_layers(authors.clip_text()), _TEXT)
-    return _pairs("lora_unet_", _chosen(_unet(), _ATTENTION), rank).with_tensors(
+    text = _matching(_layers(authors.clip_text()), _TEXT)
+    return _pairs("lora_unet_", _matching(_unet(), _ATTENTION), rank).with_tensors(
         _pairs("lora_te_text_model_", text, rank).tensors
     )
 
@@ -33,10 +33,10 @@ def kohya(rank: int = 32) -> TensorList:
 def kohya_xl(rank: int = 32) -> TensorList:
     """A LoRA for Stable Diffusion XL: 722 layers of the UNet under its authors' names, 72 and 192 of the encoders."""
     unet = _layers(authors.unet(text=2048, depths=(0, 2, 10, 10), linear=True, label=2816))
-    listed = _pairs("lora_unet_", _chosen(unet, _ATTENTION), rank)
+    listed = _pairs("lora_unet_", _matching(unet, _ATTENTION), rank)
     # kohya's trainer loads OpenCLIP's encoder under the names of transformers.
     for number, (width, layers) in enumerate(((768, 12), (1280, 32)), 1):
-        text = _chosen(_layers(authors.clip_text(width, layers)), _TEXT)
+        text = _matching(_layers(authors.clip_text(width, layers)), _TEXT)
         listed = listed.with_tensors(_pairs(f"lora_te{number}_text_model_", text, rank).tensors)
     return listed
 
@@ -53,7 +53,7 @@ def lcm(rank: int = 64) -> TensorList:
         "sha256": "8f90d840e075ff588a58e22c6586e2ae9a6f7922996ee6649a7f01072333afe4",
         "source": "programs that check downloads, which state its size, tensors and header at revision cf2fced5",
     }
-    listed = _pairs("lora_unet_", _chosen(_unet(), _ATTENTION + _CONVOLUTIONS), rank)
+    listed = _pairs("lora_unet_", _matching(_unet(), _ATTENTION + _CONVOLUTIONS), rank)
     return TensorList(facts if rank == 64 else {}, listed.tensors)
 
 
@@ -62,7 +62,7 @@ def _layers(shapes: Shapes) -> Shapes:
     return {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) > 1}
 
 
-def _chosen(layers: Shapes, pattern: str) -> Shapes:
+def _matching(layers: Shapes, pattern: str) -> Shapes:
     return {name: shape for name, shape in layers.items() if re.match(pattern, name)}
 
 

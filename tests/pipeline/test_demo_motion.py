@@ -72,7 +72,7 @@ def test_the_other_modules_do_what_prompts_say(store: ModelStore, module: str):
         read_clip(clip(store, "a large red circle moving right on a blue background", motion_module=module)),
         read_clip(clip(store, "a large white heart moving up on a black background", motion_module=module)),
     ]
-    assert [(one.colour, one.background, one.motion) for one in seen] == [
+    assert [(scene.colour, scene.background, scene.motion) for scene in seen] == [
         ("red", "blue", "right"),
         ("white", "black", "up"),
     ]

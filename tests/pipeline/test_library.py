@@ -101,10 +101,10 @@ def plain(store) -> Callable[..., np.ndarray]:
     """A base model's clip with nothing added, made once."""
 
     @cache
-    def made(**settings) -> np.ndarray:
+    def make_plain(**settings) -> np.ndarray:
         return clip(store, **settings)
 
-    return made
+    return make_plain
 
 
 @pytest.mark.parametrize("entry", BASES, ids=by_id)

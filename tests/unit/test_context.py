@@ -148,15 +148,15 @@ def test_a_shuffled_window_holds_frames_from_anywhere_in_the_order_of_time():
 
 
 def test_shuffling_depends_on_seed_and_step_alone():
-    def drawn(seed: int, step: int) -> list[tuple[int, ...]]:
+    def windows_at(seed: int, step: int) -> list[tuple[int, ...]]:
         return frames_of(clip(64, context_schedule="shuffle", seed=seed), step)
 
     random.seed(1)
-    first, state = drawn(7, 2), random.getstate()
-    assert drawn(7, 2) == first
+    first, state = windows_at(7, 2), random.getstate()
+    assert windows_at(7, 2) == first
     assert random.getstate() == state
-    assert first != drawn(7, 3)
-    assert first != drawn(9, 2)
+    assert first != windows_at(7, 3)
+    assert first != windows_at(9, 2)
     # The very draw, which a recipe relies on in every version of Python.
     assert frames_of(clip(6, 3, 0, context_schedule="shuffle"), 0) == [(2, 3, 5), (0, 1, 4)]
 

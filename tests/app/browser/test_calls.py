@@ -11,7 +11,7 @@ from PIL import Image
 from media.write import open_clip
 from pipelines.plan.choices import OutputFormat
 from studio.modes import Mode
-from tests.app.browser.visiting import MARKS, expect, open_section, wait_for
+from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_section, wait_for
 
 pytestmark = MARKS
 
@@ -47,11 +47,12 @@ class Calls:
             wait_for(self.page, lambda: self.answered >= len(self.sent))
             self.page.wait_for_timeout(QUIET_MS)
 
-    def of(self, change) -> int:
+    def of(self, change, at_least: int = 1) -> int:
         """How many a change makes."""
         self.wait()
         self.sent, self.answered = [], 0
         change()
+        wait_for(self.page, lambda: len(self.sent) >= at_least)
         self.wait()
         return len(self.sent)
 
@@ -109,7 +110,7 @@ def test_a_change_of_any_shared_control_is_one_call_after_which_all_of_it_is_sho
     assert estimate.inner_text() != before
     open_section(page, "Output")
     assert calls.of(page.locator("#formats input").nth(1).click) == 1
-    assert calls.of(lambda: page.locator("#fps input").first.fill("12")) == 0
+    assert calls.of(lambda: page.locator("#fps input").first.fill("12"), 0) == 0
     open_section(page, "Model")
     before = estimate.inner_text()
     assert calls.of(lambda: choose(page, "base_model", 1)) == 1
@@ -136,7 +137,7 @@ def test_a_picture_that_is_chosen_is_one_call_that_stores_it(opened, files):
 
 def test_a_source_that_is_chosen_is_one_call_that_tells_its_length(opened, files):
     page, calls = opened(Mode.VID2VID)
-    page.locator("#prompt textarea").fill("0: a star\n8: a circle")
+    assert calls.of(lambda: page.locator("#prompt textarea").fill("0: a star\n8: a circle")) == 1
     assert calls.of(lambda: page.locator("#source_video input").set_input_files(files / "clip.mp4")) == 1
     expect(page.locator("#source_told")).to_contain_text("10 frames")
     expect(page.locator("#num_frames input")).to_have_value("10")
@@ -148,4 +149,4 @@ def test_a_source_that_is_chosen_is_one_call_that_tells_its_length(opened, files
     assert calls.of(page.locator("#control_1_enabled input").click) == 1
     assert page.locator("#estimate").inner_text() != before
     assert calls.of(lambda: choose(page, "control_1_preprocessor", 1)) == 1
-    assert calls.of(lambda: page.locator("#control_1_weight input, #control_1_weight textarea").fill("0.5")) == 0
+    assert calls.of(lambda: page.locator("#control_1_weight input, #control_1_weight textarea").fill("0.5"), 0) == 0
