@@ -118,8 +118,8 @@ def _previewer(
                             video_update = {preview.video: gr.update(value=str(event), visible=True)}
                         else:
                             yield {preview.status: progress_html(event, language=language)}
-                told = say(language, "told.preview_done" if video_update else "told.cancelled")
-                yield _end_update(preview, message_html(told)) | video_update
+                message = say(language, "told.preview_done" if video_update else "told.cancelled")
+                yield _end_update(preview, message_html(message)) | video_update
         except gr.Error as err:
             yield _end_update(preview, message_html(err.message, is_error=True))
             raise
@@ -150,7 +150,7 @@ def _end_update(preview: UnitPreview, message: str) -> Updates:
 
 
 def _failure_update(preview: UnitPreview, status_html: str) -> Updates:
-    """Let the preview be pressed again; what was told of its fault stays."""
+    """Let the preview be pressed again, keeping its message."""
     language = visitor_language()
     never_began = say(language, "told.waiting") in status_html
     return _end_update(preview, message_html(say(language, "told.not_started")) if never_began else status_html)

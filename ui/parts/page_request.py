@@ -1,4 +1,4 @@
-"""The page's values as one request, as far as they keep the rules."""
+"""The page's values as one request, broken rules apart."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
