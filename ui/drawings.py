@@ -1,4 +1,4 @@
-"""All that is drawn of the page's values, and the events that redraw it."""
+"""Drawings of the page's values, and the events that redraw them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def page_events(page: gr.Blocks) -> PageEvents:
 
 
 def wire_drawings(events: PageEvents) -> None:
-    """Redraw after every change that has no other consequence, and store what is uploaded."""
+    """Redraw after changes without other consequences, and store uploads."""
     controls: Mapping[str, Any] = events.components
     units = {name for name in _FOLLOWED if name.startswith("control_") and name.endswith(("_model", "_preprocessor"))}
     plain = [controls[name] for name in _FOLLOWED if name not in (*_ANSWERED_APART, *units)]

@@ -46,7 +46,15 @@ class TextAttention:
 def attend(
     attn: Attention, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mix values [R, T, C] for queries [N, h·w, C], R a divisor of N."""
+    """Attend to keys and values that neighbouring rows share.
+
+    Args:
+        query: [N, h·w, C].
+        keys, values: [R, T, C], R a divisor of N.
+
+    Returns:
+        [N, h·w, C].
+    """
     folded = query.reshape(len(keys), -1, query.shape[-1])
     q, k, v = (tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for tensor in (folded, keys, values))
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)

@@ -93,7 +93,7 @@ class DenoiseState:
 
 @dataclass(frozen=True)
 class DenoiseStep:
-    """Event after each call of the UNet, and a few times a second within it.
+    """Event after and within each call of the UNet.
 
     Args:
         step: The step the call belongs to, from 0.

@@ -92,9 +92,9 @@ def _choose() -> Device:
     stored, before = _stored(path, machine)
     if stored:
         return stored
-    with _others_cpu() as others:
+    with _others_cpu() as load:
         device = _measure()
-    is_busy = others.cores > _BUSY
+    is_busy = load.cores > _BUSY
     _log.info(
         "Computing with %s and %d of %d threads, as measured%s",
         device.dtype,
@@ -134,11 +134,12 @@ class _OthersCpu:
 @contextmanager
 def _others_cpu() -> Iterator[_OthersCpu]:
     """Measure what other programs take of the CPU inside."""
-    others, start, before, own = _OthersCpu(), time.monotonic(), psutil.cpu_times(), time.process_time()
-    yield others
+    load, start = _OthersCpu(), time.monotonic()
+    before, own_before = psutil.cpu_times(), time.process_time()
+    yield load
     after, seconds = psutil.cpu_times(), max(time.monotonic() - start, 1e-3)
     busy = sum(after) - sum(before) - (after.idle - before.idle) - _waited(after) + _waited(before)
-    others.cores = max(0.0, busy - (time.process_time() - own)) / seconds
+    load.cores = max(0.0, busy - (time.process_time() - own_before)) / seconds
 
 
 def _waited(times: object) -> float:

@@ -20,7 +20,7 @@ _SOME_PICTURE = "0" * 64
 
 
 def hold_html(parsed: PageRequest, *, has_last: bool, language: str = ENGLISH) -> str:
-    """Render the chart as if there were a first frame, or the broken rule.
+    """Render the chart of a first frame, or the broken rule.
 
     Args:
         parsed: The page.

@@ -150,7 +150,7 @@ def _end_update(preview: UnitPreview, message: str) -> Updates:
 
 
 def _failure_update(preview: UnitPreview, status_html: str) -> Updates:
-    """Let the preview be pressed again; a fault told stays."""
+    """Let the preview be pressed again, keeping its message."""
     language = visitor_language()
     if still_waits(status_html, language):
         status_html = message_html(say(language, "told.not_started"))

@@ -129,14 +129,14 @@ def wire_units(components: Mapping[str, Component], events: PageEvents) -> None:
 
 
 def units_for(base_model: str) -> UpdatesById:
-    """Limit the units' models to those for a base model, and choose the first, with all that follows."""
+    """Limit the units' models to a base model's, choosing the first."""
     models = control_model_choices("controls", base_model)
     model = models[0][1] if models else None
-    chosen = gr.update(choices=models, value=model, **_model_help(models))
+    first_model = gr.update(choices=models, value=model, **_model_help(models))
     return {
         part(number, name): update
         for number in range(1, UNITS + 1)
-        for name, update in zip(CHAIN, [chosen, *_for_model(model)], strict=True)
+        for name, update in zip(CHAIN, [first_model, *_for_model(model)], strict=True)
     }
 
 

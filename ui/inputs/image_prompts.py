@@ -165,7 +165,7 @@ def _last_frame(num_frames: object) -> int:
 
 
 def adapters_for(base_model: str) -> Update:
-    """Limit the list of models to those for a base model, and choose the first."""
+    """Limit the list to a base model's, choosing the first."""
     models = control_model_choices(FIELD, base_model)
     return gr.update(choices=models, value=models[0][1] if models else None, info=_model_help(models))
 

@@ -34,7 +34,7 @@ class LoraPlace(NamedTuple):
 
 
 def place_loras(base_model: str) -> LoraPlace:
-    """Lay out list and drop zone; the list holds what fits a base model."""
+    """Lay out drop zone and list of what fits a base model."""
     tags = lora_tags(base_model)
     picker = gr.Dropdown(
         label=word("label.lora"),

@@ -79,7 +79,7 @@ def parse_page(page: PageValues) -> PageRequest:
 
 
 def upload_storing(name: str, field: str) -> Handler:
-    """Build the handler that stores what is chosen in a component, or refuses it at once.
+    """Build the handler that stores a component's upload, or refuses it.
 
     Args:
         name: The component.

@@ -102,6 +102,6 @@ def _apply_preset(preset_id: str, page: PageValues) -> UpdatesById:
 
 
 def fitting_presets(base_model: str) -> UpdatesById:
-    """Show the buttons of the presets for a base model, and hide the others."""
+    """Show only the buttons of the presets for a base model."""
     fitting = presets_for(base_model)
     return {f"preset_{preset.id}": gr.update(visible=preset in fitting) for preset in PRESETS}

@@ -158,7 +158,7 @@ def facts_in_words(facts: InputFacts, frames: int, language: str = ENGLISH) -> s
 
 
 def _source_hashes(page: PageValues) -> tuple[str, str]:
-    """Return the hash of the uploaded source, and of the mask that came in its zip."""
+    """Return the hashes of the uploaded source and its zip's mask."""
     video, files = page.value("source_video"), page.value("source_files")
     if video and files:
         got, fix = "a clip and other files", "Remove one of them"
@@ -174,8 +174,8 @@ def describe_source(page: PageValues) -> UpdatesById:
         with faults_in_words(page_words()):
             uploaded, mask = _source_hashes(page)
             source = uploaded or page.restored_hash("source_video")
-            chosen = page.value("source_video") or page.value("source_files")
-            stored: UpdatesById = {RESTORED_HASHES: page.with_stored(chosen, f"{uploaded} {mask}".strip())}
+            upload = page.value("source_video") or page.value("source_files")
+            stored: UpdatesById = {RESTORED_HASHES: page.with_stored(upload, f"{uploaded} {mask}".strip())}
             if not source:
                 return stored | {"source_told": word_html("note.no_source"), "mask_painting": None}
             fields = page.fields(("source_start", "source_every"))

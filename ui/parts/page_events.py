@@ -1,4 +1,4 @@
-"""Events of the page: one call a change, which also redraws what follows from it."""
+"""Events of the page: one call a change, with its drawings."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,18 +35,18 @@ def redraw(page: PageValues) -> UpdatesById:  # noqa: ARG001 - as every handler 
 
 @dataclass(frozen=True)
 class PageEvents:
-    """Events that read the same values of the page and redraw the same parts.
+    """Events that read the same values and redraw the same parts.
 
     Args:
         components: All that is read, set or drawn, by `elem_id`.
         values: What decides the drawings.
-        drawn: What is drawn.
+        drawings: What is drawn.
         draw: Draws it, of all values: of changes that come while a call is on its way only the last makes another.
     """
 
     components: Mapping[str, Block]
     values: Sequence[str]
-    drawn: Sequence[str]
+    drawings: Sequence[str]
     draw: Handler
 
     def on(
@@ -74,7 +74,7 @@ class PageEvents:
         event.then(queue=False, js=_ANEW, **self._arguments(handler, outputs))
 
     def _arguments(self, handler: Handler, outputs: Iterable[str]) -> dict[str, Any]:
-        names = list(dict.fromkeys([*outputs, *self.drawn]))
+        names = list(dict.fromkeys([*outputs, *self.drawings]))
 
         def answer(*values: object) -> list[object]:
             page = PageValues.of(self.values, values)

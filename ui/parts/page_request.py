@@ -1,4 +1,4 @@
-"""The page's values as one request, as far as they keep the rules."""
+"""The page's values as one request, broken rules apart."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from studio.open_fields import is_open_length
 
 @dataclass(frozen=True)
 class PageRequest:
-    """What the estimate and all charts of one change are drawn from.
+    """Request that the estimate and all charts of a change share.
 
     Args:
         request: Fields that break a rule have their defaults in it.

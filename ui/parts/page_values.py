@@ -64,7 +64,7 @@ class PageValues:
         return restored_hash(self.by_id.get(RESTORED_HASHES), name)
 
     def input_hash(self, name: str, *, field: str = "") -> str:
-        """Return the hash of a component's files, else of its restored one; empty without.
+        """Return the hash of a component's files or restored one.
 
         Raises:
             InvalidRequestError: As `upload_hash`.
@@ -87,7 +87,7 @@ class PageValues:
         return stored_hash(self.by_id.get(RESTORED_HASHES), value)
 
     def with_stored(self, value: object, sha256: str) -> str:
-        """Return the hidden component's value with the hash of uploaded files, without those of files that went."""
+        """Return the hidden component's value with the hash of uploads."""
         return with_stored_hash(self.by_id.get(RESTORED_HASHES), self.by_id.values(), value, sha256)
 
     def updated(self, updates: Mapping[str, object]) -> Self:

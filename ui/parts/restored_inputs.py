@@ -1,4 +1,4 @@
-"""Files of a restored request, used where none is chosen, and the hashes of uploads.
+"""Files of a restored request, and the hashes of uploads.
 
 Whoever has the hash may use the file, as with the endpoint; what the page shows of it is a small picture, never the
 file itself, which somebody else may have uploaded.
@@ -64,14 +64,14 @@ def restored_hash(sent: object, name: str) -> str:
 
 
 def stored_hash(sent: object, value: object) -> str:
-    """Read the hash of uploaded files; empty where they are not in the store, or not any more.
+    """Read the hash of uploaded files; empty if they aren't stored.
 
     Args:
         sent: The hidden component's value.
         value: That of the component the files are chosen in.
     """
-    known = _hashes(sent).get(_paths(value), "") if value else ""
-    return known if known and all(map(is_here, known.split())) else ""
+    sha256 = _hashes(sent).get(_paths(value), "") if value else ""
+    return sha256 if sha256 and all(map(is_here, sha256.split())) else ""
 
 
 def with_stored_hash(sent: object, values: Iterable[object], value: object, sha256: str) -> str:
@@ -83,13 +83,13 @@ def with_stored_hash(sent: object, values: Iterable[object], value: object, sha2
         value: That of the component the files are chosen in.
         sha256: Their hash, or those of a source and its mask with a space between; empty for none.
     """
-    here = {_paths(each) for each in values} | {_paths(value)}
-    hashes = {name: known for name, known in _hashes(sent).items() if "/" not in name or name in here}
+    paths = {_paths(each) for each in values} | {_paths(value)}
+    hashes = {name: stored for name, stored in _hashes(sent).items() if "/" not in name or name in paths}
     return json.dumps(hashes | ({_paths(value): sha256} if sha256 else {}))
 
 
 def _paths(value: object) -> str:
-    """Join the paths that an upload has on the server, which Gradio names by its content."""
+    """Join the server's paths of an upload, named by content."""
     uploads = value if isinstance(value, list) else [value]
     return "\n".join(str(upload.get("path")) for upload in uploads if isinstance(upload, Mapping))
 

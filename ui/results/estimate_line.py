@@ -68,7 +68,7 @@ def place_estimate(page: PageValues) -> tuple[gr.HTML, gr.Button]:
 
 
 def estimate_updates(page: PageValues, parsed: PageRequest, language: str) -> UpdatesById:
-    """Draw the lines of clip and grid, and show the button if it doesn't fit."""
+    """Draw the lines of clip and grid, and the button."""
     (text, fits), of_grid = estimate_html(page, parsed, language), grid_estimate_html(page, language)
     return {
         "estimate": gr.update(value=text, visible=bool(text)),
@@ -101,8 +101,8 @@ def grid_estimate_html(page: PageValues, language: str = ENGLISH) -> str:
         names = [axis.field for axis in axes]
         cells = [dict(zip(names, cell, strict=True)) for cell in product(*(axis.values for axis in axes))]
         requests = [_priced(each, parse_page(each)) for each in map(page.updated, cells)]
-        known = [request for request in requests if request]
-        return message_html(in_words(estimate(*known), language)) if len(known) == len(cells) else ""
+        priced = [request for request in requests if request]
+        return message_html(in_words(estimate(*priced), language)) if len(priced) == len(cells) else ""
     except InvalidRequestError:
         return ""  # the button will say so
 
@@ -150,7 +150,10 @@ def _refusal_in_words(cost: Estimate, budget: Budget, advised: str, language: st
 
 
 def _priced(page: PageValues, parsed: PageRequest) -> GenerationRequest | None:
-    """Return the request if it is known as far as it decides the cost; a field left empty has its default."""
+    """Return the request if all that decides its cost is valid.
+
+    A field left empty has its default.
+    """
     wrong = [name for name in parsed.faults if name not in _FREE]
     if any(name not in page.by_id or page.value(name) is not None for name in wrong):
         return None
