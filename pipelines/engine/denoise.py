@@ -264,7 +264,7 @@ def _calls(windows: Sequence[Window], most: int) -> Iterator[list[Window]]:
 
 
 def _add_windows(prediction: torch.Tensor, windows: Sequence[Window], noises: torch.Tensor) -> None:
-    """Add what was predicted for windows to the clip's prediction, by their weights."""
+    """Add the weighted predictions of windows to the clip's, in place."""
     for window, noise in zip(windows, noises, strict=True):
         prediction[:, :, list(window.frame_indices)] += noise * torch.tensor(window.weights)[:, None, None]
 

@@ -112,7 +112,10 @@ def _choose() -> Device:
 
 
 def _stored(path: Path, machine: str) -> tuple[Device | None, int]:
-    """Read a stored choice, None if it is to be measured, and how many measurements beside other work there were."""
+    """Read a stored choice and how often it was measured beside other work.
+
+    None where it is to be measured.
+    """
     try:
         stored = json.loads(path.read_text())
         if stored["machine"] != machine:

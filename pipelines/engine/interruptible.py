@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -20,15 +20,16 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 #: Seconds between two signs of progress, and so the longest wait until a cancel is seen.
 SIGN_S = 0.25
 _LAYERS = (Attention, FeedForward, ResnetBlock2D, Downsample2D, Upsample2D)
 _Result = TypeVar("_Result")
-_Sign = TypeVar("_Sign", bound="DataclassInstance")
+_Sign = TypeVar("_Sign", bound="_Dataclass")
 _thread = threading.local()
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class _StoppedError(BaseException):
@@ -37,10 +38,10 @@ class _StoppedError(BaseException):
 
 @dataclass
 class Pace:
-    """When the layers of a network's last whole call began, as shares of its time.
+    """Times at which a network's layers began in its last call.
 
     Args:
-        begins: In the order they began; of a network that was not called yet, as if all took the same time.
+        begins: As shares of the call, in their order; of a network that was not called yet, as if all took the same time.
     """
 
     begins: list[float] = field(default_factory=list)
