@@ -1,5 +1,7 @@
 """Clips from pictures and clips through the endpoints and the command line, with the real engine and model."""
 
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ from studio.engine import make_clip
 from tests.app.conftest import served, studio_of
 
 SMALL = {"base_model": "demo", "num_inference_steps": 2, "width": 64, "height": 64, "formats": ["PNG"]}
+SMALL_OPTIONS = ("--base-model", "demo", "--num-inference-steps", "2", "--width", "64", "--height", "64", "--seed", "3")
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "a red star moving right on a cyan background"
 SCENE = Scene("star", "red", "cyan", "large", "right")
 
@@ -198,8 +202,7 @@ def test_a_unit_that_cannot_be_is_refused_by_name(client, files, unit, words):
 
 
 def run_command(*words: str, output: Path) -> int:
-    small = ["--base-model", "demo", "--num-inference-steps", "2", "--width", "64", "--height", "64", "--seed", "3"]
-    return main([*words, *small, "-o", str(output)])
+    return main([*words, *SMALL_OPTIONS, "-o", str(output)])
 
 
 def test_the_command_line_takes_files_folders_and_units(files, tmp_path, capsys):
@@ -217,12 +220,18 @@ def test_the_command_line_takes_files_folders_and_units(files, tmp_path, capsys)
     assert capsys.readouterr().err.startswith("source_video must be a file or folder, got ")
 
 
+def run_process(*words: str, output: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which has no files of others."""
+    command = [sys.executable, "-m", "api", *words, *SMALL_OPTIONS, "-o", str(output)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_a_recipe_that_is_made_again_asks_for_its_files(files, tmp_path, capsys):
     first, again = tmp_path / "first.zip", tmp_path / "again.zip"
     picture = ("--first-frame", str(files / "first.png"))
-    assert run_command(PROMPT, *picture, "--num-frames", "3", output=first) == 0
-    capsys.readouterr()
-    assert run_command("--recipe", str(first), output=again) == 2
-    assert "first_frame must be a file that is here" in capsys.readouterr().err
+    assert run_command(PROMPT, *picture, "--num-frames", "3", output=first) == 0, capsys.readouterr().err
+    missing = run_process("--recipe", str(first), output=again)
+    assert missing.returncode == 2
+    assert "first_frame must be a file that is here" in missing.stderr
     assert run_command("--recipe", str(first), *picture, output=again) == 0, capsys.readouterr().err
     assert np.array_equal(read_frames(first), read_frames(again))

@@ -11,8 +11,10 @@ from api.command_line.main import main
 from pipelines.engine.generate import default_store
 from scripts.compare_frames import BATCH, REQUESTS, SHEET, SHEET_STEPS, SIDE, read_frames, sheet_of, write_batch
 
-LEAST_PSNR = 50
-"""In dB. Rounding of another processor moves a few values by one level; half of all values moved by one are 51 dB."""
+LEAST_PSNR = 60
+"""In dB. Without AVX, by instructions of SSE4 alone, frames were within one level, 86.8 dB and more."""
+LEAST_PSNR_OF_FLOW = 40
+"""Optical flow decides by thresholds: there 49.6, some pixels by 46 levels."""
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,14 @@ def psnr(frames: np.ndarray, others: np.ndarray) -> float:
 @pytest.mark.parametrize("row", range(len(REQUESTS)), ids=lambda row: f"{row + 1}-{'-'.join(REQUESTS[row])}")
 def test_a_recipe_makes_the_frames_that_it_made(row, rows, rows_of_0_7_0):
     assert rows[row].std() > 10  # no empty picture
-    assert psnr(rows[row], rows_of_0_7_0[row]) >= LEAST_PSNR
+    least = LEAST_PSNR_OF_FLOW if "interpolation" in REQUESTS[row] else LEAST_PSNR
+    assert psnr(rows[row], rows_of_0_7_0[row]) >= least
 
 
 def test_no_two_requests_make_the_same_frames(rows_of_0_7_0):
     assert len(rows_of_0_7_0) == len(REQUESTS)
     assert all(
-        psnr(rows_of_0_7_0[row], rows_of_0_7_0[other]) < LEAST_PSNR
+        psnr(rows_of_0_7_0[row], rows_of_0_7_0[other]) < LEAST_PSNR_OF_FLOW
         for row in range(len(REQUESTS))
         for other in range(row)
     )
