@@ -112,7 +112,7 @@ def _choose() -> Device:
 
 
 def _stored(path: Path, machine: str) -> tuple[Device | None, int]:
-    """Read a stored choice and how often it was measured beside other work.
+    """Read a stored choice and the count of its busy measurements.
 
     None where it is to be measured.
     """

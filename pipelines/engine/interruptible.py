@@ -41,7 +41,7 @@ class Pace:
     """Times at which a network's layers began in its last call.
 
     Args:
-        begins: As shares of the call, in their order; of a network that was not called yet, as if all took the same time.
+        begins: As shares of the call, in their order; as if all took the same time before the first call.
     """
 
     begins: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ class _Call:
 
 
 def watch(network: nn.Module) -> None:
-    """Let a network's calls be stopped, and count its layers as they begin."""
+    """Let a network's calls be stopped between layers."""
     for module in network.modules():
         if isinstance(module, _LAYERS):
             module.register_forward_pre_hook(_layer_begins)
