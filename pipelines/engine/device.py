@@ -146,7 +146,7 @@ def _others_cpu() -> Iterator[_OthersCpu]:
 
 
 def _waited(times: object) -> float:
-    """Seconds that cores waited for disks, which some systems count; nor are a guest's their own."""
+    """Sum the times that are no work of this system's programs."""
     return sum(getattr(times, name, 0.0) for name in ("iowait", "guest", "guest_nice"))
 
 

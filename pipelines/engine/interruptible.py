@@ -53,7 +53,7 @@ class Pace:
         return cls([index / count for index in range(count)])
 
     def share(self, layers: int) -> float:
-        """Return how much of a call is done once so many layers have begun."""
+        """Return the share of a call before a layer's begin."""
         return self.begins[min(layers, len(self.begins)) - 1] if layers and self.begins else 0.0
 
 
