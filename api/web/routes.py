@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 import gradio as gr
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware import Middleware
 
+from api.web.compression import LEAST_BYTES, LEVEL, CompressPages
 from api.web.login import check_login
 from api.web.tools import offer_tools
 from api.web.visitor_limit import Door
@@ -46,7 +48,8 @@ def serve(
     for router in routers:
         guarded.include_router(router)
     # A Space would put a Node server in front, for rendering, which passes on Gradio's own paths alone.
-    app = {"routes": [*open_to_all.routes, *guarded.routes], "lifespan": lifespan}
+    compression = Middleware(CompressPages, minimum_size=LEAST_BYTES, compresslevel=LEVEL)
+    app = {"routes": [*open_to_all.routes, *guarded.routes], "lifespan": lifespan, "middleware": [compression]}
     if door is not None:
         app["dependencies"] = [Depends(door, scope="function")]
     options["mcp_server"] = bool(options.get("mcp_server")) and not options.get("auth")
