@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request, status
 from gradio.context import LocalContext
 from gradio.data_classes import PredictBody
 
-from api.web.gradio_internals import running_events, waiting_events
+from api.web.gradio_internals import calm_queue, running_events, waiting_events
 from api.web.login import current_user
 from pipelines.plan.faults import ENGLISH
 from studio.jobs import Jobs, too_many
@@ -35,6 +35,7 @@ def open_line(page: gr.Blocks, studio: Studio) -> Door | None:
         The visitors' limit, for `serve`; None if there is none.
     """
     page.queue(max_size=studio.settings.queue_size, default_concurrency_limit=2, api_open=False)
+    calm_queue(page)
     if not studio.settings.max_per_visitor:
         return None
     studio.jobs.elsewhere = lambda visitor: _count(page, visitor)
