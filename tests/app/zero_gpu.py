@@ -242,7 +242,7 @@ def lend_to(request: dict[str, Any], folder: Path, wished: Mapping[str, Any]) ->
                 if isinstance(event, Clip):
                     result = {"files": [str(path) for path in event.files], "frames": event.num_frames}
                     result |= {"warnings": event.warnings, "recipe": event.recipe}
-                else:
+                elif event.share is None:
                     notes.append(event.note)
                     turn_of_note.append(sum(path == "/schedule" for path, _ in Scheduler.calls))
         except Exception as err:
