@@ -107,10 +107,10 @@ def take_turn(turn: Turn) -> Generator[TurnEvent, None, None]:
                 yield replace(event, warnings=(*event.warnings, *complaints(inputs)))
                 continue  # the engine forgets the run now that the caller has the clip
             yield event
+            if event.share is not None:
+                continue
             over = turn.seconds is not None and time.monotonic() - started_at > turn.seconds
-            if over and (
-                stepped or (event.stage is Stage.DECODE and event.share is None)
-            ):  # the next one goes on from here
+            if over and (stepped or event.stage is Stage.DECODE):  # the next one goes on from here
                 yield Paused()
                 return
             stepped.clear()
@@ -182,13 +182,16 @@ class _ClipInProgress:
     num_frames: int = 0
     is_finished: bool = False
     _sink: "StagedSink | None" = None
+    _decoded: Progress | None = None
     _started_at: float = field(default_factory=time.monotonic)
 
     def take(self, event: TurnEvent) -> Generator[Event, None, None]:
         """Write an event's frames; pass on what the caller needs."""
         if isinstance(event, DecodedFrames):
             self._sink = self._sink or self.files.enter_context(self.open_writer(self.request, event.recipe))
-            yield from self._sink.writing(event.frames)
+            for progress in self._sink.writing(event.frames):
+                self._decoded = progress if progress.stage is Stage.DECODE else self._decoded
+                yield progress
             self.num_frames += len(event.frames)
         elif isinstance(event, Clip):
             assert self._sink is not None, "a clip has at least one frame"
@@ -198,8 +201,10 @@ class _ClipInProgress:
             yield replace(event, files=self._sink.files, num_frames=self._sink.num_frames, seconds=seconds)
         elif isinstance(event, Progress):
             self.turns_moved[-1] |= event.stage in _GOES_ON
-            if event.stage is not Stage.DECODE:  # the sink has told, by frames of the files
+            if event.stage is not Stage.DECODE:
                 yield event
+            elif event.share is not None:  # else the sink has told, by frames of the files
+                yield replace(self._decoded, share=event.share) if self._decoded else replace(event, share=0.0)
 
     def describe_checkpoint(self, seconds: float | None) -> str:
         """Say that the clip can be resumed; empty where it can't."""

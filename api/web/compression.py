@@ -1,4 +1,4 @@
-"""Compression of answers that Gradio sends as they are: the page itself, its configuration, and JSON."""
+"""Compression of the page and of JSON, which Gradio sends uncompressed."""
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send

@@ -2,13 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 import gradio as gr
 
+from api.web.closing import closes_in_thread
 from api.web.preset_fields import fill_preset
 from pipelines.plan.events import Clip
 from pipelines.plan.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
@@ -41,7 +42,8 @@ def clip_endpoint(make_clip: MakeClip, mode: Mode) -> Callable[..., Iterator[Ans
         mode: Which fields it takes.
     """
 
-    def endpoint(*args: object, **kwargs: object) -> Iterator[Answer]:
+    @closes_in_thread
+    def endpoint(*args: object, **kwargs: object) -> Generator[Answer, None, None]:
         with faults_in_words(), run_folder() as folder:
             values = {**dict(zip(shape.parameters, args, strict=False)), **kwargs}
             for request in requests_of(keep_uploads(mode, with_preset(values, shape))):
@@ -114,6 +116,7 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Sho
         make_preview: Makes the clip and its file.
     """
 
+    @closes_in_thread
     def preprocess(
         clip: gr.FileData,
         preprocessor: str = "canny",
@@ -123,7 +126,7 @@ def preprocess_endpoint(make_preview: MakePreview) -> Callable[..., Iterator[Sho
         num_frames: int = 0,
         fit: Literal["crop", "pad", "stretch"] = "crop",
         seed: int = -1,
-    ) -> Iterator[Shown]:
+    ) -> Generator[Shown, None, None]:
         """Show what a preprocessor makes of a clip or picture.
 
         Args:

@@ -8,13 +8,14 @@ import binascii
 import re
 import tempfile
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 
+from api.web.closing import closes_in_thread
 from api.web.endpoint import requests_of, with_preset
 from api.web.facts import estimate_as_json
 from api.web.visitor_limit import GPU_QUEUE
@@ -58,6 +59,7 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, object] |
         make_clip: The engine.
     """
 
+    @closes_in_thread
     def make(
         prompt: str,
         negative_prompt: str = "",
@@ -67,7 +69,7 @@ def clip_tool(make_clip: MakeClip) -> Callable[..., Iterator[dict[str, object] |
         first_frame: str | None = None,
         source_video: str | None = None,
         settings: dict[str, object] | None = None,
-    ) -> Iterator[dict[str, object] | None]:
+    ) -> Generator[dict[str, object] | None, None, None]:
         """Make a short animated clip from words; from a first picture, or another clip, too. Takes seconds to minutes.
 
         Files are the path or URL that an upload to /gradio_api/upload or an earlier call gave, or a data: URL. The

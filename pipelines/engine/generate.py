@@ -240,7 +240,7 @@ def _saved_when_closed(runs: Sequence[Checkpoint]) -> Iterator[None]:
     """Save the runs' last states if the caller stops them."""
     try:
         yield
-    except GeneratorExit:
+    except (GeneratorExit, KeyboardInterrupt):
         for run in runs:
             run.keep_last()
         raise

@@ -4,17 +4,21 @@ A call of Stable Diffusion's UNet takes half a minute on a CPU. So it runs in a 
 a few times a second how far it is; closing the generator stops it before its next layer.
 """
 
+import os
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from time import monotonic
+from functools import partial
+from queue import SimpleQueue
+from time import perf_counter
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
+from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
@@ -22,7 +26,7 @@ from torch import nn
 
 #: Seconds between two signs of progress, and so the longest wait until a cancel is seen.
 SIGN_S = 0.25
-_LAYERS = (Attention, FeedForward, ResnetBlock2D, Downsample2D, Upsample2D)
+_LAYERS = (Attention, FeedForward, ResnetBlock2D, Downsample2D, Upsample2D, AutoencoderTinyBlock)
 _Result = TypeVar("_Result")
 _Sign = TypeVar("_Sign", bound="_Dataclass")
 _thread = threading.local()
@@ -84,25 +88,60 @@ def in_thread(work: Callable[[], _Result], pace: Pace, sign: _Sign) -> Generator
     Returns:
         Its result; its errors are raised here.
     """
-    call, start, share = _Call(), monotonic(), 0.0
-
-    def run() -> _Result:
-        _thread.call = call
-        return work()
-
-    # A thread a call: a process that is forked, as on ZeroGPU, has none of its parent's threads.
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(copy_context().run, run)  # with the settings of the page that asks
-        try:
-            while not wait([future], SIGN_S).done:
-                share = max(share, pace.share(len(call.begins)))
-                yield replace(sign, share=share)
-            result = future.result()
-        finally:
-            call.is_stopped = True
-    seconds = monotonic() - start
+    call, start, share = _Call(), perf_counter(), 0.0
+    worker = _idle_worker()
+    future: Future[_Result] = worker.submit(partial(copy_context().run, work), call)  # with the settings of the caller
+    try:
+        while not wait([future], SIGN_S).done:
+            share = max(share, pace.share(len(call.begins)))
+            yield replace(sign, share=share)
+        result = future.result()
+    finally:
+        call.is_stopped = True
+        wait([future])
+        _IDLE.append(worker)
+    seconds = perf_counter() - start
     pace.begins = [(begin - start) / seconds for begin in call.begins]
     return result
+
+
+class _Worker:
+    """A thread for networks' calls, kept for the next ones.
+
+    cuDNN's plans are a thread's own and would be made anew in another. It is a daemon, so that the program may end
+    within a call.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any], _Call]] = SimpleQueue()
+        threading.Thread(target=self._run, name="networks", daemon=True).start()
+
+    def submit(self, work: Callable[[], _Result], call: _Call) -> "Future[_Result]":
+        future: Future[_Result] = Future()
+        self._calls.put((future, work, call))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            future, work, _thread.call = self._calls.get()
+            try:
+                future.set_result(work())
+            except BaseException as err:  # handed to whoever waits for the result
+                future.set_exception(err)
+            del future, work  # what they hold is not kept until the next call
+
+
+_IDLE: list[_Worker] = []
+
+
+def _idle_worker() -> _Worker:
+    """Take a worker; a forked process has none of its parent's."""
+    while _IDLE:
+        worker = _IDLE.pop()
+        if worker.process == os.getpid():
+            return worker
+    return _Worker()
 
 
 def _layer_begins(_: nn.Module, __: tuple[torch.Tensor, ...]) -> None:
@@ -111,4 +150,4 @@ def _layer_begins(_: nn.Module, __: tuple[torch.Tensor, ...]) -> None:
         return
     if call.is_stopped:
         raise _StoppedError
-    call.begins.append(monotonic())
+    call.begins.append(perf_counter())

@@ -99,7 +99,9 @@ def has_made_the_same_frames(names: Names) -> None:
 
 def has_followed_the_steps(names: Names) -> None:
     told = [told for video, told, _ in names["job"].outputs() if video is None]
-    assert [(one["step"], one["total"]) for one in told if one["stage"] == "denoise"] == [(1, 2), (2, 2)]
+    steps = [(one["step"], one["total"]) for one in told if one["stage"] == "denoise"]
+    assert steps == sorted(steps)  # of a long step more than once
+    assert {(1, 2), (2, 2)} <= set(steps) <= {(0, 2), (1, 2), (2, 2)}
     assert {"stage", "step", "total", "note", "eta_s"} == set(told[-1])
     assert probe(Path(names["video"])).num_frames == 16
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from api.command_line.main import main
 from pipelines.engine.generate import default_store
+from pipelines.plan.settings import process_settings
 from scripts.compare_frames import BATCH, REQUESTS, SHEET, SHEET_STEPS, SIDE, read_frames, sheet_of, write_batch
 
 LEAST_PSNR = 60
@@ -28,9 +29,11 @@ def rows(tmp_path_factory) -> Iterator[np.ndarray]:
         patch.chdir(folder)
         for name, value in {"STUDIO_DTYPE": "float32", "STUDIO_THREADS": "1", "MODELS_DIR": "models"}.items():
             patch.setenv(name, value)
-        default_store.cache_clear()
+        for cached in (default_store, process_settings):
+            cached.cache_clear()
         assert main(["--batch", BATCH]) == 0
-        default_store.cache_clear()
+    for cached in (default_store, process_settings):
+        cached.cache_clear()
     torch.set_num_threads(threads)
     sheet = sheet_of({number: read_frames(folder / f"{number}.zip") for number in numbers})
     return sheet.reshape(-1, SIDE, *sheet.shape[1:])

@@ -56,12 +56,12 @@ def test_more_of_anything_costs_more(name, values):
     assert all(a[Stage.DECODE] <= b[Stage.DECODE] for a, b in pairwise(found))
 
 
-def test_work_is_that_of_the_windows_of_the_plan(monkeypatch):
+def test_work_is_that_of_the_windows_of_the_plan(environment):
     values = {"num_frames": 40, "num_inference_steps": 7, "context_schedule": "composite", "free_init_iterations": 2}
     many, one = request(**values), request(num_frames=16, num_inference_steps=1)
     windows = 2 * sum(count_windows(many, 7))
     assert denoising(**values) == pytest.approx(windows * seconds(one)[Stage.DENOISE])
-    monkeypatch.setenv("STUDIO_WINDOWS", "3")  # as much work, in a third of the calls
+    environment(STUDIO_WINDOWS="3")  # as much work, in a third of the calls
     calls = -(-windows // 3)
     assert windows * seconds(one)[Stage.DENOISE] - denoising(**values) == pytest.approx((windows - calls) * 0.055)
 

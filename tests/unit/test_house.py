@@ -138,7 +138,9 @@ def writes_environment(tree: ast.AST) -> bool:
     """Whether code sets a variable of this process, in any of the ways that `os` has."""
     for node in ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [getattr(node, "target", None)]
-        if any(isinstance(one, ast.Subscript) and ast.unparse(one.value).endswith("environ") for one in targets):
+        if any(
+            isinstance(target, ast.Subscript) and ast.unparse(target.value).endswith("environ") for target in targets
+        ):
             return True
         if isinstance(node, ast.Call) and re.search(
             r"environ\.(setdefault|update|pop|popitem|clear|__setitem__)$|\b(put|unset)env$", ast.unparse(node.func)
@@ -286,7 +288,7 @@ def test_private_names_are_seen_in_every_form():
         "a.b()._c = 1",
     )
     assert [len([*private_names(ast.parse(form))]) for form in forms] == [1] * len(forms)
-    own = "self._a = super()._b + type(self)._c + cls._d + row._replace(a=1) + a.__doc__"
-    assert [*private_names(ast.parse(own))] == []
+    allowed = "self._a = super()._b + type(self)._c + cls._d + row._replace(a=1) + a.__doc__"
+    assert [*private_names(ast.parse(allowed))] == []
     swaps = "def push(): ...\nline.push = push\nlayer.__class__ = Ours\nself.push = push\nbar.total = total"
     assert [*replaced_parts(ast.parse(swaps))] == ["line.push", "layer.__class__"]

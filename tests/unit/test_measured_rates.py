@@ -38,10 +38,10 @@ def test_a_clip_is_estimated_as_the_last_one_was_whatever_its_parts():
     assert estimate(REQUEST, machine=CPU).is_rough
     took = {"load demo": 3.0, "unet demo": 37.0, "vae demo": 5.0, "write MP4": 0.7}
     record(CPU, models_of(REQUEST), rates_of(tasks(), took))
-    found = estimate(REQUEST, machine=CPU)
-    assert not found.is_rough
-    assert (found.stages[Stage.DENOISE], found.stages[Stage.WRITE]) == pytest.approx((37, 0.7))
-    assert found.stages[Stage.ENCODE] + found.stages[Stage.DECODE] == pytest.approx(5)
+    estimated = estimate(REQUEST, machine=CPU)
+    assert not estimated.is_rough
+    assert (estimated.stages[Stage.DENOISE], estimated.stages[Stage.WRITE]) == pytest.approx((37, 0.7))
+    assert estimated.stages[Stage.ENCODE] + estimated.stages[Stage.DECODE] == pytest.approx(5)
     twice = GenerationRequest.build(**REQUEST.model_dump() | {"num_inference_steps": 10})
     assert estimate(twice, machine=CPU).stages[Stage.DENOISE] == pytest.approx(74)
 
@@ -50,9 +50,9 @@ def test_a_task_is_as_fast_as_it_was_with_any_model_and_a_network_as_its_own():
     took = {"unet demo": 37.0, "write MP4": 0.7}
     record(CPU, "a", rates_of(tasks(), took))
     other = REQUEST.model_copy(update={"base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
-    found = estimate(other, machine=CPU)
-    assert found.is_rough
-    assert found.stages[Stage.WRITE] == pytest.approx(0.7)
+    estimated = estimate(other, machine=CPU)
+    assert estimated.is_rough
+    assert estimated.stages[Stage.WRITE] == pytest.approx(0.7)
 
 
 def test_what_took_no_time_and_what_was_not_planned_tells_nothing():
@@ -109,15 +109,15 @@ def test_a_folder_that_cannot_be_written_is_no_failure(monkeypatch, tmp_path):
 
 
 def test_models_are_in_memory_only_in_the_process_of_the_last_clip(cache):
-    assert models_in_memory() == ""
+    assert models_in_memory(CPU) == ""
     record(CPU, models_of(REQUEST), {})
-    assert models_in_memory() == models_of(REQUEST)
+    assert models_in_memory(CPU) == models_of(REQUEST)
     assert estimate(REQUEST, machine=CPU).stages[Stage.LOAD] == 0
     other = REQUEST.model_copy(update={"vae": "other"})
     assert estimate(other, machine=CPU).stages[Stage.LOAD] > 0
     stored = json.loads(cache.read_text())
     cache.write_text(json.dumps(stored | {"process": os.getpid() + 1}))
-    assert models_in_memory() == ""
+    assert models_in_memory(CPU) == ""
 
 
 def test_networks_beside_the_engine_s_are_on_the_card_where_they_may_be():

@@ -24,10 +24,10 @@ def name_of(path: Path) -> str:
 
 
 @pytest.fixture
-def _inputs_and_models(tmp_path, monkeypatch):
+def _inputs_and_models(tmp_path, monkeypatch, configure):
     """Store the input files, and put the model of an image prompt into the models folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    configure(models_dir=tmp_path)
     (tmp_path / "ip_adapters").mkdir()
     (tmp_path / "ip_adapters/plus.safetensors").write_bytes(bytes(8))
     for path in (FOLDER / "inputs").iterdir():

@@ -72,7 +72,7 @@ def test_each_stage_has_its_own_time_and_the_watcher_none():
 
 def test_the_second_clip_of_the_same_models_finds_them_loaded():
     list(timed(PLAN, events()))
-    assert models_in_memory() == models_of(PLAN.request)
+    assert models_in_memory(this_machine()) == models_of(PLAN.request)
     list(timed(PLAN, events(load_s=9)))  # tells nothing of how long it takes to read them
     assert seconds(PLAN)["load demo"] == pytest.approx(4 * NAP)
 

@@ -157,7 +157,7 @@ class _Addition:
         now = self.lora.now.to(inner.device, inner.dtype)
         rows = inner.shape[0]
         if self.over_time:  # [B·h·w, F, C], of an inner window perhaps only some of the frames
-            now = now[:, self.state.seen]
+            now = now[self.state.clips, self.state.seen]
             if rows % len(now) or inner.shape[1] != now.shape[1]:
                 raise self._shape_error(inner)
             return now.repeat_interleave(rows // len(now), dim=0)[..., None]

@@ -81,7 +81,7 @@ def estimate(*requests: GenerationRequest, machine: Machine | None = None) -> Es
     machine = machine or this_machine()
     rates, is_zero_gpu = read_rates(machine), machine.kind == "zerogpu"
     turn_s = max(1, settings().max_gpu_seconds - TURN_MARGIN_S)
-    models, device_s, turns = models_in_memory(), 0.0, 0
+    models, device_s, turns = models_in_memory(machine), 0.0, 0
     tasks: list[Task] = []
     before: list[Task] = []
     peaks: list[tuple[float, float]] = []
@@ -92,7 +92,7 @@ def estimate(*requests: GenerationRequest, machine: Machine | None = None) -> Es
             peaks.append(peak_bytes(plan, machine))
         # Control clips are reused, but for reading what they are made from.
         reused = [task for task in before if task.stage is Stage.PREPROCESS and task.name != READ]
-        before, models = tasks_of(plan, machine.kind, models), models_of(request)
+        before, models = tasks_of(plan, machine.kind, models), "" if is_zero_gpu else models_of(request)
         of_clip = [task for task in before if task not in reused]
         in_turns = is_zero_gpu and not request.extended_from  # an extension is not kept between them
         lent_s = sum(task.seconds(rates) for task in of_clip if task.is_lent)

@@ -107,10 +107,13 @@ def read_rates(machine: Machine) -> dict[str, float]:
     return {name: median_low(rates) for name, rates in _read().rates.get(machine.name, {}).items() if rates}
 
 
-def models_in_memory() -> str:
-    """Name the last clip's models if this process made it."""
+def models_in_memory(machine: Machine) -> str:
+    """Name the last clip's models if this process made it.
+
+    On ZeroGPU none are: each lease is another process.
+    """
     last = _read()
-    return last.models if last.process == os.getpid() else ""
+    return last.models if last.process == os.getpid() and machine.kind != "zerogpu" else ""
 
 
 def record(machine: Machine, models: str, rates: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from pipelines.plan.plan import Plan
 from pipelines.plan.planner.costs import kind_of, window_flops
 from pipelines.plan.planner.estimate import stage_seconds
 from pipelines.plan.planner.machine import models_in_memory, read_rates, record, this_machine
-from pipelines.plan.planner.tasks import models_of, rates_of, tasks_of
+from pipelines.plan.planner.tasks import models_of, rates_of, tasks_of, write_task
 
 TRUST = 0.25
 """The estimate weighs as much as so great a share of a stage, once that was measured: one slow step changes little."""
@@ -83,7 +83,7 @@ def timed(plan: Plan, events: Iterator[Event], meter: Meter | None = None) -> It
     checkpoint or downloaded a model tells nothing of others. `meter` has what finishing and writing frames took.
     """
     machine, kind = this_machine(), kind_of(plan.request.base_model)
-    tasks = tasks_of(plan, machine.kind, models_in_memory())
+    tasks = tasks_of(plan, machine.kind, models_in_memory(machine))
     remaining = Remaining(plan, stage_seconds(tasks, read_rates(machine)))
     finishing = (meter or Meter()).seconds
     inputs: dict[str, float] = {}
@@ -115,4 +115,6 @@ def timed(plan: Plan, events: Iterator[Event], meter: Meter | None = None) -> It
         usual = usual and not (event.stage is Stage.LOAD and event.total > 1)
         windows = event.step if event.stage is Stage.DENOISE else windows
         before = event
-        yield replace(event, eta_s=remaining.seconds(event, spent))
+        # Encoders write while frames are decoded; only what they have left comes behind.
+        written = sum(seconds for name, seconds in finishing.items() if name.startswith(write_task("")))
+        yield replace(event, eta_s=remaining.seconds(event, spent | {Stage.WRITE: spent[Stage.WRITE] + written}))

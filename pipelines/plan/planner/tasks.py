@@ -98,6 +98,7 @@ def tasks_of(plan: Plan, device: str, models: str = "") -> list[Task]:
     Text and image encoders are left out: they take less than a hundredth.
 
     Example:
+        >>> from pipelines.plan.plan import plan_of
         >>> request = GenerationRequest.build(seed=0, base_model="demo", interpolation="flow", upscale_by=2)
         >>> [task.name for task in tasks_of(plan_of(request), "cpu", models_of(request))]
         ['unet demo', 'vae demo', 'between flow', 'enlarge lanczos', 'write MP4']
@@ -148,7 +149,8 @@ def _finish_tasks(request: GenerationRequest, *, on_gpu: bool) -> list[Task]:
         rate, start, size = _FORMATS[kind]
         # A size is searched for in up to six encodings that are slower than the first.
         encodings = 10 if 0 < request.max_file_mb * 1e6 < size * pixels else 1
-        tasks.append(Task(write_task(kind), Stage.WRITE, (start + pixels) * encodings, rate))
+        stage = Stage.DECODE if kind is OutputFormat.PNG else Stage.WRITE  # each picture is written as it comes
+        tasks.append(Task(write_task(kind), stage, (start + pixels) * encodings, rate))
     return tasks
 
 
