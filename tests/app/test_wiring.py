@@ -238,6 +238,20 @@ def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
         assert drawn(*values) == {"value": "", "visible": False, "__type__": "update"}
 
 
+def test_a_queued_event_draws_again_where_others_were_sent_meanwhile(page):
+    for name, kind in (("base_model", "input"), ("mask", "upload"), ("source_video", "upload"), ("width", "input")):
+        event = event_of(page, name, kind)
+        after = [later for later in page.fns.values() if later.trigger_after == event._id and later.fn]
+        assert len(after) == event.queue, name
+        for later in after:
+            assert (later.queue, later.trigger_only_on_success, later.trigger_mode) == (False, True, "always_last")
+            assert later.inputs == event.inputs
+            assert {out.elem_id for out in later.outputs} <= {out.elem_id for out in event.outputs}
+            (sent,) = set(re.findall(r'"\w+"', later.js)) & set(re.findall(r'"\w+"', event.js))  # the event's name
+            assert f"if (window.sent?.[0] === {sent}) throw" in later.js
+            assert f"window.sent = [{sent}, own]" in event.js
+
+
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
     parameters = inspect.signature(clip_endpoint(FakeEngine().make_clip, Mode.TXT2VID)).parameters
     assert parameters["seed"].default == -1
