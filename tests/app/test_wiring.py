@@ -32,6 +32,7 @@ from ui.parts.fields import build_control, choice_label
 TAB_INPUTS = [
     "mode",
     "kept_inputs",
+    "stored_uploads",
     "first_frame",
     "last_frame",
     "latent_scale",
@@ -184,8 +185,8 @@ def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
     assert [request.seed for request in engine.requests] == [7, 42]
 
 
-NOT_OF_THE_CLIP = {"mode", "kept_inputs", "visitor"}
-"""Which tab is open, whose files a restored request names, and who it is."""
+NOT_OF_THE_CLIP = {"mode", "kept_inputs", "stored_uploads", "visitor"}
+"""Which tab is open, the hashes of files that were restored or uploaded, and who it is."""
 
 
 def field_of(control: str) -> str:
@@ -283,7 +284,7 @@ def test_callers_of_the_endpoints_see_words_and_no_keys_of_the_page(page):
 def test_every_field_has_one_place_on_the_page():
     placed = [*IN_SIGHT, *(name for names in GROUPS.values() for name in names)]
     assert sorted(placed) == sorted(FIELDS)
-    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "source_files"}
+    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "stored_uploads", "source_files"}
     assert on_tabs == set(INPUT_FIELDS)
     assert sorted(name for names in TAB_GROUPS.values() for name in names) == sorted(INPUT_FIELDS)
 

@@ -18,7 +18,7 @@ from ui.inputs.vid2vid import vid2vid_fields
 from ui.parts.page_events import Handler
 from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
-from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.restored_inputs import UPLOADED_HASHES
 from ui.parts.updates import UpdatesById
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
@@ -87,7 +87,7 @@ def upload_storing(name: str, field: str) -> Handler:
     """
 
     def store_upload(page: PageValues) -> UpdatesById:
-        return {RESTORED_HASHES: page.with_stored(page.value(name), page.upload_hash(name, field=field))}
+        return {UPLOADED_HASHES: page.with_stored(page.value(name), page.upload_hash(name, field=field))}
 
     return store_upload
 

@@ -9,7 +9,13 @@ from pipelines.plan.faults import Fault
 from studio.modes import Mode
 from studio.stored_inputs import keep
 from studio.uploads import uploaded_paths
-from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash, stored_hash, with_stored_hash
+from ui.parts.restored_inputs import (
+    RESTORED_HASHES,
+    UPLOADED_HASHES,
+    restored_hash,
+    stored_hash,
+    with_stored_hash,
+)
 from ui.parts.updates import is_update
 
 
@@ -84,11 +90,11 @@ class PageValues:
 
     def stored_hash(self, value: object) -> str:
         """Return the hash of uploaded files that are stored; empty for others."""
-        return stored_hash(self.by_id.get(RESTORED_HASHES), value)
+        return stored_hash(self.by_id.get(UPLOADED_HASHES), value)
 
     def with_stored(self, value: object, sha256: str) -> str:
         """Return the hidden component's value with the hash of uploads."""
-        return with_stored_hash(self.by_id.get(RESTORED_HASHES), self.by_id.values(), value, sha256)
+        return with_stored_hash(self.by_id.get(UPLOADED_HASHES), self.by_id.values(), value, sha256)
 
     def updated(self, updates: Mapping[str, object]) -> Self:
         """Return the page with what an event's updates set."""

@@ -73,7 +73,7 @@ def files(tmp_path):
 def held(page) -> Iterator[list]:
     """Let the one call of the queue that is made meanwhile go on at the end."""
     routes: list = []
-    page.route("**/queue/join*", routes.append)
+    page.route("**/queue/join*", lambda route: routes.append(route))  # Playwright marks its handlers
     yield routes
     (route,) = routes
     page.unroute("**/queue/join*")
