@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.motion_families import ADVISED_ON
 from pipelines.plan.presets import PRESETS
 from ui.charts.falloff_chart import hold_html
@@ -61,6 +62,13 @@ def _draw(page: PageValues) -> UpdatesById:
         "windows": windows_html(parsed, language),
         "timeline": gr.update(value=timeline, visible=bool(timeline)),
         "hold": hold_html(parsed, has_last=has_last, language=language),
-        "advice": settings_advice(page),
-        **fitting_presets(page.text("base_model")),
+        **_of_models(page),
     }
+
+
+def _of_models(page: PageValues) -> UpdatesById:
+    """Draw what models decide; of unknown ones only the choice is refused."""
+    try:
+        return {"advice": settings_advice(page), **fitting_presets(page.text("base_model"))}
+    except InvalidRequestError:
+        return {"advice": gr.update(visible=False)}

@@ -76,8 +76,8 @@ def held(page) -> Iterator[list]:
     page.route("**/queue/join*", lambda route: routes.append(route))  # Playwright marks its handlers
     yield routes
     (route,) = routes
-    page.unroute("**/queue/join*")
     route.continue_()
+    page.unroute("**/queue/join*")
 
 
 def choose(page, control: str, option: int) -> None:
@@ -176,6 +176,6 @@ def test_what_a_slow_call_draws_does_not_stay_over_newer_values(opened):
             page.locator("#prompt textarea").fill("0: a star\n8: a circle")
             expect(page.locator("#timeline svg")).to_be_visible()
 
-    assert calls.of(base_model_and_prompt) == 3  # the model's, the prompt's, and all that is drawn of both
+    assert calls.of(base_model_and_prompt, 3) == 3  # the model's, the prompt's, and all that is drawn of both
     expect(page.locator("#model_line")).not_to_contain_text("Demo")
     expect(page.locator("#timeline svg")).to_be_visible()
