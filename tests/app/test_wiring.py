@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 from enum import StrEnum
@@ -251,6 +253,30 @@ def test_a_queued_event_draws_again_where_others_were_sent_meanwhile(page):
             (sent,) = set(re.findall(r'"\w+"', later.js)) & set(re.findall(r'"\w+"', event.js))  # the event's name
             assert f"if (window.sent?.[0] === {sent}) throw" in later.js
             assert f"window.sent = [{sent}, own]" in event.js
+
+
+@pytest.mark.parametrize("name", ["base_model", "width", "control_1_model"])
+def test_an_event_that_failed_is_sent_again_as_it_was_and_one_that_was_answered_is_not(page, name):
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("what the browser does is run by Node.js")
+    event = event_of(page, name, "input")
+    (failed,) = (later for later in page.fns.values() if later.trigger_after == event._id and not later.fn)
+    assert (failed.trigger_only_on_failure, failed.inputs, failed.outputs) == (True, [], [])
+    script = f"""
+        globalThis.window = {{}};
+        const values = {json.dumps([control.elem_id for control in event.inputs])};
+        const once = {event.js}, failed = {failed.js};
+        const sent = () => {{ try {{ once(...values); return true; }} catch {{ failed(); return false; }} }};
+        const seen = [sent(), sent(), sent()];
+        failed();
+        seen.push(sent(), sent());
+        window.sent = ["another"];
+        failed();
+        console.log(JSON.stringify([...seen, window.sent]));
+    """
+    told = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True, timeout=30)
+    assert json.loads(told.stdout) == [True, False, False, True, False, ["another"]]
 
 
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
