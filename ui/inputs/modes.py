@@ -5,8 +5,9 @@ from typing import get_args
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
-from pipelines.plan.request import fields_affecting
+from pipelines.plan.request import RANDOM_SEED, fields_affecting
 from pipelines.plan.request_fields.knobs import Effect
+from studio.batch import count_clips
 from studio.fields import FIELDS
 from studio.modes import Mode
 from studio.open_fields import fill_open_fields, is_open_length
@@ -61,7 +62,8 @@ def request_fields(page: PageValues) -> dict[str, object]:
 
 def parse_page(page: PageValues) -> PageRequest:
     """Parse all that decides estimate and charts; files are taken for granted."""
-    fields, image_prompt = page.fields(EFFECTIVE_FIELDS), ImagePromptValues.of(page)
+    image_prompt = ImagePromptValues.of(page)
+    fields = page.fields(EFFECTIVE_FIELDS) | {"seed": _first_seed(page.value("seed"))}
     if image_prompt.picture and image_prompt.model:
         fields["image_prompts"] = [{"model": image_prompt.model, "pictures": [(0, _SOME_FILE)]}]
     try:
@@ -76,6 +78,16 @@ def parse_page(page: PageValues) -> PageRequest:
         fields["controls"] = [_unit_outline(UnitValues.of(page, number)) for number in switched_on(page)]
         fields["strength"] = page.value("strength")
     return PageRequest.of(fields)
+
+
+def _first_seed(seed: object) -> object:
+    """Return the first of a list, or 0 for one that is yet to be drawn."""
+    try:
+        count_clips(seed, None)
+    except InvalidRequestError:
+        return seed  # the request refuses it
+    first = str("" if seed is None else seed).partition(",")[0].strip()
+    return 0 if first in ("", str(RANDOM_SEED)) else first
 
 
 def upload_storing(name: str, field: str) -> Handler:
