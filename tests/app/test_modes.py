@@ -117,6 +117,13 @@ def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_f
     values = at_first(mode="vid2vid", source_files=[{"path": str(uploads / "both.zip")}])
     request = build_request(**request_fields(PageValues(values)))
     assert input_store().probe(request.mask).num_frames == input_store().probe(request.source_video).num_frames == 3
+    page, files = page_of(FakeEngine().make_clip), values["source_files"]
+    held = answer(page, "source_files", "upload", source_files=files)["stored_uploads"]
+    assert build_request(**request_fields(PageValues(values | {"stored_uploads": held}))) == request
+    for name, field in (("mask", "mask"), ("control_1_clip", "Unit 1")):  # the same file, as something else
+        chosen = values | {name: files, "control_1_enabled": True, "stored_uploads": held}
+        with pytest.raises(InvalidRequestError, match=rf"^{field} must be .* got folders image and mask"):
+            request_fields(PageValues(chosen))
     own = build_request(**request_fields(PageValues(values | {"mask": [{"path": str(uploads / "white.png")}]})))
     assert own.source_video == request.source_video
     assert own.mask == keep([uploads / "white.png"], field="mask")

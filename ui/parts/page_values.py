@@ -86,7 +86,9 @@ class PageValues:
             InvalidRequestError: A file can't be used, or as `restored_hash`.
         """
         value, field = self.value(name), field or name
-        return self.stored_hash(value) or keep(uploaded_paths(value, field), field=field)
+        sha256 = self.stored_hash(value)
+        # Of a source and its mask, from the same file chosen there, there are two: here it is refused.
+        return sha256 if sha256 and " " not in sha256 else keep(uploaded_paths(value, field), field=field)
 
     def stored_hash(self, value: object) -> str:
         """Return the hash of uploaded files that are stored; empty for others."""
