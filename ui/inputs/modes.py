@@ -81,7 +81,7 @@ def parse_page(page: PageValues) -> PageRequest:
 
 
 def _first_seed(seed: object) -> object:
-    """Return the first of a list; 0 in place of a random one."""
+    """Return the first of a list, 0 for a random one."""
     try:
         count_clips(seed, None)
     except InvalidRequestError:
