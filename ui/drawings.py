@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.motion_families import ADVISED_ON
 from pipelines.plan.presets import PRESETS
 from ui.charts.falloff_chart import hold_html
@@ -16,13 +17,13 @@ from ui.inputs.presets import fitting_presets
 from ui.inputs.vid2vid import SOURCE
 from ui.parts.page_events import PageEvents
 from ui.parts.page_values import PageValues
-from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.restored_inputs import RESTORED_HASHES, UPLOADED_HASHES
 from ui.parts.updates import UpdatesById
 from ui.results.estimate_line import AXES, COUNTED, FITTED, STEERING, estimate_updates, fitting
 from ui.words.speech import visitor_language
 
 _FOLLOWED = dict.fromkeys(("prompt", "negative_prompt", *EFFECTIVE_FIELDS, *ADVISED_ON, *STEERING, *COUNTED, *AXES))
-_VALUES = tuple(dict.fromkeys((*_FOLLOWED, *SOURCE, *UPLOADS, "motion_scale", RESTORED_HASHES)))
+_VALUES = tuple(dict.fromkeys((*_FOLLOWED, *SOURCE, *UPLOADS, "motion_scale", RESTORED_HASHES, UPLOADED_HASHES)))
 _DRAWN = (
     *("estimate", "fit", "grid_estimate", "windows", "timeline", "hold", "advice"),
     *(f"preset_{preset.id}" for preset in PRESETS),
@@ -48,7 +49,7 @@ def wire_drawings(events: PageEvents) -> None:
     for name, field in UPLOADS.items():
         upload = controls[name]
         listeners = [upload.upload, upload.clear, upload.delete] if isinstance(upload, gr.File) else [upload.input]
-        events.on(listeners, upload_storing(name, field), [RESTORED_HASHES])
+        events.on(listeners, upload_storing(name, field), [UPLOADED_HASHES])
     events.on([controls["fit"].click], fitting, FITTED, queue=False)
 
 
@@ -61,6 +62,13 @@ def _draw(page: PageValues) -> UpdatesById:
         "windows": windows_html(parsed, language),
         "timeline": gr.update(value=timeline, visible=bool(timeline)),
         "hold": hold_html(parsed, has_last=has_last, language=language),
-        "advice": settings_advice(page),
-        **fitting_presets(page.text("base_model")),
+        **_of_models(page),
     }
+
+
+def _of_models(page: PageValues) -> UpdatesById:
+    """Draw what models decide; of unknown ones only the choice is refused."""
+    try:
+        return {"advice": settings_advice(page), **fitting_presets(page.text("base_model"))}
+    except InvalidRequestError:
+        return {"advice": gr.update(visible=False)}

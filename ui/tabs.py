@@ -18,7 +18,7 @@ from ui.inputs.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
 from ui.parts.page_events import PageEvents
-from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.restored_inputs import RESTORED_HASHES, UPLOADED_HASHES
 from ui.words.speech import word
 
 _SHOW_TAB = f"""(mode) => [mode !== "{Mode.TXT2VID}", ...{json.dumps(list(Mode))}.map((kind) => kind === mode)].map(
@@ -66,7 +66,12 @@ def place_tabs(base_model: str) -> ModeTabs:
     """
     mode = gr.Textbox(Mode.TXT2VID.value, label="Mode", elem_id="mode", visible="hidden")
     restored_hashes = gr.Textbox("", label="Files of a restored request", elem_id=RESTORED_HASHES, visible="hidden")
-    inputs: dict[str, Component] = {"mode": mode, RESTORED_HASHES: restored_hashes}
+    uploaded_hashes = gr.Textbox("", label="Files that were uploaded", elem_id=UPLOADED_HASHES, visible="hidden")
+    inputs: dict[str, Component] = {
+        "mode": mode,
+        RESTORED_HASHES: restored_hashes,
+        UPLOADED_HASHES: uploaded_hashes,
+    }
     tabs: dict[Mode, gr.Tab] = {}
 
     def tab(kind: Mode) -> gr.Tab:

@@ -1,9 +1,13 @@
 """What the page sets when models are chosen: all that they decide, and nothing that was set on purpose."""
 
+import gradio as gr
 import pytest
 
 from pipelines.plan import catalog
 from studio.fields import MODEL_FIELDS
+from tests.app.conftest import page_of
+from tests.app.fake_engine import FakeEngine
+from tests.app.test_wiring import answer
 from ui.inputs.model_settings import changed_settings, motion_line
 from ui.parts.page_values import PageValues
 
@@ -45,3 +49,13 @@ def test_choosing_a_module_shows_what_its_authors_advise():
 def test_what_was_set_on_purpose_stays_and_what_a_module_set_goes_with_it(shown, taken):
     changed = chosen(SD15, V3, shown)
     assert {name: changed[name] for name in ("width", "height", "motion_scale") if name in changed} == taken
+
+
+@pytest.mark.parametrize("name", ["base_model", "motion_module"])
+def test_an_unknown_model_is_refused_where_it_is_chosen_and_nowhere_else(name):
+    page = page_of(FakeEngine().make_clip)
+    shown = answer(page, "num_frames", "input", num_frames=40, **{name: "gone/model"})
+    assert "<svg" in shown["windows"]
+    assert shown["advice"] == gr.update(visible=False)
+    with pytest.raises(gr.Error, match=f"{name} must be"):
+        answer(page, name, "input", **{name: "gone/model"})

@@ -117,6 +117,13 @@ def test_a_zip_of_pictures_and_masks_brings_both_and_a_mask_of_its_own_wins(at_f
     values = at_first(mode="vid2vid", source_files=[{"path": str(uploads / "both.zip")}])
     request = build_request(**request_fields(PageValues(values)))
     assert input_store().probe(request.mask).num_frames == input_store().probe(request.source_video).num_frames == 3
+    page, files = page_of(FakeEngine().make_clip), values["source_files"]
+    held = answer(page, "source_files", "upload", source_files=files)["stored_uploads"]
+    assert build_request(**request_fields(PageValues(values | {"stored_uploads": held}))) == request
+    for name, field in (("mask", "mask"), ("control_1_clip", "Unit 1")):  # the same file, as something else
+        chosen = values | {name: files, "control_1_enabled": True, "stored_uploads": held}
+        with pytest.raises(InvalidRequestError, match=rf"^{field} must be .* got folders image and mask"):
+            request_fields(PageValues(chosen))
     own = build_request(**request_fields(PageValues(values | {"mask": [{"path": str(uploads / "white.png")}]})))
     assert own.source_video == request.source_video
     assert own.mask == keep([uploads / "white.png"], field="mask")
@@ -146,15 +153,31 @@ def test_an_upload_is_stored_once_and_the_page_holds_its_hash(at_first, uploads,
     chosen |= {"source_video": clip(uploads)}
     held = ""
     for name, kind in (("mask", "upload"), ("first_frame", "input"), ("source_video", "upload")):
-        held = answer(page, name, kind, **chosen, kept_inputs=held)["kept_inputs"]
+        held = answer(page, name, kind, **chosen, stored_uploads=held)["stored_uploads"]
     assert len(json.loads(held)) == 2  # the mask's file is the picture's, which is named as it
     monkeypatch.setattr("studio.stored_inputs.InputStore.add", None)  # nothing is stored again
     for mode in ("img2vid", "vid2vid"):
-        values = at_first(mode=mode, **chosen, kept_inputs=held)
+        values = at_first(mode=mode, **chosen, stored_uploads=held)
         request = build_request(**request_fields(PageValues(values)))
         assert (len(request.first_frame), len(request.source_video)) == ((64, 0) if mode == "img2vid" else (0, 64))
-    gone = answer(page, "source_video", "clear", kept_inputs=held)["kept_inputs"]
+    gone = answer(page, "source_video", "clear", stored_uploads=held)["stored_uploads"]
     assert json.loads(gone) == {}
+
+
+def test_an_upload_writes_no_hash_of_a_restored_file(uploads):
+    page, kept = page_of(FakeEngine().make_clip), json.dumps({"mask": "ab" * 32})
+    chosen = {"first_frame": picture(uploads), "source_video": clip(uploads)}
+    for name, kind in (("first_frame", "input"), ("source_video", "upload"), ("source_start", "input")):
+        shown = answer(page, name, kind, **chosen, kept_inputs=kept)
+        assert "kept_inputs" not in shown  # "Forget" was pressed meanwhile, or a recipe was dropped
+        assert "ab" * 32 not in shown["stored_uploads"]
+
+
+def test_what_was_stored_of_other_paths_is_left_out_by_any_system(uploads):
+    page, first = page_of(FakeEngine().make_clip), picture(uploads)
+    other = json.dumps({"C:\\uploads\\other.png": "ab" * 32})
+    stored = answer(page, "first_frame", "input", first_frame=first, stored_uploads=other)["stored_uploads"]
+    assert list(json.loads(stored)) == [first["path"]]
 
 
 def test_an_upload_that_can_not_be_used_is_refused_once(uploads):

@@ -216,6 +216,14 @@ def test_what_the_page_never_sends_is_refused(page, kept):
         build_request(**request_fields(PageValues(sent)))
 
 
+def test_hashes_of_uploads_that_the_page_never_sends_are_refused(page, uploads):
+    values = {"mode": "img2vid", "first_frame": {"path": str(uploads / "200.png")}, "stored_uploads": "["}
+    event = generate_event(page)
+    sent = dict(zip([control.elem_id for control in event.inputs], on_the_page(event, **values), strict=True))
+    with pytest.raises(ValueError, match=r"^stored_uploads must be"):
+        request_fields(PageValues(sent))
+
+
 def test_the_hold_is_drawn_for_a_kept_last_frame(page):
     def hold(**values) -> str:
         return answer(page, "latent_scale", "input", **values)["hold"]

@@ -104,6 +104,26 @@ def test_the_picture_follows_every_control_that_decides_the_windows():
     assert answer(page, "num_frames", "input", num_frames=40)["windows"].count("<svg") == 3
 
 
+@pytest.mark.parametrize("seed", ["", "-1", -1, None])
+def test_a_seed_that_is_yet_to_be_drawn_keeps_the_picture_as_it_is(seed):
+    page = page_of(FakeEngine().make_clip)
+    shuffled = {"num_frames": 40, "context_schedule": "shuffle", "context_stride": 2}
+    pictures = [answer(page, "num_frames", "input", **shuffled, seed=seed)["windows"] for _ in range(4)]
+    assert set(pictures) == {picture_of(shuffled | {"seed": 0})}
+
+
+def test_of_several_seeds_the_first_one_is_drawn_and_what_is_no_list_is_refused():
+    page = page_of(FakeEngine().make_clip)
+    shuffled = {"num_frames": 40, "context_schedule": "shuffle", "context_stride": 2}
+
+    def drawn(seed: str) -> str:
+        return answer(page, "seed", "input", **shuffled, seed=seed)["windows"]
+
+    assert drawn("7, 42") == drawn("7") == picture_of(shuffled | {"seed": 7}) != drawn("42")
+    for wrong in ("7, x", "7, 7", "x"):
+        assert "seed must be" in drawn(wrong)
+
+
 def test_a_length_of_nothing_is_drawn_as_a_window_s():
     assert picture_of({"seed": 0, "num_frames": 0, "context_length": 16}) == picture_of(
         {"seed": 0, "num_frames": 16, "context_length": 16}

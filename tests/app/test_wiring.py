@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 from enum import StrEnum
@@ -32,6 +34,7 @@ from ui.parts.fields import build_control, choice_label
 TAB_INPUTS = [
     "mode",
     "kept_inputs",
+    "stored_uploads",
     "first_frame",
     "last_frame",
     "latent_scale",
@@ -184,8 +187,8 @@ def test_every_clip_of_a_batch_is_shown_as_it_finishes_and_all_files_stay():
     assert [request.seed for request in engine.requests] == [7, 42]
 
 
-NOT_OF_THE_CLIP = {"mode", "kept_inputs", "visitor"}
-"""Which tab is open, whose files a restored request names, and who it is."""
+NOT_OF_THE_CLIP = {"mode", "kept_inputs", "stored_uploads", "visitor"}
+"""Which tab is open, the hashes of files that were restored or uploaded, and who it is."""
 
 
 def field_of(control: str) -> str:
@@ -238,6 +241,44 @@ def test_keys_are_drawn_as_they_are_typed_and_ordinary_prompts_are_not(page):
         assert drawn(*values) == {"value": "", "visible": False, "__type__": "update"}
 
 
+def test_a_queued_event_draws_again_where_others_were_sent_meanwhile(page):
+    for name, kind in (("base_model", "input"), ("mask", "upload"), ("source_video", "upload"), ("width", "input")):
+        event = event_of(page, name, kind)
+        after = [later for later in page.fns.values() if later.trigger_after == event._id and later.fn]
+        assert len(after) == event.queue, name
+        for later in after:
+            assert (later.queue, later.trigger_only_on_success, later.trigger_mode) == (False, True, "always_last")
+            assert later.inputs == event.inputs
+            assert {out.elem_id for out in later.outputs} <= {out.elem_id for out in event.outputs}
+            (sent,) = set(re.findall(r'"\w+"', later.js)) & set(re.findall(r'"\w+"', event.js))  # the event's name
+            assert f"if (window.sent?.[0] === {sent}) throw" in later.js
+            assert f"window.sent = [{sent}, own]" in event.js
+
+
+@pytest.mark.parametrize("name", ["base_model", "width", "control_1_model"])
+def test_an_event_that_failed_is_sent_again_as_it_was_and_one_that_was_answered_is_not(page, name):
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("what the browser does is run by Node.js")
+    event = event_of(page, name, "input")
+    (failed,) = (later for later in page.fns.values() if later.trigger_after == event._id and not later.fn)
+    assert (failed.trigger_only_on_failure, failed.inputs, failed.outputs) == (True, [], [])
+    script = f"""
+        globalThis.window = {{}};
+        const values = {json.dumps([control.elem_id for control in event.inputs])};
+        const once = {event.js}, failed = {failed.js};
+        const sent = () => {{ try {{ once(...values); return true; }} catch {{ failed(); return false; }} }};
+        const seen = [sent(), sent(), sent()];
+        failed();
+        seen.push(sent(), sent());
+        window.sent = ["another"];
+        failed();
+        console.log(JSON.stringify([...seen, window.sent]));
+    """
+    told = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True, timeout=30)
+    assert json.loads(told.stdout) == [True, False, False, True, False, ["another"]]
+
+
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():
     parameters = inspect.signature(clip_endpoint(FakeEngine().make_clip, Mode.TXT2VID)).parameters
     assert parameters["seed"].default == -1
@@ -269,7 +310,7 @@ def test_callers_of_the_endpoints_see_words_and_no_keys_of_the_page(page):
 def test_every_field_has_one_place_on_the_page():
     placed = [*IN_SIGHT, *(name for names in GROUPS.values() for name in names)]
     assert sorted(placed) == sorted(FIELDS)
-    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "source_files"}
+    on_tabs = {"controls", "image_prompts", *TAB_INPUTS} - {"mode", "kept_inputs", "stored_uploads", "source_files"}
     assert on_tabs == set(INPUT_FIELDS)
     assert sorted(name for names in TAB_GROUPS.values() for name in names) == sorted(INPUT_FIELDS)
 

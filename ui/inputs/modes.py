@@ -5,8 +5,9 @@ from typing import get_args
 
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.faults import Fault
-from pipelines.plan.request import fields_affecting
+from pipelines.plan.request import RANDOM_SEED, fields_affecting
 from pipelines.plan.request_fields.knobs import Effect
+from studio.batch import count_clips
 from studio.fields import FIELDS
 from studio.modes import Mode
 from studio.open_fields import fill_open_fields, is_open_length
@@ -18,7 +19,7 @@ from ui.inputs.vid2vid import vid2vid_fields
 from ui.parts.page_events import Handler
 from ui.parts.page_request import PageRequest
 from ui.parts.page_values import PageValues
-from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.restored_inputs import UPLOADED_HASHES
 from ui.parts.updates import UpdatesById
 from ui.words.speech import say
 from ui.words.tables import ENGLISH
@@ -61,7 +62,8 @@ def request_fields(page: PageValues) -> dict[str, object]:
 
 def parse_page(page: PageValues) -> PageRequest:
     """Parse all that decides estimate and charts; files are taken for granted."""
-    fields, image_prompt = page.fields(EFFECTIVE_FIELDS), ImagePromptValues.of(page)
+    image_prompt = ImagePromptValues.of(page)
+    fields = page.fields(EFFECTIVE_FIELDS) | {"seed": _first_seed(page.value("seed"))}
     if image_prompt.picture and image_prompt.model:
         fields["image_prompts"] = [{"model": image_prompt.model, "pictures": [(0, _SOME_FILE)]}]
     try:
@@ -78,6 +80,16 @@ def parse_page(page: PageValues) -> PageRequest:
     return PageRequest.of(fields)
 
 
+def _first_seed(seed: object) -> object:
+    """Return the first of a list, 0 for a random one."""
+    try:
+        count_clips(seed, None)
+    except InvalidRequestError:
+        return seed  # the request refuses it
+    first = str("" if seed is None else seed).partition(",")[0].strip()
+    return 0 if first in ("", str(RANDOM_SEED)) else first
+
+
 def upload_storing(name: str, field: str) -> Handler:
     """Build the handler that stores a component's upload, or refuses it.
 
@@ -87,7 +99,7 @@ def upload_storing(name: str, field: str) -> Handler:
     """
 
     def store_upload(page: PageValues) -> UpdatesById:
-        return {RESTORED_HASHES: page.with_stored(page.value(name), page.upload_hash(name, field=field))}
+        return {UPLOADED_HASHES: page.with_stored(page.value(name), page.upload_hash(name, field=field))}
 
     return store_upload
 

@@ -26,7 +26,7 @@ from ui.parts.fields import build_control, shown_value, words_of
 from ui.parts.page_events import PageEvents
 from ui.parts.page_values import PageValues
 from ui.parts.progress import message_html, word_html
-from ui.parts.restored_inputs import RESTORED_HASHES
+from ui.parts.restored_inputs import RESTORED_HASHES, UPLOADED_HASHES
 from ui.parts.updates import UpdatesById
 from ui.words.refusals import page_words
 from ui.words.speech import say, visitor_language, word
@@ -107,7 +107,7 @@ def wire_vid2vid(components: Mapping[str, Component], painter: MaskPainter, even
     video, files, start, every = (components[name] for name in SOURCE)
     # What a person does, not every change: a restored request has a length and rate of its own.
     triggers = [video.upload, video.clear, files.upload, files.clear, files.delete, start.input, every.input]
-    events.on(triggers, describe_source, (*_DESCRIBED, "num_frames", "fps", RESTORED_HASHES))
+    events.on(triggers, describe_source, (*_DESCRIBED, "num_frames", "fps", UPLOADED_HASHES))
     events.after(painter.use.click(_mask_file, painter.editor, components["mask"], **QUIET))
 
 
@@ -175,7 +175,7 @@ def describe_source(page: PageValues) -> UpdatesById:
             uploaded, mask = _source_hashes(page)
             source = uploaded or page.restored_hash("source_video")
             upload = page.value("source_video") or page.value("source_files")
-            stored: UpdatesById = {RESTORED_HASHES: page.with_stored(upload, f"{uploaded} {mask}".strip())}
+            stored: UpdatesById = {UPLOADED_HASHES: page.with_stored(upload, f"{uploaded} {mask}".strip())}
             if not source:
                 return stored | {"source_told": word_html("note.no_source"), "mask_painting": None}
             fields = page.fields(("source_start", "source_every"))

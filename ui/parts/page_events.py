@@ -19,11 +19,24 @@ Handler = Callable[[PageValues], UpdatesById]
 
 _ONCE = """(...values) => {
   const own = JSON.stringify(PLACES.map((place) => values[place]));
-  if (own !== "[]" && window.sent?.[0] === EVENT && window.sent[1] === own) throw new Error("Nothing changed.");
+  if (own !== "[]" && window.sent?.[0] === EVENT && window.sent[1] === own) {
+    window.sent[2] = true;
+    throw new Error("Nothing changed.");
+  }
   window.sent = [EVENT, own];
   return values;
 }"""
 """Ends an event whose own controls are as when it was last sent: a list tells of a choice, and again as it is left."""
+
+_FAILED = "() => { if (window.sent?.[0] === EVENT && !window.sent.splice(2).length) window.sent = null; }"
+"""Lets an event that was refused be sent again as it was; one that `_ONCE` ended fails, too, and was answered."""
+
+_OVERTAKEN = """(...values) => {
+  if (window.sent?.[0] === EVENT) throw new Error("Nothing else changed.");
+  window.sent = null;
+  return values;
+}"""
+"""Ends the redrawing after an event unless others were sent meanwhile, whose drawings its answer has replaced."""
 
 _ANEW = "(...values) => { window.sent = null; return values; }"
 
@@ -54,7 +67,8 @@ class PageEvents:
     ) -> None:
         """Answer a change in one call.
 
-        A call on its way is waited for, then the last values are sent.
+        A call on its way is waited for, then the last values are sent. One that waits in the queue draws values that
+        other calls may have drawn since in newer ones: then all is drawn again.
 
         Args:
             triggers: What a visitor does, as `Slider.input`. Not `change` of what a call sets: it would make the next.
@@ -65,9 +79,12 @@ class PageEvents:
         triggers = list(triggers)
         names = {str(trigger.__self__.elem_id) for trigger in triggers}
         places = [place for place, name in enumerate(self.values) if name in names]
-        js = _ONCE.replace("PLACES", str(places)).replace("EVENT", f'"{min(names)}"')
-        arguments = self._arguments(handler, outputs)
-        gr.on(triggers, trigger_mode="always_last", queue=queue, js=js, **arguments)
+        once, failed, overtaken = (js.replace("EVENT", f'"{min(names)}"') for js in (_ONCE, _FAILED, _OVERTAKEN))
+        js, last = once.replace("PLACES", str(places)), {"trigger_mode": "always_last"}
+        event = gr.on(triggers, queue=queue, js=js, **last, **self._arguments(handler, outputs))
+        event.failure(None, js=failed, **QUIET)
+        if queue:
+            event.success(queue=False, js=overtaken, **last, **self._arguments(redraw, ()))
 
     def after(self, event: Any, handler: Handler = redraw, outputs: Iterable[str] = ()) -> None:
         """Redraw after an event that sets several values itself."""

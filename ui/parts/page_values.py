@@ -9,7 +9,13 @@ from pipelines.plan.faults import Fault
 from studio.modes import Mode
 from studio.stored_inputs import keep
 from studio.uploads import uploaded_paths
-from ui.parts.restored_inputs import RESTORED_HASHES, restored_hash, stored_hash, with_stored_hash
+from ui.parts.restored_inputs import (
+    RESTORED_HASHES,
+    UPLOADED_HASHES,
+    restored_hash,
+    stored_hash,
+    with_stored_hash,
+)
 from ui.parts.updates import is_update
 
 
@@ -80,15 +86,17 @@ class PageValues:
             InvalidRequestError: A file can't be used, or as `restored_hash`.
         """
         value, field = self.value(name), field or name
-        return self.stored_hash(value) or keep(uploaded_paths(value, field), field=field)
+        sha256 = self.stored_hash(value)
+        # Of a source and its mask, from the same file chosen there, there are two: here it is refused.
+        return sha256 if sha256 and " " not in sha256 else keep(uploaded_paths(value, field), field=field)
 
     def stored_hash(self, value: object) -> str:
         """Return the hash of uploaded files that are stored; empty for others."""
-        return stored_hash(self.by_id.get(RESTORED_HASHES), value)
+        return stored_hash(self.by_id.get(UPLOADED_HASHES), value)
 
     def with_stored(self, value: object, sha256: str) -> str:
         """Return the hidden component's value with the hash of uploads."""
-        return with_stored_hash(self.by_id.get(RESTORED_HASHES), self.by_id.values(), value, sha256)
+        return with_stored_hash(self.by_id.get(UPLOADED_HASHES), self.by_id.values(), value, sha256)
 
     def updated(self, updates: Mapping[str, object]) -> Self:
         """Return the page with what an event's updates set."""

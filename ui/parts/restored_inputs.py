@@ -21,7 +21,11 @@ from studio.stored_inputs import is_here
 from ui.words.speech import say, visitor_language, word
 
 RESTORED_HASHES = "kept_inputs"
-"""The hidden component with the hashes, as JSON: by `elem_id` of restored files, by their paths of uploads."""
+"""The hidden component with those of restored files, as JSON by the `elem_id` of where they would be chosen."""
+
+UPLOADED_HASHES = "stored_uploads"
+"""The hidden component with those of uploads, as JSON by their paths: apart, so that no slow upload writes the others
+as they were when it was sent."""
 
 _SIDE = 96
 
@@ -60,7 +64,7 @@ def restored_hash(sent: object, name: str) -> str:
         >>> restored_hash('{"mask": "5eed"}', "mask"), restored_hash(None, "mask")
         ('5eed', '')
     """
-    return _hashes(sent).get(name, "")
+    return _hashes(sent, RESTORED_HASHES).get(name, "")
 
 
 def stored_hash(sent: object, value: object) -> str:
@@ -70,7 +74,7 @@ def stored_hash(sent: object, value: object) -> str:
         sent: The hidden component's value.
         value: That of the component the files are chosen in.
     """
-    sha256 = _hashes(sent).get(_paths(value), "") if value else ""
+    sha256 = _hashes(sent, UPLOADED_HASHES).get(_paths(value), "") if value else ""
     return sha256 if sha256 and all(map(is_here, sha256.split())) else ""
 
 
@@ -84,7 +88,7 @@ def with_stored_hash(sent: object, values: Iterable[object], value: object, sha2
         sha256: Their hash, or those of a source and its mask with a space between; empty for none.
     """
     paths = {_paths(each) for each in values} | {_paths(value)}
-    hashes = {name: stored for name, stored in _hashes(sent).items() if "/" not in name or name in paths}
+    hashes = {path: stored for path, stored in _hashes(sent, UPLOADED_HASHES).items() if path in paths}
     return json.dumps(hashes | ({_paths(value): sha256} if sha256 else {}))
 
 
@@ -94,16 +98,14 @@ def _paths(value: object) -> str:
     return "\n".join(str(upload.get("path")) for upload in uploads if isinstance(upload, Mapping))
 
 
-def _hashes(sent: object) -> dict[str, str]:
+def _hashes(sent: object, component: str) -> dict[str, str]:
     try:
         hashes = json.loads(str(sent or "{}"))
     except (ValueError, RecursionError):
         hashes = None
     if not isinstance(hashes, dict):
         rule = "be what a restored file names"
-        raise InvalidRequestError(
-            Fault("inputs.not_restored", RESTORED_HASHES, rule, "something else", "Restore it again")
-        )
+        raise InvalidRequestError(Fault("inputs.not_restored", component, rule, "something else", "Restore it again"))
     return {name: str(sha256 or "") for name, sha256 in hashes.items()}
 
 

@@ -23,7 +23,7 @@ from ui.parts.events import QUIET
 from ui.parts.fields import shown_value
 from ui.parts.page_events import PageEvents
 from ui.parts.progress import message_html, word_html
-from ui.parts.restored_inputs import RESTORED_HASHES, RestoredFiles, restored_html
+from ui.parts.restored_inputs import RESTORED_HASHES, UPLOADED_HASHES, RestoredFiles, restored_html
 from ui.parts.updates import Updates, UpdatesById
 from ui.results.gallery_view import GalleryPlace
 from ui.results.job_events import OF_THIS_TAB
@@ -150,6 +150,7 @@ def _updates_of(restored: Restored) -> tuple[UpdatesById, list[str]]:
         **units,
         **prompts,
         RESTORED_HASHES: json.dumps({name: sha256 for name, (_, sha256) in files.items()}) if files else "",
+        UPLOADED_HASHES: "",
         "kept": gr.update(visible=bool(files)),
         "kept_told": strip or message_html(say(language, "told.kept.none")),
         "mode": restored.mode.value,

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -65,6 +67,17 @@ def files(tmp_path):
     ) as writer:
         writer.write(np.full((10, 64, 96, 3), 90, np.uint8))
     return tmp_path
+
+
+@contextmanager
+def held(page) -> Iterator[list]:
+    """Let the one call of the queue that is made meanwhile go on at the end."""
+    routes: list = []
+    page.route("**/queue/join*", lambda route: routes.append(route))  # Playwright marks its handlers
+    yield routes
+    (route,) = routes
+    route.continue_()
+    page.unroute("**/queue/join*")
 
 
 def choose(page, control: str, option: int) -> None:
@@ -150,3 +163,19 @@ def test_a_source_that_is_chosen_is_one_call_that_tells_its_length(opened, files
     assert page.locator("#estimate").inner_text() != before
     assert calls.of(lambda: choose(page, "control_1_preprocessor", 1)) == 1
     assert calls.of(lambda: page.locator("#control_1_weight input, #control_1_weight textarea").fill("0.5"), 0) == 0
+
+
+def test_what_a_slow_call_draws_does_not_stay_over_newer_values(opened):
+    page, calls = opened(Mode.TXT2VID)
+    open_section(page, "Model")
+
+    def base_model_and_prompt() -> None:
+        with held(page) as routes:
+            choose(page, "base_model", 1)
+            wait_for(page, lambda: routes)
+            page.locator("#prompt textarea").fill("0: a star\n8: a circle")
+            expect(page.locator("#timeline svg")).to_be_visible()
+
+    assert calls.of(base_model_and_prompt, 3) == 3  # the model's, the prompt's, and all that is drawn of both
+    expect(page.locator("#model_line")).not_to_contain_text("Demo")
+    expect(page.locator("#timeline svg")).to_be_visible()
