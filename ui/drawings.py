@@ -51,6 +51,7 @@ def wire_drawings(events: PageEvents) -> None:
         listeners = [upload.upload, upload.clear, upload.delete] if isinstance(upload, gr.File) else [upload.input]
         events.on(listeners, upload_storing(name, field), [UPLOADED_HASHES])
     events.on([controls["fit"].click], fitting, FITTED, queue=False)
+    events.redraw_overtaken()
 
 
 def _draw(page: PageValues) -> UpdatesById:

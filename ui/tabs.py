@@ -17,7 +17,7 @@ from ui.inputs.source_size import wire_size_button
 from ui.inputs.vid2vid import MaskPainter, build_vid2vid, source_shape, wire_vid2vid
 from ui.parts.events import QUIET
 from ui.parts.fields import build_control
-from ui.parts.page_events import PageEvents
+from ui.parts.page_events import OVERTAKEN, PageEvents
 from ui.parts.restored_inputs import RESTORED_HASHES, UPLOADED_HASHES
 from ui.words.speech import word
 
@@ -67,6 +67,7 @@ def place_tabs(base_model: str) -> ModeTabs:
     mode = gr.Textbox(Mode.TXT2VID.value, label="Mode", elem_id="mode", visible="hidden")
     restored_hashes = gr.Textbox("", label="Files of a restored request", elem_id=RESTORED_HASHES, visible="hidden")
     uploaded_hashes = gr.Textbox("", label="Files that were uploaded", elem_id=UPLOADED_HASHES, visible="hidden")
+    gr.Textbox("0", label="Answers that came late", elem_id=OVERTAKEN, visible="hidden")
     inputs: dict[str, Component] = {
         "mode": mode,
         RESTORED_HASHES: restored_hashes,

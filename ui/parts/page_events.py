@@ -31,12 +31,11 @@ _ONCE = """(...values) => {
 _FAILED = "() => { if (window.sent?.[0] === EVENT && !window.sent.splice(2).length) window.sent = null; }"
 """Lets an event that was refused be sent again as it was; one that `_ONCE` ended fails, too, and was answered."""
 
-_OVERTAKEN = """(...values) => {
-  if (window.sent?.[0] === EVENT) throw new Error("Nothing else changed.");
-  window.sent = null;
-  return values;
-}"""
-"""Ends the redrawing after an event unless others were sent meanwhile, whose drawings its answer has replaced."""
+OVERTAKEN = "overtaken"
+"""The hidden component that counts answers which have replaced newer drawings."""
+
+_OVERTAKEN = "(count) => window.sent?.[0] === EVENT ? count : String(Number(count) + 1)"
+"""Counts an event's answer if others were sent meanwhile. An error would end it as well, but be read to the blind."""
 
 _ANEW = "(...values) => { window.sent = null; return values; }"
 
@@ -80,11 +79,17 @@ class PageEvents:
         names = {str(trigger.__self__.elem_id) for trigger in triggers}
         places = [place for place, name in enumerate(self.values) if name in names]
         once, failed, overtaken = (js.replace("EVENT", f'"{min(names)}"') for js in (_ONCE, _FAILED, _OVERTAKEN))
-        js, last = once.replace("PLACES", str(places)), {"trigger_mode": "always_last"}
-        event = gr.on(triggers, queue=queue, js=js, **last, **self._arguments(handler, outputs))
+        js, arguments = once.replace("PLACES", str(places)), self._arguments(handler, outputs)
+        event = gr.on(triggers, trigger_mode="always_last", queue=queue, js=js, **arguments)
         event.failure(None, js=failed, **QUIET)
         if queue:
-            event.success(queue=False, js=overtaken, **last, **self._arguments(redraw, ()))
+            count = self.components[OVERTAKEN]
+            event.success(None, count, count, js=overtaken, **QUIET)
+
+    def redraw_overtaken(self) -> None:
+        """Draw again where an answer has replaced newer drawings."""
+        count: Any = self.components[OVERTAKEN]
+        count.change(trigger_mode="always_last", queue=False, js=_ANEW, **self._arguments(redraw, ()))
 
     def after(self, event: Any, handler: Handler = redraw, outputs: Iterable[str] = ()) -> None:
         """Redraw after an event that sets several values itself."""

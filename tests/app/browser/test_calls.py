@@ -134,10 +134,10 @@ def test_a_change_of_any_shared_control_is_one_call_after_which_all_of_it_is_sho
 def test_a_picture_that_is_chosen_is_one_call_that_stores_it(opened, files):
     page, calls = opened(Mode.IMG2VID)
     open_section(page, "How long the pictures hold")
-    before = page.locator("#hold svg").get_attribute("aria-label")
+    before = page.locator("#hold svg[role=img]").get_attribute("aria-label")
     for name in ("first_frame", "last_frame"):
         assert calls.of(lambda name=name: page.locator(f"#{name} input").set_input_files(files / "picture.png")) == 1
-    expect(page.locator("#hold svg")).not_to_have_attribute("aria-label", before)
+    expect(page.locator("#hold svg[role=img]")).not_to_have_attribute("aria-label", before)
     (files / "notes.png").write_text("no picture")
     open_section(page, "Control units")
     clip = page.locator("#control_1_clip input")

@@ -68,7 +68,7 @@ def test_a_clip_begins_at_a_picture_and_only_while_its_tab_is_open(visit, engine
     page.locator("#first_frame input[type=file]").set_input_files(path)
     page.locator("#first_frame img").wait_for(timeout=WAIT_MS)
     open_section(page, "How long the pictures hold")
-    fading = page.locator("#hold svg")
+    fading = page.locator("#hold svg[role=img]")
     expect(fading).to_have_attribute("aria-label", re.compile("first picture 100%"))
     before = fading.get_attribute("aria-label")
     holds = page.locator("#latent_scale input[type=number]")
