@@ -4,7 +4,7 @@ diffusers repeats a text's states for every frame and makes keys and values of e
 row for each distinct text: frames that share one are folded into one long query. The sums are the same ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from diffusers import UNetMotionModel
@@ -21,11 +21,18 @@ def cross_attentions(unet: UNetMotionModel) -> Iterator[Attention]:
 
 
 class TextAttention:
-    """Attention processor that takes a row of states for each text.
+    """Attention processor for texts and each image prompt beside them.
 
-    Args of a call, as diffusers gives them: hidden states [N, h·w, C] and text states [R, T, D], R a divisor of N; each
-    text is that of N / R neighbouring frames.
+    Args:
+        prompts: For each image prompt its tokens [N, n, D], its weight, and what makes keys and values of the tokens.
+
+    Source: of the image prompts IP-Adapter, arXiv:2308.06721, equation 5.
     """
+
+    def __init__(
+        self, prompts: Sequence[tuple[torch.Tensor, float | torch.Tensor, torch.Tensor, torch.Tensor]] = ()
+    ) -> None:
+        self._prompts = prompts
 
     def __call__(
         self,
@@ -34,33 +41,20 @@ class TextAttention:
         encoder_hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Attend, [N, h·w, C] in and out."""
-        query, keys, values = (
-            attn.to_q(hidden_states),
-            attn.to_k(encoder_hidden_states),
-            attn.to_v(encoder_hidden_states),
-        )
-        return project_out(attn, attend(attn, query, keys, values, attention_mask))
+        """Attend as diffusers' processors do, [N, h·w, C] in and out.
 
+        Args:
+            encoder_hidden_states: [R, T, D], R a divisor of N: each text is that of N / R neighbouring frames.
+        """
+        query = attn.to_q(hidden_states)
 
-def attend(
-    attn: Attention, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Attend to keys and values that neighbouring rows share.
+        def attend(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+            folded = query.reshape(len(keys), -1, query.shape[-1])
+            q, k, v = (tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for tensor in (folded, keys, values))
+            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            return mixed.transpose(1, 2).reshape(query.shape).to(query.dtype)
 
-    Args:
-        query: [N, h·w, C].
-        keys, values: [R, T, C], R a divisor of N.
-
-    Returns:
-        [N, h·w, C].
-    """
-    folded = query.reshape(len(keys), -1, query.shape[-1])
-    q, k, v = (tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for tensor in (folded, keys, values))
-    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return mixed.transpose(1, 2).reshape(query.shape).to(query.dtype)
-
-
-def project_out(attn: Attention, mixed: torch.Tensor) -> torch.Tensor:
-    """Apply a layer's output projection, [N, h·w, C] in and out."""
-    return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
+        out = attend(attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
+        for tokens, weight, key, value in self._prompts:
+            out = out + weight * attend(functional.linear(tokens, key), functional.linear(tokens, value))
+        return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor

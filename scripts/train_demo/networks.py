@@ -11,7 +11,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import nn
 
-from pipelines.engine.motion.modules import MotionModule, MotionState
+from pipelines.engine.motion.layers import MotionModule, MotionState
 from scripts.train_demo.captions import OPEN
 from scripts.train_demo.vae import SIDE
 from scripts.train_demo.world import CAMERAS, CLIP_FRAMES, DIRECTIONS, MOTIONS, view

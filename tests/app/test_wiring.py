@@ -2,9 +2,7 @@
 
 import asyncio
 import inspect
-import json
 import re
-import shutil
 import subprocess
 import sys
 from enum import StrEnum
@@ -253,32 +251,6 @@ def test_a_queued_event_draws_again_where_others_were_sent_meanwhile(page):
             assert f"window.sent = [{sent}, own]" in event.js
     again, plain = event_of(page, "overtaken", "change"), event_of(page, "width", "input")
     assert (again.inputs, again.outputs, again.queue) == (plain.inputs, plain.outputs, False)
-
-
-@pytest.mark.parametrize("name", ["base_model", "width", "control_1_model"])
-def test_an_event_that_failed_is_sent_again_as_it_was_and_one_that_was_answered_is_not(page, name):
-    node = shutil.which("node")
-    if not node:
-        pytest.skip("what the browser does is run by Node.js")
-    event = event_of(page, name, "input")
-    (failed,) = (
-        later for later in page.fns.values() if later.trigger_after == event._id and later.trigger_only_on_failure
-    )
-    assert (failed.trigger_only_on_failure, failed.inputs, failed.outputs) == (True, [], [])
-    script = f"""
-        globalThis.window = {{}};
-        const values = {json.dumps([control.elem_id for control in event.inputs])};
-        const once = {event.js}, failed = {failed.js};
-        const sent = () => {{ try {{ once(...values); return true; }} catch {{ failed(); return false; }} }};
-        const seen = [sent(), sent(), sent()];
-        failed();
-        seen.push(sent(), sent());
-        window.sent = ["another"];
-        failed();
-        console.log(JSON.stringify([...seen, window.sent]));
-    """
-    told = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True, timeout=30)
-    assert json.loads(told.stdout) == [True, False, False, True, False, ["another"]]
 
 
 def test_every_parameter_of_the_endpoint_has_a_default_and_none_where_the_model_decides():

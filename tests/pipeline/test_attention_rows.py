@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipelines.engine.models import ModelStore
-from pipelines.engine.motion import modules
+from pipelines.engine.motion import layers
 from pipelines.plan.context import Window
 
 
@@ -36,10 +36,10 @@ INNER = (Window((0, 1, 2, 3), (1.0, 1.0, 0.5, 0.5)), Window((2, 3, 4, 5), (0.5, 
 def test_several_calls_give_what_one_gives(unet, monkeypatch, state, rows):
     whole = called(unet, **state)
     seen: list[int] = []
-    original = modules.MotionModule._through_blocks
-    monkeypatch.setattr(modules, "MAX_ROWS", rows)
+    original = layers.MotionModule._through_blocks
+    monkeypatch.setattr(layers, "MAX_ROWS", rows)
     monkeypatch.setattr(
-        modules.MotionModule, "_through_blocks", lambda self, x: seen.append(len(x)) or original(self, x)
+        layers.MotionModule, "_through_blocks", lambda self, x: seen.append(len(x)) or original(self, x)
     )
     parts = called(unet, **state)
     assert max(seen) <= rows
@@ -48,7 +48,7 @@ def test_several_calls_give_what_one_gives(unet, monkeypatch, state, rows):
 
 
 def test_the_limit_is_that_of_cuda_s_grids():
-    assert modules.MAX_ROWS == 2**16 - 1
+    assert layers.MAX_ROWS == 2**16 - 1
 
 
 def test_a_middle_block_that_a_module_does_not_have_takes_no_memory():

@@ -10,12 +10,12 @@ from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from pipelines.engine.cross_attention import cross_attentions
+from pipelines.engine.cross_attention import TextAttention, cross_attentions
 from pipelines.engine.denoise import build_scheduler
 from pipelines.engine.models import Components, ModelStore
 from pipelines.engine.steering.build import build_conditions, weights_of
 from pipelines.engine.steering.conditions import Conditions
-from pipelines.engine.steering.image_prompts import PicturePrompt, TextAndPictures
+from pipelines.engine.steering.image_prompts import PicturePrompt
 from pipelines.plan.clip_inputs import ClipInputs
 from pipelines.plan.errors import InvalidRequestError, WeightsError
 from pipelines.plan.request import GenerationRequest
@@ -173,7 +173,7 @@ def test_the_unet_is_left_as_it_was_even_after_a_failure(store, components, monk
     before, names = [layer.processor for layer in layers], set(components.unet.state_dict())
     run(request, store=store, inputs=ClipInputs(image_prompts=((noise_clip(1),),)))
     assert all(layer.processor is processor for layer, processor in zip(layers, before, strict=True))
-    monkeypatch.setattr(TextAndPictures, "__call__", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(TextAttention, "__call__", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(request, store=store, inputs=ClipInputs(image_prompts=((noise_clip(1),),)))
     assert all(layer.processor is processor for layer, processor in zip(layers, before, strict=True))

@@ -8,7 +8,8 @@ from diffusers import UNetMotionModel
 from diffusers.models.attention import FreeNoiseTransformerBlock
 
 from pipelines.engine.models import Components, ModelStore
-from pipelines.engine.motion.modules import MotionModule, set_motion
+from pipelines.engine.motion.layers import MotionModule
+from pipelines.engine.motion.modules import set_motion
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.request import GenerationRequest
 from tests.pipeline.sink import run

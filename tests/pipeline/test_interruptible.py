@@ -1,5 +1,6 @@
 """Calls of networks that tell how far they are, and stop between two layers."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +70,19 @@ def test_closing_stops_a_call_before_its_next_layer(network):
     assert time.monotonic() - start < 10 * LAYER_S
     assert not began
     assert run_to_end(in_thread(lambda: network(torch.zeros(1)), Pace(), Sign())) == 20, "and the next is whole"
+
+
+def test_calls_have_one_thread_after_another_and_leave_it_free_for_the_next():
+    """What cuDNN has planned is kept by its thread."""
+
+    def ident() -> int:
+        return run_to_end(in_thread(threading.get_ident, Pace(), Sign()))
+
+    first = ident()
+    assert first != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        run_to_end(in_thread(lambda: 1 / 0, Pace(), Sign()))
+    assert ident() == first
 
 
 def test_an_error_is_raised_where_the_result_was_awaited():

@@ -12,6 +12,7 @@ from pipelines.plan.planner.machine import KEPT_CLIPS, Machine, models_in_memory
 from pipelines.plan.planner.tasks import models_of, rates_of, tasks_of
 from pipelines.plan.request import GenerationRequest
 
+ZERO_GPU = Machine("zerogpu", "float16", 0)
 CPU = Machine("cpu", "bfloat16", 1)
 REQUEST = GenerationRequest.build(seed=0, base_model="demo", num_inference_steps=5)
 DEVICES = ("cpu", "cuda", "zerogpu")
@@ -112,6 +113,7 @@ def test_models_are_in_memory_only_in_the_process_of_the_last_clip(cache):
     assert models_in_memory(CPU) == ""
     record(CPU, models_of(REQUEST), {})
     assert models_in_memory(CPU) == models_of(REQUEST)
+    assert models_in_memory(ZERO_GPU) == "", "each lease is another process"
     assert estimate(REQUEST, machine=CPU).stages[Stage.LOAD] == 0
     other = REQUEST.model_copy(update={"vae": "other"})
     assert estimate(other, machine=CPU).stages[Stage.LOAD] > 0

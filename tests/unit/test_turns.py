@@ -87,6 +87,17 @@ def test_frames_of_all_turns_are_written_once_and_the_clip_comes_last():
     assert (events[-1].num_frames, events[-1].recipe) == (4, "{}")
 
 
+def test_a_chunk_that_is_being_decoded_tells_of_itself_in_frames_of_the_files():
+    """So that a bar moves and a cancel is seen; before the first frames nobody knows how many there will be."""
+    half = Progress(Stage.DECODE, 1, 2, share=0.5)
+    _, events = run_turns([[STEP, half, decoded(0, 1), FRAME, half, decoded(2, 3), FRAME, CLIP]], Sink())
+    decoding = [event for event in events if isinstance(event, Progress) and event.stage is Stage.DECODE]
+    assert [(event.step, event.total, event.share) for event in decoding] == [
+        *((1, 2, 0.0), (1, 4, None), (2, 4, None)),
+        *((2, 4, 0.5), (3, 4, None), (4, 4, None)),
+    ]
+
+
 def test_a_turn_that_is_cut_off_goes_on_behind_the_frames_that_came():
     sink = Sink()
     turns_taken, events = run_turns([[STEP, decoded(0), FRAME, CutOffError("gone.")], [decoded(1), FRAME, CLIP]], sink)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipelines.engine.lora.additions import Addition
-from pipelines.engine.motion.modules import MotionState, ScaledKey
+from pipelines.engine.motion.layers import MotionState, ScaledKey
 from pipelines.plan.prompt.travel import PromptTravel
 
 #: These layers of a UNet see a clip as one row, so that all of its frames get the same from them.

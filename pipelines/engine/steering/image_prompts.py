@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import UNetMotionModel
-from diffusers.models.attention_processor import Attention
-from torch.nn import functional
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from pipelines.engine.cross_attention import attend, cross_attentions, project_out
+from pipelines.engine.cross_attention import TextAttention, cross_attentions
 from pipelines.engine.steering.adapter_files import AdapterFiles, AdapterLayers
 from pipelines.engine.steering.conditions import UNetCall
 from pipelines.plan.clip_inputs import FrameClip
@@ -118,42 +116,13 @@ class PicturePrompts:
         before = [layer.processor for layer in layers]
         try:
             for i, layer in enumerate(layers):
-                layer.processor = TextAndPictures(
+                layer.processor = TextAttention(
                     [(image.tokens, image.weight, *image.keys_values[i]) for image in active]
                 )
             yield
         finally:
             for layer, processor in zip(layers, before, strict=True):
                 layer.processor = processor
-
-
-class TextAndPictures:
-    """Attention processor for the text and each image prompt beside it.
-
-    Args:
-        shown: For each image prompt its tokens, its weight, and what makes keys and values of the tokens.
-
-    Source: IP-Adapter, arXiv:2308.06721, equation 5.
-    """
-
-    def __init__(
-        self, prompts: Sequence[tuple[torch.Tensor, float | torch.Tensor, torch.Tensor, torch.Tensor]]
-    ) -> None:
-        self._prompts = prompts
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Attend as diffusers' processors do, [N, h·w, C] in and out."""
-        query = attn.to_q(hidden_states)
-        out = attend(attn, query, attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attention_mask)
-        for tokens, weight, key, value in self._prompts:
-            out = out + weight * attend(attn, query, functional.linear(tokens, key), functional.linear(tokens, value))
-        return project_out(attn, out)
 
 
 @torch.no_grad()

@@ -14,6 +14,9 @@ from media.write import open_clip
 from pipelines.plan.choices import OutputFormat
 from studio.modes import Mode
 from tests.app.browser.visiting import MARKS, WAIT_MS, expect, open_section, wait_for
+from tests.app.conftest import page_of
+from tests.app.fake_engine import FakeEngine
+from tests.app.test_wiring import event_of
 
 pytestmark = MARKS
 
@@ -179,3 +182,25 @@ def test_what_a_slow_call_draws_does_not_stay_over_newer_values(opened):
     assert calls.of(base_model_and_prompt, 3) == 3  # the model's, the prompt's, and all that is drawn of both
     expect(page.locator("#model_line")).not_to_contain_text("Demo")
     expect(page.locator("#timeline svg")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["base_model", "width", "control_1_model"])
+def test_an_event_that_failed_is_sent_again_as_it_was_and_one_that_was_answered_is_not(visit, name):
+    blocks = page_of(FakeEngine().make_clip)
+    event = event_of(blocks, name, "input")
+    after = [later for later in blocks.fns.values() if later.trigger_after == event._id]
+    (failed,) = (later for later in after if later.trigger_only_on_failure)
+    assert (failed.inputs, failed.outputs) == ([], [])
+    values = [control.elem_id for control in event.inputs]
+    script = f"""(values) => {{
+        const once = {event.js}, failed = {failed.js};
+        window.sent = undefined;
+        const sent = () => {{ try {{ once(...values); return true; }} catch {{ failed(); return false; }} }};
+        const seen = [sent(), sent(), sent()];
+        failed();
+        seen.push(sent(), sent());
+        window.sent = ["another"];
+        failed();
+        return [...seen, window.sent];
+    }}"""
+    assert visit().evaluate(script, values) == [True, False, False, True, False, ["another"]]

@@ -11,6 +11,7 @@ from pipelines.engine.generate import generate
 from pipelines.engine.lora.merged import find_loras
 from pipelines.engine.lora.travel import set_strengths_at_frames
 from pipelines.engine.models import Components, applied
+from pipelines.engine.motion import layers
 from pipelines.engine.motion.modules import set_motion
 from pipelines.plan.errors import InvalidRequestError
 from pipelines.plan.events import Stage
@@ -97,6 +98,27 @@ def test_motion_layers_know_which_frames_an_inner_window_sees(models_dir, v2):
     merged = prediction(v2, small("a fox <lora:mine:0.7>", **settings), (2, 2, 2))
     torch.testing.assert_close(prediction(v2, small(TRAVEL, **settings), (2, 2, 2)), merged, rtol=1e-5, atol=1e-5)
     assert not prediction(v2, small(TRAVEL, **settings), (0, 1, 2)).equal(prediction(v2, small(TRAVEL), (0, 1, 2)))
+
+
+@pytest.mark.parametrize("rows", [64, 37])
+def test_motion_layers_of_a_batch_that_is_split_take_the_strengths_of_their_own_window(
+    models_dir, v2, monkeypatch, rows
+):
+    write(models_dir, formats.lora_factors(v2.unet, f"^{MOTION_LAYER}$"))
+
+    def predicted() -> torch.Tensor:
+        """Two windows of other frames, 128 rows at the outermost layers."""
+        generator = torch.Generator().manual_seed(0)
+        sample, text = torch.randn(2, 4, 2, 8, 8, generator=generator), torch.randn(4, 77, 32, generator=generator)
+        request = small(TRAVEL)
+        with torch.no_grad(), applied(v2, request, planned(v2, request)):
+            set_motion(v2.unet, request, [(0, 0), (2, 2)])
+            set_strengths_at_frames(v2.unet, [(0, 0), (2, 2)])
+            return v2.unet(sample, 500, encoder_hidden_states=text).sample
+
+    whole = predicted()
+    monkeypatch.setattr(layers, "MAX_ROWS", rows)
+    torch.testing.assert_close(predicted(), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_frames_that_were_not_told_are_an_error_and_no_guess(models_dir, v2):

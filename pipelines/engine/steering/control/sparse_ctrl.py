@@ -13,7 +13,7 @@ from diffusers import SparseControlNetModel
 
 from pipelines.engine.interruptible import watch
 from pipelines.engine.motion.files import NORM_GROUPS, absent_positions, layout_of
-from pipelines.engine.motion.modules import MotionState, replace_motion_layers
+from pipelines.engine.motion.layers import MotionState, replace_motion_layers
 from pipelines.engine.weights.reading import missing, not_whole, read_folder, read_shapes, read_weights, require_layout
 from pipelines.engine.weights.scaled import refuse_whole_numbers
 from pipelines.plan.findings import Finding
